@@ -1,0 +1,1 @@
+"""What a person sees: one ASGI app with the Streamlit screens and /metrics."""

@@ -1,0 +1,1 @@
+"""Foundations every stage stands on: settings, money, clock, errors, keys, Redis, logging."""

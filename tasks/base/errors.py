@@ -1,0 +1,103 @@
+"""Every error Gridflow raises on purpose.
+
+GridflowError
+├── ConfigError            settings that cannot run; carries every problem at once
+├── MarketDataError        a candle file that cannot be read; carries file, line, fault
+├── ExchangeError          what the exchange answered or did not answer
+│   ├── OrderRejected      a clear no: nothing was placed
+│   ├── OutcomeUnknown     no clear answer: the order may or may not exist
+│   └── ExchangeUnavailable a read that failed and may be tried again
+├── LeaseLost              another worker ticks this symbol now; stop touching it
+├── StateError             Redis holds something this version cannot use
+└── StackError             the one-machine stack cannot start, run or stop
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class GridflowError(Exception):
+    """Root of the tree."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One wrong setting: where it is, what it holds, the rule it breaks, how to mend it."""
+
+    field: str
+    value: str
+    rule: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.field} = {self.value}: {self.rule}. {self.remedy}"
+
+
+class ConfigError(GridflowError):
+    """Settings are wrong; `problems` holds all that was found, nothing has been started."""
+
+    def __init__(self, problems: list[Problem], source: str) -> None:
+        self.problems = problems
+        self.source = source
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        super().__init__(f"{len(problems)} problem(s) in {source}:\n{lines}")
+
+
+class MarketDataError(GridflowError):
+    """A candle file is malformed; names the file, the line (1 = header) and the fault."""
+
+    def __init__(self, file: Path, line: int, fault: str) -> None:
+        self.file, self.line, self.fault = file, line, fault
+        super().__init__(f"{file}, line {line}: {fault}")
+
+
+class ExchangeError(GridflowError):
+    """Root of what can go wrong with an exchange."""
+
+
+class RejectReason(StrEnum):
+    """Why an exchange clearly refused an order."""
+
+    INSUFFICIENT_FUNDS = "INSUFFICIENT_FUNDS"
+    FILTER = "FILTER"
+    WOULD_TAKE = "WOULD_TAKE"
+    EXPIRED_REQUEST = "EXPIRED_REQUEST"
+    DUPLICATE_ID = "DUPLICATE_ID"
+    OTHER = "OTHER"
+
+
+class OrderRejected(ExchangeError):
+    """The exchange said no and nothing was placed."""
+
+    def __init__(self, client_id: str, reason: RejectReason, detail: str) -> None:
+        self.client_id, self.reason, self.detail = client_id, reason, detail
+        super().__init__(f"order {client_id} rejected: {reason} ({detail})")
+
+
+class OutcomeUnknown(ExchangeError):
+    """No clear answer about an order; look it up before doing anything else."""
+
+    def __init__(self, client_id: str, detail: str) -> None:
+        self.client_id, self.detail = client_id, detail
+        super().__init__(f"order {client_id}: outcome unknown ({detail})")
+
+
+class ExchangeUnavailable(ExchangeError):
+    """A read failed (network, overload, maintenance); nothing was changed by it."""
+
+
+class LeaseLost(GridflowError):
+    """A newer lease exists for the symbol: this holder's writes are refused."""
+
+    def __init__(self, symbol: str, fence: int) -> None:
+        self.symbol, self.fence = symbol, fence
+        super().__init__(f"{symbol}: lease with fence {fence} is no longer current")
+
+
+class StateError(GridflowError):
+    """Redis holds state that does not fit; says which key and what to do."""
+
+
+class StackError(GridflowError):
+    """The one-machine stack cannot do what was asked; says why and what to do."""

@@ -1,0 +1,136 @@
+"""Every Redis key Gridflow uses, built in one place.
+
+All keys of an account share the hash tag `{account}`, so that scripts over several of them also run on a cluster.
+"""
+
+from dataclasses import dataclass
+
+
+def slug(symbol: str) -> str:
+    """`BTC/USDT` → `btc-usdt`."""
+    return symbol.lower().replace("/", "-")
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Key names of one account."""
+
+    account: str
+
+    @property
+    def prefix(self) -> str:
+        return f"gridflow:{{{self.account}}}"
+
+    def _key(self, *parts: str) -> str:
+        return ":".join((self.prefix, *parts))
+
+    # --- money -----------------------------------------------------------------------------------------
+    @property
+    def funds(self) -> str:
+        """Hash: the pot. pool, used, reserved (units), version, paused, short."""
+        return self._key("funds")
+
+    @property
+    def funds_symbols(self) -> str:
+        """Set of registered symbols."""
+        return self._key("funds", "symbols")
+
+    def funds_symbol(self, symbol: str) -> str:
+        """Hash: one symbol's share. allocated, used, reserved (units), paused."""
+        return self._key("funds", slug(symbol))
+
+    def reservations(self, symbol: str) -> str:
+        """Hash: open reservation id → units still held."""
+        return self._key("reservations", slug(symbol))
+
+    @property
+    def rebalances(self) -> str:
+        """Capped list of rebalance reports, newest first."""
+        return self._key("rebalances")
+
+    @property
+    def blocked(self) -> str:
+        """Capped list of refused reservations, newest first."""
+        return self._key("blocked")
+
+    @property
+    def blocked_counts(self) -> str:
+        """Hash `symbol|reason` → count of refused reservations."""
+        return self._key("blocked", "counts")
+
+    @property
+    def counters(self) -> str:
+        """Hash of account-wide event counters."""
+        return self._key("counters")
+
+    # --- right to tick ---------------------------------------------------------------------------------
+    def lease(self, symbol: str) -> str:
+        """String with expiry: who ticks the symbol now."""
+        return self._key("lease", slug(symbol))
+
+    def fence(self, symbol: str) -> str:
+        """Counter: fence number of the newest lease ever granted."""
+        return self._key("fence", slug(symbol))
+
+    # --- orders and books ------------------------------------------------------------------------------
+    def intents(self, symbol: str) -> str:
+        """Hash: client order id → journal entry of every order not yet settled."""
+        return self._key("intents", slug(symbol))
+
+    def slots(self, symbol: str) -> str:
+        """Hash: order slot → highest sequence number ever journalled in it."""
+        return self._key("slots", slug(symbol))
+
+    def orders(self, symbol: str) -> str:
+        """Capped list of settled orders, newest first."""
+        return self._key("orders", slug(symbol))
+
+    def grid(self, symbol: str) -> str:
+        """String: the grid in force (JSON)."""
+        return self._key("grid", slug(symbol))
+
+    def cells(self, symbol: str) -> str:
+        """Hash: cell key → cell record (JSON)."""
+        return self._key("cells", slug(symbol))
+
+    def seen(self, symbol: str) -> str:
+        """Sorted set: applied trade id → its time (ms)."""
+        return self._key("seen", slug(symbol))
+
+    def fills(self, symbol: str) -> str:
+        """Capped list of applied fills, newest first."""
+        return self._key("fills", slug(symbol))
+
+    def book(self, symbol: str) -> str:
+        """String: the symbol's ledger totals (JSON)."""
+        return self._key("book", slug(symbol))
+
+    # --- what views read -------------------------------------------------------------------------------
+    def last_tick(self, symbol: str) -> str:
+        """String: report of the newest tick (JSON)."""
+        return self._key("tick", slug(symbol))
+
+    @property
+    def stats(self) -> str:
+        """Hash of counters and high-water marks: ticks|symbol, fills|symbol, max_committed."""
+        return self._key("stats")
+
+    @property
+    def equity_history(self) -> str:
+        """Capped list of equity points, newest first."""
+        return self._key("equity")
+
+    @property
+    def log(self) -> str:
+        """Capped stream of log records for the Logs screen."""
+        return self._key("log")
+
+    @property
+    def events(self) -> str:
+        """Capped stream of domain events (allocation_updated, …)."""
+        return self._key("events")
+
+    # --- paper exchange ------------------------------------------------------------------------------------
+    def paper(self, *parts: str) -> str:
+        """State of the paper exchange, kept apart from Gridflow's own books."""
+        return self._key("paper", *parts)

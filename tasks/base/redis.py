@@ -1,0 +1,39 @@
+"""Redis connections and Lua scripts: one way to open the first, one way to load the second."""
+
+from functools import cache
+from importlib.resources import files
+from typing import Any, TypeAlias
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.commands.core import AsyncScript
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+RedisClient: TypeAlias = Redis
+
+
+def connect(url: str) -> RedisClient:
+    """A client with bounded waits. Repeats a call whose connection broke: every script is idempotent."""
+    return Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_connect_timeout=5,
+        socket_timeout=10,
+        health_check_interval=30,
+        retry=Retry(ExponentialWithJitterBackoff(cap=1, base=0.05), 3),
+        retry_on_error=[RedisConnectionError, RedisTimeoutError],
+    )
+
+
+@cache
+def script_source(package: str, name: str) -> str:
+    """Text of `name`.lua shipped inside `package`."""
+    return files(package).joinpath(f"{name}.lua").read_text(encoding="utf-8")
+
+
+def script(client: RedisClient, package: str, name: str) -> AsyncScript:
+    """The script registered with `client` (EVALSHA, loaded on first use)."""
+    registered: Any = client.register_script(script_source(package, name))
+    return registered  # type: ignore[no-any-return]

@@ -1,0 +1,161 @@
+"""What crosses the exchange port. What is asked (`OrderRequest`) is another type than what exists (`Order`)."""
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.base.errors import RejectReason
+from tasks.base.money import ceil_to, floor_to, round_to
+
+Positive = Annotated[Decimal, Field(gt=0)]
+NotNegative = Annotated[Decimal, Field(ge=0)]
+
+
+class Frozen(BaseModel):
+    """Base of every record: immutable, no unknown field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Side(StrEnum):
+    """Order side, in ccxt's words."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+
+class OrderStatus(StrEnum):
+    """What the exchange says of an order."""
+
+    OPEN = "open"
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+
+
+class Market(Frozen):
+    """Filters and fees of one symbol. Amounts in base, prices and notional in quote, fees as a share."""
+
+    symbol: str
+    base: str
+    quote: str
+    tick_size: Positive
+    lot_step: Positive
+    min_qty: NotNegative = Decimal(0)
+    max_qty: Positive | None = None
+    min_notional: NotNegative = Decimal(0)
+    maker_fee: Decimal
+    taker_fee: Decimal
+
+    def price(self, value: Decimal) -> Decimal:
+        """Nearest valid price."""
+        return round_to(value, self.tick_size)
+
+    def price_up(self, value: Decimal) -> Decimal:
+        """Next valid price not below `value`."""
+        return ceil_to(value, self.tick_size)
+
+    def qty(self, value: Decimal) -> Decimal:
+        """Largest valid amount not above `value`."""
+        return floor_to(value, self.lot_step)
+
+    def tradable(self, price: Decimal, qty: Decimal) -> bool:
+        """Whether an order of this size passes the exchange's minimum."""
+        return qty > 0 and qty >= self.min_qty and price * qty >= self.min_notional
+
+
+class Ticker(Frozen):
+    """Best bid, best ask and last price (quote), with the exchange's time in ms."""
+
+    symbol: str
+    bid: Positive
+    ask: Positive
+    last: Positive
+    at_ms: int
+
+
+class OrderRequest(Frozen):
+    """A limit order to place. `signed_at_ms` is the intent's time; the exchange refuses it `valid_ms` later."""
+
+    client_id: str
+    symbol: str
+    side: Side
+    price: Positive
+    qty: Positive
+    post_only: bool = False
+    signed_at_ms: int
+    valid_ms: Annotated[int, Field(gt=0)]
+
+
+class Order(Frozen):
+    """An order as the exchange knows it; `qty` and `filled` in base."""
+
+    exchange_id: str
+    client_id: str
+    symbol: str
+    side: Side
+    price: Decimal
+    qty: Positive
+    filled: NotNegative
+    status: OrderStatus
+    at_ms: int
+
+
+class Trade(Frozen):
+    """One execution. `fee` in `fee_currency`, never negative for a cost."""
+
+    trade_id: str
+    exchange_id: str
+    client_id: str | None = None
+    symbol: str
+    side: Side
+    price: Positive
+    qty: Positive
+    fee: Decimal
+    fee_currency: str
+    maker: bool
+    at_ms: int
+
+
+class Balance(Frozen):
+    """One currency of the account."""
+
+    free: Decimal
+    locked: Decimal
+
+
+class Candle(Frozen):
+    """One bar; `at_ms` is its opening time, volume in base."""
+
+    at_ms: int
+    open: Positive
+    high: Positive
+    low: Positive
+    close: Positive
+    volume: NotNegative
+
+
+class Accepted(Frozen):
+    """The exchange clearly took the order."""
+
+    order: Order
+
+
+class Rejected(Frozen):
+    """The exchange clearly refused: nothing was placed."""
+
+    client_id: str
+    reason: RejectReason
+    detail: str
+
+
+class Unknown(Frozen):
+    """No clear answer: the order may or may not exist."""
+
+    client_id: str
+    detail: str
+
+
+Placement = Accepted | Rejected | Unknown

@@ -1,0 +1,32 @@
+"""Fixtures every test may use."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import redis as sync_redis
+
+from tasks.base.redis import RedisClient, connect
+from tests.support.servers import redis_server
+
+
+@pytest.fixture(scope="session")
+def redis_session_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of one real server for the whole session."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(redis_session_url: str) -> Iterator[str]:
+    """URL of the session's server, emptied for this test."""
+    with sync_redis.Redis.from_url(redis_session_url) as client:
+        client.flushall()
+    yield redis_session_url
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[RedisClient]:
+    """An async client on an empty server."""
+    client = connect(redis_url)
+    yield client
+    await client.aclose()
