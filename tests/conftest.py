@@ -17,11 +17,11 @@ def redis_session_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
 
 
 @pytest.fixture
-def redis_url(redis_session_url: str) -> Iterator[str]:
+def redis_url(redis_session_url: str) -> str:
     """URL of the session's server, emptied for this test."""
     with sync_redis.Redis.from_url(redis_session_url) as client:
         client.flushall()
-    yield redis_session_url
+    return redis_session_url
 
 
 @pytest.fixture

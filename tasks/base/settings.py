@@ -203,10 +203,8 @@ class SymbolSettings(_Section):
 
 
 def _default_symbols() -> dict[str, SymbolSettings]:
-    default = SymbolSettings(
-        grid=GridKind.GEOMETRIC, range_pct=Decimal("0.04"), cells=20, start=StartMode.BALANCED
-    )
-    return {symbol: default for symbol in ("BTC/USDT", "ETH/USDT", "BNB/USDT")}
+    default = SymbolSettings(grid=GridKind.GEOMETRIC, range_pct=Decimal("0.04"), cells=20, start=StartMode.BALANCED)
+    return dict.fromkeys(("BTC/USDT", "ETH/USDT", "BNB/USDT"), default)
 
 
 class Settings(BaseSettings):
@@ -229,12 +227,10 @@ class Settings(BaseSettings):
         Decimal(10_000), description="the pot, in quote, above 0 to 90000000"
     )
     global_max_usage: Share = Field(Decimal("0.95"), description="share of total_funds that may be used, above 0 to 1")
-    allocation_strategy: AllocationStrategy = Field(
-        AllocationStrategy.EQUAL, description="equal, weighted or dynamic"
-    )
-    exchange: ExchangeSettings = ExchangeSettings()  # type: ignore[call-arg]
-    paper: PaperSettings = PaperSettings()  # type: ignore[call-arg]
-    trading: TradingSettings = TradingSettings()  # type: ignore[call-arg]
+    allocation_strategy: AllocationStrategy = Field(AllocationStrategy.EQUAL, description="equal, weighted or dynamic")
+    exchange: ExchangeSettings = ExchangeSettings()
+    paper: PaperSettings = PaperSettings()
+    trading: TradingSettings = TradingSettings()
     symbols: Annotated[dict[str, SymbolSettings], Field(min_length=1, max_length=500)] = Field(
         default_factory=_default_symbols, description="the symbols to trade, by ccxt name"
     )
