@@ -29,8 +29,12 @@ def connect(url: str) -> RedisClient:
 
 @cache
 def script_source(package: str, name: str) -> str:
-    """Text of `name`.lua shipped inside `package`."""
-    return files(package).joinpath(f"{name}.lua").read_text(encoding="utf-8")
+    """Text of `name`.lua shipped inside `package`, after the package's shared `_writes.lua` where it is used."""
+    folder = files(package)
+    text = folder.joinpath(f"{name}.lua").read_text(encoding="utf-8")
+    if "_writes.lua" in text:
+        return folder.joinpath("_writes.lua").read_text(encoding="utf-8") + text
+    return text
 
 
 def script(client: RedisClient, package: str, name: str) -> AsyncScript:

@@ -1,0 +1,1 @@
+"""The pot: one total shared by every symbol and every worker; granted, used and freed by atomic scripts."""

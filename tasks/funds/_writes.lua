@@ -1,0 +1,36 @@
+-- Shared by the scripts that change a symbol's books (included before their own text).
+-- Companion writes let a script change money and the records that explain it in one atomic step.
+-- Encoding in ARGV from position p: count, then per write: key index (into KEYS), verb, field, value.
+--   verbs: HSET (field, value) | HDEL (field) | SET (value) | LPUSH (field = cap, value)
+local function apply_writes(p)
+  local count = tonumber(ARGV[p])
+  p = p + 1
+  for _ = 1, count do
+    local key, verb, field, value = KEYS[tonumber(ARGV[p])], ARGV[p + 1], ARGV[p + 2], ARGV[p + 3]
+    if verb == 'HSET' then
+      redis.call('HSET', key, field, value)
+    elseif verb == 'HDEL' then
+      redis.call('HDEL', key, field)
+    elseif verb == 'SET' then
+      redis.call('SET', key, value)
+    elseif verb == 'LPUSH' then
+      redis.call('LPUSH', key, value)
+      redis.call('LTRIM', key, 0, tonumber(field) - 1)
+    end
+    p = p + 4
+  end
+  return p
+end
+
+-- Gives back whatever a reservation still holds. A reservation that is gone holds nothing.
+local function release(funds, share, reservations, id)
+  local left = redis.call('HGET', reservations, id)
+  if not left then return 0 end
+  redis.call('HDEL', reservations, id)
+  left = tonumber(left)
+  if left ~= 0 then
+    redis.call('HINCRBY', funds, 'reserved', -left)
+    redis.call('HINCRBY', share, 'reserved', -left)
+  end
+  return left
+end

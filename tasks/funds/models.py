@@ -1,0 +1,145 @@
+"""What the pot says and is asked. Amounts named `units` are integers of 1e-8 quote; others are Decimal quote."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import IntEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from tasks.base.money import ZERO, from_units
+from tasks.exchange.models import Frozen
+
+MAX_SEQUENCE = 2**53
+
+
+class FundCode(IntEnum):
+    """Result codes of the scripts; each script's header lists those it returns."""
+
+    OK = 0
+    ALREADY = 1
+    SYMBOL_LIMIT = 2
+    GLOBAL_LIMIT = 3
+    PAUSED = 4
+    STALE_FENCE = 5
+    UNKNOWN_SYMBOL = 6
+    CONFLICT = 7
+
+
+class Reservation(Frozen):
+    """Money asked for one order, with the journal entry and the cell record written when it is granted."""
+
+    id: str
+    slot: str
+    sequence: Annotated[int, Field(ge=0, lt=MAX_SEQUENCE)]
+    units: Annotated[int, Field(ge=0)]
+    intent: str
+    cell_key: str
+    cell: str
+
+
+class FillMove(Frozen):
+    """What one fill does to the money: at most `take_units` leave the reservation, `used_delta` changes used."""
+
+    trade_id: str
+    at_ms: int
+    reservation_id: str
+    take_units: Annotated[int, Field(ge=0)] = 0
+    used_delta: int = 0
+
+
+class Write(Frozen):
+    """A record written in the same step as the money: Redis verb HSET, HDEL, SET or LPUSH."""
+
+    key: str
+    verb: str
+    field: str = ""
+    value: str = ""
+
+
+class TraderAllocation(Frozen):
+    """One symbol's share of the pot."""
+
+    symbol: str
+    registered: bool
+    allocated_units: int
+    used_units: int
+    reserved_units: int
+    paused: bool
+
+    @property
+    def committed_units(self) -> int:
+        """Used plus reserved."""
+        return self.used_units + self.reserved_units
+
+    @property
+    def free_units(self) -> int:
+        """What it may still commit; 0 when it has committed more than its allocation."""
+        return max(self.allocated_units - self.committed_units, 0)
+
+    @property
+    def usage(self) -> Decimal:
+        """used / allocated; 0 without an allocation."""
+        return Decimal(self.used_units) / self.allocated_units if self.allocated_units else ZERO
+
+
+class FundsStatus(Frozen):
+    """One consistent reading of the whole pot."""
+
+    pool_units: int
+    used_units: int
+    reserved_units: int
+    version: int
+    paused: bool
+    stopped: bool
+    short_units: int
+    max_committed_units: int
+    symbols: Mapping[str, TraderAllocation]
+
+    @property
+    def committed_units(self) -> int:
+        """Used plus reserved of all symbols."""
+        return self.used_units + self.reserved_units
+
+    @property
+    def free_units(self) -> int:
+        """What the pool could still grant."""
+        return 0 if self.short_units else max(self.pool_units - self.committed_units, 0)
+
+    @property
+    def pool(self) -> Decimal:
+        """The pool in quote."""
+        return from_units(self.pool_units)
+
+
+class ShareRequest(Frozen):
+    """What the rules know of one symbol when they share the pool. Units of 1e-8 quote."""
+
+    symbol: str
+    weight: Decimal
+    cap_units: int
+    floor_units: int
+    score: Decimal = Decimal(1)
+    demand: Decimal = Decimal(1)
+
+
+class SymbolChange(Frozen):
+    """One line of a rebalance report, in quote."""
+
+    symbol: str
+    before: Decimal
+    after: Decimal
+    committed: Decimal
+
+
+class RebalanceReport(Frozen):
+    """What a rebalance did and why."""
+
+    at_ms: int
+    reason: str
+    strategy: str
+    applied: bool
+    outcome: str
+    version: int
+    pool: Decimal
+    changes: tuple[SymbolChange, ...]

@@ -1,0 +1,139 @@
+"""The pot in Redis: one typed function per script."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from tasks.base.keys import Keys
+from tasks.base.redis import RedisClient, script
+from tasks.funds.models import FillMove, FundCode, FundsStatus, Reservation, TraderAllocation, Write
+
+BLOCKED_CAP = 500
+REPORT_CAP = 200
+_PACKAGE = "tasks.funds"
+
+
+def _book_keys(keys: Keys, symbol: str) -> list[str]:
+    return [keys.funds, keys.funds_symbol(symbol), keys.fence(symbol), keys.reservations(symbol)]
+
+
+def _encode_writes(writes: Sequence[Write], first_key: int) -> tuple[list[str], list[str | int]]:
+    """Keys to append to KEYS, and the ARGV tail that names them by index."""
+    index: dict[str, int] = {}
+    argv: list[str | int] = [len(writes)]
+    for write in writes:
+        position = index.setdefault(write.key, first_key + len(index))
+        argv += [position, write.verb, write.field, write.value]
+    return list(index), argv
+
+
+async def reserve(
+    client: RedisClient, *, keys: Keys, symbol: str, fence: int, now_ms: int, items: Sequence[Reservation]
+) -> list[FundCode]:
+    """Grant and journal a batch; one code per item, in order."""
+    argv: list[str | int] = [fence, symbol, now_ms, BLOCKED_CAP, len(items)]
+    for item in items:
+        argv += [item.id, item.slot, item.sequence, item.units, item.intent, item.cell_key, item.cell]
+    names = [
+        *_book_keys(keys, symbol),
+        keys.slots(symbol),
+        keys.intents(symbol),
+        keys.cells(symbol),
+        keys.blocked_counts,
+        keys.blocked,
+    ]
+    return [FundCode(code) for code in await script(client, _PACKAGE, "reserve")(keys=names, args=argv)]
+
+
+async def record(
+    client: RedisClient,
+    *,
+    keys: Keys,
+    symbol: str,
+    fence: int,
+    fills: Sequence[FillMove],
+    ended: Sequence[str],
+    writes: Sequence[Write],
+) -> FundCode:
+    """Book fills, release what ended orders still hold, write the records; all or nothing."""
+    names = [*_book_keys(keys, symbol), keys.seen(symbol)]
+    argv: list[str | int] = [fence, len(fills)]
+    for fill in fills:
+        argv += [fill.trade_id, fill.at_ms, fill.reservation_id, fill.take_units, fill.used_delta]
+    argv += [len(ended), *ended]
+    more_keys, tail = _encode_writes(writes, len(names) + 1)
+    return FundCode(await script(client, _PACKAGE, "record")(keys=names + more_keys, args=argv + tail))
+
+
+async def release(
+    client: RedisClient, *, keys: Keys, symbol: str, fence: int, ids: Sequence[str], writes: Sequence[Write] = ()
+) -> tuple[FundCode, int]:
+    """Give back what the reservations hold; (code, units given back)."""
+    names = _book_keys(keys, symbol)
+    more_keys, tail = _encode_writes(writes, len(names) + 1)
+    argv: list[str | int] = [fence, len(ids), *ids, *tail]
+    code, given = await script(client, _PACKAGE, "release")(keys=names + more_keys, args=argv)
+    return FundCode(code), int(given)
+
+
+async def set_limits(
+    client: RedisClient,
+    *,
+    keys: Keys,
+    expected_version: int,
+    pool_units: int,
+    allocations: Mapping[str, int],
+    unregister: Iterable[str],
+    report: str,
+) -> tuple[FundCode, int]:
+    """Write pool and allocations at once; (code, version in force)."""
+    wanted = dict(allocations) | dict.fromkeys(unregister, -1)
+    names = [keys.funds, keys.funds_symbols, keys.rebalances, keys.counters]
+    names += [keys.funds_symbol(symbol) for symbol in wanted]
+    argv: list[str | int] = [expected_version, pool_units, report, REPORT_CAP, len(wanted)]
+    for symbol, units in wanted.items():
+        argv += [symbol, units]
+    code, version = await script(client, _PACKAGE, "set_limits")(keys=names, args=argv)
+    return FundCode(code), int(version)
+
+
+async def status(client: RedisClient, *, keys: Keys, symbols: Sequence[str]) -> FundsStatus:
+    """One consistent reading of the pot and `symbols`."""
+    names = [keys.funds, *(keys.funds_symbol(symbol) for symbol in symbols)]
+    return parse_status(await script(client, _PACKAGE, "status")(keys=names, args=[]), symbols)
+
+
+def parse_status(flat: Sequence[int], symbols: Sequence[str]) -> FundsStatus:
+    """The status script's array as a record."""
+    shares = {}
+    for position, symbol in enumerate(symbols):
+        start = 8 + 5 * position
+        registered, allocated, used, reserved, paused = (int(value) for value in flat[start : start + 5])
+        shares[symbol] = TraderAllocation(
+            symbol=symbol,
+            registered=bool(registered),
+            allocated_units=allocated,
+            used_units=used,
+            reserved_units=reserved,
+            paused=bool(paused),
+        )
+    pool, used, reserved, version, paused, stopped, short, high = (int(value) for value in flat[:8])
+    return FundsStatus(
+        pool_units=pool,
+        used_units=used,
+        reserved_units=reserved,
+        version=version,
+        paused=bool(paused),
+        stopped=bool(stopped),
+        short_units=short,
+        max_committed_units=high,
+        symbols=shares,
+    )
+
+
+async def set_flag(client: RedisClient, *, hashes: Sequence[str], flag: str, value: bool) -> int:
+    """Raise or lower `paused` or `stopped` on hashes; how many changed."""
+    return int(await script(client, _PACKAGE, "set_flag")(keys=list(hashes), args=[flag, int(value)]))
+
+
+async def registered_symbols(client: RedisClient, *, keys: Keys) -> list[str]:
+    """All registered symbols, sorted."""
+    return sorted(await client.smembers(keys.funds_symbols))

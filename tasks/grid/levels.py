@@ -1,0 +1,107 @@
+"""From settings to a grid and its cells. Pure."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from itertools import pairwise
+
+from tasks.base.errors import ConfigError, Problem
+from tasks.base.money import floor_to, plain
+from tasks.base.settings import StartMode, SymbolSettings
+from tasks.base.spacing import net_profit, raw_levels
+from tasks.exchange.models import Market
+from tasks.grid.models import Cell, Grid, Size
+
+_ID_HEX_DIGITS = 8
+
+
+def grid_id(symbol: str, settings: SymbolSettings) -> str:
+    """Short, stable name of a configured grid: the same settings give the same id, on any machine."""
+    spec = {
+        "symbol": symbol,
+        "grid": settings.grid,
+        "lower": None if settings.lower is None else plain(settings.lower),
+        "upper": None if settings.upper is None else plain(settings.upper),
+        "range_pct": None if settings.range_pct is None else plain(settings.range_pct),
+        "cells": settings.cells,
+    }
+    digest = hashlib.blake2s(json.dumps(spec, sort_keys=True).encode()).hexdigest()
+    return f"g{digest[:_ID_HEX_DIGITS]}"
+
+
+def levels(settings: SymbolSettings, first_price: Decimal, market: Market) -> tuple[Decimal, ...]:
+    """N+1 levels, lowest first, each rounded to the nearest tick."""
+    return tuple(market.price(level) for level in raw_levels(settings, first_price))
+
+
+def build_grid(
+    symbol: str, settings: SymbolSettings, market: Market, first_price: Decimal, allocated: Decimal, now_ms: int
+) -> Grid:
+    """A grid ready to trade. Raises ConfigError when it cannot pay its fees or its cells are too small."""
+    prices = levels(settings, first_price, market)
+    size = cell_size(settings, allocated, market)
+    problems = list(grid_problems(symbol, prices, size, market))
+    if problems:
+        raise ConfigError(problems, f"the grid of {symbol} at a price of {plain(first_price)}")
+    return Grid(
+        grid_id=grid_id(symbol, settings),
+        symbol=symbol,
+        levels=prices,
+        size=size,
+        first_price=first_price,
+        created_ms=now_ms,
+    )
+
+
+def cell_size(settings: SymbolSettings, allocated: Decimal, market: Market) -> Size:
+    """The configured size, else the allocation (less the fee of buying) divided by the cells."""
+    if settings.base_per_cell is not None:
+        return Size(base=settings.base_per_cell)
+    if settings.quote_per_cell is not None:
+        return Size(quote=settings.quote_per_cell)
+    share = allocated / (1 + market.taker_fee) / settings.cells
+    return Size(quote=floor_to(share, Decimal("0.01")) or Decimal("0.01"))
+
+
+def grid_problems(symbol: str, prices: tuple[Decimal, ...], size: Size, market: Market) -> list[Problem]:
+    """Why this grid must not start: levels that coincide, a cell that does not pay, a cell below the minimum."""
+    field = f'symbols."{symbol}"'
+    found = []
+    if any(low >= high for low, high in pairwise(prices)):
+        rule = f"two levels fall on the same price (tick size {plain(market.tick_size)})"
+        return [Problem(f"{field}.cells", str(len(prices) - 1), rule, "Use fewer cells or a wider range")]
+    fee = market.maker_fee
+    worst = min(net_profit(low, high, fee, fee) for low, high in pairwise(prices))
+    if worst <= 0:
+        rule = f"the narrowest cell loses {plain(round(-worst * 100, 4))} % after fees"
+        found.append(Problem(f"{field}.cells", str(len(prices) - 1), rule, "Use fewer cells or a wider range"))
+    small = [low for low in prices[:-1] if not market.tradable(low, market.qty(size.qty(low)))]
+    if small:
+        shown = plain(size.quote) if size.quote is not None else f"{size.base} base"
+        rule = f"an order at {plain(small[0])} is below the exchange's minimum ({plain(market.min_notional)} quote)"
+        found.append(Problem(f"{field}.quote_per_cell", shown, rule, "Use fewer cells or more money"))
+    return found
+
+
+def build_cells(grid: Grid, start: StartMode, next_cycles: Mapping[str, int]) -> list[Cell]:
+    """All cells, IDLE. `next_cycles` gives the first unused cycle of cells that have existed before.
+
+    A balanced start marks the cells at or above the first price to buy their base at the market once.
+    """
+    cells = []
+    for index, (low, high) in enumerate(pairwise(grid.levels)):
+        key = f"{grid.grid_id}.{index}"
+        entry = start is StartMode.BALANCED and low >= grid.first_price
+        cells.append(
+            Cell(
+                key=key,
+                grid_id=grid.grid_id,
+                index=index,
+                buy_price=low,
+                sell_price=high,
+                cycle=next_cycles.get(key, 0),
+                entry=entry,
+            )
+        )
+    return cells

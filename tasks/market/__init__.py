@@ -1,0 +1,1 @@
+"""The market as one tick sees it: snapshots, volatility, the time to the next look."""
