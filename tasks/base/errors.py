@@ -63,7 +63,6 @@ class RejectReason(StrEnum):
     FILTER = "FILTER"
     WOULD_TAKE = "WOULD_TAKE"
     EXPIRED_REQUEST = "EXPIRED_REQUEST"
-    DUPLICATE_ID = "DUPLICATE_ID"
     OTHER = "OTHER"
 
 

@@ -234,6 +234,7 @@ class Settings(BaseSettings):
     symbols: Annotated[dict[str, SymbolSettings], Field(min_length=1, max_length=500)] = Field(
         default_factory=_default_symbols, description="the symbols to trade, by ccxt name"
     )
+    live: bool = Field(False, description="consent to real orders; set by --live, never in the file")
     redis_url: SecretStr | None = Field(None, description="your own Redis; absent: the one-machine stack's Valkey")
 
     @classmethod
@@ -291,8 +292,14 @@ def load(config: Path | None = None) -> Settings:
     path = named or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
     source = str(path) if path else "the built-in defaults and the environment"
     found = _unknown_variables(dict(os.environ))
+    content = _read_toml(path) if path else {}
+    if "live" in content:
+        remedy = "Set live under [exchange], and pass --live on the command line"
+        found.append(
+            Problem("live", str(content.pop("live")), "consent to real orders cannot stand in the file", remedy)
+        )
     try:
-        settings = Settings(**(_read_toml(path) if path else {}))
+        settings = Settings(**content)
     except ValidationError as error:
         raise ConfigError(found + problems_of(error), source) from None
     except ValueError as error:  # pydantic-settings could not parse a complex environment value
@@ -306,3 +313,23 @@ def load(config: Path | None = None) -> Settings:
 def state_dir(named: Path | None = None) -> Path:
     """Folder of the one-machine stack's state: `named`, else $GRIDFLOW_STATE, else ./.gridflow; absolute."""
     return (named or Path(os.environ.get(STATE_VARIABLE) or DEFAULT_STATE)).absolute()
+
+
+def override_environment(values: dict[str, str]) -> None:
+    """Set variables for this process and its children: how command-line options outrank file and environment."""
+    os.environ.update(values)
+
+
+def child_environment(values: dict[str, str], ours: bool = True) -> dict[str, str]:
+    """This process's environment for a child, with `values` on top and without any PREFECT_ variable.
+
+    `ours=False` also leaves out GRIDFLOW_ variables: keys and tokens stay away from programs that need none.
+    """
+    unwanted = ("PREFECT_",) if ours else ("PREFECT_", "GRIDFLOW_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
+    return kept | values
+
+
+def configured_prefect_api() -> str | None:
+    """URL of a Prefect server of the user's own ($PREFECT_API_URL), if one is named."""
+    return os.environ.get("PREFECT_API_URL") or None

@@ -136,4 +136,4 @@ async def set_flag(client: RedisClient, *, hashes: Sequence[str], flag: str, val
 
 async def registered_symbols(client: RedisClient, *, keys: Keys) -> list[str]:
     """All registered symbols, sorted."""
-    return sorted(await client.smembers(keys.funds_symbols))
+    return sorted(str(symbol) for symbol in await client.smembers(keys.funds_symbols))

@@ -1,0 +1,24 @@
+"""The `grid-tick` flow: one window of one symbol."""
+
+from prefect import flow, get_run_logger
+from prefect.runtime import flow_run
+
+from flows.runtime.cancelling import cancel_requested
+from tasks.tick.models import WindowReport
+from tasks.tick.service import service
+
+
+@flow(name="grid-tick", flow_run_name="{symbol}", validate_parameters=True)
+def grid_tick(symbol: str) -> WindowReport:
+    """Tick `symbol` at a dynamic interval until the window that began at the run's scheduled time ends."""
+    report = service().run_window(symbol, flow_run.scheduled_start_time, cancel_requested)
+    get_run_logger().info(
+        "%s: %d ticks, %d fills, %d orders placed, %d failed ticks; ended: %s",
+        symbol,
+        report.ticks,
+        report.fills,
+        report.placed,
+        report.failed_ticks,
+        report.ended,
+    )
+    return report

@@ -1,0 +1,19 @@
+"""The `log-status` flow: write the state of trading to the run's log every five minutes."""
+
+from prefect import flow, get_run_logger
+
+from tasks.tick.service import service
+from tasks.views.models import StatusView
+from tasks.views.steps import record_equity
+
+
+@flow(name="log-status")
+def log_status() -> StatusView:
+    """Read the views once, keep an equity point, and log them."""
+    trading = service()
+    view = trading.run(record_equity(trading.settings, trading.desk))
+    logger = get_run_logger()
+    logger.info("equity %s, profit %s (grid %s, floating %s, fees %s)", *view.totals())
+    for symbol in view.symbols:
+        logger.info("%s: equity change %s, committed %s", symbol.symbol, symbol.equity_change, symbol.committed)
+    return view

@@ -1,0 +1,17 @@
+"""The `rebalance` flow: share the pot anew, hourly or on demand."""
+
+from prefect import flow, get_run_logger
+
+from tasks.funds.models import RebalanceReport
+from tasks.tick.service import service
+
+
+@flow(name="rebalance")
+def rebalance(force: bool = False, reason: str = "scheduled") -> RebalanceReport:
+    """Share the pot between the symbols; without `force` only when usage has drifted apart."""
+    report = service().rebalance(force, reason)
+    logger = get_run_logger()
+    logger.info("rebalance (%s): %s, version %d", report.reason, report.outcome, report.version)
+    for change in report.changes:
+        logger.info("%s: %s → %s (committed %s)", change.symbol, change.before, change.after, change.committed)
+    return report

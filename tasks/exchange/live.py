@@ -1,0 +1,57 @@
+"""The right exchange for the settings: real orders only with both consents, paper otherwise."""
+
+from typing import Any
+
+import ccxt.async_support
+
+from tasks.base.clock import Clock, utc_now
+from tasks.base.errors import ConfigError, Problem
+from tasks.base.redis import RedisClient
+from tasks.base.settings import ExchangeSettings, Settings
+from tasks.exchange.client import CcxtClient
+from tasks.exchange.port import ExchangePort
+
+_OPTIONS = {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False, "fetchMargins": False}
+
+
+async def open_exchange(settings: Settings, redis: RedisClient, clock: Clock = utc_now) -> ExchangePort:
+    """The live exchange where `exchange.live` and --live both say so, else the paper exchange."""
+    if settings.exchange.live and settings.live:
+        return CcxtClient(ccxt_exchange(settings.exchange))
+    from tasks.exchange.paper import open_paper_exchange  # only paper trading needs it
+
+    return CcxtClient(await open_paper_exchange(settings, redis, clock))
+
+
+def ccxt_exchange(settings: ExchangeSettings) -> Any:
+    """A ccxt async exchange with keys, sandbox and URL as configured. Raises ConfigError where it has no such."""
+    kind = getattr(ccxt.async_support, settings.id, None)
+    if kind is None or settings.id not in ccxt.async_support.exchanges:
+        problem = Problem("exchange.id", settings.id, "ccxt knows no such exchange", "Use one of ccxt's ids")
+        raise ConfigError([problem], "the settings")
+    config: dict[str, Any] = {"enableRateLimit": True, "options": dict(_OPTIONS)}
+    for ours, theirs in (("api_key", "apiKey"), ("secret", "secret"), ("password", "password")):
+        held = getattr(settings, ours)
+        if held is not None:
+            config[theirs] = held.get_secret_value()
+    exchange = kind(config)
+    if settings.sandbox:
+        _use_sandbox(exchange, settings)
+    if settings.api_url is not None:
+        exchange.urls["api"] = _redirected(exchange.urls["api"], settings.api_url)
+    return exchange
+
+
+def _use_sandbox(exchange: Any, settings: ExchangeSettings) -> None:
+    if not exchange.urls.get("test"):
+        rule = f"{settings.id} has no sandbox"
+        raise ConfigError([Problem("exchange.sandbox", "true", rule, "Set it to false")], "the settings")
+    exchange.set_sandbox_mode(True)
+
+
+def _redirected(urls: Any, base: str) -> Any:
+    """The same paths under another host: `https://host/path` → `base/path`."""
+    if isinstance(urls, dict):
+        return {name: _redirected(url, base) for name, url in urls.items()}
+    path = urls.split("://", 1)[-1].partition("/")[2]
+    return f"{base.rstrip('/')}/{path}" if path else base.rstrip("/")

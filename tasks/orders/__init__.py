@@ -1,0 +1,1 @@
+"""Orders, exactly once: journal first, then send; what is unclear is looked up, never assumed."""

@@ -1,0 +1,66 @@
+"""The journal. An `Intent` is written, with its money, before anything is sent."""
+
+from decimal import Decimal
+from enum import StrEnum
+
+from tasks.base.money import ZERO
+from tasks.exchange.models import Frozen, NotNegative, Order, Positive, Side, Trade
+
+
+class IntentState(StrEnum):
+    """INTENT → OPEN → PARTIAL → FILLED | CANCELLED; INTENT → REJECTED | UNKNOWN → any, or NEVER_PLACED."""
+
+    INTENT = "INTENT"
+    OPEN = "OPEN"
+    PARTIAL = "PARTIAL"
+    UNKNOWN = "UNKNOWN"
+    FILLED = "FILLED"
+    CANCELLED = "CANCELLED"
+    REJECTED = "REJECTED"
+    NEVER_PLACED = "NEVER_PLACED"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more can come of the order."""
+        return self in _ENDED
+
+
+_ENDED = {IntentState.FILLED, IntentState.CANCELLED, IntentState.REJECTED, IntentState.NEVER_PLACED}
+
+
+class Intent(Frozen):
+    """One journalled order. Amounts in base, price in quote, `units` the quote reserved (1e-8), times in ms."""
+
+    client_id: str
+    symbol: str
+    cell_key: str
+    side: Side
+    price: Positive
+    qty: Positive
+    cycle: int
+    units: int
+    post_only: bool
+    created_ms: int
+    units_left: int  # of the reservation, after the fills booked so far
+    state: IntentState = IntentState.INTENT
+    exchange_id: str | None = None
+    filled: NotNegative = ZERO
+    quote_filled: Decimal = ZERO
+    trade_ids: tuple[str, ...] = ()
+    ended_ms: int | None = None
+    note: str = ""
+
+    def take_for(self, qty: Decimal, used_delta: int) -> int:
+        """Units a fill of `qty` takes from the reservation: its share, at least what it cost, at most what is left."""
+        if self.units == 0:
+            return 0
+        return min(self.units_left, max(int(self.units * qty / self.qty), used_delta))
+
+
+class Evidence(Frozen):
+    """What the exchange showed about one intent. `looked_up` tells whether it was asked for by id."""
+
+    resting: Order | None = None
+    looked_up: bool = False
+    found: Order | None = None
+    trades: tuple[Trade, ...] = ()

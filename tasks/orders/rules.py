@@ -1,0 +1,102 @@
+"""Reconciling the journal with what the exchange shows. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from tasks.base.money import ZERO
+from tasks.exchange.models import Order, OrderStatus, Trade
+from tasks.orders.models import Evidence, Intent, IntentState
+
+TRADE_OVERLAP_MS = 60_000
+
+
+def resting_order(intent: Intent, open_orders: Iterable[Order]) -> Order | None:
+    """The intent's order among the open ones, by exchange id or client id."""
+    return next((order for order in open_orders if _same(intent, order)), None)
+
+
+def _same(intent: Intent, order: Order) -> bool:
+    return order.client_id == intent.client_id or (
+        intent.exchange_id is not None and order.exchange_id == intent.exchange_id
+    )
+
+
+def moved(intent: Intent, resting: Order | None) -> bool:
+    """Whether something may have happened to the order since the journal was written."""
+    return resting is None or resting.filled != intent.filled
+
+
+def trades_since(moved_intents: Sequence[Intent], cursor_ms: int) -> int:
+    """From when trades must be read so that no fill of these intents can be missed: ms.
+
+    An order that has been in the book before the cursor cannot have unread trades older than the cursor less an
+    overlap for late reports.
+    """
+    oldest = min(intent.created_ms for intent in moved_intents)
+    return max(oldest - 1000, cursor_ms - TRADE_OVERLAP_MS)
+
+
+def own_trades(intent: Intent, exchange_id: str | None, trades: Iterable[Trade]) -> list[Trade]:
+    """The intent's trades that are not booked yet, each once, oldest first."""
+    fresh: dict[str, Trade] = {}
+    for trade in trades:
+        mine = trade.client_id == intent.client_id or (exchange_id is not None and trade.exchange_id == exchange_id)
+        if mine and trade.trade_id not in intent.trade_ids:
+            fresh.setdefault(trade.trade_id, trade)
+    return sorted(fresh.values(), key=lambda trade: (trade.at_ms, trade.trade_id))
+
+
+def needs_lookup(intent: Intent, resting: Order | None, trades: Iterable[Trade]) -> bool:
+    """Whether the order must be asked for by id: it does not rest, and its known trades do not fill it."""
+    if resting is not None:
+        return False
+    fresh = own_trades(intent, intent.exchange_id, trades)
+    return intent.filled + sum((trade.qty for trade in fresh), ZERO) < intent.qty
+
+
+def advance(intent: Intent, evidence: Evidence, now_ms: int, protection_ms: int) -> tuple[Intent, list[Trade]]:
+    """The journal entry after the evidence, and the trades to book now.
+
+    An order ends only on proof: filled by its trades; or cancelled with every trade it reports in hand; or never
+    placed: no order under its id, no trade, and the protection window over (its request has expired by then).
+    """
+    order = evidence.resting or evidence.found
+    exchange_id = order.exchange_id if order else intent.exchange_id
+    fresh = own_trades(intent, exchange_id, evidence.trades)
+    filled = intent.filled + sum((trade.qty for trade in fresh), ZERO)
+    state = _state(intent, evidence, filled > 0, filled >= intent.qty, order is not None and filled >= order.filled)
+    if state is IntentState.UNKNOWN and _never_placed(intent, evidence, now_ms, protection_ms) and filled == 0:
+        state = IntentState.NEVER_PLACED
+    updated = intent.model_copy(
+        update={
+            "state": state,
+            "exchange_id": exchange_id,
+            "filled": filled,
+            "quote_filled": intent.quote_filled + sum((trade.price * trade.qty for trade in fresh), ZERO),
+            "trade_ids": intent.trade_ids + tuple(trade.trade_id for trade in fresh),
+            "ended_ms": now_ms if state.ended else None,
+        }
+    )
+    return updated, fresh
+
+
+def _state(intent: Intent, evidence: Evidence, touched: bool, full: bool, complete: bool) -> IntentState:
+    if full:
+        return IntentState.FILLED
+    if evidence.resting is not None:
+        return IntentState.PARTIAL if touched else IntentState.OPEN
+    if evidence.found is None:
+        return IntentState.UNKNOWN if evidence.looked_up else intent.state
+    ended = evidence.found.status in (OrderStatus.CANCELLED, OrderStatus.REJECTED)
+    if ended and complete:
+        return IntentState.CANCELLED
+    return IntentState.PARTIAL if touched else IntentState.OPEN
+
+
+def _never_placed(intent: Intent, evidence: Evidence, now_ms: int, protection_ms: int) -> bool:
+    asked_in_vain = evidence.looked_up and evidence.found is None and evidence.resting is None
+    return asked_in_vain and intent.exchange_id is None and now_ms - intent.created_ms > protection_ms
+
+
+def by_client_id(intents: Iterable[Intent]) -> Mapping[str, Intent]:
+    """Journal entries by client id."""
+    return {intent.client_id: intent for intent in intents}

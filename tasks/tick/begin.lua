@@ -1,0 +1,26 @@
+-- Purpose: take or renew the right to tick a symbol, and read everything a tick starts from, in one step.
+-- KEYS  1 lease (string, expires)  2 fence (counter)  3 grid  4 book  5 last tick  (strings)
+--       6 cells  7 intents  (hashes)  8 funds  9 funds of symbol  (hashes)
+-- ARGV  1 owner of the lease  2 lease time (ms)
+-- Returns {0, ms until the other holder's lease ends} when somebody else holds the lease, else
+--   {fence, grid, book, last tick, cells (flat), intents (flat), pool, used, reserved, paused, stopped, short,
+--    registered, allocated, used of symbol, reserved of symbol, paused of symbol}; missing strings are ''.
+local owner = redis.call('GET', KEYS[1])
+if owner and owner ~= ARGV[1] then return {0, redis.call('PTTL', KEYS[1])} end
+if owner then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+else
+  redis.call('INCR', KEYS[2])
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+end
+local out = {tonumber(redis.call('GET', KEYS[2]))}
+for k = 3, 5 do out[#out + 1] = redis.call('GET', KEYS[k]) or '' end
+out[#out + 1] = redis.call('HGETALL', KEYS[6])
+out[#out + 1] = redis.call('HGETALL', KEYS[7])
+for _, value in ipairs(redis.call('HMGET', KEYS[8], 'pool', 'used', 'reserved', 'paused', 'stopped', 'short')) do
+  out[#out + 1] = tonumber(value or 0)
+end
+local share = redis.call('HMGET', KEYS[9], 'allocated', 'used', 'reserved', 'paused')
+out[#out + 1] = share[1] and 1 or 0
+for i = 1, 4 do out[#out + 1] = tonumber(share[i] or 0) end
+return out

@@ -1,0 +1,49 @@
+"""Gather what the exchange shows about the journal, with as few calls as the state allows."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+
+from tasks.exchange.models import Market, Order, Trade
+from tasks.exchange.port import ExchangePort
+from tasks.orders.models import Evidence, Intent
+from tasks.orders.rules import moved, needs_lookup, resting_order, trades_since
+
+
+async def gather_evidence(
+    exchange: ExchangePort, symbol: str, intents: Sequence[Intent], open_orders: Sequence[Order], cursor_ms: int
+) -> dict[str, Evidence]:
+    """Evidence by client id. Nothing moved: no call. Else one read of trades; a lookup only where those leave doubt.
+
+    Open orders must have been read before: a fill between the two reads then shows in the trades.
+    """
+    resting = {intent.client_id: resting_order(intent, open_orders) for intent in intents}
+    restless = [intent for intent in intents if moved(intent, resting[intent.client_id])]
+    trades: list[Trade] = []
+    if restless:
+        trades = await exchange.trades(symbol, trades_since(restless, cursor_ms))
+    doubtful = [intent for intent in restless if needs_lookup(intent, resting[intent.client_id], trades)]
+    found = await asyncio.gather(*(exchange.order(symbol, intent.client_id, intent.exchange_id) for intent in doubtful))
+    looked_up = {intent.client_id: order for intent, order in zip(doubtful, found, strict=True)}
+    return {
+        intent.client_id: Evidence(
+            resting=resting[intent.client_id],
+            looked_up=intent.client_id in looked_up,
+            found=looked_up.get(intent.client_id),
+            trades=tuple(trades),
+        )
+        for intent in intents
+    }
+
+
+async def third_coin_prices(
+    exchange: ExchangePort, evidence: Iterable[Evidence], market: Market
+) -> Mapping[str, Decimal]:
+    """Price in quote of every third coin that fees were paid in; empty in the usual case."""
+    coins = {
+        trade.fee_currency
+        for item in evidence
+        for trade in item.trades
+        if trade.fee and trade.fee_currency not in (market.base, market.quote)
+    }
+    return {coin: (await exchange.ticker(f"{coin}/{market.quote}")).last for coin in sorted(coins)}

@@ -1,0 +1,116 @@
+"""Fold what the exchange showed into journal, cells and books. Pure; the store commits the result in one step."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from tasks.base.keys import Keys
+from tasks.exchange.models import Market, Trade
+from tasks.funds.models import FillMove, Write
+from tasks.grid.cells import settled
+from tasks.grid.models import Cell
+from tasks.ledger.models import Book, Fill
+from tasks.ledger.rules import book_fill
+from tasks.orders.models import Evidence, Intent, IntentState
+from tasks.orders.rules import advance
+
+ORDERS_CAP = 2000
+FILLS_CAP = 5000
+
+
+@dataclass
+class Folded:
+    """The state after the fold, and what must be committed to get there."""
+
+    book: Book
+    cells: dict[str, Cell]
+    intents: dict[str, Intent]
+    fills: list[Fill] = field(default_factory=list)
+    moves: list[FillMove] = field(default_factory=list)
+    ended: list[Intent] = field(default_factory=list)
+    changed: list[Intent] = field(default_factory=list)
+    touched: set[str] = field(default_factory=set)
+
+    @property
+    def anything(self) -> bool:
+        """Whether there is something to commit."""
+        return bool(self.fills or self.ended or self.changed)
+
+
+def fold(
+    book: Book,
+    cells: Mapping[str, Cell],
+    intents: Mapping[str, Intent],
+    evidence: Mapping[str, Evidence],
+    market: Market,
+    now_ms: int,
+    protection_ms: int,
+    other_prices: Mapping[str, Decimal],
+) -> Folded:
+    """Advance every intent by its evidence, book its new trades, settle the cells of ended orders."""
+    result = Folded(book=book, cells=dict(cells), intents=dict(intents))
+    for client_id, intent in sorted(intents.items()):
+        updated, trades = advance(intent, evidence.get(client_id, Evidence()), now_ms, protection_ms)
+        for trade in trades:
+            updated = _book(result, updated, trade, market, other_prices)
+        if updated.state.ended:
+            _end(result, updated, market)
+        elif updated != intent:
+            result.intents[client_id] = updated
+            result.changed.append(updated)
+    return result
+
+
+def _book(result: Folded, intent: Intent, trade: Trade, market: Market, other_prices: Mapping[str, Decimal]) -> Intent:
+    before = result.cells[intent.cell_key]
+    price = other_prices.get(trade.fee_currency)
+    result.book, after, fill = book_fill(result.book, before, trade, intent.client_id, market, price)
+    result.cells[intent.cell_key] = after
+    result.touched.add(intent.cell_key)
+    result.fills.append(fill)
+    used_delta = after.used_units - before.used_units
+    take = intent.take_for(trade.qty, used_delta)
+    result.moves.append(
+        FillMove(
+            trade_id=trade.trade_id,
+            at_ms=trade.at_ms,
+            reservation_id=intent.client_id,
+            take_units=take,
+            used_delta=used_delta,
+        )
+    )
+    return intent.model_copy(update={"units_left": intent.units_left - take})
+
+
+def _end(result: Folded, intent: Intent, market: Market, retry_ms: int = 0) -> None:
+    cell = result.cells[intent.cell_key]
+    result.cells[intent.cell_key] = settled(cell, intent.side, intent.filled, market, retry_ms)
+    result.touched.add(intent.cell_key)
+    del result.intents[intent.client_id]
+    result.ended.append(intent)
+
+
+def refuse(result: Folded, intent: Intent, market: Market, retry_ms: int, note: str, now_ms: int) -> None:
+    """The exchange clearly refused a journalled order: settle its cell, to be tried again after `retry_ms`."""
+    rejected = intent.model_copy(update={"state": IntentState.REJECTED, "note": note, "ended_ms": now_ms})
+    _end(result, rejected, market, retry_ms)
+
+
+def writes(result: Folded, keys: Keys, symbol: str) -> list[Write]:
+    """The records that follow from the fold."""
+    out = [
+        Write(key=keys.cells(symbol), verb="HSET", field=key, value=result.cells[key].model_dump_json())
+        for key in sorted(result.touched)
+    ]
+    out += [
+        Write(key=keys.intents(symbol), verb="HSET", field=intent.client_id, value=intent.model_dump_json())
+        for intent in result.changed
+    ]
+    for intent in result.ended:
+        out.append(Write(key=keys.intents(symbol), verb="HDEL", field=intent.client_id))
+        out.append(Write(key=keys.orders(symbol), verb="LPUSH", field=str(ORDERS_CAP), value=intent.model_dump_json()))
+    for fill in result.fills:
+        out.append(Write(key=keys.fills(symbol), verb="LPUSH", field=str(FILLS_CAP), value=fill.model_dump_json()))
+    if result.fills:
+        out.append(Write(key=keys.book(symbol), verb="SET", value=result.book.model_dump_json()))
+    return out

@@ -1,0 +1,58 @@
+"""What a tick starts from and what it reports."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from pydantic import Field
+
+from tasks.base.money import ZERO
+from tasks.exchange.models import Frozen
+from tasks.funds.models import TraderAllocation
+from tasks.grid.models import Cell, Grid
+from tasks.ledger.models import Book
+from tasks.orders.models import Intent
+
+
+class TickReport(Frozen):
+    """One tick, as views and the next tick read it."""
+
+    symbol: str
+    at_ms: int
+    duration_ms: int
+    fence: int
+    price: Decimal
+    fills: int
+    placed: int
+    cancelled: int
+    refused: Mapping[str, str] = Field(default_factory=dict)  # cell key → why the pot said no
+    idle: Mapping[str, str] = Field(default_factory=dict)  # cell key → reason
+    resolving: int = 0  # orders whose outcome is not known yet
+    next_in: Decimal = ZERO  # seconds
+    samples: tuple[tuple[int, Decimal], ...] = ()  # recent (ms, price), oldest first
+
+
+class SymbolState(Frozen):
+    """All that Redis knows of a symbol when a tick begins, read under its lease."""
+
+    fence: int
+    grid: Grid | None
+    book: Book
+    last: TickReport | None
+    cells: Mapping[str, Cell]
+    intents: Mapping[str, Intent]
+    share: TraderAllocation
+    pool_free_units: int
+    paused: bool
+    stopped: bool
+
+
+class WindowReport(Frozen):
+    """What one window did; the result of a grid-tick run."""
+
+    symbol: str
+    ticks: int
+    fills: int
+    placed: int
+    failed_ticks: int
+    ended: str  # time | cancelled | stopping | lease held elsewhere | late
+    price: Decimal | None = None

@@ -1,0 +1,224 @@
+"""The trading side of a process: one event loop in a thread of its own, one Redis pool, one exchange client.
+
+The flow runs of a worker each have their own thread; all their ticks run on this loop. A stock Prefect process makes
+its own service for its one run.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from functools import cache
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from redis.exceptions import RedisError
+
+from tasks.base import logging as own_logging
+from tasks.base.clock import utc_now
+from tasks.base.errors import GridflowError, StackError
+from tasks.base.keys import Keys
+from tasks.base.redis import connect
+from tasks.base.settings import Settings, load
+from tasks.exchange.models import Market
+from tasks.funds.allocator import GlobalFundAllocator
+from tasks.funds.models import RebalanceReport
+from tasks.funds.steps import set_paused, set_stopped
+from tasks.ledger.store import last_profits
+from tasks.tick import window
+from tasks.tick.models import WindowReport
+from tasks.tick.trader import Desk, GridTrader, LeaseHeld
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+_STOP_TRIES = 120
+_STOP_PAUSE_SECONDS = 0.5
+
+
+class TradingService:
+    """Owns the trading loop. Its public methods are called from any thread and wait for the answer."""
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.redis_url is None:
+            raise StackError("no Redis is configured; run under `gridflow up` or set GRIDFLOW_REDIS_URL")
+        self.settings = settings
+        self.keys = Keys(settings.account)
+        self._redis_url = settings.redis_url.get_secret_value()
+        self._logs = own_logging.setup(settings, "worker", terminal=True)
+        self._stopping = threading.Event()
+        self._desk: Desk | None = None
+        self._markets: dict[str, Market] = {}
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="trading-loop", daemon=True)
+        self._thread.start()
+        self._opening = asyncio.Lock()
+        self._flusher = self._submit(self._flush_logs())
+
+    def _submit(self, work: Coroutine[Any, Any, T]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` on the trading loop and wait for it."""
+        result: T = self._submit(work).result()
+        return result
+
+    async def desk(self) -> Desk:
+        """Redis, exchange and pot; opened once, on first use. The pot is shared out before anybody trades."""
+        async with self._opening:
+            if self._desk is None:
+                self._desk = await self._open()
+        return self._desk
+
+    async def _open(self) -> Desk:
+        from tasks.exchange.live import open_exchange  # ccxt costs seconds: only where there is trading to do
+
+        redis = connect(self._redis_url)
+        exchange = await open_exchange(self.settings, redis)
+        self._markets = dict(await exchange.markets(list(self.settings.symbols)))
+        allocator = GlobalFundAllocator.from_settings(self.settings, redis)
+        await allocator.rebalance_if_needed(reason="start")
+        return Desk(
+            settings=self.settings, redis=redis, exchange=exchange, allocator=allocator, keys=self.keys, clock=utc_now
+        )
+
+    async def _trader(self, symbol: str) -> GridTrader:
+        desk = await self.desk()
+        if symbol not in self._markets:
+            known = ", ".join(self.settings.symbols)
+            raise GridflowError(f"{symbol} is not configured; configured are {known}")
+        return GridTrader(desk, self._markets[symbol], owner=uuid4().hex)
+
+    # --- what flows call -------------------------------------------------------------------------------
+    def run_window(self, symbol: str, scheduled: datetime | None, cancelled: Callable[[], bool]) -> WindowReport:
+        """One window of `symbol`, from its scheduled start (now without one) over `trading.window_seconds`."""
+        return self.run(self._window(symbol, scheduled, cancelled))
+
+    async def _window(self, symbol: str, scheduled: datetime | None, cancelled: Callable[[], bool]) -> WindowReport:
+        trader = await self._trader(symbol)
+        start = (scheduled or utc_now()).timestamp()
+
+        def why_end() -> str | None:
+            if self._stopping.is_set():
+                return "stopping"
+            return "cancelled" if cancelled() else None
+
+        return await window.run_window(trader, start + self.settings.trading.window_seconds, utc_now, why_end)
+
+    def rebalance(self, force: bool, reason: str) -> RebalanceReport:
+        """Share the pot anew."""
+        return self.run(self._rebalance(force, reason))
+
+    async def _rebalance(self, force: bool, reason: str) -> RebalanceReport:
+        desk = await self.desk()
+        profits = await last_profits(desk.redis, desk.keys, list(self.settings.symbols))
+        return await desk.allocator.rebalance_if_needed(force=force, reason=reason, profits=profits)
+
+    def request_stop(self) -> None:
+        """Let running windows end at their next look."""
+        self._stopping.set()
+
+    def clear_stop(self) -> None:
+        """Allow trading again after an earlier stop."""
+        self._stopping.clear()
+        self.run(self._set_stopped(False))
+
+    async def _set_stopped(self, value: bool) -> None:
+        desk = await self.desk()
+        await set_stopped(self.settings, desk.redis, value)
+
+    def graceful_stop(self) -> dict[str, Any]:
+        """Stop trading: no new orders, wait for those in flight, cancel what rests, book what filled."""
+        self.request_stop()
+        return self.run(self._graceful_stop())
+
+    def stop_trading(self) -> dict[str, Any]:
+        """The same, while the process goes on: windows tick but place nothing until `resume_trading`."""
+        return self.run(self._graceful_stop())
+
+    def resume_trading(self) -> None:
+        """Lift the stop and every pause."""
+        self.run(self._resume())
+
+    async def _resume(self) -> None:
+        desk = await self.desk()
+        await set_stopped(self.settings, desk.redis, False)
+        await set_paused(self.settings, desk.redis, [], False)
+        await set_paused(self.settings, desk.redis, list(self.settings.symbols), False)
+
+    async def _graceful_stop(self) -> dict[str, Any]:
+        await self._set_stopped(True)
+        left = await asyncio.gather(*map(self._wind_down, self.settings.symbols))
+        desk = await self.desk()
+        status = await desk.allocator.get_global_status_summary()
+        report = {"open_orders": sum(left), "reserved_units": status.reserved_units}
+        log.info("stopped", extra=report)
+        return report
+
+    async def _wind_down(self, symbol: str) -> int:
+        """Tick a stopped symbol until its journal is empty (cancel, then book what became of it); orders left."""
+        trader = await self._trader(symbol)
+        desk = await self.desk()
+        left = -1
+        for _ in range(_STOP_TRIES):
+            try:
+                await trader.tick()
+            except LeaseHeld:
+                pass  # a window ticks it; it sees the stop and does the same
+            except (GridflowError, RedisError) as error:
+                log.warning("stop: tick failed", extra={"symbol": symbol, "error": str(error)})
+            left = int(await desk.redis.hlen(self.keys.intents(symbol)))
+            if left == 0:
+                break
+            await asyncio.sleep(_STOP_PAUSE_SECONDS)
+        await trader.end_lease()
+        return left
+
+    # --- housekeeping ----------------------------------------------------------------------------------
+    async def _flush_logs(self) -> None:
+        redis = connect(self._redis_url)
+        try:
+            while True:
+                try:
+                    await self._logs.flush_to(redis, self.keys.log)
+                except RedisError:
+                    await asyncio.sleep(5)  # kept in the queue; the terminal has them too
+                await asyncio.sleep(1)
+        finally:
+            await redis.aclose()
+
+    def close(self) -> None:
+        """Close exchange and Redis, end the loop."""
+        self._flusher.cancel()
+        self.run(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+    async def _close(self) -> None:
+        if self._desk is not None:
+            redis = self._desk.redis
+            await self._logs.flush_to(redis, self.keys.log)
+            await self._desk.exchange.close()
+            await redis.aclose()
+            self._desk = None
+
+
+@cache
+def service() -> TradingService:
+    """The process's trading side, opened on first use from the settings."""
+    return TradingService(load())
+
+
+def request_stop() -> None:
+    """Let running windows end early."""
+    service().request_stop()
+
+
+def clear_stop() -> None:
+    """Allow trading again after an earlier stop."""
+    service().clear_stop()
+
+
+def graceful_stop() -> dict[str, Any]:
+    """Stop trading in order; how many orders and how much reserved money are left (0 and 0 when all went well)."""
+    return service().graceful_stop()

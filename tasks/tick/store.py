@@ -1,0 +1,86 @@
+"""Tick state in Redis."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tasks.base.keys import Keys
+from tasks.base.redis import RedisClient, script
+from tasks.funds.models import TraderAllocation
+from tasks.grid.models import Cell, Grid
+from tasks.ledger.models import Book
+from tasks.orders.models import Intent
+from tasks.tick.models import SymbolState, TickReport
+
+
+async def begin(
+    client: RedisClient, *, keys: Keys, symbol: str, owner: str, lease_ms: int
+) -> tuple[SymbolState | None, int]:
+    """Take or renew the lease and read the symbol's state; (None, ms to wait) while somebody else holds it."""
+    names = [
+        keys.lease(symbol),
+        keys.fence(symbol),
+        keys.grid(symbol),
+        keys.book(symbol),
+        keys.last_tick(symbol),
+        keys.cells(symbol),
+        keys.intents(symbol),
+        keys.funds,
+        keys.funds_symbol(symbol),
+    ]
+    answer = await script(client, "tasks.tick", "begin")(keys=names, args=[owner, lease_ms])
+    if answer[0] == 0:
+        return None, int(answer[1])
+    return _parse(symbol, answer), 0
+
+
+def _pairs(flat: Sequence[str]) -> dict[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _parse(symbol: str, answer: Sequence[Any]) -> SymbolState:
+    fence, grid, book, last, cells, intents = answer[:6]
+    pool, used, reserved, paused, stopped, short = (int(value) for value in answer[6:12])
+    registered, allocated, own_used, own_reserved, own_paused = (int(value) for value in answer[12:17])
+    return SymbolState(
+        fence=int(fence),
+        grid=Grid.model_validate_json(grid) if grid else None,
+        book=Book.model_validate_json(book) if book else Book(symbol=symbol),
+        last=TickReport.model_validate_json(last) if last else None,
+        cells={key: Cell.model_validate_json(text) for key, text in _pairs(cells).items()},
+        intents={key: Intent.model_validate_json(text) for key, text in _pairs(intents).items()},
+        share=TraderAllocation(
+            symbol=symbol,
+            registered=bool(registered),
+            allocated_units=allocated,
+            used_units=own_used,
+            reserved_units=own_reserved,
+            paused=bool(own_paused),
+        ),
+        pool_free_units=0 if short else max(pool - used - reserved, 0),
+        paused=bool(paused),
+        stopped=bool(stopped),
+    )
+
+
+async def end_lease(client: RedisClient, *, keys: Keys, symbol: str, owner: str) -> None:
+    """Give up the lease if `owner` still holds it."""
+    await script(client, "tasks.tick", "end_lease")(keys=[keys.lease(symbol)], args=[owner])
+
+
+async def next_cycles(client: RedisClient, *, keys: Keys, symbol: str) -> dict[str, int]:
+    """First unused cycle by cell key, from the slots ever used."""
+    cycles: dict[str, int] = {}
+    for slot, sequence in (await client.hgetall(keys.slots(symbol))).items():
+        cell_key = str(slot).rsplit(":", 1)[0]
+        cycles[cell_key] = max(cycles.get(cell_key, 0), int(sequence) + 1)
+    return cycles
+
+
+async def publish(client: RedisClient, *, keys: Keys, report: TickReport) -> None:
+    """Make the tick visible: its report, the counters, one round trip."""
+    async with client.pipeline(transaction=False) as pipe:
+        pipe.set(keys.last_tick(report.symbol), report.model_dump_json())
+        pipe.hincrby(keys.stats, f"ticks|{report.symbol}", 1)
+        pipe.hincrby(keys.stats, f"fills|{report.symbol}", report.fills)
+        pipe.hincrby(keys.stats, f"tick_ms|{report.symbol}", report.duration_ms)
+        await pipe.execute()

@@ -1,0 +1,97 @@
+"""A window: one symbol ticked at a dynamic interval until time is up."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from redis.exceptions import RedisError
+
+from tasks.base.clock import Clock
+from tasks.base.errors import ExchangeError, GridflowError, LeaseLost
+from tasks.tick.models import TickReport, WindowReport
+from tasks.tick.trader import GridTrader, LeaseHeld
+
+log = logging.getLogger(__name__)
+_SLICE_SECONDS = 0.25  # how soon a sleeping window notices that it should end
+_LEASE_POLL_SECONDS = 1.0
+
+
+@dataclass
+class _Tally:
+    ticks: int = 0
+    fills: int = 0
+    placed: int = 0
+    failed: int = 0
+    price: Decimal | None = None
+
+    def add(self, report: TickReport) -> None:
+        self.ticks += 1
+        self.fills += report.fills
+        self.placed += report.placed
+        self.price = report.price
+
+
+async def run_window(
+    trader: GridTrader, ends_at: float, clock: Clock, why_end: Callable[[], str | None]
+) -> WindowReport:
+    """Tick until `ends_at` (epoch seconds) or until `why_end` gives a reason. Faults of one tick do not end it."""
+    tally = _Tally()
+    ended = "late" if clock().timestamp() >= ends_at else None
+    try:
+        while ended is None:
+            wait = await _one_tick(trader, tally)
+            if wait is None:
+                ended = "lease held elsewhere"
+                break
+            ended = await _sleep(wait, ends_at, clock, why_end)
+    finally:
+        await _give_up_lease(trader)
+    return WindowReport(
+        symbol=trader.symbol,
+        ticks=tally.ticks,
+        fills=tally.fills,
+        placed=tally.placed,
+        failed_ticks=tally.failed,
+        ended=ended or "time",
+        price=tally.price,
+    )
+
+
+async def _one_tick(trader: GridTrader, tally: _Tally) -> float | None:
+    """Seconds to wait before the next tick; None when the lease went to somebody else."""
+    try:
+        report = await trader.tick()
+    except LeaseHeld as held:
+        return min(max(held.wait_ms, 50) / 1000, _LEASE_POLL_SECONDS)
+    except LeaseLost:
+        return None
+    except (ExchangeError, RedisError, GridflowError) as error:
+        tally.failed += 1
+        log.error("tick failed; the next one starts anew", extra={"symbol": trader.symbol, "error": str(error)})
+        return min(2.0**tally.failed, 15.0)
+    tally.add(report)
+    return float(report.next_in)
+
+
+async def _sleep(seconds: float, ends_at: float, clock: Clock, why_end: Callable[[], str | None]) -> str | None:
+    """Sleep in slices; the reason to end the window, or None to tick again."""
+    wake_at = clock().timestamp() + seconds
+    while True:
+        reason = why_end()
+        if reason is not None:
+            return reason
+        now = clock().timestamp()
+        if now >= ends_at:
+            return "time"
+        if now >= wake_at:
+            return None
+        await asyncio.sleep(min(_SLICE_SECONDS, wake_at - now, ends_at - now))
+
+
+async def _give_up_lease(trader: GridTrader) -> None:
+    try:
+        await trader.end_lease()
+    except RedisError as error:  # it runs out by itself
+        log.warning("lease not given back", extra={"symbol": trader.symbol, "error": str(error)})

@@ -1,0 +1,113 @@
+"""What people and programs see. Money in quote as Decimal; JSON carries it as text."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from pydantic import Field
+
+from tasks.exchange.models import Frozen
+from tasks.ledger.models import Fill
+
+
+class SymbolView(Frozen):
+    """One symbol now."""
+
+    symbol: str
+    price: Decimal | None
+    base: Decimal
+    inventory_value: Decimal
+    equity_change: Decimal
+    grid_profit: Decimal
+    floating: Decimal
+    fees: Decimal
+    identity_error: Decimal
+    allocated: Decimal
+    used: Decimal
+    reserved: Decimal
+    committed: Decimal
+    free: Decimal
+    usage: Decimal  # used / allocated
+    paused: bool
+    grid_id: str | None
+    lower: Decimal | None
+    upper: Decimal | None
+    cells: Mapping[str, int]  # state → how many
+    idle: Mapping[str, int]  # reason → how many
+    rounds: int
+    open_orders: int
+    resolving: int
+    ticks: int
+    fills: int
+    last_tick_ms: int | None  # when, ms since the epoch
+    last_tick_duration_ms: int | None
+
+
+class StatusView(Frozen):
+    """The account now."""
+
+    account: str
+    quote: str
+    mode: str  # paper or live
+    market: Mapping[str, str]  # where prices come from
+    total_funds: Decimal
+    equity: Decimal
+    equity_change: Decimal
+    grid_profit: Decimal
+    floating: Decimal
+    fees: Decimal
+    identity_error: Decimal
+    pool: Decimal
+    allocated: Decimal
+    used: Decimal
+    reserved: Decimal
+    committed: Decimal
+    free: Decimal
+    max_committed: Decimal
+    paused: bool
+    stopped: bool
+    limits_version: int
+    ticks: int
+    fills: int
+    symbols: tuple[SymbolView, ...]
+
+    def totals(self) -> tuple[str, ...]:
+        """Equity, profit, grid profit, floating and fees as text."""
+        return tuple(
+            f"{amount:.2f}" for amount in (self.equity, self.equity_change, self.grid_profit, self.floating, self.fees)
+        )
+
+
+class TradesView(Frozen):
+    """Booked fills, newest first."""
+
+    fills: tuple[Fill, ...]
+
+
+class EquityPoint(Frozen):
+    """Equity of the account at one moment."""
+
+    at_ms: int
+    equity: Decimal
+    grid_profit: Decimal
+
+
+class BlockedView(Frozen):
+    """One refused reservation."""
+
+    at_ms: int
+    symbol: str
+    reason: str
+    amount: Decimal
+    order_id: str
+
+
+class LogLine(Frozen):
+    """One log record."""
+
+    id: str
+    at_ms: int
+    level: str
+    source: str
+    logger: str
+    message: str
+    fields: Mapping[str, str] = Field(default_factory=dict)

@@ -1,0 +1,95 @@
+"""From records to views. Pure."""
+
+from collections import Counter
+from collections.abc import Mapping
+from decimal import Decimal
+
+from tasks.base.money import ZERO, from_units
+from tasks.base.settings import Settings
+from tasks.funds.models import FundsStatus, TraderAllocation
+from tasks.ledger.models import Valuation
+from tasks.ledger.rules import total, value
+from tasks.views.models import StatusView, SymbolView
+from tasks.views.store import SymbolRecords
+
+
+def symbol_view(records: SymbolRecords, share: TraderAllocation, stats: Mapping[str, str]) -> SymbolView:
+    """One symbol. Before its first tick there is no price, and nothing to value."""
+    symbol, last, grid = share.symbol, records.last, records.grid
+    worth = value(records.book, last.price) if last else _nothing()
+    return SymbolView(
+        symbol=symbol,
+        price=last.price if last else None,
+        base=records.book.base,
+        inventory_value=worth.inventory_value,
+        equity_change=worth.equity_change,
+        grid_profit=worth.grid_profit,
+        floating=worth.floating,
+        fees=records.book.fees,
+        identity_error=worth.identity_error,
+        allocated=from_units(share.allocated_units),
+        used=from_units(share.used_units),
+        reserved=from_units(share.reserved_units),
+        committed=from_units(share.committed_units),
+        free=from_units(share.free_units),
+        usage=share.usage,
+        paused=share.paused,
+        grid_id=grid.grid_id if grid else None,
+        lower=grid.levels[0] if grid else None,
+        upper=grid.levels[-1] if grid else None,
+        cells=Counter(cell.state.value for cell in records.cells),
+        idle=Counter(last.idle.values()) if last else {},
+        rounds=sum(cell.rounds for cell in records.cells),
+        open_orders=records.open_orders,
+        resolving=last.resolving if last else 0,
+        ticks=int(stats.get(f"ticks|{symbol}", 0)),
+        fills=int(stats.get(f"fills|{symbol}", 0)),
+        last_tick_ms=last.at_ms if last else None,
+        last_tick_duration_ms=last.duration_ms if last else None,
+    )
+
+
+def _nothing() -> Valuation:
+    return Valuation(equity_change=ZERO, grid_profit=ZERO, floating=ZERO, inventory_value=ZERO, identity_error=ZERO)
+
+
+def status_view(
+    settings: Settings,
+    records: Mapping[str, SymbolRecords],
+    stats: Mapping[str, str],
+    funds: FundsStatus,
+    market: Mapping[str, str],
+) -> StatusView:
+    """The whole account; totals are exact sums of the symbols."""
+    symbols = tuple(symbol_view(records[symbol], funds.symbols[symbol], stats) for symbol in sorted(records))
+
+    def summed(name: str) -> Decimal:
+        return total(getattr(symbol, name) for symbol in symbols)
+
+    change = summed("equity_change")
+    return StatusView(
+        account=settings.account,
+        quote=settings.quote,
+        mode="live" if settings.exchange.live and settings.live else "paper",
+        market=market,
+        total_funds=settings.total_funds,
+        equity=total([settings.total_funds, change]),
+        equity_change=change,
+        grid_profit=summed("grid_profit"),
+        floating=summed("floating"),
+        fees=summed("fees"),
+        identity_error=change - summed("grid_profit") - summed("floating"),
+        pool=from_units(funds.pool_units),
+        allocated=summed("allocated"),
+        used=from_units(funds.used_units),
+        reserved=from_units(funds.reserved_units),
+        committed=from_units(funds.committed_units),
+        free=from_units(funds.free_units),
+        max_committed=from_units(funds.max_committed_units),
+        paused=funds.paused,
+        stopped=funds.stopped,
+        limits_version=funds.version,
+        ticks=sum(symbol.ticks for symbol in symbols),
+        fills=sum(symbol.fills for symbol in symbols),
+        symbols=symbols,
+    )

@@ -1,0 +1,68 @@
+"""What flows, commands and screens call."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from tasks.base.clock import Clock, to_ms, utc_now
+from tasks.base.keys import Keys
+from tasks.base.money import exact, plain
+from tasks.base.redis import RedisClient
+from tasks.base.settings import Settings
+from tasks.funds import store as funds_store
+from tasks.tick.trader import Desk
+from tasks.views import store
+from tasks.views.models import EquityPoint, StatusView
+from tasks.views.rules import status_view
+
+
+async def read_status(settings: Settings, redis: RedisClient) -> StatusView:
+    """The account now: three round trips, however many symbols."""
+    keys = Keys(settings.account)
+    registered = await funds_store.registered_symbols(redis, keys=keys)
+    symbols = sorted({*registered, *settings.symbols})
+    records, stats = await store.symbol_records(redis, keys, symbols)
+    funds = await funds_store.status(redis, keys=keys, symbols=symbols)
+    return status_view(settings, records, stats, funds, await _market(redis, keys))
+
+
+async def _market(redis: RedisClient, keys: Keys) -> Mapping[str, str]:
+    found = await redis.hgetall(keys.paper("about"))
+    return {str(name): str(value) for name, value in found.items()}
+
+
+async def record_equity(settings: Settings, desk: Callable[[], Awaitable[Desk]], clock: Clock = utc_now) -> StatusView:
+    """Read the status and keep it as a point of the equity curve."""
+    redis = (await desk()).redis
+    view = await read_status(settings, redis)
+    point = EquityPoint(at_ms=to_ms(clock()), equity=view.equity, grid_profit=view.grid_profit)
+    await store.add_equity_point(redis, Keys(settings.account), point)
+    return view
+
+
+async def final_summary(settings: Settings, redis: RedisClient) -> dict[str, Any]:
+    """What `gridflow up` says at its end; money as text, exact."""
+    view = await read_status(settings, redis)
+    keys = Keys(settings.account)
+    names = [symbol.symbol for symbol in view.symbols]
+    open_reservations = sum([int(await redis.hlen(keys.reservations(name))) for name in names])
+    with exact():
+        error = view.identity_error + sum((abs(symbol.identity_error) for symbol in view.symbols), Decimal(0))
+    return {
+        "symbols": names,
+        "ticks": {symbol.symbol: symbol.ticks for symbol in view.symbols},
+        "fills": {symbol.symbol: symbol.fills for symbol in view.symbols},
+        "rounds": {symbol.symbol: symbol.rounds for symbol in view.symbols},
+        "equity_start": plain(view.total_funds),
+        "equity_end": plain(view.equity),
+        "grid_profit": plain(view.grid_profit),
+        "floating_pnl": plain(view.floating),
+        "fees": plain(view.fees),
+        "identity_error": plain(error),
+        "max_committed": plain(view.max_committed),
+        "pool": plain(view.pool),
+        "committed": plain(view.committed),
+        "reservations_open_after_stop": open_reservations,
+        "orders_open_after_stop": sum(symbol.open_orders for symbol in view.symbols),
+        "market": dict(view.market),
+    }

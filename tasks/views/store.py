@@ -1,0 +1,134 @@
+"""Reading what the stages wrote, in as few round trips as possible."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.base.keys import Keys
+from tasks.base.money import from_units
+from tasks.base.redis import RedisClient
+from tasks.funds.models import FundCode, RebalanceReport
+from tasks.grid.models import Cell, Grid
+from tasks.ledger.models import Book, Fill
+from tasks.tick.models import TickReport
+from tasks.views.models import BlockedView, EquityPoint, LogLine
+
+EQUITY_CAP = 10_000
+
+
+@dataclass(frozen=True)
+class SymbolRecords:
+    """What Redis holds of one symbol."""
+
+    book: Book
+    last: TickReport | None
+    grid: Grid | None
+    cells: tuple[Cell, ...]
+    open_orders: int
+
+
+async def symbol_records(
+    redis: RedisClient, keys: Keys, symbols: Sequence[str]
+) -> tuple[dict[str, SymbolRecords], Mapping[str, str]]:
+    """Records of every symbol and the counters, in one round trip."""
+    async with redis.pipeline(transaction=False) as pipe:
+        for symbol in symbols:
+            pipe.get(keys.book(symbol))
+            pipe.get(keys.last_tick(symbol))
+            pipe.get(keys.grid(symbol))
+            pipe.hvals(keys.cells(symbol))
+            pipe.hlen(keys.intents(symbol))
+        pipe.hgetall(keys.stats)
+        answers = await pipe.execute()
+    found = {}
+    for position, symbol in enumerate(symbols):
+        book, last, grid, cells, open_orders = answers[5 * position : 5 * position + 5]
+        found[symbol] = SymbolRecords(
+            book=Book.model_validate_json(book) if book else Book(symbol=symbol),
+            last=TickReport.model_validate_json(last) if last else None,
+            grid=Grid.model_validate_json(grid) if grid else None,
+            cells=tuple(Cell.model_validate_json(text) for text in cells),
+            open_orders=int(open_orders),
+        )
+    return found, answers[-1]
+
+
+async def recent_fills(redis: RedisClient, keys: Keys, symbols: Sequence[str], limit: int) -> tuple[Fill, ...]:
+    """The newest fills over all `symbols`, newest first."""
+    async with redis.pipeline(transaction=False) as pipe:
+        for symbol in symbols:
+            pipe.lrange(keys.fills(symbol), 0, limit - 1)
+        answers = await pipe.execute()
+    fills = [Fill.model_validate_json(text) for answer in answers for text in answer]
+    return tuple(sorted(fills, key=lambda fill: (fill.at_ms, fill.trade_id), reverse=True)[:limit])
+
+
+async def rebalances(redis: RedisClient, keys: Keys, limit: int) -> tuple[RebalanceReport, ...]:
+    """The newest applied rebalances, newest first."""
+    texts = await redis.lrange(keys.rebalances, 0, limit - 1)
+    return tuple(RebalanceReport.model_validate_json(text) for text in texts)
+
+
+async def blocked(redis: RedisClient, keys: Keys, limit: int) -> tuple[BlockedView, ...]:
+    """The newest refused reservations, newest first."""
+    views = []
+    for text in await redis.lrange(keys.blocked, 0, limit - 1):
+        at_ms, symbol, code, units, order_id = str(text).split("|", 4)
+        views.append(
+            BlockedView(
+                at_ms=int(at_ms),
+                symbol=symbol,
+                reason=FundCode(int(code)).name,
+                amount=from_units(int(units)),
+                order_id=order_id,
+            )
+        )
+    return tuple(views)
+
+
+async def counters(redis: RedisClient, keys: Keys) -> tuple[int, dict[tuple[str, str], int]]:
+    """(applied rebalances, refusals by symbol and reason)."""
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.hget(keys.counters, "rebalances")
+        pipe.hgetall(keys.blocked_counts)
+        done, refused = await pipe.execute()
+    by_reason = {}
+    for name, count in refused.items():
+        symbol, code = name.rsplit("|", 1)
+        by_reason[symbol, FundCode(int(code)).name] = int(count)
+    return int(done or 0), by_reason
+
+
+async def logs(redis: RedisClient, keys: Keys, limit: int, level: str | None = None) -> tuple[LogLine, ...]:
+    """The newest log records, newest first, optionally of one level only."""
+    lines = []
+    entries: Any = await redis.xrevrange(keys.log, count=limit if level is None else limit * 20)
+    for entry_id, entry in entries:
+        if level is None or entry["level"] == level:
+            lines.append(
+                LogLine(
+                    id=entry_id,
+                    at_ms=int(entry["at_ms"]),
+                    level=entry["level"],
+                    source=entry["source"],
+                    logger=entry["logger"],
+                    message=entry["message"],
+                    fields=json.loads(entry["fields"]),
+                )
+            )
+    return tuple(lines[:limit])
+
+
+async def add_equity_point(redis: RedisClient, keys: Keys, point: EquityPoint) -> None:
+    """Keep one point of the equity curve."""
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.lpush(keys.equity_history, point.model_dump_json())
+        pipe.ltrim(keys.equity_history, 0, EQUITY_CAP - 1)
+        await pipe.execute()
+
+
+async def equity_curve(redis: RedisClient, keys: Keys, limit: int) -> tuple[EquityPoint, ...]:
+    """The newest points of the equity curve, oldest first."""
+    texts = await redis.lrange(keys.equity_history, 0, limit - 1)
+    return tuple(EquityPoint.model_validate_json(text) for text in reversed(texts))
