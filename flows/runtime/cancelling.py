@@ -1,0 +1,28 @@
+"""Cooperative cancelling: a flow asks whether its run is to end early; nothing is ever killed in the middle.
+
+The in-process worker sets the flag of a run. Under a stock process pool the flag is never set: there the whole
+process is ended instead, and leases make that harmless.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_flag: ContextVar[threading.Event | None] = ContextVar("gridflow_cancel_flag", default=None)
+
+
+def cancel_requested() -> bool:
+    """Whether an operator cancelled the flow run this is called from. Cheap: call it once per tick."""
+    flag = _flag.get()
+    return flag is not None and flag.is_set()
+
+
+@contextmanager
+def cancel_flag(flag: threading.Event) -> Iterator[None]:
+    """Make `flag` the one that `cancel_requested` looks at in this context."""
+    token = _flag.set(flag)
+    try:
+        yield
+    finally:
+        _flag.reset(token)

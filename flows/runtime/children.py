@@ -1,0 +1,173 @@
+"""The processes of the one-machine stack: command, environment and readiness of each."""
+
+import asyncio
+import importlib.util
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from redis.exceptions import RedisError
+
+from flows.runtime.ports import HOST
+from flows.runtime.postgres import Postgres
+from flows.runtime.prefect_server import api_url, common_environment, server_command, server_environment
+from flows.runtime.supervisor import Child
+from flows.runtime.valkey import redis_url, valkey_command
+from tasks.base.redis import connect
+from tasks.base.settings import child_environment
+
+WORKER = "Worker"
+DASHBOARD = "Dashboard"
+WORKER_MODULE = "flows.runtime.stack_worker"
+
+# Python processes with many threads otherwise keep an arena of freed memory per thread.
+_LEAN = {"MALLOC_ARENA_MAX": "2", "PYTHONUNBUFFERED": "1"}
+
+
+def valkey(state: Path, logs: Path, port: int) -> Child:
+    """The embedded Valkey."""
+    return Child(
+        name="Valkey",
+        command=valkey_command(state / "valkey", port),
+        environment=child_environment({}, ours=False),
+        log=logs / "valkey.log",
+        where=f" on {redis_url(port)}",
+        ready=lambda: redis_answers(redis_url(port)),
+        stop_seconds=30,
+    )
+
+
+def postgres(server: Postgres, logs: Path) -> Child:
+    """The embedded PostgreSQL; SIGINT is its fast shutdown."""
+
+    async def ready() -> bool:
+        return server.is_ready()
+
+    return Child(
+        name="PostgreSQL",
+        command=server.command,
+        environment=child_environment({}, ours=False),
+        log=logs / "postgres.log",
+        where=f" in {server.data}",
+        ready=ready,
+        stop_signal=signal.SIGINT,
+        stop_seconds=30,
+        user=server.user,
+        folder=server.data,
+        before_start=server.end_left_over,
+    )
+
+
+def prefect_server(state: Path, logs: Path, port: int, database: Postgres) -> Child:
+    """The Prefect server; its first start also makes the database's tables."""
+    settings = server_environment(state / "prefect", port, database.async_url)
+    return Child(
+        name="Prefect server",
+        command=server_command(port),
+        environment=child_environment(_LEAN | settings, ours=False),
+        log=logs / "prefect-server.log",
+        where=f" on {api_url(port).removesuffix('/api')}",
+        ready=http_answers(port, "/api/health"),
+        ready_seconds=180,
+    )
+
+
+def worker(state: Path, logs: Path, port: int, redis: str, module: str = WORKER_MODULE) -> Child:
+    """The process that deploys, runs the flows and, at the end, cancels open orders."""
+    ready_file = worker_ready_file(state)
+
+    async def ready() -> bool:
+        return ready_file.exists()
+
+    return Child(
+        name=WORKER,
+        command=[sys.executable, "-m", module],
+        environment=child_environment(
+            _LEAN
+            | common_environment(state / "prefect", api_url(port))
+            | {
+                "GRIDFLOW_REDIS_URL": redis,
+                "GRIDFLOW_STATE": str(state),
+                "PREFECT_WORKER_QUERY_SECONDS": "2",
+                "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+            }
+        ),
+        log=logs / "worker.log",
+        ready=ready,
+        ready_seconds=240,
+        stop_seconds=120,
+        before_start=lambda: ready_file.unlink(missing_ok=True),
+    )
+
+
+def worker_ready_file(state: Path) -> Path:
+    """Made by the worker when it begins to take runs."""
+    return state / "worker.ready"
+
+
+def dashboard(state: Path, logs: Path, port: int, prefect_port: int, redis: str) -> Child:
+    """Screens, HTTP API and metrics in one process."""
+    application = ["uvicorn", "dashboard.server:app", "--host", HOST, "--port", str(port), "--log-level", "warning"]
+    urls = {"GRIDFLOW_REDIS_URL": redis, "GRIDFLOW_STATE": str(state)}
+    return Child(
+        name=DASHBOARD,
+        command=[sys.executable, "-m", *application],
+        environment=child_environment(_LEAN | common_environment(state / "prefect", api_url(prefect_port)) | urls),
+        log=logs / "dashboard.log",
+        where=f" on {dashboard_url(port)}",
+        ready=lambda: port_answers(port),
+    )
+
+
+def dashboard_url(port: int) -> str:
+    """Where the dashboard answers."""
+    return f"http://{HOST}:{port}"
+
+
+def has_dashboard() -> bool:
+    """Whether this installation carries the dashboard."""
+    return importlib.util.find_spec("dashboard.server") is not None
+
+
+async def port_answers(port: int) -> bool:
+    """Whether a server listens on the loopback port."""
+    try:
+        _, writer = await asyncio.open_connection(HOST, port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+async def redis_answers(url: str) -> bool:
+    """Whether a Redis answers and has finished loading."""
+    if not await port_answers(int(url.rsplit(":", 1)[1].split("/")[0])):
+        return False
+    client = connect(url)
+    try:
+        return bool(await client.ping())
+    except (RedisError, OSError):
+        return False
+    finally:
+        await client.aclose()
+
+
+def http_answers(port: int, path: str) -> Callable[[], Awaitable[bool]]:
+    """A question: does this loopback URL answer with success? Asked often, so without a whole HTTP client."""
+
+    async def ready() -> bool:
+        try:
+            reader, writer = await asyncio.open_connection(HOST, port)
+        except OSError:
+            return False
+        try:
+            writer.write(f"GET {path} HTTP/1.0\r\nHost: {HOST}\r\n\r\n".encode())
+            status = await asyncio.wait_for(reader.readline(), 5)
+            return b" 200 " in status
+        except (OSError, TimeoutError):
+            return False
+        finally:
+            writer.close()
+
+    return ready

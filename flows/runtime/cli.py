@@ -1,0 +1,59 @@
+"""The `gridflow` command. Commands load when they are called, so that help and `status` answer at once."""
+
+import importlib
+import sys
+
+import click
+
+from tasks.base.errors import ConfigError, GridflowError
+
+# name → (module, attribute, line in the help)
+_COMMANDS = {
+    "init": ("flows.runtime.settings_commands", "init", "Write a commented gridflow.toml."),
+    "check": ("flows.runtime.settings_commands", "check", "Check settings and grids without starting anything."),
+    "up": ("flows.runtime.up_command", "up", "Run everything on this machine until Ctrl-C."),
+    "stop": ("flows.runtime.stack_commands", "stop", "Stop trading in order: cancel open orders, save, end."),
+    "status": ("flows.runtime.stack_commands", "status", "Show money, grids and orders."),
+    "deploy": ("flows.runtime.stack_commands", "deploy", "Create or update the Prefect deployments."),
+    "rebalance": ("flows.runtime.fund_commands", "rebalance", "Share the pot anew, now."),
+    "pause": ("flows.runtime.fund_commands", "pause", "Grant no new buys, for all symbols or those named."),
+    "resume": ("flows.runtime.fund_commands", "resume", "Take a pause back."),
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module, attribute, _ = _COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in _COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="gridflow")
+def cli() -> None:
+    """Gridflow: spot grids on many symbols out of one pot of money."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: errors Gridflow raises on purpose become one message and an exit code (settings 2, others 1)."""
+    try:
+        cli.main(args=arguments, prog_name="gridflow", standalone_mode=True)
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    except GridflowError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""Bring the Prefect server's deployments in line with the plan, changing only what differs.
+
+A deployment's pause switch and a schedule's active flag belong to the operator: they are set when a deployment is
+created and never sent again.
+"""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate
+from prefect.client.schemas.filters import DeploymentFilter, FlowFilter, FlowRunFilter
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import IntervalSchedule
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.flows import load_flow_from_entrypoint
+from prefect.states import Scheduled
+from prefect.utilities.callables import parameter_schema
+
+from flows.runtime.plan import GRID_TICK, POOL_NAME, POOL_TYPE, Every, PlannedDeployment
+from flows.runtime.worker import GridflowWorker
+
+_PAGE = 200
+
+
+@dataclass
+class DeployReport:
+    """Full names of what was created, changed, removed, and left as it was."""
+
+    created: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+
+
+async def deploy(planned: list[PlannedDeployment]) -> DeployReport:
+    """Create the work pool and every planned deployment, mend those that differ, delete ticks of removed symbols."""
+    report = DeployReport()
+    async with get_client() as client:
+        await _ensure_pool(client)
+        existing = dict(await _existing(client, {plan.flow_name for plan in planned}))
+        for plan in planned:
+            await _bring_in_line(client, plan, existing.get(plan.full_name), report)
+        wanted = {plan.full_name for plan in planned}
+        for full, found in existing.items():
+            if full.startswith(f"{GRID_TICK}/") and full not in wanted:
+                await client.delete_deployment(found.id)
+                report.removed.append(full)
+    return report
+
+
+async def start_first_windows(planned: list[PlannedDeployment]) -> list[str]:
+    """Start a run now for every grid-tick deployment without one that waits, is late or runs; returns their names.
+
+    An extra run is harmless (leases), a first window a whole interval late is not what a user expects.
+    """
+    started = []
+    async with get_client() as client:
+        for full, deployment in await _existing(client, {GRID_TICK}):
+            wanted = full in {plan.full_name for plan in planned}
+            if wanted and not deployment.paused and not await _is_busy(client, deployment):
+                await client.create_flow_run_from_deployment(deployment.id, state=Scheduled())
+                started.append(full)
+    return started
+
+
+async def _is_busy(client: PrefectClient, deployment: DeploymentResponse) -> bool:
+    active = [StateType.RUNNING, StateType.PENDING]
+    found = await client.read_flow_runs(
+        flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": active}}}),
+        deployment_filter=DeploymentFilter.model_validate({"id": {"any_": [deployment.id]}}),
+        limit=1,
+    )
+    return bool(found)
+
+
+async def _ensure_pool(client: PrefectClient) -> None:
+    try:
+        await client.read_work_pool(POOL_NAME)
+    except ObjectNotFound:
+        template = GridflowWorker.get_default_base_job_template()
+        pool = WorkPoolCreate(name=POOL_NAME, type=POOL_TYPE, base_job_template=template)
+        try:
+            await client.create_work_pool(pool)
+        except ObjectAlreadyExists:  # another machine was faster
+            return
+
+
+async def _existing(client: PrefectClient, flow_names: set[str]) -> list[tuple[str, DeploymentResponse]]:
+    by_name = FlowFilter.model_validate({"name": {"any_": sorted(flow_names)}})
+    names = {flow.id: flow.name for flow in await client.read_flows(flow_filter=by_name)}
+    found: list[DeploymentResponse] = []
+    while True:
+        page = await client.read_deployments(flow_filter=by_name, limit=_PAGE, offset=len(found))
+        found += page
+        if len(page) < _PAGE:
+            return [(f"{names[each.flow_id]}/{each.name}", each) for each in found if each.flow_id in names]
+
+
+async def _bring_in_line(
+    client: PrefectClient, plan: PlannedDeployment, existing: DeploymentResponse | None, report: DeployReport
+) -> None:
+    flow = load_flow_from_entrypoint(plan.entrypoint)
+    wanted: dict[str, Any] = {
+        "version": flow.version,
+        "description": flow.description,
+        "entrypoint": plan.entrypoint,
+        "parameters": plan.parameters,
+        "parameter_openapi_schema": parameter_schema(flow).model_dump(exclude_unset=True),
+        "work_pool_name": POOL_NAME,
+        "job_variables": {},
+        "tags": [],
+        "path": None,
+        "pull_steps": [],
+        "enforce_parameter_schema": True,
+    }
+    if existing is None:
+        flow_id = await client.create_flow_from_name(flow.name)
+        schedules = [DeploymentScheduleCreate(**_schedule(plan.every), active=True)] if plan.every else []
+        await client.create_deployment(flow_id, plan.name, schedules=schedules, **wanted)
+        report.created.append(plan.full_name)
+        return
+    changes = {name: value for name, value in wanted.items() if getattr(existing, name) != value}
+    if changes:
+        await client.update_deployment(existing.id, DeploymentUpdate(**changes))
+    moved = plan.every is not None and await _bring_schedule_in_line(client, plan.every, existing)
+    (report.changed if changes or moved else report.unchanged).append(plan.full_name)
+
+
+async def _bring_schedule_in_line(client: PrefectClient, every: Every, existing: DeploymentResponse) -> bool:
+    """Mend our schedule, known by its slug; schedules an operator added stay as they are."""
+    ours = next((each for each in existing.schedules if each.slug == every.slug), None)
+    if ours is None:
+        await client.create_deployment_schedules(
+            existing.id, [DeploymentScheduleCreate(**_schedule(every), active=True)]
+        )
+        return True
+    wanted = _schedule(every)["schedule"]
+    found = ours.schedule
+    same_anchor = isinstance(found, IntervalSchedule) and found.anchor_date == wanted.anchor_date
+    if same_anchor and found.interval == wanted.interval:
+        return False
+    await client.update_deployment_schedule(existing.id, ours.id, schedule=wanted)
+    return True
+
+
+def _schedule(every: Every) -> dict[str, Any]:
+    interval = IntervalSchedule(interval=timedelta(seconds=every.seconds), anchor_date=every.anchor, timezone="UTC")
+    return {"schedule": interval, "slug": every.slug}

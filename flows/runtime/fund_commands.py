@@ -1,0 +1,64 @@
+"""`gridflow pause`, `resume` and `rebalance`: what an operator does with the pot."""
+
+import asyncio
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from flows.runtime.options import common_options, json_option, prefect_api, redis_client
+from flows.runtime.plan import REBALANCE_MANUAL
+from flows.runtime.runs import run_deployment
+from tasks.base.errors import ConfigError, Problem
+from tasks.base.settings import Settings, load
+
+
+@click.command()
+@common_options
+@click.argument("symbols", nargs=-1)
+def pause(config: Path | None, state: Path | None, symbols: tuple[str, ...]) -> None:
+    """Grant no new buys, for all symbols or for SYMBOLS. Orders that rest stay; sells go on."""
+    _set_paused(load(config), state, symbols, paused=True)
+
+
+@click.command()
+@common_options
+@click.argument("symbols", nargs=-1)
+def resume(config: Path | None, state: Path | None, symbols: tuple[str, ...]) -> None:
+    """Take a pause back, for all symbols or for SYMBOLS."""
+    _set_paused(load(config), state, symbols, paused=False)
+
+
+@click.command()
+@common_options
+@json_option
+@click.option("--timeout", "seconds", type=click.FloatRange(min=1), default=120, show_default=True, help="Seconds.")
+def rebalance(config: Path | None, state: Path | None, as_json: bool, seconds: float) -> None:
+    """Share the pot anew, now: runs the deployment rebalance/manual and waits for its end."""
+    load(config)
+    ended = run_deployment(prefect_api(state), REBALANCE_MANUAL, seconds)
+    if as_json:
+        click.echo(json.dumps(asdict(ended)))
+    else:
+        click.echo(f"Rebalance {ended.name}: {ended.state}" + (f" ({ended.message})" if ended.message else ""))
+    if not ended.ok:
+        raise SystemExit(1)
+
+
+def _set_paused(settings: Settings, state: Path | None, symbols: tuple[str, ...], paused: bool) -> None:
+    unknown = [name for name in symbols if name not in settings.symbols]
+    if unknown:
+        known = ", ".join(settings.symbols)
+        raise ConfigError(
+            [Problem("SYMBOL", name, "not configured", f"Use one of: {known}") for name in unknown], "arguments"
+        )
+
+    async def work() -> None:
+        from tasks.funds.steps import set_paused
+
+        async with redis_client(settings, state) as redis:
+            await set_paused(settings, redis, list(symbols), paused)
+
+    asyncio.run(work())
+    click.echo(f"{'Paused' if paused else 'Resumed'}: {', '.join(symbols) or 'all symbols'}")

@@ -1,0 +1,60 @@
+"""What a stack measures about itself: memory, the first tick, finished flow runs."""
+
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import httpx
+from redis.exceptions import RedisError
+
+from flows.runtime.plan import GRID_TICK
+from flows.runtime.processes import tree_memory
+from tasks.base.keys import Keys
+from tasks.base.redis import RedisClient
+
+_POSTGRES = "postgres"
+
+
+@dataclass
+class MemoryPeak:
+    """Highest sums seen over all processes of the stack, this one included. MiB."""
+
+    rss: float = 0
+    pss: float = 0
+
+    def sample(self) -> None:
+        """Measure now. Each PostgreSQL process maps the same buffers, so those count by share where it is known."""
+        found = tree_memory(os.getpid())
+        shared = [each.pss if each.name == _POSTGRES and each.pss is not None else each.rss for each in found]
+        self.rss = max(self.rss, sum(shared) / 1024)
+        self.pss = max(self.pss, sum(each.pss if each.pss is not None else each.rss for each in found) / 1024)
+
+
+async def tick_count(redis: RedisClient, keys: Keys) -> int:
+    """Ticks of all symbols since the account began; 0 while Redis does not answer."""
+    try:
+        stats = await redis.hgetall(keys.stats)
+    except (RedisError, OSError):
+        return 0
+    return sum(int(value) for name, value in stats.items() if str(name).startswith("ticks|"))
+
+
+async def completed_windows(prefect_api: str, since: datetime) -> int | None:
+    """Grid-tick runs that started since then and are COMPLETED; None when the server does not answer."""
+    question = {
+        "flows": {"name": {"any_": [GRID_TICK]}},
+        "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}, "start_time": {"after_": since.isoformat()}},
+    }
+    async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+        try:
+            answer = await client.post(f"{prefect_api}/flow_runs/count", json=question)
+            answer.raise_for_status()
+            return int(answer.json())
+        except httpx.HTTPError:
+            return None
+
+
+def log_files(logs: Path) -> list[str]:
+    """The stack's log files, by name."""
+    return sorted(str(path) for path in logs.glob("*.log"))

@@ -1,0 +1,139 @@
+"""What is known about other processes: identity that survives pid reuse, memory of a whole tree, ending them.
+
+Reads /proc where there is one and asks `ps` elsewhere (macOS).
+"""
+
+import os
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_PROC = Path("/proc")
+_HAS_PROC = (_PROC / "self" / "stat").exists()
+_PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
+_CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A process told apart from a later one with the same pid by when it started and what it runs."""
+
+    pid: int
+    started: str
+    command: str
+
+    @classmethod
+    def of(cls, pid: int) -> "Identity | None":
+        """The identity of a living process; None when there is none (a zombie counts as none)."""
+        found = _from_proc(pid) if _HAS_PROC else _from_ps(pid)
+        return cls(pid, *found) if found else None
+
+    def is_alive(self) -> bool:
+        """Whether this very process still runs. A process that changed its title is still the same."""
+        now = Identity.of(self.pid)
+        return now is not None and now.started == self.started
+
+
+def _stat_fields(pid: int) -> list[str] | None:
+    try:
+        text = (_PROC / str(pid) / "stat").read_text()
+    except OSError:
+        return None
+    return text[text.rindex(")") + 2 :].split()  # the name before it may hold spaces and brackets
+
+
+def _from_proc(pid: int) -> tuple[str, str] | None:
+    fields = _stat_fields(pid)
+    if fields is None or fields[0] in "ZX":
+        return None
+    with suppress(OSError):
+        raw = (_PROC / str(pid) / "cmdline").read_bytes()
+        return fields[19], raw.replace(b"\0", b" ").decode(errors="replace").strip()
+    return None
+
+
+def _from_ps(pid: int) -> tuple[str, str] | None:
+    asked = subprocess.run(
+        ["ps", "-o", "lstart=,command=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    line = asked.stdout.strip()
+    return (line[:24], line[24:].strip()) if asked.returncode == 0 and line else None
+
+
+def age_seconds() -> float:
+    """How long ago this process was started (interpreter start and imports included); 0 where unknown."""
+    fields = _stat_fields(os.getpid()) if _HAS_PROC else None
+    if fields is None:
+        return 0.0
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / _CLOCK_TICKS)
+
+
+def end(identity: Identity, number: int = signal.SIGTERM, seconds: float = 10) -> None:
+    """End a process that is not our child, with its whole group: `number` first, SIGKILL after `seconds`."""
+    if not identity.is_alive():
+        return
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(identity.pid, number)
+    deadline = time.monotonic() + seconds
+    while identity.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    kill_group(identity.pid)
+
+
+def kill_group(leader: int) -> None:
+    """SIGKILL to what is left of the process group that `leader` leads; nothing where it leads none."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Memory of one process in KiB; `pss` counts shared pages by share and is None where unknown."""
+
+    pid: int
+    name: str
+    rss: int
+    pss: int | None
+
+
+def tree_memory(root: int) -> list[Memory]:
+    """Memory of `root` and all its descendants."""
+    if not _HAS_PROC:
+        return _tree_from_ps(root)
+    parents = {int(entry.name): _stat_fields(int(entry.name)) for entry in _PROC.iterdir() if entry.name.isdigit()}
+    family = _descendants(root, {pid: int(fields[1]) for pid, fields in parents.items() if fields})
+    return [found for pid in family if (found := _memory(pid))]
+
+
+def _descendants(root: int, parents: dict[int, int]) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for pid, parent in parents.items():
+        children.setdefault(parent, []).append(pid)
+    family = [root]
+    for pid in family:  # grows while we walk it
+        family += children.get(pid, [])
+    return family
+
+
+def _memory(pid: int) -> Memory | None:
+    try:
+        rss = int((_PROC / str(pid) / "statm").read_text().split()[1]) * _PAGE_KIB
+        name = (_PROC / str(pid) / "comm").read_text().strip()
+    except (OSError, IndexError):
+        return None
+    pss = None
+    with suppress(OSError, StopIteration):
+        lines = (_PROC / str(pid) / "smaps_rollup").read_text().splitlines()
+        pss = int(next(line for line in lines if line.startswith("Pss:")).split()[1])
+    return Memory(pid, name, rss, pss)
+
+
+def _tree_from_ps(root: int) -> list[Memory]:
+    asked = subprocess.run(["ps", "-axo", "pid=,ppid=,rss=,comm="], capture_output=True, text=True, check=False)
+    rows = [line.split(None, 3) for line in asked.stdout.splitlines()]
+    table = {int(row[0]): row for row in rows if len(row) == 4}
+    family = _descendants(root, {pid: int(row[1]) for pid, row in table.items()})
+    return [Memory(pid, table[pid][3], int(table[pid][2]), None) for pid in family if pid in table]

@@ -1,0 +1,250 @@
+"""The one-machine stack: `gridflow up` from the first process to the last."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flows.runtime import children, state
+from flows.runtime.measures import MemoryPeak, completed_windows, log_files, tick_count
+from flows.runtime.ports import PortClaims
+from flows.runtime.postgres import prepare
+from flows.runtime.prefect_server import PREFERRED_PORT as PREFECT_PORT
+from flows.runtime.prefect_server import api_url
+from flows.runtime.processes import Identity, age_seconds, end
+from flows.runtime.supervisor import Child, Say, Supervisor, cap_log
+from flows.runtime.valkey import PREFERRED_PORT as VALKEY_PORT
+from flows.runtime.valkey import redis_url
+from tasks.base.errors import StackError
+from tasks.base.keys import Keys
+from tasks.base.redis import RedisClient, connect
+from tasks.base.settings import Settings
+
+_DASHBOARD_PORT = 8501
+_WATCH_SECONDS = 0.5
+_SAMPLE_SECONDS = 5.0
+_FIRST_TICK_SECONDS = 180.0
+
+
+async def _final_summary(settings: Settings, redis: RedisClient) -> dict[str, Any]:
+    from tasks.views.steps import final_summary
+
+    return dict(await final_summary(settings, redis))
+
+
+@dataclass(frozen=True)
+class UpOptions:
+    """What the command line says about one run of the stack."""
+
+    seconds: float | None = None
+    dashboard: bool = True
+    worker_module: str = children.WORKER_MODULE
+    summarise: Callable[[Settings, RedisClient], Awaitable[dict[str, Any]]] = _final_summary
+    on_ready: Callable[[state.StackRecord, list[str]], None] = field(default=lambda _record, _logs: None)
+
+
+class Stack:
+    """Everything `gridflow up` starts; `run` returns when all of it has ended."""
+
+    def __init__(self, settings: Settings, folder: Path, options: UpOptions, say: Say) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._logs = folder / "logs"
+        self._options = options
+        self._say = say
+        self._started = datetime.now(UTC)
+        self._command_age = age_seconds()
+        self._begun = time.monotonic()
+        self._children: dict[str, Supervisor] = {}
+        self._claims = PortClaims()
+        self._stop_asked = asyncio.Event()
+        self._peak = MemoryPeak()
+        self._first_tick: float | None = None
+        self._redis: RedisClient | None = None
+        self._record: state.StackRecord | None = None
+
+    async def run(self) -> dict[str, Any]:
+        """Start, serve until Ctrl-C, SIGTERM or the end of `seconds`, stop in order; returns the final summary.
+
+        Raises StackError when something cannot start; what had started is stopped first.
+        """
+        with state.sole_owner(self._folder):
+            self._logs.mkdir(mode=0o700, exist_ok=True)
+            self._end_left_overs()
+            self._listen_to_signals()
+            watch = asyncio.create_task(self._sample())
+            try:
+                await self._unless_stopped(self._start())
+                await self._unless_stopped(self._serve())
+            except BaseException:
+                await self._stop()
+                raise
+            finally:
+                watch.cancel()
+            return await self._stop()
+
+    # --- start -----------------------------------------------------------------------------------------
+    def _end_left_overs(self) -> None:
+        """Take over from a stack that was killed: end its processes, newest first, before anything else starts."""
+        left = state.read(self._folder)
+        if left is None:
+            return
+        alive = [(name, each) for name, each in reversed(left.processes.items()) if each.is_alive()]
+        for name, process in alive:
+            self._say(f"Ending {name} (pid {process.pid}), left over from a stack that was killed")
+            end(process, signal.SIGINT if name == "PostgreSQL" else signal.SIGTERM, 30)
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._on_signal)
+
+    def _on_signal(self) -> None:
+        if not self._stop_asked.is_set():
+            self._say("Stopping in order; once more ends everything at once")
+            self._stop_asked.set()
+            return
+        self._say("Ending everything at once; open orders stay open")
+        for supervisor in self._children.values():
+            supervisor.kill()
+
+    async def _unless_stopped(self, work: Any) -> None:
+        """Run `work` until it is done or a stop is asked for."""
+        task = asyncio.ensure_future(work)
+        stop = asyncio.ensure_future(self._stop_asked.wait())
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                task.result()
+        finally:
+            for each in (task, stop):
+                each.cancel()
+                with suppress(asyncio.CancelledError, StackError):
+                    await each
+
+    async def _start(self) -> None:
+        ports = {
+            "valkey": self._claims.claim(VALKEY_PORT),
+            "prefect": self._claims.claim(PREFECT_PORT),
+            "dashboard": self._claims.claim(_DASHBOARD_PORT),
+        }
+        own = self._settings.redis_url
+        redis = own.get_secret_value() if own else redis_url(ports["valkey"])
+        with_dashboard = self._options.dashboard and children.has_dashboard()
+        database = await asyncio.to_thread(prepare, self._folder)
+        self._record = state.StackRecord(
+            started=self._started.isoformat(),
+            state=str(self._folder),
+            parent=self._me(),
+            redis=_without_password(redis),
+            prefect_api=api_url(ports["prefect"]),
+            prefect_ui=api_url(ports["prefect"]).removesuffix("/api"),
+            dashboard=children.dashboard_url(ports["dashboard"]) if with_dashboard else None,
+            postgres_data=str(database.data),
+        )
+        state.write(self._folder, self._record)
+        if not own:
+            await self._launch(children.valkey(self._folder, self._logs, ports["valkey"]))
+        self._redis = connect(redis)
+        self._ticks_before = await tick_count(self._redis, Keys(self._settings.account))
+        worker = children.worker(self._folder, self._logs, ports["prefect"], redis, self._options.worker_module)
+        # The worker's imports take as long as the server's first start, so both go on at once.
+        await _all(self._launch_server(ports["prefect"], database), self._launch(worker))
+        if with_dashboard:
+            screens = children.dashboard(self._folder, self._logs, ports["dashboard"], ports["prefect"], redis)
+            await self._launch(screens)
+        self._options.on_ready(self._record, log_files(self._logs))
+
+    async def _launch_server(self, port: int, database: Any) -> None:
+        await self._launch(children.postgres(database, self._logs))
+        await self._launch(children.prefect_server(self._folder, self._logs, port, database))
+
+    async def _launch(self, child: Child) -> None:
+        supervisor = self._children[child.name] = Supervisor(child, self._say, self._note_process)
+        await supervisor.start()
+
+    def _note_process(self, name: str, process: Identity | None) -> None:
+        assert self._record is not None
+        if process is not None:
+            self._record.processes[name] = process
+            state.write(self._folder, self._record)
+
+    def _me(self) -> Identity:
+        me = Identity.of(os.getpid())
+        assert me is not None
+        return me
+
+    # --- serve -----------------------------------------------------------------------------------------
+    async def _serve(self) -> None:
+        await self._wait_first_tick()
+        if self._options.seconds is None:
+            await self._stop_asked.wait()
+        else:
+            await asyncio.sleep(self._options.seconds)
+
+    async def _wait_first_tick(self) -> None:
+        assert self._redis is not None
+        keys = Keys(self._settings.account)
+        while await tick_count(self._redis, keys) <= self._ticks_before:
+            waited = time.monotonic() - self._begun
+            if self._options.seconds is not None and waited > _FIRST_TICK_SECONDS:
+                raise StackError(f"No tick within {waited:.0f} s. See {self._logs / 'worker.log'}")
+            await asyncio.sleep(_WATCH_SECONDS)
+        self._first_tick = round(time.monotonic() - self._begun + self._command_age, 1)
+        self._say(f"First tick {self._first_tick:.1f} s after the command")
+
+    async def _sample(self) -> None:
+        while True:
+            await asyncio.to_thread(self._peak.sample)
+            for log in self._logs.glob("*.log"):
+                cap_log(log)
+            await asyncio.sleep(_SAMPLE_SECONDS)
+
+    # --- stop ------------------------------------------------------------------------------------------
+    async def _stop(self) -> dict[str, Any]:
+        summary: dict[str, Any] = {}
+        await self._stop_child(children.WORKER)
+        await self._stop_child(children.DASHBOARD)
+        if self._record is not None:
+            summary["flow_runs_completed"] = await completed_windows(self._record.prefect_api, self._started)
+        await self._stop_child("Prefect server")
+        await self._stop_child("PostgreSQL")
+        if self._redis is not None:
+            summary |= await self._options.summarise(self._settings, self._redis)
+            await self._redis.aclose()
+        await self._stop_child("Valkey")
+        self._claims.close()
+        state.record_path(self._folder).unlink(missing_ok=True)
+        summary["first_tick_seconds"] = self._first_tick
+        summary["peak_rss_mib"] = round(self._peak.rss, 1)
+        summary["peak_pss_mib"] = round(self._peak.pss, 1)
+        return summary
+
+    async def _stop_child(self, name: str) -> None:
+        supervisor = self._children.get(name)
+        if supervisor is not None:
+            begun = time.monotonic()
+            await supervisor.stop()
+            self._say(f"{name} stopped ({time.monotonic() - begun:.1f} s)")
+
+
+async def _all(*work: Coroutine[Any, Any, None]) -> None:
+    """All at once; the first error ends the others and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for each in work:
+                group.create_task(each)
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+
+
+def _without_password(url: str) -> str:
+    """A Redis URL fit to be shown and stored."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"

@@ -1,0 +1,89 @@
+"""`gridflow stop`, `status` and `deploy`: commands about what runs."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import click
+
+from flows.runtime.options import common_options, json_option, prefect_api, redis_client, running_stack
+from flows.runtime.plan import GRACEFUL_STOP, planned_deployments
+from flows.runtime.prefect_server import common_environment
+from flows.runtime.runs import run_deployment
+from tasks.base.errors import StackError
+from tasks.base.settings import configured_prefect_api, load, override_environment, state_dir
+
+_POLL_SECONDS = 0.2
+
+
+@click.command()
+@common_options
+@click.option("--timeout", "seconds", type=click.FloatRange(min=1), default=180, show_default=True, help="Seconds.")
+def stop(config: Path | None, state: Path | None, seconds: float) -> None:
+    """Stop trading in order: wait for orders in flight, cancel open orders, save.
+
+    Ends the one-machine stack; without one, runs the deployment graceful-stop/manual of your own Prefect server.
+    """
+    load(config)
+    stack = running_stack(state)
+    if stack is not None:
+        os.kill(stack.parent.pid, signal.SIGTERM)
+        deadline = time.monotonic() + seconds
+        while stack.parent.is_alive():
+            if time.monotonic() > deadline:
+                raise StackError(f"The stack (pid {stack.parent.pid}) did not end within {seconds:.0f} s")
+            time.sleep(_POLL_SECONDS)
+        click.echo("Stopped.")
+        return
+    api = configured_prefect_api()
+    if api is None:
+        raise StackError(f"No stack runs on {state_dir(state)} and PREFECT_API_URL is not set: nothing to stop")
+    ended = run_deployment(api, GRACEFUL_STOP, seconds)
+    click.echo(f"Graceful stop: {ended.state}" + (f" ({ended.message})" if ended.message else ""))
+    if not ended.ok:
+        raise SystemExit(1)
+
+
+@click.command()
+@common_options
+@json_option
+def status(config: Path | None, state: Path | None, as_json: bool) -> None:
+    """Show money, grids and orders as Redis holds them now."""
+    settings = load(config)
+    stack = running_stack(state)
+
+    async def work() -> None:
+        from tasks.views.steps import read_status
+
+        async with redis_client(settings, state) as redis:
+            view = await read_status(settings, redis)
+        if as_json:
+            urls = stack.urls if stack else {}
+            click.echo(json.dumps(view.model_dump(mode="json") | {"urls": urls}))
+            return
+        from rich.console import Console
+
+        from tasks.views.render import status_table
+
+        Console().print(status_table(view))
+
+    asyncio.run(work())
+
+
+@click.command()
+@common_options
+def deploy(config: Path | None, state: Path | None) -> None:
+    """Create or update the Prefect deployments; what an operator paused stays paused."""
+    settings = load(config)
+    api = prefect_api(state)
+    if running_stack(state) is not None:
+        override_environment(common_environment(state_dir(state) / "prefect", api))
+    from flows.runtime.deploy import deploy as deploy_all  # imports Prefect, which reads the environment
+
+    report = asyncio.run(deploy_all(planned_deployments(settings)))
+    for what in ("created", "changed", "removed", "unchanged"):
+        for name in getattr(report, what):
+            click.echo(f"{what:9} {name}")

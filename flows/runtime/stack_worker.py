@@ -1,0 +1,84 @@
+"""The worker process of the one-machine stack: `python -m flows.runtime.stack_worker`.
+
+Waits for the Prefect server, deploys, starts the first windows, runs flows until SIGTERM, then drains and closes the
+trading side in order: pause, wait for orders in flight, cancel open orders, save, close.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+
+from flows.runtime.children import worker_ready_file
+from flows.runtime.plan import POOL_NAME, PlannedDeployment, planned_deployments
+from tasks.base.settings import configured_prefect_api, load, state_dir
+
+_log = logging.getLogger("gridflow.worker")
+_PREFETCH_SECONDS = 3
+
+
+class TradingService(Protocol):
+    """What the worker process asks of the trading side."""
+
+    def request_stop(self) -> None: ...
+    def clear_stop(self) -> None: ...
+    def graceful_stop(self) -> dict[str, Any]: ...
+
+
+async def work(planned: list[PlannedDeployment], service: TradingService, on_ready: Callable[[], None]) -> None:
+    """Deploy and run until SIGTERM, then stop the trading side. Returns when all is closed."""
+    from flows.runtime.deploy import deploy, start_first_windows
+    from flows.runtime.worker import GridflowWorker
+
+    stop_asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop_asked.set)
+    # Opening the exchange takes seconds, and so does the server's first start: both at once.
+    await asyncio.gather(asyncio.to_thread(service.clear_stop), _until_healthy(stop_asked))
+    if stop_asked.is_set():
+        return
+    report = await deploy(planned)
+    _log.info(
+        "deployed: %d created, %d changed, %d removed", *map(len, (report.created, report.changed, report.removed))
+    )
+    await start_first_windows(planned)
+    if not stop_asked.is_set():
+        on_ready()
+        worker = GridflowWorker(
+            work_pool_name=POOL_NAME, prefetch_seconds=_PREFETCH_SECONDS, request_stop=service.request_stop
+        )
+        await worker.start(printer=_log.info)
+    closed = await asyncio.to_thread(service.graceful_stop)
+    _log.info("trading stopped: %s", closed)
+
+
+async def _until_healthy(stop_asked: asyncio.Event) -> None:
+    url = f"{configured_prefect_api()}/health"
+    async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
+        while not stop_asked.is_set():
+            with suppress(httpx.HTTPError):
+                if (await client.get(url)).is_success:
+                    return
+            await asyncio.sleep(0.2)
+
+
+def main() -> None:
+    """Entry point of the process."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    settings = load()
+    ready_file: Path = worker_ready_file(state_dir())
+    from tasks.tick import service  # imports the exchange side, while the server is still starting
+
+    try:
+        asyncio.run(work(planned_deployments(settings), service, ready_file.touch))
+    finally:
+        service.service().close()
+
+
+if __name__ == "__main__":
+    main()

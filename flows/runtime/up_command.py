@@ -1,0 +1,85 @@
+"""`gridflow up`."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flows.runtime.options import common_options, json_option
+from flows.runtime.preflight import check_market_data, settle_live
+from flows.runtime.stack import Stack, UpOptions
+from flows.runtime.state import StackRecord
+from tasks.base.settings import CONFIG_VARIABLE, Settings, load, override_environment, state_dir
+
+
+@click.command()
+@common_options
+@json_option
+@click.option("--market", type=click.Choice(["auto", "live", "replay", "synthetic"]), help="Price source on paper.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of candle files for --market replay.")
+@click.option("--speed", help="Market minutes per real minute, for replay and synthetic prices.")
+@click.option("--seed", help="Seed of the synthetic market.")
+@click.option(
+    "--for", "seconds", type=click.FloatRange(min=0, min_open=True), help="Stop SECONDS after the first tick."
+)
+@click.option("--no-dashboard", is_flag=True, help="Do not start the dashboard.")
+@click.option("--live", is_flag=True, help="Send real orders; needs live = true in the settings as well.")
+def up(
+    config: Path | None,
+    state: Path | None,
+    as_json: bool,
+    market: str | None,
+    data: Path | None,
+    speed: str | None,
+    seed: str | None,
+    seconds: float | None,
+    no_dashboard: bool,
+    live: bool,
+) -> None:
+    """Run everything on this machine until Ctrl-C: Valkey, PostgreSQL, Prefect, a worker, the dashboard."""
+    _hand_on(config, {"market": market, "data": str(data.absolute()) if data else None, "speed": speed, "seed": seed})
+    settings = settle_live(load(), live, _say)
+    check_market_data(settings)
+    summary = asyncio.run(_run(settings, state_dir(state), seconds, not no_dashboard, as_json))
+    click.echo(json.dumps(summary, default=str) if as_json else _summary_text(summary))
+
+
+async def _run(
+    settings: Settings, folder: Path, seconds: float | None, dashboard: bool, as_json: bool
+) -> dict[str, Any]:
+    def on_ready(record: StackRecord, logs: list[str]) -> None:
+        if not as_json:
+            click.echo(_urls_text(record, logs))
+
+    options = UpOptions(seconds=seconds, dashboard=dashboard, on_ready=on_ready)
+    return await Stack(settings, folder, options, _say).run()
+
+
+def _hand_on(config: Path | None, paper: dict[str, str | None]) -> None:
+    """Put the command line's choices where this process and every child reads them: the environment."""
+    values = {f"GRIDFLOW_PAPER__{name.upper()}": value for name, value in paper.items() if value is not None}
+    if config is not None:
+        values[CONFIG_VARIABLE] = str(config.absolute())
+    override_environment(values)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _urls_text(record: StackRecord, logs: list[str]) -> str:
+    rows = {
+        "Dashboard": record.dashboard or "(not started)",
+        "Prefect UI": record.prefect_ui,
+        "Redis": record.redis,
+        "State": record.state,
+        "Logs": " ".join(logs),
+    }
+    return "\n".join(["Gridflow runs. Ctrl-C stops it in order.", *(f"  {name:11}{row}" for name, row in rows.items())])
+
+
+def _summary_text(summary: dict[str, Any]) -> str:
+    plain = {name: value for name, value in summary.items() if not isinstance(value, dict | list)}
+    return "\n".join(["Gridflow has stopped.", *(f"  {name}: {value}" for name, value in plain.items())])

@@ -1,0 +1,193 @@
+"""The `gridflow` worker: Prefect schedules and records the flow runs, this process runs them.
+
+A stock process worker starts a Python process per flow run, which costs seconds of CPU. Here a run costs a thread:
+the flow is imported once, its engine runs in a thread of its own, and the worker's event loop only talks to the API.
+Everything that leans on Prefect internals of 3.8 stands in this file.
+"""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.flow_engine import run_flow
+from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.settings import PREFECT_WORKER_QUERY_SECONDS
+from prefect.states import Cancelled
+from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
+from pydantic import PrivateAttr
+
+from flows.runtime.cancelling import cancel_flag
+from flows.runtime.plan import POOL_TYPE
+
+_MAX_THREADS = 1000
+_CANCEL_POLL_SECONDS = 2.0
+_MAX_BACK_OFF_SECONDS = 30.0
+
+
+def _request_stop() -> None:
+    from tasks.tick.service import request_stop  # imports the exchange: only when there is something to stop
+
+    request_stop()
+
+
+@cache
+def _load_flow(entrypoint: str) -> Flow[..., Any]:
+    loaded: Flow[..., Any] = load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)
+    return loaded
+
+
+class GridflowJobConfiguration(BaseJobConfiguration):
+    """Nothing to configure; it carries the deployment's entry point to the run without another API call."""
+
+    _entrypoint: str | None = PrivateAttr(default=None)
+
+    def prepare_for_flow_run(self, flow_run: FlowRun, deployment: Any = None, *args: Any, **kwargs: Any) -> None:
+        super().prepare_for_flow_run(flow_run, deployment, *args, **kwargs)
+        self._entrypoint = deployment.entrypoint if deployment is not None else None
+
+
+class GridflowWorkerResult(BaseWorkerResult):
+    """How the run's thread ended: 0 whenever Prefect knows the run's state."""
+
+
+class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, GridflowWorkerResult]):
+    """Runs flow runs inside its own process, one thread each; drains on SIGTERM."""
+
+    type = POOL_TYPE
+    job_configuration = GridflowJobConfiguration
+    job_configuration_variables = BaseVariables
+    _display_name = "Gridflow"
+    _description = "Runs Gridflow's flows in the worker's own process, a thread per run."
+
+    def __init__(self, *args: Any, request_stop: Callable[[], None] = _request_stop, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._request_stop = request_stop
+        self._cancel_flags: dict[UUID, threading.Event] = {}
+        self._draining = False
+        self._drain_asked: anyio.Event | None = None
+        self._threads = anyio.CapacityLimiter(_MAX_THREADS)
+
+    # --- life of the worker ----------------------------------------------------------------------------
+    async def start(
+        self, run_once: bool = False, with_healthcheck: bool = False, printer: Callable[..., None] = print
+    ) -> None:
+        """Poll and run until drained. Unlike the base class it never gives up on a server that is away."""
+        if run_once:
+            await super().start(run_once=True, with_healthcheck=with_healthcheck, printer=printer)
+            return
+        self._drain_asked = anyio.Event()
+        self._drain_on_signals()
+        async with self, anyio.create_task_group() as loops:
+            loops.start_soon(self._forever, self.get_and_submit_flow_runs, PREFECT_WORKER_QUERY_SECONDS.value())
+            loops.start_soon(self._forever, self._sync_and_initialize, self.heartbeat_interval_seconds)
+            loops.start_soon(self._forever, self._look_for_cancelling, _CANCEL_POLL_SECONDS)
+            printer(f"Worker {self.name!r} started!")
+            await self._drain_asked.wait()
+            while self._submitting_flow_run_ids or self._cancel_flags:  # noqa: ASYNC110 - the base class fills the first
+                await anyio.sleep(0.05)
+            loops.cancel_scope.cancel()
+        printer(f"Worker {self.name!r} stopped!")
+
+    def drain(self) -> None:
+        """Take no more runs, ask running windows to end early, leave `start` when the last one has ended."""
+        if self._draining:
+            return
+        self._draining = True
+        self._logger.info("Draining", extra={"running": len(self._cancel_flags)})
+        self._request_stop()
+        if self._drain_asked is not None:
+            self._drain_asked.set()
+
+    def _drain_on_signals(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self.drain)
+
+    async def _forever(self, work: Callable[[], Awaitable[Any]], seconds: float) -> None:
+        pause = seconds
+        while True:
+            try:
+                await work()
+                pause = seconds
+            except Exception as error:  # noqa: BLE001 - a server that is away, restarts or errs must not end the worker
+                pause = min(pause * 2, max(seconds, _MAX_BACK_OFF_SECONDS))
+                self._logger.warning("Prefect API call failed, trying again in %.0f s: %r", pause, error)
+            await anyio.sleep(pause)
+
+    async def get_and_submit_flow_runs(self) -> list[FlowRun]:
+        return [] if self._draining else await super().get_and_submit_flow_runs()
+
+    # --- life of a run ---------------------------------------------------------------------------------
+    async def run(
+        self,
+        flow_run: FlowRun,
+        configuration: GridflowJobConfiguration,
+        task_status: anyio.abc.TaskStatus[Any] | None = None,
+    ) -> GridflowWorkerResult:
+        flag = self._cancel_flags[flow_run.id] = threading.Event()
+        try:
+            if configuration._entrypoint is None:
+                raise ValueError("the deployment has no entry point")
+            flow = await anyio.to_thread.run_sync(_load_flow, configuration._entrypoint, limiter=self._threads)
+            if task_status is not None:
+                task_status.started(str(flow_run.id))
+            ended = await anyio.to_thread.run_sync(_run_engine, flow, flow_run, flag, limiter=self._threads)
+            await self._settle(flow_run, ended)
+        finally:
+            self._cancel_flags.pop(flow_run.id, None)
+        return GridflowWorkerResult(status_code=0, identifier=str(flow_run.id))
+
+    async def _settle(self, flow_run: FlowRun, ended: State | BaseException) -> None:
+        """Give the run its final state where the engine could not: cancelled runs, and crashes of the engine."""
+        state = ended if isinstance(ended, State) else (await self.client.read_flow_run(flow_run.id)).state
+        if state is None or state.is_final() or state.is_paused() or state.is_scheduled():
+            return
+        if state.type == StateType.CANCELLING:
+            await self.client.set_flow_run_state(flow_run.id, Cancelled(message="Ended early on request."), force=True)
+        else:
+            await self._propose_crashed_state(flow_run, f"The run's engine ended without a final state: {ended!r}")
+
+    # --- cancelling ------------------------------------------------------------------------------------
+    async def _setup_cancellation_observer(self) -> None:
+        """Not used: it watches only runs that have not started and holds a web socket for it."""
+
+    async def _look_for_cancelling(self) -> None:
+        waiting = [run_id for run_id, flag in self._cancel_flags.items() if not flag.is_set()]
+        if not waiting:
+            return
+        wanted = {"id": {"any_": waiting}, "state": {"type": {"any_": [StateType.CANCELLING]}}}
+        for found in await self.client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(wanted)):
+            with suppress(KeyError):
+                self._cancel_flags[found.id].set()
+
+    # --- fewer API calls per run -------------------------------------------------------------------------
+    async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
+        """Skipped: a run starts at once, so the state between Pending and Running would last milliseconds."""
+
+    async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:
+        """Skipped: one worker type, one pool; the labels cost a write per run and tell nothing."""
+
+
+def _run_engine(flow: Flow[..., Any], flow_run: FlowRun, flag: threading.Event) -> State | BaseException:
+    """Run the flow in this thread until the engine is done with it; errors are returned, never raised."""
+    # Without a deployment id the engine starts no suspension observer (a thread, a loop and a web socket per run);
+    # the engine reads the whole run again before it calls the flow.
+    unobserved = flow_run.model_copy(update={"deployment_id": None})
+    try:
+        with cancel_flag(flag):
+            ended: Any = run_flow(flow, flow_run=unobserved, return_type="state")
+            state: State = asyncio.run(ended) if asyncio.iscoroutine(ended) else ended
+            return state
+    except BaseException as error:  # noqa: BLE001 - SystemExit in a flow must not end the worker's other runs
+        return error
