@@ -1,0 +1,191 @@
+"""Reads 1-minute candle files (csv, csv.gz, parquet) and refuses malformed ones, naming file, line and fault."""
+
+import csv
+import gzip
+import re
+import zlib
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from pathlib import Path
+from typing import Any, TextIO
+
+from tasks.base.errors import MarketDataError
+from tasks.exchange.paper.bars import MINUTE, Bar
+
+COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
+SUFFIXES = (".csv.gz", ".csv", ".parquet")
+_EARLIEST_MS, _LATEST_MS = 10**11, 10**14  # below: seconds; above: microseconds
+_TOP_PRICE = 10_000_000.0  # quote; units of it stay exact in a float
+
+
+@dataclass
+class Candles:
+    """The candles of one file by column; prices in units of 1e-8."""
+
+    at: "array[int]" = field(default_factory=lambda: array("q"))
+    open: "array[int]" = field(default_factory=lambda: array("q"))
+    high: "array[int]" = field(default_factory=lambda: array("q"))
+    low: "array[int]" = field(default_factory=lambda: array("q"))
+    close: "array[int]" = field(default_factory=lambda: array("q"))
+    volume: "array[float]" = field(default_factory=lambda: array("d"))
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def slice(self, start: int, stop: int) -> list[Bar]:
+        """Candles `start` … `stop`−1."""
+        columns = (self.at, self.open, self.high, self.low, self.close, self.volume)
+        return [Bar(*row) for row in zip(*(column[start:stop] for column in columns), strict=True)]
+
+    def gaps(self) -> int:
+        """Minutes missing between the first and the last candle."""
+        return (self.at[-1] - self.at[0]) // MINUTE + 1 - len(self) if self.at else 0
+
+
+def files_of(folder: Path, symbol: str) -> list[Path]:
+    """Candle files of `symbol` in `folder`, by name. Raises MarketDataError where there is none."""
+    if not folder.is_dir():
+        raise MarketDataError(folder, 0, "no such folder")
+    found = [path for path in sorted(folder.iterdir()) if _is_of(path.name, symbol)]
+    if not found:
+        wanted = f"{symbol.replace('/', '-')}-1m-2024-01.csv.gz"
+        raise MarketDataError(folder, 0, f"no candle file for {symbol}; name one like {wanted}")
+    return found
+
+
+def _is_of(name: str, symbol: str) -> bool:
+    suffix = next((end for end in SUFFIXES if name.endswith(end)), None)
+    if suffix is None:
+        return False
+    parts = name[: -len(suffix)].split("-")
+    other_bars = len(parts) > 2 and re.fullmatch(r"\d+[smhdwM]", parts[2]) and parts[2] != "1m"
+    return "/".join(parts[:2]) == symbol and not other_bars
+
+
+def read_file(path: Path) -> Candles:
+    """All candles of a file. Raises MarketDataError with file, line (1 = header) and fault."""
+    if path.name.endswith(".parquet"):
+        return _collect(path, _parquet_rows(path))
+    try:
+        with _open_text(path) as stream:
+            return _read_csv(path, stream)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise MarketDataError(path, _readable_lines(path) + 1, f"truncated or broken gzip data ({error})") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise MarketDataError(path, 1, f"not a csv text ({error})") from None
+    except OSError as error:
+        raise MarketDataError(path, 0, f"unreadable ({error.strerror or error})") from None
+
+
+def _open_text(path: Path) -> TextIO:
+    if path.name.endswith(".gz"):
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+def _readable_lines(path: Path) -> int:
+    lines = 0
+    try:
+        with gzip.open(path, "rb") as stream:
+            for _ in stream:
+                lines += 1
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        pass
+    return lines
+
+
+def _read_csv(path: Path, stream: TextIO) -> Candles:
+    reader = csv.reader(stream)
+    header = next(reader, None)
+    if header is None:
+        raise MarketDataError(path, 1, "the file is empty")
+    places = _places(path, header)
+    rows = ((reader.line_num, row) for row in reader if row)
+    if places == list(range(len(COLUMNS))):
+        return _collect(path, rows)
+    return _collect(path, ((line, _picked(row, places)) for line, row in rows))
+
+
+def _picked(row: Sequence[str], places: list[int]) -> Sequence[str]:
+    return [row[place] for place in places] if len(row) > max(places) else []
+
+
+def _places(path: Path, header: Sequence[str]) -> list[int]:
+    names = [name.strip().lower() for name in header]
+    missing = [name for name in COLUMNS if name not in names]
+    if missing:
+        raise MarketDataError(path, 1, f"missing column {', '.join(missing)} (needs {', '.join(COLUMNS)})")
+    return [names.index(name) for name in COLUMNS]
+
+
+def _collect(path: Path, rows: Iterable[tuple[int, Sequence[Any]]]) -> Candles:
+    candles = Candles()
+    add = [getattr(candles, name).append for name in ("at", *COLUMNS[1:])]
+    add_at, add_open, add_high, add_low, add_close, add_volume = add
+    before = _EARLIEST_MS
+    for line, row in rows:
+        try:
+            at = int(row[0])
+            opened, high, low, close, volume = map(float, row[1:6])
+        except (ValueError, IndexError, TypeError, OverflowError):
+            raise MarketDataError(path, line, _unreadable(row)) from None
+        # written so that NaN fails it too
+        if not (0 < low <= opened <= high < _TOP_PRICE and low <= close <= high and before < at < _LATEST_MS):
+            raise MarketDataError(path, line, _fault(at, opened, high, low, close, before))
+        if not 0 <= volume < inf:
+            raise MarketDataError(path, line, f"volume {volume} is not a number from 0 up")
+        before = at
+        add_at(at)
+        add_open(round(opened * 1e8))
+        add_high(round(high * 1e8))
+        add_low(round(low * 1e8))
+        add_close(round(close * 1e8))
+        add_volume(volume)
+    if not candles:
+        raise MarketDataError(path, 2, "the file is empty: no candle after the header")
+    return candles
+
+
+def _unreadable(row: Sequence[Any]) -> str:
+    if len(row) < len(COLUMNS):
+        return f"{len(COLUMNS)} values expected"
+    for name, value in zip(COLUMNS, row, strict=False):
+        try:
+            float(value)
+        except (ValueError, TypeError):
+            return f"{name} is not a number: {str(value)[:40]!r}"
+    return f"timestamp is not a whole number: {str(row[0])[:40]!r}"
+
+
+def _fault(at: int, opened: float, high: float, low: float, close: float, before: int) -> str:
+    for name, price in (("open", opened), ("high", high), ("low", low), ("close", close)):
+        if not 0 < price < _TOP_PRICE:
+            return f"{name} {price} is not a price above 0 and below {_TOP_PRICE:.0f}"
+    if not _EARLIEST_MS < at < _LATEST_MS:
+        return f"timestamp {at} is not in milliseconds"
+    if at <= before:
+        return f"time not increasing: {at} after {before}"
+    if high < low:
+        return f"high {high} below low {low}"
+    name, price = ("open", opened) if not low <= opened <= high else ("close", close)
+    return f"{name} {price} outside low {low} to high {high}"
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[int, Sequence[Any]]]:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError:
+        fault = "parquet needs pyarrow: install gridflow[parquet], or convert the file to csv"
+        raise MarketDataError(path, 0, fault) from None
+    try:
+        names = parquet.read_schema(path).names
+        places = _places(path, names)
+        table = parquet.read_table(path, columns=[names[place] for place in places])
+        columns = [table.column(names[place]) for place in places]
+        columns[0] = columns[0].cast("timestamp[ms]") if "timestamp" in str(columns[0].type) else columns[0]
+        values = [columns[0].cast("int64").to_pylist(), *(column.to_pylist() for column in columns[1:])]
+    except (ArrowException, OSError) as error:
+        raise MarketDataError(path, 0, f"not a readable parquet file ({error})") from None
+    return enumerate(zip(*values, strict=True), 2)

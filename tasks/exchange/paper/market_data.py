@@ -1,0 +1,175 @@
+"""The paper exchange without its orders: life, market data, balances."""
+
+# ruff: noqa: ARG002  (the signatures are ccxt's)
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from ccxt.async_support.base.exchange import Exchange
+from ccxt.base.errors import BadRequest, ExchangeNotAvailable, RequestTimeout
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from tasks.exchange.paper import candle_rows, shapes
+from tasks.exchange.paper.filters import Filters
+from tasks.exchange.paper.paper_market import Answer, Operation, PaperMarket, reading
+from tasks.exchange.paper.units import Fees
+
+BEAT_SECONDS = 1.0
+
+
+class PaperMarketData(Exchange):
+    """What needs no order. `close` ends it; the Redis client stays the caller's."""
+
+    def __init__(self, paper: PaperMarket, filters: Mapping[str, Filters], fees: Fees) -> None:
+        super().__init__({"enableRateLimit": False})
+        self.paper, self._filters, self._fees = paper, dict(filters), fees
+        self._beating: asyncio.Task[None] | None = None
+        self.set_markets([shapes.market(self, symbol, filters[symbol], fees) for symbol in filters])
+
+    def describe(self) -> dict[str, Any]:
+        """ccxt's description of the exchange."""
+        own = {
+            "id": "paper",
+            "name": "Gridflow paper exchange",
+            "countries": [],
+            "rateLimit": 0,
+            "certified": False,
+            "pro": False,
+            "has": shapes.HAS,
+            "timeframes": {name: name for name in shapes.TIMEFRAMES},
+            "urls": {"api": {}},
+            "requiredCredentials": {"apiKey": False, "secret": False},
+            "precisionMode": 4,  # TICK_SIZE
+        }
+        return dict(self.deep_extend(super().describe(), own))
+
+    # --- life ------------------------------------------------------------------------------------------
+    def start_beating(self) -> None:
+        """Keeps the market's clock running while this object lives: tells Redis each second that somebody is there."""
+        if self._beating is None and self.paper.stored.kind in {"replay", "synthetic"}:
+            self._beating = asyncio.create_task(self._beat())
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            with suppress(RedisConnectionError, RedisTimeoutError):
+                await self.paper.beat()
+
+    async def close(self, clean_instance_data: bool = False) -> None:
+        """Stops beating and releases the source of prices."""
+        if self._beating is not None:
+            self._beating.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._beating
+            self._beating = None
+        if self.paper.live is not None:
+            await self.paper.live.close()
+
+    async def advance(self, count: int = 1, symbol: str | None = None) -> None:
+        """Moves a manual market on by `count` candles, in one symbol or in all."""
+        if self.paper.stored.kind != "manual":
+            raise BadRequest(f"a {self.paper.stored.kind} market runs by itself")
+        for name in [symbol] if symbol else self.symbols:
+            async with self._mapped():
+                await self.paper.feed(name, count)
+
+    def milliseconds(self) -> int:
+        """This process's clock in ms."""
+        return self.paper.now_ms
+
+    # --- plumbing --------------------------------------------------------------------------------------
+    @asynccontextmanager
+    async def _mapped(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except RedisTimeoutError as error:
+            raise RequestTimeout(f"paper {error}") from error
+        except RedisConnectionError as error:
+            raise ExchangeNotAvailable(f"paper {error}") from error
+
+    async def _run(self, *operations: Operation) -> list[Answer]:
+        async with self._mapped():
+            return await self.paper.run(*operations)
+
+    async def _read(self, symbol: str, *args: str) -> Answer:
+        return (await self._run(reading(self._known(symbol), *args)))[0]
+
+    def _known(self, symbol: str | None) -> str:
+        if symbol is None:
+            raise BadRequest("paper needs a symbol here")
+        return str(self.market(symbol)["symbol"])  # raises BadSymbol
+
+    def _all(self, symbols: Sequence[str] | str | None) -> list[str]:
+        names = [symbols] if isinstance(symbols, str) else symbols
+        return [self._known(name) for name in names] if names else list(self.symbols)
+
+    # --- market data -----------------------------------------------------------------------------------
+    async def fetch_markets(self, params: Any = None) -> list[dict[str, Any]]:
+        """The symbols that were opened, with their filters."""
+        return [shapes.market(self, symbol, self._filters[symbol], self._fees) for symbol in self._filters]
+
+    async def fetch_time(self, params: Any = None) -> int:
+        """The exchange's clock in ms."""
+        return (await self._read(self.symbols[0], "ticker")).now_ms
+
+    async def fetch_status(self, params: Any = None) -> dict[str, Any]:
+        """Always ok; `info` says which market it is, why, how far it is and whether the data have ended."""
+        answers = await self._run(*(reading(symbol, "ticker") for symbol in self.symbols))
+        stored = self.paper.stored
+        info: dict[str, Any] = {"source": stored.kind, "why": stored.why, **stored.asked, "symbols": {}}
+        for symbol, answer in zip(self.symbols, answers, strict=True):
+            length = await self.paper.series[symbol].length() if stored.kind != "live" else None
+            ended = length is not None and answer.cursor >= length
+            where = {"candlesDone": answer.cursor, "candles": length, "candleTime": answer.market_ms, "ended": ended}
+            info["symbols"][symbol] = where
+        info["standing_still"] = all(where["ended"] for where in info["symbols"].values())
+        return {"status": "ok", "updated": answers[0].now_ms, "eta": None, "url": None, "info": info}
+
+    async def fetch_ticker(self, symbol: str, params: Any = None) -> dict[str, Any]:
+        """Bid = ask = last: the close of the last complete candle."""
+        tickers = await self.fetch_tickers([symbol])
+        return dict(tickers[symbol])
+
+    async def fetch_tickers(self, symbols: Sequence[str] | None = None, params: Any = None) -> dict[str, Any]:
+        """Tickers by symbol, one round trip for all."""
+        names = self._all(symbols)
+        answers = await self._run(*(reading(name, "ticker") for name in names))
+        return {
+            name: shapes.ticker(self, name, answer.last, answer.now_ms, answer.market_ms)
+            for name, answer in zip(names, answers, strict=True)
+        }
+
+    async def fetch_order_book(self, symbol: str, limit: int | None = None, params: Any = None) -> dict[str, Any]:
+        """A made-up book one tick wide around the last price."""
+        answer = await self._read(symbol, "ticker")
+        return shapes.order_book(self, symbol, self._filters[symbol], answer.last, answer.now_ms, limit or 5)
+
+    async def fetch_ohlcv(
+        self, symbol: str, timeframe: str = "1m", since: int | None = None, limit: int | None = None, params: Any = None
+    ) -> list[list[Any]]:
+        """Candles in market time, complete ones only (see candle_rows)."""
+        name = self._known(symbol)
+        if timeframe not in shapes.TIMEFRAMES:
+            raise BadRequest(f"timeframe {timeframe}: one of {', '.join(shapes.TIMEFRAMES)}")
+        if self.paper.live is not None:
+            return await self.paper.live.ohlcv(name, timeframe, since, limit)
+        answer = await self._read(name, "ticker")
+        return await candle_rows.rows(self.paper.series[name], answer.cursor, timeframe, since, limit)
+
+    # --- account ---------------------------------------------------------------------------------------
+    async def fetch_balance(self, params: Any = None) -> dict[str, Any]:
+        """Free, used (locked by resting orders) and total by currency."""
+        operations = [reading(symbol, "ticker") for symbol in self.symbols[:-1]]
+        answers = await self._run(*operations, reading(self.symbols[-1], "balance"))
+        return shapes.balance(self, answers[-1].texts, answers[-1].now_ms)
+
+    async def fetch_trading_fee(self, symbol: str, params: Any = None) -> dict[str, Any]:
+        """Maker and taker fee as a share; asks nobody."""
+        return shapes.trading_fee(self, self._known(symbol), self._fees)
+
+    async def fetch_trading_fees(self, params: Any = None) -> dict[str, Any]:
+        """Fees by symbol."""
+        return {symbol: shapes.trading_fee(self, symbol, self._fees) for symbol in self.symbols}

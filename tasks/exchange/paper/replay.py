@@ -1,0 +1,89 @@
+"""Candle files as a market: validated once, read file by file when the market gets there."""
+
+import asyncio
+from bisect import bisect_left
+from collections import OrderedDict
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from tasks.base.errors import MarketDataError
+from tasks.exchange.paper.bars import Bar
+from tasks.exchange.paper.candle_files import Candles, files_of, read_file
+
+_KEPT = 2  # files held in memory per symbol: the one at the cursor and its neighbour
+
+
+@dataclass(frozen=True, slots=True)
+class FileSpan:
+    """One candle file: how many candles, market time (ms) of its first and last, minutes missing within."""
+
+    path: str
+    rows: int
+    first: int
+    last: int
+    gaps: int
+
+    def record(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        return asdict(self)
+
+
+def scan(folder: Path, symbol: str) -> list[FileSpan]:
+    """Reads and checks every file of `symbol`, in order of time. Raises MarketDataError."""
+    spans = []
+    for path in files_of(folder, symbol):
+        candles = read_file(path)
+        spans.append(FileSpan(str(path), len(candles), candles.at[0], candles.at[-1], candles.gaps()))
+    spans.sort(key=lambda span: span.first)
+    for before, after in pairwise(spans):
+        if after.first <= before.last:
+            fault = f"time not increasing: begins at {after.first}, but {before.path} ends at {before.last}"
+            raise MarketDataError(Path(after.path), 2, fault)
+    return spans
+
+
+class ReplaySeries:
+    """The candles of one symbol's files, one after the other."""
+
+    history = 0
+
+    def __init__(self, spans: list[FileSpan]) -> None:
+        self._spans = spans
+        self._starts = [0]
+        for span in spans:
+            self._starts.append(self._starts[-1] + span.rows)
+        self._loaded: OrderedDict[int, Candles] = OrderedDict()
+
+    async def length(self) -> int:
+        return self._starts[-1]
+
+    async def bars(self, start: int, stop: int) -> list[Bar]:
+        found: list[Bar] = []
+        for number, (first, end) in enumerate(pairwise(self._starts)):
+            if start < end and stop > first:
+                candles = await self._file(number)
+                found += candles.slice(max(start - first, 0), min(stop, end) - first)
+        return found
+
+    async def find(self, at_ms: int) -> int:
+        for number, span in enumerate(self._spans):
+            if at_ms <= span.last:
+                return self._starts[number] + bisect_left((await self._file(number)).at, at_ms)
+        return self._starts[-1]
+
+    async def _file(self, number: int) -> Candles:
+        if number not in self._loaded:
+            span = self._spans[number]
+            candles = await asyncio.to_thread(read_file, Path(span.path))
+            if (len(candles), candles.at[0], candles.at[-1]) != (span.rows, span.first, span.last):
+                fault = (
+                    "the file changed since the paper market was opened; restore it or start anew in another --state"
+                )
+                raise MarketDataError(Path(span.path), 0, fault)
+            self._loaded[number] = candles
+            while len(self._loaded) > _KEPT:
+                self._loaded.popitem(last=False)
+        self._loaded.move_to_end(number)
+        return self._loaded[number]

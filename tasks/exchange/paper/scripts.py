@@ -1,0 +1,115 @@
+"""The paper exchange's Redis keys, Lua scripts and result codes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from hashlib import sha1
+from typing import Any
+
+from redis.exceptions import NoScriptError
+
+from tasks.base.keys import Keys, slug
+from tasks.base.redis import RedisClient, script_source
+
+PACKAGE = "tasks.exchange.paper"
+_WITH_ENGINE = ("place", "cancel", "read", "tick")
+_NAMES = (*_WITH_ENGINE, "open_market", "open_symbol")
+
+
+class Code(IntEnum):
+    """How a script ended; the same list stands in engine.lua."""
+
+    OK = 0
+    BEHIND = 1
+    MOVED = 2
+    REANCHORED = 3
+    NO_MARKET = 4
+
+
+class PlaceCode(IntEnum):
+    """What became of one order; the same list stands in place.lua."""
+
+    OK = 0
+    DUPLICATE = 1
+    INSUFFICIENT = 2
+    EXPIRED = 3
+    EARLY = 4
+    WOULD_TAKE = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One script call: its name, keys and arguments."""
+
+    name: str
+    keys: Sequence[str]
+    args: Sequence[str]
+
+
+class PaperKeys:
+    """Names of the paper exchange's keys."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self.market = keys.paper("market")
+        self.balances = keys.paper("balances")
+        self.poll = keys.paper("poll")
+
+    def state(self, symbol: str) -> str:
+        """Hash: where the symbol's market stands."""
+        return self._keys.paper("state", slug(symbol))
+
+    def candles(self, symbol: str) -> str:
+        """List: all candles of a manual market."""
+        return self._keys.paper("candles", slug(symbol))
+
+    def request(self, request_id: str) -> str:
+        """The answer already given to a request, for a minute."""
+        return self._keys.paper("request", request_id)
+
+    def of_symbol(self, symbol: str) -> list[str]:
+        """KEYS 1–11 of the engine, in its order."""
+        names = ("orders", "buys", "sells", "filled", "cancelled", "clients", "trades", "times")
+        own = [self._keys.paper(name, slug(symbol)) for name in names]
+        return [self.market, self.balances, self.state(symbol), *own]
+
+
+def source_of(name: str) -> str:
+    """Lua text of script `name`, with the engine in front where it needs it."""
+    text = script_source(PACKAGE, name)
+    return script_source(PACKAGE, "engine") + text if name in _WITH_ENGINE else text
+
+
+class Scripts:
+    """Runs the scripts: one call or a pipeline of them is one round trip."""
+
+    def __init__(self, redis: RedisClient) -> None:
+        self._redis = redis
+        self._sources = {name: source_of(name) for name in _NAMES}
+        self._hashes = {
+            name: sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in self._sources.items()
+        }
+
+    async def run(self, calls: Sequence[Call]) -> list[Any]:
+        """The answers, in order. Loads the scripts first where the server does not know them yet."""
+        try:
+            return await self._send(calls)
+        except NoScriptError:
+            for name in {call.name for call in calls}:
+                await self._redis.script_load(self._sources[name])
+            return await self._send(calls)
+
+    async def claim(self, key: str, for_ms: int) -> bool:
+        """Whether this process, and no other, may act on `key` for the next `for_ms`."""
+        return bool(await self._redis.set(key, "1", nx=True, px=for_ms))
+
+    async def _send(self, calls: Sequence[Call]) -> list[Any]:
+        if len(calls) == 1:
+            return [await self._eval(self._redis, calls[0])]
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for call in calls:
+                self._eval(pipe, call)
+            return list(await pipe.execute())
+
+    def _eval(self, client: Any, call: Call) -> Any:
+        return client.evalsha(self._hashes[call.name], len(call.keys), *call.keys, *call.args)

@@ -1,0 +1,168 @@
+"""The one market that all processes share: written once in Redis, compared and taken over by later ones."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from tasks.base.errors import StateError
+from tasks.base.keys import Keys
+from tasks.base.money import plain
+from tasks.base.redis import RedisClient
+from tasks.base.settings import PaperSettings
+from tasks.exchange.paper.market_clock import MarketClock
+from tasks.exchange.paper.scripts import Call, PaperKeys, Scripts
+from tasks.exchange.paper.units import text_of
+
+VERSION = "1"
+SILENCE_MS = 5_000  # without activity for longer than this, the market's clock is taken to have stood still
+KEEP = 100_000  # filled orders, cancelled orders and trades kept, each per symbol
+
+
+@dataclass(frozen=True)
+class StoredMarket:
+    """What the market hash says, typed."""
+
+    asked: dict[str, str]
+    kind: str
+    why: str
+    started: int
+    clock: MarketClock
+    quote: str
+    start_balance: int
+    spans: dict[str, list[dict[str, Any]]]
+
+    @property
+    def seed(self) -> int:
+        return int(self.asked.get("seed", "0"))
+
+
+def asked_of(paper: PaperSettings) -> dict[str, str]:
+    """The settings that make a market what it is; two processes must agree on them."""
+    asked = {"market": str(paper.market)}
+    if paper.market == "replay":
+        asked["data"] = str(Path(paper.data or ".").absolute().resolve())
+    if paper.market in {"synthetic", "auto"}:
+        asked["seed"] = str(paper.seed)
+    if paper.market != "live":
+        asked["speed"] = plain(paper.speed)
+    return asked
+
+
+def market_of(fields: Mapping[str, str]) -> StoredMarket:
+    """The market hash, typed. Raises StateError where another version wrote it."""
+    if fields.get("version") != VERSION:
+        raise StateError(
+            f"the paper market in Redis has version {fields.get('version')}, this program writes {VERSION}"
+        )
+    clock = MarketClock(int(fields["epoch"]), int(fields["anchor"]), int(fields["position"]), Decimal(fields["speed"]))
+    return StoredMarket(
+        asked=json.loads(fields["asked"]),
+        kind=fields["kind"],
+        why=fields["why"],
+        started=int(fields["started"]),
+        clock=clock,
+        quote=fields["quote"],
+        start_balance=int(fields["start_balance"]),
+        spans=json.loads(fields["spans"]),
+    )
+
+
+@dataclass(frozen=True)
+class NewMarket:
+    """A market to be written where there is none yet."""
+
+    asked: dict[str, str]
+    kind: str
+    why: str
+    spans: dict[str, list[dict[str, Any]]]
+
+    def fields(self, now_ms: int, quote: str, start_balance: int, keep: int) -> list[str]:
+        """Field, value, … of the market hash."""
+        values = {
+            "version": VERSION,
+            "asked": json.dumps(self.asked),
+            "kind": self.kind,
+            "why": self.why,
+            "spans": json.dumps(self.spans),
+            "started": now_ms,
+            "anchor": now_ms,
+            "position": 0,
+            "epoch": 1,
+            "speed": self.asked.get("speed", "1"),
+            "activity": now_ms,
+            "keep": keep,
+            "quote": quote,
+            "start_balance": start_balance,
+            "next_order": 1_000_000_000,  # ten digits each, so that ids of one millisecond sort by text too
+            "next_trade": 1_000_000_000,
+        }
+        return [str(part) for pair in values.items() for part in pair]
+
+
+async def open_stored(
+    scripts: Scripts, keys: PaperKeys, now_ms: int, quote: str, start_balance: int, new: list[str]
+) -> StoredMarket | None:
+    """The market in Redis; written from `new` (see `NewMarket.fields`) where there is none, else None."""
+    args = [str(now_ms), str(SILENCE_MS), quote, str(start_balance), *new]
+    flat = (await scripts.run([Call("open_market", [keys.market, keys.balances], args)]))[0]
+    return market_of(dict(zip(flat[::2], flat[1::2], strict=True))) if flat else None
+
+
+def check_same(stored: StoredMarket, asked: Mapping[str, str], quote: str, key: str) -> None:
+    """Raises StateError where the settings ask for another market than the stored one.
+
+    A manual market is driven by hand: whoever attaches takes it as it is.
+    """
+    if stored.kind == "manual":
+        return
+    have, want = {**stored.asked, "quote": stored.quote}, {**asked, "quote": quote}
+    differing = [
+        f"{name}: stored {have.get(name, '(none)')}, asked {want.get(name, '(none)')}"
+        for name in sorted(have.keys() | want.keys())
+        if have.get(name) != want.get(name)
+    ]
+    if differing:
+        raise StateError(
+            f"the paper market in {key} is another one ({'; '.join(differing)}). "
+            "Go back to the stored settings, or start anew in another folder: --state DIR"
+        )
+
+
+async def describe_market(redis: RedisClient, keys: Keys) -> dict[str, Any]:
+    """Which market the paper exchange runs on, for people: kind, why, speed, seed, data, spans, start balance.
+
+    `candles_done` counts by symbol. Empty where no paper market was opened yet.
+    """
+    names = PaperKeys(keys)
+    fields = await redis.hgetall(names.market)
+    if not fields:
+        return {}
+    market = market_of({str(name): str(value) for name, value in fields.items()})
+    symbols = sorted(market.spans)
+    async with redis.pipeline(transaction=False) as pipe:
+        for symbol in symbols:
+            pipe.hget(names.state(symbol), "cursor")
+        cursors = await pipe.execute() if symbols else []
+    return {
+        "source": market.kind,
+        "why": market.why,
+        **market.asked,
+        "quote": market.quote,
+        "start_balance": text_of(market.start_balance),
+        "started_ms": market.started,
+        "spans": {symbol: _span(market.spans[symbol]) for symbol in symbols if market.spans[symbol]},
+        "candles_done": {symbol: int(cursor or 0) for symbol, cursor in zip(symbols, cursors, strict=True)},
+    }
+
+
+def _span(files: list[dict[str, Any]]) -> dict[str, int]:
+    return {
+        "files": len(files),
+        "candles": sum(file["rows"] for file in files),
+        "first_ms": files[0]["first"],
+        "last_ms": files[-1]["last"],
+        "gaps": sum(file["gaps"] for file in files),
+    }
