@@ -1,0 +1,124 @@
+"""Sharing the pool."""
+
+import random
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.base.settings import AllocationStrategy
+from tasks.funds.models import ShareRequest
+from tasks.funds.rules import demand, performance_score, share_pool, spread_of_usage
+
+POOL = 1_000_000
+
+
+def request(name: str, **changes: object) -> ShareRequest:
+    """Weight 1, cap the whole pool, nothing committed."""
+    base: dict[str, object] = {"symbol": name, "weight": 1, "cap_units": POOL, "floor_units": 0}
+    return ShareRequest.model_validate(base | changes)
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> list[ShareRequest]:
+    """Up to 30 symbols with any weights, caps and committed sums."""
+    return [
+        request(
+            f"S{number}",
+            weight=draw(st.decimals(0, 1000, places=2)),
+            cap_units=draw(st.integers(0, POOL * 2)),
+            floor_units=draw(st.integers(0, POOL // 20)),
+            score=draw(st.decimals("0.5", 2, places=3)),
+            demand=draw(st.decimals("0.5", "1.5", places=3)),
+        )
+        for number in range(draw(st.integers(1, 30)))
+    ]
+
+
+@given(st.sampled_from(AllocationStrategy), requests(), st.randoms(use_true_random=False))
+def test_every_strategy_keeps_the_promises(
+    strategy: AllocationStrategy, asked: list[ShareRequest], rng: random.Random
+) -> None:
+    """Σ ≤ pool; at least what is committed; at most the cap; the order of symbols does not matter."""
+    shares = share_pool(strategy, POOL, asked)
+    floors = sum(one.floor_units for one in asked)
+    assert sum(shares.values()) <= max(POOL, floors)
+    for one in asked:
+        assert one.floor_units <= shares[one.symbol] <= max(one.cap_units, one.floor_units)
+    shuffled = list(asked)
+    rng.shuffle(shuffled)
+    assert share_pool(strategy, POOL, shuffled) == shares
+
+
+@given(requests(), st.data())
+def test_one_symbols_commitment_never_takes_anothers(asked: list[ShareRequest], data: st.DataObject) -> None:
+    """However much one symbol commits, every other keeps at least its own committed sum."""
+    index = data.draw(st.integers(0, len(asked) - 1))
+    more = data.draw(st.integers(0, POOL * 2))
+    moved = [one.model_copy(update={"floor_units": more}) if i == index else one for i, one in enumerate(asked)]
+    shares = share_pool(AllocationStrategy.EQUAL, POOL, moved)
+    assert all(shares[one.symbol] >= one.floor_units for one in moved)
+
+
+def test_equal_shares() -> None:
+    """pool / n, rounded down to a unit."""
+    assert share_pool(AllocationStrategy.EQUAL, 100, [request("A"), request("B"), request("C")]) == dict.fromkeys("ABC", 33)
+
+
+def test_weights_share_in_proportion_and_zero_gets_nothing() -> None:
+    """pool·w/Σw."""
+    asked = [request("A", weight=3), request("B", weight=1), request("C", weight=0)]
+    assert share_pool(AllocationStrategy.WEIGHTED, 100, asked) == {"A": 75, "B": 25, "C": 0}
+
+
+def test_what_a_cap_leaves_flows_to_the_others() -> None:
+    """Water-filling: A stops at 10, B and C share the rest."""
+    asked = [request("A", cap_units=10), request("B"), request("C")]
+    assert share_pool(AllocationStrategy.EQUAL, 100, asked) == {"A": 10, "B": 45, "C": 45}
+
+
+def test_caps_below_the_pool_leave_the_rest_unused() -> None:
+    """Nobody is pushed over its cap."""
+    asked = [request("A", cap_units=10), request("B", cap_units=20)]
+    assert share_pool(AllocationStrategy.EQUAL, 100, asked) == {"A": 10, "B": 20}
+
+
+def test_a_commitment_above_the_fair_share_is_kept_and_the_others_share_the_rest() -> None:
+    """A floor comes first."""
+    asked = [request("A", floor_units=60), request("B"), request("C")]
+    assert share_pool(AllocationStrategy.EQUAL, 100, asked) == {"A": 60, "B": 20, "C": 20}
+
+
+def test_floors_above_the_pool_are_all_that_is_given() -> None:
+    """A pot made smaller under committed money takes nothing away and gives nothing new."""
+    asked = [request("A", floor_units=80), request("B", floor_units=40), request("C")]
+    assert share_pool(AllocationStrategy.EQUAL, 100, asked) == {"A": 80, "B": 40, "C": 0}
+
+
+def test_one_symbol_and_five_hundred() -> None:
+    """The ends of the range."""
+    assert share_pool(AllocationStrategy.EQUAL, 100, [request("A")]) == {"A": 100}
+    many = share_pool(AllocationStrategy.DYNAMIC, POOL, [request(f"S{n}") for n in range(500)])
+    assert set(many.values()) == {POOL // 500}
+
+
+def test_dynamic_favours_profit_and_demand() -> None:
+    """share ∝ score × demand."""
+    asked = [request("A", score="2"), request("B", score="0.5", demand="1.5")]
+    shares = share_pool(AllocationStrategy.DYNAMIC, 1100, asked)
+    assert shares == {"A": 800, "B": 300}
+
+
+def test_score_and_demand_are_clamped() -> None:
+    """clamp(1 + profit / allocated, 0.5, 2); demand 0.5 … 1.5."""
+    assert performance_score(Decimal(-900), Decimal(1000)) == Decimal("0.5")
+    assert performance_score(Decimal(100), Decimal(1000)) == Decimal("1.1")
+    assert performance_score(Decimal(5000), Decimal(1000)) == 2
+    assert performance_score(Decimal(5), Decimal(0)) == 1
+    assert (demand(0, 100), demand(100, 100), demand(300, 100)) == (Decimal("0.5"), Decimal("1.5"), Decimal("1.5"))
+
+
+def test_spread_of_usage() -> None:
+    """max − min; one symbol has none."""
+    assert spread_of_usage([Decimal("0.2"), Decimal("0.9")]) == Decimal("0.7")
+    assert spread_of_usage([Decimal("0.9")]) == 0

@@ -1,0 +1,232 @@
+"""Levels, cells and the planner."""
+
+from decimal import Decimal
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.base.errors import ConfigError
+from tasks.base.money import floor_to
+from tasks.base.settings import GridKind, StartMode, SymbolSettings
+from tasks.base.spacing import net_profit, raw_levels
+from tasks.exchange.models import Market, Side, Ticker
+from tasks.grid.cells import settled, with_order
+from tasks.grid.levels import build_cells, build_grid, grid_id
+from tasks.grid.models import Cell, CellState, Grid, GridPlan, IdleReason, Limits
+from tasks.grid.planner import client_order_id, plan
+from tasks.market.models import Snapshot
+
+BTC = "BTC/USDT"
+RICH = Limits(symbol_free=10**15, global_free=10**15)
+
+
+def market(**changes: object) -> Market:
+    """Binance-like filters, 0.1 % fees."""
+    base: dict[str, object] = {
+        "symbol": BTC,
+        "base": "BTC",
+        "quote": "USDT",
+        "tick_size": "0.01",
+        "lot_step": "0.00001",
+        "min_notional": "5",
+        "maker_fee": "0.001",
+        "taker_fee": "0.001",
+    }
+    return Market.model_validate(base | changes)
+
+
+def snapshot(price: str) -> Snapshot:
+    """Bid = ask = last."""
+    value = Decimal(price)
+    return Snapshot(market=market(), ticker=Ticker(symbol=BTC, bid=value, ask=value, last=value, at_ms=0))
+
+
+def grid_and_cells(start: StartMode = StartMode.FLAT, price: str = "42000") -> tuple[Grid, list[Cell]]:
+    """39000 … 48000 in 9 arithmetic cells of 300 USDT."""
+    own = SymbolSettings.model_validate(
+        {"lower": "39000", "upper": "48000", "cells": 9, "quote_per_cell": "300", "start": start}
+    )
+    grid = build_grid(BTC, own, market(), Decimal(price), Decimal(9500), 0)
+    return grid, build_cells(grid, start, {})
+
+
+def test_net_profit_agrees_with_a_published_example() -> None:
+    """Min 24323.5, max 33444.8, 6 grids, fee 0.1 %: widest 6.0375 %, narrowest 4.5528 % (that exchange cuts levels)."""
+    own = SymbolSettings.model_validate({"lower": "24323.5", "upper": "33444.8", "cells": 6})
+    levels = [floor_to(level, Decimal("0.1")) for level in raw_levels(own, Decimal(1))]
+    fee = Decimal("0.001")
+    profits = [net_profit(low, high, fee, fee) for low, high in pairwise(levels)]
+    assert abs(max(profits) - Decimal("0.0603752931814911")) < Decimal("1e-15")
+    assert abs(min(profits) - Decimal("0.0455275366818586")) < Decimal("1e-15")
+
+
+@given(
+    st.sampled_from(GridKind),
+    st.integers(1, 200),
+    st.decimals("0.02", "0.5", places=3),
+    st.decimals(10, 90_000, places=2),
+)
+def test_levels_rise_between_the_ends(kind: GridKind, cells: int, reach: Decimal, price: Decimal) -> None:
+    """N cells have N+1 levels; equal differences or equal ratios."""
+    own = SymbolSettings.model_validate({"grid": kind, "range_pct": reach, "cells": cells})
+    levels = raw_levels(own, price)
+    assert len(levels) == cells + 1
+    assert levels[0] == price * (1 - reach)
+    assert abs(levels[-1] - price * (1 + reach)) < Decimal("1e-9")
+    assert all(low < high for low, high in pairwise(levels))
+    steps = [high - low if kind is GridKind.ARITHMETIC else high / low for low, high in pairwise(levels)]
+    assert max(steps) - min(steps) < Decimal("1e-15") * price
+
+
+def test_a_grid_that_cannot_start_is_refused() -> None:
+    """Too narrow for fees, too small for the exchange: all said at once."""
+    own = SymbolSettings.model_validate({"lower": "41990", "upper": "42010", "cells": 20, "quote_per_cell": "4"})
+    with pytest.raises(ConfigError) as caught:
+        build_grid(BTC, own, market(), Decimal(42000), Decimal(1000), 0)
+    fields = [problem.field for problem in caught.value.problems]
+    assert fields == ['symbols."BTC/USDT".cells', 'symbols."BTC/USDT".quote_per_cell']
+
+
+def test_grid_id_is_stable_and_tells_grids_apart() -> None:
+    """The same settings give the same id; another range gives another; money does not matter."""
+    one = SymbolSettings.model_validate({"lower": "1", "upper": "2", "cells": 3})
+    same = SymbolSettings.model_validate({"lower": "1.0", "upper": "2.00", "cells": 3, "quote_per_cell": "7"})
+    other = SymbolSettings.model_validate({"lower": "1", "upper": "2.1", "cells": 3})
+    assert grid_id(BTC, one) == grid_id(BTC, same) != grid_id(BTC, other)
+
+
+def test_flat_start_buys_below_the_price_only() -> None:
+    """Cells whose buy price is at or above the ask wait."""
+    grid, cells = grid_and_cells()
+    planned = plan(snapshot("42000"), grid, cells, RICH)
+    assert sorted(order.price for order in planned.place) == [39000, 40000, 41000]
+    assert all(order.side is Side.BUY and order.post_only for order in planned.place)
+    assert set(planned.idle_reasons.values()) == {IdleReason.ABOVE_PRICE}
+    assert len(planned.idle_reasons) == 6
+
+
+def test_balanced_start_buys_the_cells_above_at_the_market() -> None:
+    """Each cell at or above the price buys its own base once; money is reserved for the worst price."""
+    grid, cells = grid_and_cells(StartMode.BALANCED)
+    planned = plan(snapshot("42000"), grid, cells, RICH)
+    entries = [order for order in planned.place if not order.post_only]
+    assert len(entries) == 6
+    assert {order.price for order in entries} == {Decimal("42042")}
+    assert not planned.idle_reasons
+
+
+def test_money_goes_to_the_nearest_levels_first() -> None:
+    """With money for two, the two nearest are asked first; a refused cell is not asked again unchanged."""
+    grid, cells = grid_and_cells()
+    two = Limits(symbol_free=61_000_000_000, global_free=10**15)
+    asked = plan(snapshot("42000"), grid, cells, two)
+    assert [order.price for order in asked.place] == [41000, 40000, 39000]
+    again = plan(snapshot("42000"), grid, cells, two.model_copy(update={"refused": {cells[0].key: "SYMBOL_LIMIT"}}))
+    assert [order.price for order in again.place] == [41000, 40000]
+    assert again.idle_reasons[cells[0].key] is IdleReason.SYMBOL_LIMIT
+
+
+def test_pause_stops_buys_and_stop_cancels_all() -> None:
+    """Paused: sells go on. Stopped: nothing is placed, what rests is cancelled."""
+    grid, cells = grid_and_cells()
+    holding = cells[5].model_copy(update={"state": CellState.HOLDING, "qty": Decimal("0.01"), "basis": Decimal(400)})
+    resting = cells[0].model_copy(update={"state": CellState.BUYING, "order_id": "x"})
+    mixed = [resting, holding, cells[2]]
+    paused = plan(snapshot("42000"), grid, mixed, RICH.model_copy(update={"paused": True}))
+    assert [order.side for order in paused.place] == [Side.SELL]
+    assert paused.idle_reasons == {cells[2].key: IdleReason.PAUSED}
+    stopped = plan(snapshot("42000"), grid, mixed, RICH.model_copy(update={"stopped": True}))
+    assert stopped.place == ()
+    assert stopped.cancel == ("x",)
+
+
+def test_cells_of_an_earlier_grid_only_wind_down() -> None:
+    """A changed grid: old buys are cancelled, old lots are sold at their own price."""
+    grid, cells = grid_and_cells()
+    old = [cell.model_copy(update={"grid_id": "gold", "key": f"gold.{cell.index}"}) for cell in cells[:3]]
+    buying = old[0].model_copy(update={"state": CellState.BUYING, "order_id": "b"})
+    holding = old[1].model_copy(update={"state": CellState.HOLDING, "qty": Decimal("0.01"), "basis": Decimal(1)})
+    planned = plan(snapshot("42000"), grid, [buying, holding, old[2]], RICH)
+    assert planned.cancel == ("b",)
+    assert [order.price for order in planned.place] == [old[1].sell_price]
+    assert planned.idle_reasons == {"gold.2": IdleReason.RETIRED}
+
+
+cell_states = st.sampled_from(CellState)
+
+
+@st.composite
+def some_cells(draw: st.DrawFn) -> tuple[list[Cell], Limits, Decimal]:
+    """Cells in any state, any limits, any price."""
+    _, cells = grid_and_cells(draw(st.sampled_from(StartMode)))
+    mixed = []
+    for cell in cells:
+        state = draw(cell_states)
+        held = state in (CellState.HOLDING, CellState.SELLING)
+        mixed.append(
+            cell.model_copy(
+                update={
+                    "state": state,
+                    "order_id": f"id{cell.index}" if state in (CellState.BUYING, CellState.SELLING) else None,
+                    "qty": draw(st.decimals(0, "0.02", places=5)) if held else Decimal(0),
+                    "retry_ms": draw(st.sampled_from([0, 0, 100])),
+                }
+            )
+        )
+    limits = Limits(
+        symbol_free=draw(st.integers(0, 300_000_000_000)),
+        global_free=draw(st.integers(0, 300_000_000_000)),
+        paused=draw(st.booleans()),
+        stopped=draw(st.booleans()),
+        refused={cell.key: "SYMBOL_LIMIT" for cell in cells if draw(st.booleans())},
+        now_ms=50,
+    )
+    return mixed, limits, draw(st.decimals(38_000, 49_000, places=2))
+
+
+@given(some_cells(), st.randoms(use_true_random=False))
+def test_every_cell_has_an_order_or_a_reason(case: tuple[list[Cell], Limits, Decimal], rng: object) -> None:
+    """Each cell: an order it has, an order it gets, or one reason. The order of cells does not matter."""
+    cells, limits, price = case
+    grid, _ = grid_and_cells()
+    planned: GridPlan = plan(snapshot(str(price)), grid, cells, limits)
+    placed = {order.cell_key for order in planned.place}
+    has = {cell.key for cell in cells if cell.order_id is not None}
+    reasons = set(planned.idle_reasons)
+    assert placed | has | reasons == {cell.key for cell in cells}
+    assert not (placed & has or placed & reasons or has & reasons)
+    assert planned == plan(snapshot(str(price)), grid, list(reversed(cells)), limits)
+    assert all(market().tradable(order.price, order.qty) for order in planned.place)
+    buys = [order for order in planned.place if order.side is Side.BUY]
+    assert not (buys and (limits.paused or limits.stopped))
+    assert all(order.price < price for order in buys if order.post_only)
+
+
+def test_ids_are_never_reused_along_a_life() -> None:
+    """Buy, cancel, buy, fill, sell, cancel the sell, sell again, round after round: every id is new and short."""
+    grid, cells = grid_and_cells()
+    cell, seen = cells[0], set()
+    for turn in range(12):
+        side = Side.SELL if cell.state is CellState.HOLDING else Side.BUY
+        name = client_order_id(cell, side)
+        assert name not in seen
+        assert len(name) <= 36
+        seen.add(name)
+        planned = plan(snapshot("42000"), grid, [cell], RICH).place[0]
+        cell = with_order(cell, planned)
+        filled = Decimal(0) if turn % 3 == 2 else planned.qty
+        held = cell.qty + (filled if side is Side.BUY else -filled)
+        cell = settled(cell.model_copy(update={"qty": held}), side, filled, market())
+    assert cell.rounds >= 3
+
+
+def test_dust_is_carried_to_the_next_lot() -> None:
+    """A remainder below the minimum does not block the cell and is not lost."""
+    _, cells = grid_and_cells()
+    selling = cells[0].model_copy(update={"state": CellState.SELLING, "order_id": "s", "qty": Decimal("0.00003")})
+    after = settled(selling, Side.SELL, Decimal("0.007"), market())
+    assert after.state is CellState.IDLE
+    assert after.qty == Decimal("0.00003")
+    assert after.rounds == 1

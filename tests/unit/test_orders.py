@@ -1,0 +1,130 @@
+"""What the journal concludes from what the exchange shows."""
+
+from decimal import Decimal
+from typing import Any
+
+from tasks.exchange.models import Order, OrderStatus, Side, Trade
+from tasks.orders.models import Evidence, Intent, IntentState
+from tasks.orders.rules import advance, needs_lookup, trades_since
+
+QTY = Decimal("0.01")
+PROTECTION = 15_000
+
+
+def intent(**changes: Any) -> Intent:
+    """A buy of 0.01 at 40000, journalled at t=1000 ms."""
+    base: dict[str, Any] = {
+        "client_id": "c",
+        "symbol": "BTC/USDT",
+        "cell_key": "g.0",
+        "side": Side.BUY,
+        "price": Decimal(40000),
+        "qty": QTY,
+        "cycle": 0,
+        "units": 1000,
+        "units_left": 1000,
+        "post_only": True,
+        "created_ms": 1000,
+    }
+    return Intent(**(base | changes))
+
+
+def order(status: OrderStatus, filled: str = "0") -> Order:
+    """The exchange's view of it."""
+    return Order(
+        exchange_id="7",
+        client_id="c",
+        symbol="BTC/USDT",
+        side=Side.BUY,
+        price=Decimal(40000),
+        qty=QTY,
+        filled=Decimal(filled),
+        status=status,
+        at_ms=1000,
+    )
+
+
+def trade(number: str, qty: str) -> Trade:
+    """An execution of order 7."""
+    return Trade(
+        trade_id=number,
+        exchange_id="7",
+        symbol="BTC/USDT",
+        side=Side.BUY,
+        price=Decimal(40000),
+        qty=Decimal(qty),
+        fee=Decimal(0),
+        fee_currency="USDT",
+        maker=True,
+        at_ms=2000,
+    )
+
+
+def state_after(own: Intent, evidence: Evidence, now_ms: int = 2000) -> IntentState:
+    """Where one step leads."""
+    return advance(own, evidence, now_ms, PROTECTION)[0].state
+
+
+def test_a_resting_order_is_adopted() -> None:
+    """A crash after sending: the order is found among the open ones and becomes ours."""
+    after, fresh = advance(intent(), Evidence(resting=order(OrderStatus.OPEN)), 2000, PROTECTION)
+    assert (after.state, after.exchange_id, fresh) == (IntentState.OPEN, "7", [])
+
+
+def test_trades_that_fill_it_end_it_without_a_lookup() -> None:
+    """The usual fill costs no extra call."""
+    known = intent(exchange_id="7", state=IntentState.OPEN)
+    trades = (trade("1", "0.004"), trade("2", "0.006"))
+    assert not needs_lookup(known, None, trades)
+    after, fresh = advance(known, Evidence(trades=trades), 2000, PROTECTION)
+    assert after.state is IntentState.FILLED
+    assert [one.trade_id for one in fresh] == ["1", "2"]
+
+
+def test_a_trade_counts_once() -> None:
+    """Doubled and repeated reports change nothing."""
+    once, fresh = advance(
+        intent(exchange_id="7"),
+        Evidence(resting=order(OrderStatus.OPEN, "0.004"), trades=(trade("1", "0.004"), trade("1", "0.004"))),
+        2000,
+        PROTECTION,
+    )
+    assert once.filled == Decimal("0.004")
+    assert len(fresh) == 1
+    again, fresh = advance(once, Evidence(resting=order(OrderStatus.OPEN), trades=(trade("1", "0.004"),)), 3000, PROTECTION)
+    assert again.filled == Decimal("0.004")
+    assert fresh == []
+    assert again.state is IntentState.PARTIAL
+
+
+def test_a_cancel_waits_for_every_fill_it_reports() -> None:
+    """Cancelled with 0.004 filled: not over until that trade is in hand."""
+    known = intent(exchange_id="7", state=IntentState.OPEN)
+    cancelled = order(OrderStatus.CANCELLED, "0.004")
+    assert not state_after(known, Evidence(looked_up=True, found=cancelled)).ended
+    complete = Evidence(looked_up=True, found=cancelled, trades=(trade("1", "0.004"),))
+    assert state_after(known, complete) is IntentState.CANCELLED
+
+
+def test_no_trace_is_unknown_until_the_protection_window_is_over() -> None:
+    """Only then is the order declared never placed."""
+    nothing = Evidence(looked_up=True)
+    assert state_after(intent(), nothing, now_ms=1000 + PROTECTION) is IntentState.UNKNOWN
+    assert state_after(intent(), nothing, now_ms=1001 + PROTECTION) is IntentState.NEVER_PLACED
+
+
+def test_an_order_that_was_seen_is_never_declared_never_placed() -> None:
+    """An exchange that forgets an accepted order leaves it unknown, not free."""
+    seen = intent(exchange_id="7", state=IntentState.OPEN)
+    assert state_after(seen, Evidence(looked_up=True), now_ms=10**9) is IntentState.UNKNOWN
+
+
+def test_without_evidence_nothing_changes() -> None:
+    """No look, no conclusion."""
+    assert advance(intent(), Evidence(), 10**9, PROTECTION)[0] == intent()
+
+
+def test_trades_are_read_from_the_cursor_with_an_overlap() -> None:
+    """A fresh order reads from its birth, an old one from shortly before the newest booked trade."""
+    assert trades_since([intent(created_ms=500_000)], 0) == 499_000
+    assert trades_since([intent(created_ms=500_000)], 900_000) == 840_000
