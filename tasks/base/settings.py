@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from tasks.base.errors import ConfigError, Problem
 from tasks.base.money import MAX_QUOTE
@@ -283,6 +283,30 @@ def _unknown_variables(environ: dict[str, str]) -> list[Problem]:
     ]
 
 
+def _hidden_problems(content: dict[str, Any], error: ValidationError) -> list[Problem]:
+    """Problems between fields, which show only once the wrong fields found so far are out of the way."""
+    for item in error.errors():
+        content = _without(content, item["loc"])
+    try:
+        Settings(**content)
+    except ValidationError as second:
+        seen = {problem.field for problem in problems_of(error)}
+        return [problem for problem in problems_of(second) if problem.field not in seen]
+    except SettingsError:
+        return []  # the environment's fault, which the first error has named
+    return []
+
+
+def _without(content: dict[str, Any], path: tuple[int | str, ...]) -> dict[str, Any]:
+    """A copy of `content` without what stands at `path`."""
+    if not path or path[0] not in content:
+        return content
+    inner = content[str(path[0])]
+    if len(path) > 1 and isinstance(inner, dict) and path[1] in inner:
+        return content | {str(path[0]): _without(inner, path[1:])}
+    return {name: value for name, value in content.items() if name != path[0]}
+
+
 def load(config: Path | None = None) -> Settings:
     """Settings from `config` (else $GRIDFLOW_CONFIG, else ./gridflow.toml where it exists) and the environment.
 
@@ -294,15 +318,14 @@ def load(config: Path | None = None) -> Settings:
     found = _unknown_variables(dict(os.environ))
     content = _read_toml(path) if path else {}
     if "live" in content:
+        rule = "consent to real orders cannot stand in the file"
         remedy = "Set live under [exchange], and pass --live on the command line"
-        found.append(
-            Problem("live", str(content.pop("live")), "consent to real orders cannot stand in the file", remedy)
-        )
+        found.append(Problem("live", str(content.pop("live")), rule, remedy))
     try:
         settings = Settings(**content)
     except ValidationError as error:
-        raise ConfigError(found + problems_of(error), source) from None
-    except ValueError as error:  # pydantic-settings could not parse a complex environment value
+        raise ConfigError(found + problems_of(error) + _hidden_problems(content, error), source) from None
+    except SettingsError as error:  # a nested environment value that is not JSON
         problem = Problem("GRIDFLOW_…", "(environment)", str(error), "Give valid JSON for a nested setting")
         raise ConfigError([*found, problem], source) from None
     if found:

@@ -1,0 +1,177 @@
+"""Settings: the file, the environment, and every refusal."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from flows.runtime.cli import cli
+from flows.runtime.settings_commands import settings_file
+from tasks.base.errors import ConfigError
+from tasks.base.settings import AllocationStrategy, Settings, load
+from tasks.base.keys import slug
+
+GRID = '[symbols."BTC/USDT"]\nlower = "39000"\nupper = "48000"\ncells = 19\n'
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to run in, with no settings of this machine."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "gridflow.toml"
+
+
+def refused(path: Path, text: str) -> list[str]:
+    """Fields refused for this file."""
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    for problem in caught.value.problems:
+        assert problem.rule
+        assert problem.remedy
+        assert problem.value
+    return [problem.field for problem in caught.value.problems]
+
+
+def test_defaults_run_as_they_are(write: Path) -> None:
+    """Nothing need be configured: three symbols, balanced, around the first price."""
+    own = load()
+    assert list(own.symbols) == ["BTC/USDT", "ETH/USDT", "BNB/USDT"]
+    assert own.total_funds == 10_000
+
+
+def test_the_basic_form_of_the_file(write: Path) -> None:
+    """Money may be text or a number; numbers in TOML stay exact."""
+    write.write_text(
+        'total_funds = "2500.10"\nglobal_max_usage = 0.95\nallocation_strategy = "dynamic"\n'
+        f'[exchange]\nid = "binance"\nlive = false\n{GRID}'
+        'grid = "arithmetic"\nquote_per_cell = "100"\nstart = "flat"\nmax_usage_pct = 0.5\nweight = 1.0\n',
+        encoding="utf-8",
+    )
+    own = load()
+    assert own.total_funds == Decimal("2500.10")
+    assert own.global_max_usage == Decimal("0.95")
+    assert own.allocation_strategy is AllocationStrategy.DYNAMIC
+
+
+def test_the_environment_wins(write: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GRIDFLOW_… over the file, nested by __."""
+    write.write_text("total_funds = 1000\n[paper]\nseed = 1\n", encoding="utf-8")
+    monkeypatch.setenv("GRIDFLOW_TOTAL_FUNDS", "2000")
+    monkeypatch.setenv("GRIDFLOW_PAPER__SEED", "9")
+    own = load()
+    assert (own.total_funds, own.paper.seed) == (2000, 9)
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ('[symbols."btcusdt"]\nrange_pct = 0.1\n', 'symbols."btcusdt"'),
+        ('[symbols."BTC-USDT"]\nrange_pct = 0.1\n', "symbols.BTC-USDT"),
+        ('[symbols."BTC/EUR"]\nrange_pct = 0.1\n', 'symbols."BTC/EUR"'),
+        (GRID + '[symbols."btc/usdt"]\nrange_pct = 0.1\n', 'symbols."btc/usdt"'),
+        (GRID.replace('"48000"', '"38000"'), 'symbols."BTC/USDT".upper'),
+        (GRID.replace("19", "900"), 'symbols."BTC/USDT".cells'),
+        (GRID.replace("19", "300"), 'symbols."BTC/USDT".cells'),
+        (GRID.replace('lower = "39000"\n', ""), 'symbols."BTC/USDT".lower'),
+        (GRID + "range_pct = 0.1\n", 'symbols."BTC/USDT".range_pct'),
+        (GRID + 'quote_per_cell = "99999"\n', 'symbols."BTC/USDT".quote_per_cell'),
+        (GRID + 'quote_per_cell = "9"\nbase_per_cell = "1"\n', 'symbols."BTC/USDT".base_per_cell'),
+        (GRID + 'start = "sideways"\n', 'symbols."BTC/USDT".start'),
+        (GRID + "levrage = 3\n", 'symbols."BTC/USDT".levrage'),
+        ('total_funds = "90000001"\n', "total_funds"),
+        ("total_funds = nan\n", "total_funds"),
+        ("total_funds = -5\n", "total_funds"),
+        ("global_max_usage = 1.5\n", "global_max_usage"),
+        ("totl_funds = 5\n", "totl_funds"),
+        ("live = true\n", "live"),
+        ('[paper]\nmarket = "replay"\n', "paper.data"),
+        ("[trading]\ntick_min_seconds = 9\ntick_max_seconds = 3\n", "trading.tick_max_seconds"),
+        ("[trading]\nrequest_valid_seconds = 30\n", "trading.protection_seconds"),
+        ("[exchange]\nlive = true\n", "exchange.api_key"),
+        ('[exchange]\napi_url = "https://user:pw@host"\n', "exchange.api_url"),
+        ("[symbols]\n", "symbols"),
+        ("total_funds = \n", "file"),
+        (GRID + GRID, "file"),
+    ],
+)
+def test_every_wrong_value_is_named(write: Path, text: str, field: str) -> None:
+    """Field, value, rule, remedy."""
+    found = refused(write, text)
+    assert field in found or field.replace("symbols.BTC-USDT", 'symbols."BTC-USDT"') in found
+
+
+def test_all_problems_are_told_at_once(write: Path) -> None:
+    """A wrong field, an unknown key, levels out of order, a symbol that cannot be and a grid that loses: one report."""
+    found = refused(
+        write,
+        "total_funds = -1\nfoo = 1\n"
+        + GRID.replace('"48000"', '"38000"')
+        + '[symbols."ethusdt"]\nrange_pct = 0.1\n[symbols."BNB/USDT"]\nrange_pct = 0.01\ncells = 50\n',
+    )
+    assert {
+        "total_funds",
+        "foo",
+        'symbols."BTC/USDT".upper',
+        'symbols."ethusdt"' if 'symbols."ethusdt"' in found else "symbols.ethusdt",
+        'symbols."BNB/USDT".cells',
+    } <= set(found)
+
+
+def test_files_that_cannot_be_read(write: Path, tmp_path: Path) -> None:
+    """Missing, a folder, not UTF-8."""
+    for path, content in ((tmp_path / "none.toml", None), (tmp_path / "latin.toml", b"quote = '\xe9'")):
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(ConfigError, match=path.name):
+            load(path)
+    with pytest.raises(ConfigError, match="unreadable"):
+        load(tmp_path)
+
+
+def test_unknown_environment_names_are_refused(write: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A typing mistake in the environment is not passed over."""
+    monkeypatch.setenv("GRIDFLOW_TOTL_FUNDS", "5")
+    with pytest.raises(ConfigError, match="GRIDFLOW_TOTL_FUNDS"):
+        load()
+
+
+def test_secrets_are_never_shown(write: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in a repr, not in an error."""
+    monkeypatch.setenv("GRIDFLOW_EXCHANGE__API_KEY", "k-1234567")
+    monkeypatch.setenv("GRIDFLOW_EXCHANGE__SECRET", "s-7654321")
+    monkeypatch.setenv("GRIDFLOW_REDIS_URL", "redis://:pw-998877@127.0.0.1:1/0")
+    own = load()
+    shown = repr(own) + str(own.model_dump())
+    monkeypatch.setenv("GRIDFLOW_TOTAL_FUNDS", "-1")
+    with pytest.raises(ConfigError) as caught:
+        load()
+    shown += str(caught.value)
+    assert not any(secret in shown for secret in ("1234567", "7654321", "998877"))
+
+
+def test_init_writes_a_file_that_loads_as_the_defaults(write: Path) -> None:
+    """Every known key stands in it, commented with unit, bounds and meaning."""
+    runner = CliRunner()
+    assert runner.invoke(cli, ["init"]).exit_code == 0
+    assert load() == Settings()
+    text = write.read_text(encoding="utf-8")
+    assert all(f"# {name} =" in text for name in ("total_funds", "window_seconds", "speed", "maker_fee"))
+    again = runner.invoke(cli, ["init"])
+    assert again.exit_code != 0
+    assert settings_file() == text
+
+
+def test_check_prints_what_would_run(write: Path) -> None:
+    """Valid settings: a table; wrong ones: exit code 2 from the command."""
+    runner = CliRunner()
+    good = runner.invoke(cli, ["check"])
+    assert good.exit_code == 0
+    assert "BTC/USDT" in good.output
+    assert "valid" in good.output
+
+
+def test_slugs() -> None:
+    """Symbol names in keys and deployments."""
+    assert slug("BTC/USDT") == "btc-usdt"
