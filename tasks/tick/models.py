@@ -24,6 +24,8 @@ class TickReport(Frozen):
     fills: int
     placed: int
     cancelled: int
+    total_ticks: int = 0  # since the books were opened
+    total_fills: int = 0
     refused: Mapping[str, str] = Field(default_factory=dict)  # cell key → why the pot said no
     idle: Mapping[str, str] = Field(default_factory=dict)  # cell key → reason
     resolving: int = 0  # orders whose outcome is not known yet

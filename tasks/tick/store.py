@@ -5,7 +5,7 @@ from typing import Any
 
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, script
-from tasks.funds.models import TraderAllocation
+from tasks.funds.models import TraderAllocation, Write
 from tasks.grid.models import Cell, Grid
 from tasks.ledger.models import Book
 from tasks.orders.models import Intent
@@ -76,11 +76,10 @@ async def next_cycles(client: RedisClient, *, keys: Keys, symbol: str) -> dict[s
     return cycles
 
 
-async def publish(client: RedisClient, *, keys: Keys, report: TickReport) -> None:
-    """Make the tick visible: its report, the counters, one round trip."""
-    async with client.pipeline(transaction=False) as pipe:
-        pipe.set(keys.last_tick(report.symbol), report.model_dump_json())
-        pipe.hincrby(keys.stats, f"ticks|{report.symbol}", 1)
-        pipe.hincrby(keys.stats, f"fills|{report.symbol}", report.fills)
-        pipe.hincrby(keys.stats, f"tick_ms|{report.symbol}", report.duration_ms)
-        await pipe.execute()
+def published(keys: Keys, report: TickReport) -> list[Write]:
+    """The writes that make a tick visible: its report and the counters, as absolute values."""
+    return [
+        Write(key=keys.last_tick(report.symbol), verb="SET", value=report.model_dump_json()),
+        Write(key=keys.stats, verb="HSET", field=f"ticks|{report.symbol}", value=str(report.total_ticks)),
+        Write(key=keys.stats, verb="HSET", field=f"fills|{report.symbol}", value=str(report.total_fills)),
+    ]

@@ -25,6 +25,7 @@ from tasks.orders.models import Intent, IntentState
 from tasks.tick import store
 from tasks.tick.evidence import gather_evidence, third_coin_prices
 from tasks.tick.fold import Folded, fold, refuse, writes
+from tasks.tick.store import published
 from tasks.tick.models import SymbolState, TickReport
 
 log = logging.getLogger(__name__)
@@ -93,11 +94,10 @@ class GridTrader:
         self._checkpoint("reserved")
         answers = await self._send(granted)
         self._checkpoint("sent")
-        await self._record_answers(state, granted, answers, folded)
-        self._checkpoint("answered")
-        report = self._report(started_ms, state, folded, planned, granted, refused, snapshot, grid)
-        await store.publish(self.desk.redis, keys=self.desk.keys, report=report)
-        self._checkpoint("published")
+        outcome = self._outcome(granted, answers, folded)
+        report = self._report(started_ms, state, outcome, planned, granted, refused, snapshot, grid)
+        await self._finish(state, outcome, grid, report)
+        self._checkpoint("finished")
         return report
 
     async def end_lease(self) -> None:
@@ -241,12 +241,8 @@ class GridTrader:
             ]
         )
 
-    async def _record_answers(
-        self, state: SymbolState, granted: Sequence[Intent], answers: Sequence[Placement], folded: Folded
-    ) -> None:
+    def _outcome(self, granted: Sequence[Intent], answers: Sequence[Placement], folded: Folded) -> Folded:
         """A clear yes opens the intent, a clear no gives its money back, anything else is left to be looked up."""
-        if not granted:
-            return
         outcome = Folded(book=folded.book, cells=folded.cells, intents=folded.intents)
         for intent, answer in zip(granted, answers, strict=True):
             if isinstance(answer, Accepted):
@@ -265,11 +261,18 @@ class GridTrader:
                 log.warning("order outcome unknown", extra={"symbol": self.symbol, "id": intent.client_id})
         for intent in outcome.changed:
             outcome.intents[intent.client_id] = intent
+        return outcome
+
+    async def _finish(self, state: SymbolState, outcome: Folded, grid: Grid, report: TickReport) -> None:
+        """Write the answers, drop what earlier grids have left behind, and make the tick visible: one script."""
+        keys = self.desk.keys
+        left_behind = [key for key, cell in outcome.cells.items() if _spent(cell) and cell.grid_id != grid.grid_id]
+        outcome.touched -= set(left_behind)
+        changes = writes(outcome, keys, self.symbol)
+        changes += [Write(key=keys.cells(self.symbol), verb="HDEL", field=key) for key in left_behind]
+        changes += published(keys, report)
         code, _ = await self.desk.allocator.release(
-            self.symbol,
-            state.fence,
-            ids=[intent.client_id for intent in outcome.ended],
-            writes=writes(outcome, self.desk.keys, self.symbol),
+            self.symbol, state.fence, ids=[intent.client_id for intent in outcome.ended], writes=changes
         )
         self._demand(code, state)
 
@@ -277,7 +280,7 @@ class GridTrader:
         self,
         started_ms: int,
         state: SymbolState,
-        folded: Folded,
+        outcome: Folded,
         planned: GridPlan,
         granted: Sequence[Intent],
         refused: dict[str, str],
@@ -294,7 +297,9 @@ class GridTrader:
             trading.tick_min_seconds,
             trading.tick_max_seconds,
         )
-        if granted or folded.fills or len(samples) < 3:
+        booked = outcome.book.buys + outcome.book.sells
+        fills = booked - state.book.buys - state.book.sells
+        if granted or fills or len(samples) < 3:
             interval = trading.tick_min_seconds  # something is moving, or nothing is known yet: look again soon
         return TickReport(
             symbol=self.symbol,
@@ -302,12 +307,14 @@ class GridTrader:
             duration_ms=now - started_ms,
             fence=state.fence,
             price=snapshot.price,
-            fills=len(folded.fills),
+            fills=fills,
+            total_ticks=(state.last.total_ticks if state.last else 0) + 1,
+            total_fills=booked,
             placed=len(granted),
             cancelled=len(planned.cancel),
             refused=refused,
             idle={key: reason.value for key, reason in planned.idle_reasons.items()} | refused,
-            resolving=sum(intent.state is IntentState.UNKNOWN for intent in folded.intents.values()),
+            resolving=sum(intent.state is IntentState.UNKNOWN for intent in outcome.intents.values()),
             next_in=interval.quantize(Decimal("0.001")),
             samples=samples,
         )

@@ -15,7 +15,7 @@ from tasks.exchange.models import Trade
 from tasks.tick.trader import GridTrader, LeaseHeld
 from tests.support.desk import BTC, START_MS, TestDesk, open_desk, settings, walk
 
-STEPS = ("begun", "read", "evidence", "recorded", "cancelled", "reserved", "sent", "answered", "published")
+STEPS = ("begun", "read", "evidence", "recorded", "cancelled", "reserved", "sent", "finished")
 
 
 def crash_once(url: str, step: str) -> None:
