@@ -19,7 +19,12 @@ from tasks.base.settings import child_environment
 
 WORKER = "Worker"
 DASHBOARD = "Dashboard"
+PREFECT_SERVER = "Prefect server"
+POSTGRES = "PostgreSQL"
+VALKEY = "Valkey"
+STOP_ORDER = (WORKER, DASHBOARD, PREFECT_SERVER, POSTGRES, VALKEY)
 WORKER_MODULE = "flows.runtime.stack_worker"
+ONLY_STOP = "--only-stop"
 
 # Python processes with many threads otherwise keep an arena of freed memory per thread.
 _LEAN = {"MALLOC_ARENA_MAX": "2", "PYTHONUNBUFFERED": "1"}
@@ -27,13 +32,17 @@ _LEAN = {"MALLOC_ARENA_MAX": "2", "PYTHONUNBUFFERED": "1"}
 
 def valkey(state: Path, logs: Path, port: int) -> Child:
     """The embedded Valkey."""
+
+    async def ready() -> bool:
+        return await port_answers(port) and await redis_answers(redis_url(port))
+
     return Child(
-        name="Valkey",
+        name=VALKEY,
         command=valkey_command(state / "valkey", port),
         environment=child_environment({}, ours=False),
         log=logs / "valkey.log",
         where=f" on {redis_url(port)}",
-        ready=lambda: redis_answers(redis_url(port)),
+        ready=ready,
         stop_seconds=30,
     )
 
@@ -45,7 +54,7 @@ def postgres(server: Postgres, logs: Path) -> Child:
         return server.is_ready()
 
     return Child(
-        name="PostgreSQL",
+        name=POSTGRES,
         command=server.command,
         environment=child_environment({}, ours=False),
         log=logs / "postgres.log",
@@ -63,7 +72,7 @@ def prefect_server(state: Path, logs: Path, port: int, database: Postgres) -> Ch
     """The Prefect server; its first start also makes the database's tables."""
     settings = server_environment(state / "prefect", port, database.async_url)
     return Child(
-        name="Prefect server",
+        name=PREFECT_SERVER,
         command=server_command(port),
         environment=child_environment(_LEAN | settings, ours=False),
         log=logs / "prefect-server.log",
@@ -142,8 +151,6 @@ async def port_answers(port: int) -> bool:
 
 async def redis_answers(url: str) -> bool:
     """Whether a Redis answers and has finished loading."""
-    if not await port_answers(int(url.rsplit(":", 1)[1].split("/")[0])):
-        return False
     client = connect(url)
     try:
         return bool(await client.ping())

@@ -10,13 +10,11 @@ from typing import Any
 
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate
-from prefect.client.schemas.filters import DeploymentFilter, FlowFilter, FlowRunFilter
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.filters import FlowFilter
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.flows import load_flow_from_entrypoint
-from prefect.states import Scheduled
 from prefect.utilities.callables import parameter_schema
 
 from flows.runtime.plan import GRID_TICK, POOL_NAME, POOL_TYPE, Every, PlannedDeployment
@@ -49,31 +47,6 @@ async def deploy(planned: list[PlannedDeployment]) -> DeployReport:
                 await client.delete_deployment(found.id)
                 report.removed.append(full)
     return report
-
-
-async def start_first_windows(planned: list[PlannedDeployment]) -> list[str]:
-    """Start a run now for every grid-tick deployment without one that waits, is late or runs; returns their names.
-
-    An extra run is harmless (leases), a first window a whole interval late is not what a user expects.
-    """
-    started = []
-    async with get_client() as client:
-        for full, deployment in await _existing(client, {GRID_TICK}):
-            wanted = full in {plan.full_name for plan in planned}
-            if wanted and not deployment.paused and not await _is_busy(client, deployment):
-                await client.create_flow_run_from_deployment(deployment.id, state=Scheduled())
-                started.append(full)
-    return started
-
-
-async def _is_busy(client: PrefectClient, deployment: DeploymentResponse) -> bool:
-    active = [StateType.RUNNING, StateType.PENDING]
-    found = await client.read_flow_runs(
-        flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": active}}}),
-        deployment_filter=DeploymentFilter.model_validate({"id": {"any_": [deployment.id]}}),
-        limit=1,
-    )
-    return bool(found)
 
 
 async def _ensure_pool(client: PrefectClient) -> None:

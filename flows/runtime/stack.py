@@ -91,18 +91,19 @@ class Stack:
 
     # --- start -----------------------------------------------------------------------------------------
     def _end_left_overs(self) -> None:
-        """Take over from a stack that was killed: end its processes, newest first, before anything else starts."""
+        """Take over from a stack that was killed: end its processes in order before anything else starts."""
         left = state.read(self._folder)
         if left is None:
             return
-        alive = [(name, each) for name, each in reversed(left.processes.items()) if each.is_alive()]
-        for name, process in alive:
-            self._say(f"Ending {name} (pid {process.pid}), left over from a stack that was killed")
-            end(process, signal.SIGINT if name == "PostgreSQL" else signal.SIGTERM, 30)
+        for name in children.STOP_ORDER:
+            process = left.processes.get(name)
+            if process is not None and process.is_alive():
+                self._say(f"Ending {name} (pid {process.pid}), left over from a stack that was killed")
+                end(process, signal.SIGINT if name == children.POSTGRES else signal.SIGTERM, 30)
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal)
 
     def _on_signal(self) -> None:
@@ -149,7 +150,10 @@ class Stack:
             postgres_data=str(database.data),
         )
         state.write(self._folder, self._record)
-        if not own:
+        if own:
+            if not await children.redis_answers(redis):
+                raise StackError(f"Your Redis {_without_password(redis)} does not answer")
+        else:
             await self._launch(children.valkey(self._folder, self._logs, ports["valkey"]))
         self._redis = connect(redis)
         self._ticks_before = await tick_count(self._redis, Keys(self._settings.account))
@@ -209,29 +213,45 @@ class Stack:
     # --- stop ------------------------------------------------------------------------------------------
     async def _stop(self) -> dict[str, Any]:
         summary: dict[str, Any] = {}
-        await self._stop_child(children.WORKER)
+        clean = await self._stop_trading()
         await self._stop_child(children.DASHBOARD)
         if self._record is not None:
             summary["flow_runs_completed"] = await completed_windows(self._record.prefect_api, self._started)
-        await self._stop_child("Prefect server")
-        await self._stop_child("PostgreSQL")
+        await self._stop_child(children.PREFECT_SERVER)
+        await self._stop_child(children.POSTGRES)
         if self._redis is not None:
             summary |= await self._options.summarise(self._settings, self._redis)
             await self._redis.aclose()
-        await self._stop_child("Valkey")
+        await self._stop_child(children.VALKEY)
         self._claims.close()
         state.record_path(self._folder).unlink(missing_ok=True)
+        summary["stopped_in_order"] = clean
         summary["first_tick_seconds"] = self._first_tick
         summary["peak_rss_mib"] = round(self._peak.rss, 1)
         summary["peak_pss_mib"] = round(self._peak.pss, 1)
         return summary
 
-    async def _stop_child(self, name: str) -> None:
+    async def _stop_trading(self) -> bool:
+        """Let the worker drain and close the trading side; whether it did."""
+        worker = self._children.get(children.WORKER)
+        if worker is None or self._first_tick is None:
+            await self._stop_child(children.WORKER)
+            return True  # nothing was traded
+        if worker.is_running:
+            return await self._stop_child(children.WORKER) == 0
+        await worker.stop()
+        self._say("The worker is down: closing the trading side without it")
+        return await worker.run_once(children.ONLY_STOP) == 0
+
+    async def _stop_child(self, name: str) -> int | None:
+        """Stop a child where it was started; its exit code."""
         supervisor = self._children.get(name)
-        if supervisor is not None:
-            begun = time.monotonic()
-            await supervisor.stop()
-            self._say(f"{name} stopped ({time.monotonic() - begun:.1f} s)")
+        if supervisor is None:
+            return None
+        begun = time.monotonic()
+        code = await supervisor.stop()
+        self._say(f"{name} stopped ({time.monotonic() - begun:.1f} s)")
+        return code
 
 
 async def _all(*work: Coroutine[Any, Any, None]) -> None:

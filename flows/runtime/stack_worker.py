@@ -7,6 +7,7 @@ trading side in order: pause, wait for orders in flight, cancel open orders, sav
 import asyncio
 import logging
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -14,12 +15,13 @@ from typing import Any, Protocol
 
 import httpx
 
-from flows.runtime.children import worker_ready_file
+from flows.runtime.children import ONLY_STOP, worker_ready_file
 from flows.runtime.plan import POOL_NAME, PlannedDeployment, planned_deployments
 from tasks.base.settings import configured_prefect_api, load, state_dir
 
 _log = logging.getLogger("gridflow.worker")
 _PREFETCH_SECONDS = 3
+_WORKER_NAME = "one-machine-stack"
 
 
 class TradingService(Protocol):
@@ -32,7 +34,8 @@ class TradingService(Protocol):
 
 async def work(planned: list[PlannedDeployment], service: TradingService, on_ready: Callable[[], None]) -> None:
     """Deploy and run until SIGTERM, then stop the trading side. Returns when all is closed."""
-    from flows.runtime.deploy import deploy, start_first_windows
+    from flows.runtime.deploy import deploy
+    from flows.runtime.first_windows import clear_left_overs, start_first_windows
     from flows.runtime.worker import GridflowWorker
 
     stop_asked = asyncio.Event()
@@ -45,11 +48,15 @@ async def work(planned: list[PlannedDeployment], service: TradingService, on_rea
     _log.info(
         "deployed: %d created, %d changed, %d removed", *map(len, (report.created, report.changed, report.removed))
     )
+    await clear_left_overs()
     await start_first_windows(planned)
     if not stop_asked.is_set():
         on_ready()
         worker = GridflowWorker(
-            work_pool_name=POOL_NAME, prefetch_seconds=_PREFETCH_SECONDS, request_stop=service.request_stop
+            work_pool_name=POOL_NAME,
+            name=_WORKER_NAME,
+            prefetch_seconds=_PREFETCH_SECONDS,
+            request_stop=service.request_stop,
         )
         await worker.start(printer=_log.info)
     closed = await asyncio.to_thread(service.graceful_stop)
@@ -75,6 +82,9 @@ def main() -> None:
     from tasks.tick import service  # imports the exchange side, while the server is still starting
 
     try:
+        if ONLY_STOP in sys.argv:
+            _log.info("trading stopped: %s", service.graceful_stop())
+            return
         asyncio.run(work(planned_deployments(settings), service, ready_file.touch))
     finally:
         service.service().close()

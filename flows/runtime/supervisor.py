@@ -53,7 +53,6 @@ class Supervisor:
         self._on_start = on_start
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
-        self._stopping = False
 
     async def start(self) -> None:
         """Start the child and return when it is ready. Raises StackError, with its last lines, if it is not."""
@@ -63,16 +62,29 @@ class Supervisor:
         self._say(f"{self.child.name} ready{self.child.where} ({time.monotonic() - begun:.1f} s)")
         self._keeper = asyncio.create_task(self._keep())
 
-    async def stop(self) -> None:
-        """End the child: its stop signal, then SIGKILL to what is left of its group."""
-        self._stopping = True
+    @property
+    def is_running(self) -> bool:
+        """Whether the child lives now."""
+        return self._process is not None and self._process.returncode is None
+
+    async def run_once(self, *arguments: str) -> int | None:
+        """After `stop`: run the child's command with more arguments to its end; its exit code."""
+        await self._spawn(*arguments)
+        assert self._process is not None
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._process.wait(), self.child.stop_seconds)
+        await self._end_group(self._process)
+        return self._process.returncode
+
+    async def stop(self) -> int | None:
+        """End the child: its stop signal, then SIGKILL to what is left of its group. Its exit code."""
         if self._keeper is not None:
             self._keeper.cancel()
             with suppress(asyncio.CancelledError):
                 await self._keeper
         process = self._process
         if process is None:
-            return
+            return None
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 process.send_signal(self.child.stop_signal)
@@ -81,6 +93,7 @@ class Supervisor:
             except TimeoutError:
                 self._say(f"{self.child.name} did not end within {self.child.stop_seconds:.0f} s: killed")
         await self._end_group(process)
+        return process.returncode
 
     def kill(self) -> None:
         """End the child at once; `stop` still has to be awaited."""
@@ -91,7 +104,7 @@ class Supervisor:
         kill_group(process.pid)
         await process.wait()
 
-    async def _spawn(self) -> None:
+    async def _spawn(self, *arguments: str) -> None:
         child = self.child
         child.before_start()
         cap_log(child.log, keep=True)
@@ -99,6 +112,7 @@ class Supervisor:
         with child.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *child.command,
+                *arguments,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from flows.runtime.options import common_options, json_option
 from flows.runtime.preflight import check_market_data, settle_live
 from flows.runtime.stack import Stack, UpOptions
 from flows.runtime.state import StackRecord
+from tasks.base.errors import StackError
 from tasks.base.settings import CONFIG_VARIABLE, Settings, load, override_environment, state_dir
 
 
@@ -44,6 +46,8 @@ def up(
     check_market_data(settings)
     summary = asyncio.run(_run(settings, state_dir(state), seconds, not no_dashboard, as_json))
     click.echo(json.dumps(summary, default=str) if as_json else _summary_text(summary))
+    if not summary["stopped_in_order"]:
+        raise StackError("The worker did not end in order: orders may be open. See its log in the state folder")
 
 
 async def _run(
@@ -66,7 +70,8 @@ def _hand_on(config: Path | None, paper: dict[str, str | None]) -> None:
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    with suppress(OSError):  # a closed terminal must not keep the stack from stopping in order
+        click.echo(line, err=True)
 
 
 def _urls_text(record: StackRecord, logs: list[str]) -> str:

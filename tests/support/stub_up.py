@@ -13,8 +13,8 @@ from tasks.base.settings import Settings, load
 
 
 async def summarise(settings: Settings, redis: RedisClient) -> dict[str, Any]:
-    """What the stub worker left behind; proves that Valkey still answers after the worker has ended."""
-    return {"calls": await redis.lrange("stub:calls", 0, -1)}
+    """Proves that Valkey still answers after the worker has ended."""
+    return {"valkey_answers": await redis.ping()}
 
 
 def main() -> None:

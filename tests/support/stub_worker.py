@@ -1,62 +1,73 @@
-"""The stack's worker process with trivial flows and a trading side that only leaves marks: for tests of `up`."""
+"""The stack's worker process with trivial flows and a trading side that only leaves marks in `calls.txt`."""
 
 import asyncio
+import sys
+from pathlib import Path
 from typing import Any
 
-import redis
-
-from flows.runtime.children import worker_ready_file
+from flows.runtime.children import ONLY_STOP, worker_ready_file
 from flows.runtime.plan import Every, PlannedDeployment
 from flows.runtime.stack_worker import work
-from tasks.base.settings import load, state_dir
-from tests.support import stub_flows
+from tasks.base.settings import state_dir
 
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "BNB/USDT")
+_FLOWS = "tests.support.stub_flows"
 
 
-def planned(seconds: float = 9) -> list[PlannedDeployment]:
-    """Three windows of `seconds` every ten seconds."""
-    entry = "tests.support.stub_flows.grid_tick"
-    return [
+def planned() -> list[PlannedDeployment]:
+    """Three windows of 9 s, every ten seconds, and one deployment of every other stub flow."""
+    ticks = [
         PlannedDeployment(
             "grid-tick",
             symbol.lower().replace("/", "-"),
-            entry,
-            {"symbol": symbol, "seconds": seconds},
+            f"{_FLOWS}.grid_tick",
+            {"symbol": symbol, "seconds": 9},
             Every("window", 10, index * 3.0),
         )
         for index, symbol in enumerate(SYMBOLS)
     ]
+    others = [
+        PlannedDeployment(name, "manual", f"{_FLOWS}.{function}")
+        for name, function in (
+            ("write-file", "write_file"),
+            ("async-write", "async_write"),
+            ("fail", "fail"),
+            ("leave", "leave"),
+            ("long-window", "long_window"),
+        )
+    ]
+    return [*ticks, *others]
 
 
 class StubService:
-    """Says through Redis what was asked of it."""
+    """Writes down what was asked of it; a stop is a file that the stub flows look for."""
 
-    def __init__(self, redis_url: str) -> None:
-        self._redis = redis.Redis.from_url(redis_url)
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
     def _mark(self, name: str) -> None:
-        self._redis.rpush("stub:calls", name)
+        with (self._folder / "calls.txt").open("a") as file:
+            file.write(f"{name}\n")
 
     def request_stop(self) -> None:
         self._mark("request_stop")
-        stub_flows._stop.touch()
+        (self._folder / "stub.stop").touch()
 
     def clear_stop(self) -> None:
         self._mark("clear_stop")
-        stub_flows._stop.unlink(missing_ok=True)
+        (self._folder / "stub.stop").unlink(missing_ok=True)
 
     def graceful_stop(self) -> dict[str, Any]:
         self._mark("graceful_stop")
-        return {"cancelled": 0}
+        return {"open_orders": 0}
 
 
 def main() -> None:
     """Entry point of the process."""
-    settings = load()
-    assert settings.redis_url is not None
-    stub_flows._stop = state_dir() / "stub.stop"
-    service = StubService(settings.redis_url.get_secret_value())
+    service = StubService(state_dir())
+    if ONLY_STOP in sys.argv:
+        service.graceful_stop()
+        return
     asyncio.run(work(planned(), service, worker_ready_file(state_dir()).touch))
 
 

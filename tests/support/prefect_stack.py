@@ -1,0 +1,114 @@
+"""A real Prefect server on embedded PostgreSQL for tests, and small helpers around it."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from flows.runtime import children
+from flows.runtime.ports import PortClaims
+from flows.runtime.postgres import prepare, remove
+from flows.runtime.prefect_server import api_url, common_environment
+from flows.runtime.supervisor import Supervisor
+
+
+@dataclass(frozen=True)
+class PrefectStack:
+    """A server that runs: where its API answers, and the environment a client of it needs."""
+
+    api: str
+    environment: dict[str, str]
+
+    def client(self) -> httpx.Client:
+        """A plain HTTP client of the API, outside Prefect's own client code."""
+        return httpx.Client(base_url=self.api, timeout=30, trust_env=False)
+
+    def deployments(self) -> dict[str, dict[str, Any]]:
+        """Every deployment by full name."""
+        with self.client() as client:
+            flows = {each["id"]: each["name"] for each in client.post("/flows/filter", json={}).json()}
+            found = client.post("/deployments/filter", json={}).json()
+        return {f"{flows[each['flow_id']]}/{each['name']}": each for each in found}
+
+    def delete_everything(self) -> None:
+        """Remove all flows (with their deployments) and work pools."""
+        with self.client() as client:
+            for each in client.post("/flows/filter", json={}).json():
+                client.delete(f"/flows/{each['id']}").raise_for_status()
+            for each in client.post("/work_pools/filter", json={}).json():
+                client.delete(f"/work_pools/{each['name']}").raise_for_status()
+
+
+@contextmanager
+def prefect_stack(folder: Path) -> Iterator[PrefectStack]:
+    """Start PostgreSQL and the Prefect server, end both at the end, and leave no data behind."""
+    claims = PortClaims()
+    port = claims.claim()
+    home = folder / "prefect"
+    logs = folder / "logs"
+    logs.mkdir(parents=True)
+    environment = common_environment(home, api_url(port))
+    with asyncio.Runner() as runner:
+        supervisors: list[Supervisor] = []
+
+        async def start() -> None:
+            database = prepare(folder)
+            for child in (
+                children.postgres(database, logs),
+                children.prefect_server(folder, logs, port, database),
+            ):
+                supervisors.append(Supervisor(child, lambda _line: None, lambda _name, _process: None))
+                await supervisors[-1].start()
+
+        async def stop() -> None:
+            for supervisor in reversed(supervisors):
+                await supervisor.stop()
+
+        try:
+            runner.run(start())
+            yield PrefectStack(api_url(port), {**os.environ, **environment})
+        finally:
+            runner.run(stop())
+            claims.close()
+            remove(folder)
+
+
+def run_prefect(stack: PrefectStack, *arguments: str, folder: Path) -> str:
+    """Run the `prefect` command line against the stack; its output."""
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", *arguments],
+        env=stack.environment | {"PREFECT_CLI_PROMPT": "false"},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+async def eventually(question: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+    """Wait until the answer is yes; fail after `seconds`."""
+    async with asyncio.timeout(seconds):
+        while not await question():  # noqa: ASYNC110 - there is nothing that could notify us
+            await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def running(work: Callable[[], Awaitable[None]], end: Callable[[], None]) -> AsyncIterator[None]:
+    """`work` in the background; `end` is called to make it return, and its errors are raised."""
+    task = asyncio.ensure_future(work())
+    try:
+        yield
+    finally:
+        end()
+        await asyncio.wait_for(task, 30)
