@@ -1,0 +1,13 @@
+"""What Streamlit runs for every visitor: the frame, and the screen the address names."""
+
+import streamlit as st
+
+from dashboard.screens import allocation, logs, trades
+
+st.set_page_config(page_title="Gridflow", page_icon=":material/grid_on:", layout="wide")
+pages = [
+    st.Page(trades.show, title="Trades", icon=":material/swap_vert:", url_path="trades", default=True),
+    st.Page(allocation.show, title="Allocation", icon=":material/donut_large:", url_path="allocation"),
+    st.Page(logs.show, title="Logs", icon=":material/article:", url_path="logs"),
+]
+st.navigation(pages, position="top").run()

@@ -1,0 +1,151 @@
+"""Prometheus metrics, read from the views at each scrape. Amounts in quote."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from dashboard.connection import NoData, Reader, reader
+from tasks.base.errors import ConfigError
+from tasks.base.redis import RedisClient
+from tasks.funds.models import FundCode
+from tasks.views import store
+from tasks.views.models import StatusView, SymbolView
+from tasks.views.steps import read_status
+
+# Shown from the start at 0: a counter that appears with its first event hides that event from rate().
+_EXPECTED_REFUSALS = (FundCode.SYMBOL_LIMIT.name, FundCode.GLOBAL_LIMIT.name, FundCode.PAUSED.name)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one scrape reports."""
+
+    status: StatusView
+    rebalances: int
+    blocked: Mapping[tuple[str, str], int]  # (symbol, reason) → how many
+    now_ms: int
+
+
+def read_all(source: Reader) -> Reading:
+    """Read it now. Raises NoData."""
+
+    async def ask(redis: RedisClient) -> Reading:
+        status = await read_status(source.settings, redis)
+        rebalances, blocked = await store.counters(redis, source.keys)
+        return Reading(status, rebalances, blocked, int(time.time() * 1000))
+
+    return source.read(ask)
+
+
+def share(part: Decimal, whole: Decimal, scale: int = 1) -> float:
+    """part / whole × scale; 0 without a whole."""
+    return float(part / whole * scale) if whole else 0.0
+
+
+def _gauge(name: str, text: str, value: Decimal | float) -> Metric:
+    return GaugeMetricFamily(f"gridflow_{name}", text, value=float(value))
+
+
+def _per_symbol(
+    name: str, text: str, symbols: Iterable[SymbolView], value: Callable[[SymbolView], Decimal | float | None]
+) -> Metric:
+    family = GaugeMetricFamily(f"gridflow_{name}", text, labels=["symbol"])
+    for symbol in symbols:
+        found = value(symbol)
+        if found is not None:
+            family.add_metric([symbol.symbol], float(found))
+    return family
+
+
+def _counter(name: str, text: str, counts: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(f"gridflow_{name}", text, labels=["symbol"])
+    for symbol, count in counts.items():
+        family.add_metric([symbol], count)
+    return family
+
+
+def allocator_metrics(reading: Reading) -> Iterable[Metric]:
+    """How the pot is used."""
+    status = reading.status
+    yield _gauge(
+        "global_fund_usage_pct", "Committed share of the pool, percent", share(status.committed, status.pool, 100)
+    )
+    yield _per_symbol(
+        "per_symbol_usage_pct",
+        "Committed share of the symbol's allocation, percent",
+        status.symbols,
+        lambda symbol: share(symbol.committed, symbol.allocated, 100),
+    )
+    yield CounterMetricFamily("gridflow_rebalance_count", "Applied rebalances", value=reading.rebalances)
+    blocked = CounterMetricFamily(
+        "gridflow_blocked_trades_count", "Orders the pot refused to fund", labels=["symbol", "reason"]
+    )
+    expected = {(symbol.symbol, reason): 0 for symbol in status.symbols for reason in _EXPECTED_REFUSALS}
+    for (symbol, reason), count in sorted((expected | dict(reading.blocked)).items()):
+        blocked.add_metric([symbol, reason], count)
+    yield blocked
+    used = sum((symbol.used for symbol in status.symbols), Decimal(0))
+    allocated = sum((symbol.allocated for symbol in status.symbols), Decimal(0))
+    yield _gauge("allocation_efficiency", "Used over allocated funds of all symbols, 0 to 1", share(used, allocated))
+
+
+def trading_metrics(reading: Reading) -> Iterable[Metric]:
+    """What trading has brought, and whether it goes on."""
+    status = reading.status
+    yield _gauge("equity", "Value of the account", status.equity)
+    yield _gauge("equity_change", "Equity gained since the books were opened", status.equity_change)
+    yield _gauge("grid_profit", "Profit of closed cells after fees", status.grid_profit)
+    yield _gauge("floating_pnl", "Unrealised profit of the inventory", status.floating)
+    yield _gauge("fees", "Fees paid", status.fees)
+    yield _gauge("pool", "Funds that may be committed", status.pool)
+    yield _gauge("committed", "Used plus reserved funds", status.committed)
+    yield _gauge("paused", "1 while an operator has paused new buys", status.paused)
+    yield _gauge("stopped", "1 while a stop is in force", status.stopped)
+    symbols = status.symbols
+    yield _counter("ticks", "Ticks made", {symbol.symbol: symbol.ticks for symbol in symbols})
+    yield _counter("fills", "Fills booked", {symbol.symbol: symbol.fills for symbol in symbols})
+    yield _per_symbol("price", "Price at the last tick", symbols, lambda symbol: symbol.price)
+    yield _per_symbol("symbol_grid_profit", "The symbol's profit of closed cells", symbols, lambda one: one.grid_profit)
+    yield _per_symbol("allocated", "The symbol's allocation", symbols, lambda symbol: symbol.allocated)
+    yield _per_symbol("open_orders", "Orders not yet settled", symbols, lambda symbol: symbol.open_orders)
+    yield _per_symbol("orders_resolving", "Orders whose outcome is unknown", symbols, lambda symbol: symbol.resolving)
+    yield _per_symbol(
+        "last_tick_age_seconds",
+        "Time since the last tick ended",
+        symbols,
+        lambda symbol: None if symbol.last_tick_ms is None else max(reading.now_ms - symbol.last_tick_ms, 0) / 1000,
+    )
+
+
+class ViewsCollector(Collector):
+    """Turns a reading, taken at scrape time, into metrics."""
+
+    def __init__(self, take: Callable[[], Reading]) -> None:
+        self._take = take
+
+    def collect(self) -> Iterable[Metric]:
+        """All metrics of one reading. Raises NoData when there is none."""
+        reading = self._take()
+        yield from allocator_metrics(reading)
+        yield from trading_metrics(reading)
+
+
+REGISTRY = CollectorRegistry(auto_describe=False)
+REGISTRY.register(ViewsCollector(lambda: read_all(reader())))
+
+
+def metrics(_request: Request) -> Response:
+    """`GET /metrics`: the text format, or 503 while there is nothing to report. Runs in a thread of its own."""
+    try:
+        return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+    except NoData as error:
+        return PlainTextResponse(f"{error}\n", status_code=503)
+    except ConfigError:
+        return PlainTextResponse("The settings cannot be used; `gridflow check` names the problems\n", status_code=503)

@@ -1,0 +1,128 @@
+"""Allocation: how the pot is shared and used, what was refused, and a rebalance at the press of a button."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from dashboard import charts
+from dashboard.connection import reader
+from dashboard.present import blocked_rows, escaped, rebalance_rows, refusal_rows, share_parts, share_rows
+from dashboard.screens import columns
+from dashboard.screens.frame import header, refreshing, table
+from dashboard.screens.rebalancing import rebalance_panel
+from dashboard.tables import NUMBER, TEXT, WHOLE, arrow_table
+from tasks.base.redis import RedisClient
+from tasks.funds.models import RebalanceReport
+from tasks.views import store
+from tasks.views.models import BlockedView, StatusView
+from tasks.views.steps import read_status
+
+REBALANCES = 20
+REFUSALS = 100
+
+SHARE_COLUMNS = {
+    "symbol": columns.text("Symbol", 110),
+    "state": columns.text("State", 80, "paused: no new buys; stopped: no orders at all"),
+    "allocated": columns.money("Allocated", "the most it may commit"),
+    "used": columns.money("Used", "cost of what is held"),
+    "reserved": columns.money("Reserved", "held for open buy orders"),
+    "committed": columns.money("Committed", "used + reserved"),
+    "free": columns.money("Free"),
+    "usage": columns.share("Usage", "committed / allocated"),
+}
+REBALANCE_COLUMNS = {
+    "time": columns.time(),
+    "version": columns.whole("Version"),
+    "reason": columns.text("Reason", 110),
+    "strategy": columns.text("Strategy", 90),
+    "symbol": columns.text("Symbol", 110),
+    "before": columns.money("Before"),
+    "after": columns.money("After"),
+    "change": columns.money("Change"),
+    "committed": columns.money("Committed then"),
+}
+BLOCKED_COLUMNS = {
+    "symbol": columns.text("Symbol", 110),
+    "reason": columns.text("Reason", 150),
+    "count": columns.whole("Refused"),
+}
+REFUSAL_COLUMNS = {
+    "time": columns.time(),
+    "symbol": columns.text("Symbol", 110),
+    "reason": columns.text("Reason", 130),
+    "amount": columns.money("Amount"),
+    "order": columns.text("Order id"),
+}
+
+
+@dataclass(frozen=True)
+class _Data:
+    status: StatusView
+    rebalances: Sequence[RebalanceReport]
+    done: int
+    blocked: Mapping[tuple[str, str], int]
+    refusals: Sequence[BlockedView]
+
+
+def show() -> None:
+    """The screen."""
+    st.title("Allocation")
+    refreshing(_draw)
+
+
+def _read() -> _Data:
+    source = reader()
+
+    async def ask(redis: RedisClient) -> _Data:
+        status = await read_status(source.settings, redis)
+        done, blocked = await store.counters(redis, source.keys)
+        reports = await store.rebalances(redis, source.keys, REBALANCES)
+        return _Data(status, reports, done, blocked, await store.blocked(redis, source.keys, REFUSALS))
+
+    return source.read(ask)
+
+
+def _draw() -> None:
+    data = _read()
+    header(data.status)
+    _shares(data)
+    _rebalances(data)
+    _blocked(data)
+
+
+def _shares(data: _Data) -> None:
+    status = data.status
+    title, button = st.columns([5, 1.4], vertical_alignment="bottom")
+    title.subheader("Shares of the pot")
+    rebalance_panel(button)
+    strategy = reader().settings.allocation_strategy.value
+    st.caption(
+        escaped(
+            f"Strategy: {strategy} · pool {status.pool:,.2f} {status.quote} · allocated {status.allocated:,.2f} · "
+            f"free {status.free:,.2f} · most ever committed {status.max_committed:,.2f} · "
+            f"limits version {status.limits_version}"
+        )
+    )
+    parts = share_parts(status)
+    if parts:
+        kinds = {"symbol": TEXT, "part": TEXT, "amount": NUMBER, "order": WHOLE}
+        spec = charts.shares(status.quote, len(status.symbols))
+        st.vega_lite_chart(arrow_table(parts, kinds), spec, width="stretch", key="shares-chart")
+    table(share_rows(status), SHARE_COLUMNS, empty="No symbols yet.", key="shares")
+
+
+def _rebalances(data: _Data) -> None:
+    st.subheader("Rebalances")
+    st.caption(f"{data.done:,} applied so far; the newest {len(data.rebalances)} below")
+    table(rebalance_rows(data.rebalances), REBALANCE_COLUMNS, empty="None yet.", key="rebalances", height=320)
+
+
+def _blocked(data: _Data) -> None:
+    st.subheader("Blocked trades")
+    st.caption("Orders the pot refused to fund, by reason, and the newest of them")
+    left, right = st.columns([2, 3])
+    with left:
+        table(blocked_rows(data.blocked), BLOCKED_COLUMNS, empty="None so far.", key="blocked")
+    with right:
+        table(refusal_rows(data.refusals), REFUSAL_COLUMNS, empty="", key="refusals", height=320)

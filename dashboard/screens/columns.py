@@ -1,0 +1,54 @@
+"""Column formats the tables share."""
+
+from typing import Any
+
+import streamlit as st
+
+from dashboard.tables import FLAG, NUMBER, TEXT, TIME, WHOLE
+
+Column = tuple[Any, Any]
+
+
+def time(label: str = "Time (UTC)") -> Column:
+    """A moment, to the second."""
+    return TIME, st.column_config.DatetimeColumn(label, format="YYYY-MM-DD HH:mm:ss", timezone="UTC", width=150)
+
+
+def text(label: str, width: int | str | None = None, note: str | None = None) -> Column:
+    """Words, shown as they are: never as Markdown or HTML."""
+    return TEXT, st.column_config.TextColumn(label, width=width, help=note)
+
+
+def money(label: str, note: str | None = None, width: int | None = None) -> Column:
+    """An amount of quote, two decimals."""
+    return NUMBER, st.column_config.NumberColumn(label, format="%,.2f", help=note, width=width)
+
+
+def small_money(label: str, note: str | None = None) -> Column:
+    """An amount of quote, four decimals: fees and profits of single fills."""
+    return NUMBER, st.column_config.NumberColumn(label, format="%,.4f", help=note)
+
+
+def exact(label: str, note: str | None = None) -> Column:
+    """A price or a base amount with all its digits."""
+    return NUMBER, st.column_config.NumberColumn(label, format="plain", help=note)
+
+
+def whole(label: str, note: str | None = None, width: int | None = None) -> Column:
+    """A count."""
+    return WHOLE, st.column_config.NumberColumn(label, format="%,d", help=note, width=width)
+
+
+def flag(label: str, note: str | None = None) -> Column:
+    """Yes or no."""
+    return FLAG, st.column_config.CheckboxColumn(label, help=note, width=60)
+
+
+def seconds(label: str, note: str | None = None) -> Column:
+    """A duration in seconds."""
+    return NUMBER, st.column_config.NumberColumn(label, format="%.0f s", help=note, width=80)
+
+
+def share(label: str, note: str | None = None) -> Column:
+    """A share from 0 to 1 as a bar with its percentage."""
+    return NUMBER, st.column_config.ProgressColumn(label, format="percent", min_value=0.0, max_value=1.0, help=note)

@@ -1,0 +1,107 @@
+"""What every screen has: it refreshes itself, says when Redis is down, and shows the account on top."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from dashboard.connection import NoData
+from dashboard.present import Row, age_text, escaped, late_symbols, money, percent, signed, tick_age, tick_ages
+from dashboard.tables import arrow_table
+from tasks.views.models import StatusView
+
+REFRESH_SECONDS = 2
+
+
+def refreshing(draw: Callable[[], None]) -> None:
+    """Draw now and every two seconds. Without data a message stands in its place until there is some."""
+
+    @st.fragment(run_every=REFRESH_SECONDS)
+    def part() -> None:
+        try:
+            draw()
+        except NoData as error:
+            st.error(f"**No data.** {escaped(str(error))}", icon=":material/cloud_off:")
+            st.caption("This page looks again every two seconds and goes on by itself.")
+
+    part()
+
+
+def now_ms() -> int:
+    """The present moment, ms since the epoch."""
+    return int(time.time() * 1000)
+
+
+def header(view: StatusView) -> None:
+    """Mode and flags, the account's totals, and how fresh they are."""
+    now = now_ms()
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        _badges(view)
+    cards = st.columns(6)
+    change = signed(view.equity_change)
+    cards[0].metric(f"Equity ({view.quote})", money(view.equity), change, border=True, height="stretch")
+    for card, (label, amount) in zip(
+        cards[1:5],
+        (
+            ("Profit", view.equity_change),
+            ("Grid profit", view.grid_profit),
+            ("Floating", view.floating),
+            ("Fees", view.fees),
+        ),
+        strict=True,
+    ):
+        card.metric(label, money(amount), border=True, height="stretch")
+    used = f"{percent(view.committed, view.pool)} of {money(view.pool)}"
+    cards[5].metric("Committed / pool", money(view.committed), used, **_PLAIN_DELTA, border=True, height="stretch")
+    st.caption(f"Last tick: {escaped(tick_ages(view, now))}" if view.symbols else "No symbols yet")
+    late = late_symbols(view, now)
+    if late:
+        oldest = max(tick_age(symbol, now) or 0 for symbol in view.symbols)
+        names = ", ".join(late[:10])
+        text = f"No tick for up to {age_text(oldest)}: {names}. Is a worker running?"
+        st.warning(escaped(text), icon=":material/timer_off:")
+
+
+_PLAIN_DELTA = {"delta_color": "off", "delta_arrow": "off"}
+
+
+def _badges(view: StatusView) -> None:
+    live = view.mode == "live"
+    st.badge("LIVE" if live else "PAPER", color="red" if live else "blue", icon=":material/account_balance:")
+    if view.stopped:
+        st.badge("Stopped", color="red", icon=":material/stop_circle:")
+    elif view.paused:
+        st.badge("Paused", color="orange", icon=":material/pause_circle:")
+    else:
+        st.badge("Trading", color="green", icon=":material/play_circle:")
+    paused = [symbol.symbol for symbol in view.symbols if symbol.paused]
+    if paused:
+        st.badge(escaped(f"{len(paused)} symbol(s) paused"), color="orange")
+    st.caption(escaped(" · ".join((f"account {view.account}", *market_words(view.market)))))
+
+
+def market_words(market: Mapping[str, str]) -> list[str]:
+    """Where prices come from, as short phrases."""
+    return [f"{name.replace('_', ' ')} {value}" for name, value in market.items() if value]
+
+
+def table(
+    rows: Sequence[Row],
+    columns: Mapping[str, tuple[Any, Any]],
+    *,
+    empty: str,
+    key: str,
+    height: int | str = "auto",
+) -> None:
+    """The rows as a table, or the line `empty`. Columns: name → (Arrow type, Streamlit column)."""
+    if not rows:
+        st.caption(empty)
+        return
+    st.dataframe(
+        arrow_table(rows, {name: kind for name, (kind, _) in columns.items()}),
+        column_config={name: shown for name, (_, shown) in columns.items()},
+        hide_index=True,
+        height=height,
+        key=key,
+    )
