@@ -30,3 +30,8 @@ async def redis(redis_url: str) -> AsyncIterator[RedisClient]:
     client = connect(redis_url)
     yield client
     await client.aclose()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """--long: the by-hand profile of the randomised tests, ten times CI's."""
+    parser.addoption("--long", action="store_true", help="run the randomised tests ten times as long")
