@@ -27,7 +27,7 @@ async def trade(url, number, config):
     redis = connect(url)
     exchange = await open_paper_exchange(Settings.model_validate(config), redis)
     choice = random.Random(number)
-    for step in range(60):
+    for step in range(40):
         last = (await exchange.fetch_ticker("BTC/USDT"))["last"]
         wanted = [
             dict(symbol="BTC/USDT", type="limit", side=side, amount=choice.randint(1, 20) / 100,

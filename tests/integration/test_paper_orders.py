@@ -74,6 +74,26 @@ async def test_an_order_rests_from_the_next_candle_on(exchange: PaperExchange) -
     assert [order["clientOrderId"] for order in await exchange.fetch_open_orders(SYMBOL)] == ["c"]
 
 
+@pytest.mark.parametrize(
+    ("candle", "order"),
+    [
+        ((100, 105, 95, 100), ["buy", "sell"]),  # a tie: low first
+        ((100, 104, 95, 100), ["sell", "buy"]),
+        ((100, 105, 96, 100), ["buy", "sell"]),
+        ((103.5, 104, 95, 95), ["sell", "buy"]),  # opens above the sell: touched at once
+    ],
+)
+async def test_the_nearer_extreme_comes_first(redis: RedisClient, candle: Any, order: list[str]) -> None:
+    """Which extreme lies nearer to the open decides the order of the fills."""
+    exchange = await manual(redis, [(100, 100, 100, 100), candle])
+    await exchange.advance()
+    await exchange.create_order(SYMBOL, "market", "buy", 1)
+    await exchange.create_orders([limit("sell", 103, "s"), limit("buy", 97, "b")])
+    await exchange.advance()
+    assert [trade["side"] for trade in (await exchange.fetch_my_trades(SYMBOL))[1:]] == order
+    await exchange.close()
+
+
 async def test_a_batch_answers_each_order(exchange: PaperExchange) -> None:
     """A refusal refuses one order, not the batch; answers keep the order of the requests."""
     orders = await exchange.create_orders(
