@@ -14,6 +14,7 @@ from pathlib import Path
 _PROC = Path("/proc")
 _HAS_PROC = (_PROC / "self" / "stat").exists()
 _PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
+_KILLED_SECONDS = 5.0
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -77,10 +78,15 @@ def end(identity: Identity, number: int = signal.SIGTERM, seconds: float = 10) -
         return
     with suppress(ProcessLookupError, PermissionError):
         os.kill(identity.pid, number)
+    _await_end(identity, seconds)
+    kill_group(identity.pid)
+    _await_end(identity, _KILLED_SECONDS)
+
+
+def _await_end(identity: Identity, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while identity.is_alive() and time.monotonic() < deadline:
         time.sleep(0.05)
-    kill_group(identity.pid)
 
 
 def kill_group(leader: int) -> None:

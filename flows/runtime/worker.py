@@ -7,6 +7,7 @@ Everything that leans on Prefect internals of 3.8 stands in this file.
 
 import asyncio
 import signal
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -35,9 +36,10 @@ _MAX_BACK_OFF_SECONDS = 30.0
 
 
 def _request_stop() -> None:
-    from tasks.tick.service import request_stop  # imports the exchange: only when there is something to stop
+    if "tasks.tick.service" in sys.modules:  # no flow has imported it: there is no window to stop
+        from tasks.tick.service import request_stop
 
-    request_stop()
+        request_stop()
 
 
 @cache
@@ -104,9 +106,15 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
             return
         self._draining = True
         self._logger.info("Draining", extra={"running": len(self._cancel_flags)})
-        self._request_stop()
+        self._stop_windows()
         if self._drain_asked is not None:
             self._drain_asked.set()
+
+    def _stop_windows(self) -> None:
+        try:
+            self._request_stop()
+        except Exception:  # windows then end by the clock; the drain must go on
+            self._logger.exception("Could not ask running windows to end early")
 
     def _drain_on_signals(self) -> None:
         if threading.current_thread() is threading.main_thread():
@@ -142,6 +150,8 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
             flow = await anyio.to_thread.run_sync(_load_flow, configuration._entrypoint, limiter=self._threads)
             if task_status is not None:
                 task_status.started(str(flow_run.id))
+            if self._draining:  # taken before the drain began, but its flow may only now be loaded
+                self._stop_windows()
             ended = await anyio.to_thread.run_sync(_run_engine, flow, flow_run, flag, limiter=self._threads)
             await self._settle(flow_run, ended)
         finally:

@@ -1,0 +1,48 @@
+"""Which deployments there are, and that prefect.yaml says the same."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flows.runtime.plan import ANCHOR, PlannedDeployment, planned_deployments
+from tasks.base.settings import Settings
+
+_YAML = Path(__file__).parents[2] / "prefect.yaml"
+
+
+def test_windows_are_spread_over_the_window_length() -> None:
+    """With n symbols a window begins every length/n seconds, always at the same phase."""
+    settings = Settings.model_validate({"trading": {"window_seconds": 90}})
+    windows = [plan.every for plan in planned_deployments(settings) if plan.flow_name == "grid-tick"]
+    assert [every.anchor - ANCHOR for every in windows if every] == [timedelta(seconds=s) for s in (0, 30, 60)]
+    assert {every.seconds for every in windows if every} == {90}
+
+
+def test_prefect_yaml_is_the_plan_of_the_default_settings() -> None:
+    """Names, entry points, parameters and schedules agree, without a server."""
+
+    def as_planned(raw: dict[str, Any]) -> tuple[Any, ...]:
+        schedules = tuple(
+            (each["slug"], each["interval"], datetime.fromisoformat(each["anchor_date"])) for each in raw["schedules"]
+        )
+        return raw["name"], raw["entrypoint"], raw.get("parameters", {}), schedules
+
+    def as_written(plan: PlannedDeployment) -> tuple[Any, ...]:
+        every = plan.every
+        return (
+            plan.name,
+            plan.entrypoint,
+            plan.parameters,
+            ((every.slug, every.seconds, every.anchor),) if every else (),
+        )
+
+    written = [as_planned(raw) for raw in yaml.safe_load(_YAML.read_text())["deployments"]]
+    assert written == [as_written(plan) for plan in planned_deployments(Settings())]
+
+
+def test_every_schedule_of_prefect_yaml_keeps_its_phase_and_its_switch() -> None:
+    """Without a slug a deploy recreates a schedule as active; without an anchor it moves it; `active` overrides it."""
+    schedules = [each for raw in yaml.safe_load(_YAML.read_text())["deployments"] for each in raw["schedules"]]
+    assert all({"slug", "anchor_date"} <= set(each) and "active" not in each for each in schedules)

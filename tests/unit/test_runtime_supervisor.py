@@ -1,0 +1,77 @@
+"""A child is started, watched, restarted and ended; real processes, no servers."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.runtime.processes import Identity
+from flows.runtime.supervisor import Child, Supervisor
+from tasks.base.errors import StackError
+
+
+class Watched:
+    """A supervisor with what it said and started."""
+
+    def __init__(self, folder: Path, code: str, ready_seconds: float = 10, stop_seconds: float = 5) -> None:
+        self.said: list[str] = []
+        self.started: list[Identity | None] = []
+        child = Child(
+            name="Child",
+            command=[sys.executable, "-c", code],
+            environment={},
+            log=folder / "child.log",
+            ready_seconds=ready_seconds,
+            stop_seconds=stop_seconds,
+        )
+        self.supervisor = Supervisor(child, self.said.append, lambda _name, identity: self.started.append(identity))
+
+    async def until_started(self, times: int) -> Identity:
+        async with asyncio.timeout(10):
+            while len(self.started) < times:  # noqa: ASYNC110 - the supervisor tells nobody
+                await asyncio.sleep(0.05)
+        identity = self.started[-1]
+        assert identity is not None
+        return identity
+
+
+async def test_a_child_that_dies_is_started_again(tmp_path: Path) -> None:
+    """And a line says so."""
+    watched = Watched(tmp_path, "import time; time.sleep(60)")
+    await watched.supervisor.start()
+    os.kill((await watched.until_started(1)).pid, signal.SIGKILL)
+    again = await watched.until_started(2)
+    assert again.is_alive()
+    assert "Child ended with code -9: starting it again in 1 s" in watched.said
+    await watched.supervisor.stop()
+    assert not again.is_alive()
+
+
+async def test_a_child_that_ignores_its_signal_is_killed(tmp_path: Path) -> None:
+    """Stopping is bounded."""
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ok', flush=True); time.sleep(60)"
+    watched = Watched(tmp_path, code, stop_seconds=0.3)
+
+    async def ready() -> bool:
+        return "ok" in (tmp_path / "child.log").read_text()
+
+    watched.supervisor.child.ready = ready
+    await watched.supervisor.start()
+    assert await watched.supervisor.stop() == -signal.SIGKILL
+    assert "Child did not end within 0 s: killed" in watched.said
+
+
+async def test_a_child_that_cannot_start_says_why(tmp_path: Path) -> None:
+    """The error carries the code and the end of its log."""
+    watched = Watched(tmp_path, "print('no such thing'); raise SystemExit(4)")
+
+    async def never() -> bool:
+        return False
+
+    watched.supervisor.child.ready = never
+    with pytest.raises(StackError, match=r"ended with code 4 while starting[\s\S]*no such thing"):
+        await watched.supervisor.start()
+    await watched.supervisor.stop()
