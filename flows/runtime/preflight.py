@@ -8,8 +8,12 @@ from tasks.base.settings import Settings, load, override_environment
 
 def check_market_data(settings: Settings) -> None:
     """Read the replay's candle files once. Raises MarketDataError (file, line, fault) or ConfigError."""
-    if settings.paper.market != "replay" or settings.exchange.live:
+    if settings.paper.market != "replay" or settings.paper.data is None or (settings.live and settings.exchange.live):
         return
+    from tasks.exchange.paper.replay import scan  # reads files only; needs neither ccxt nor Redis
+
+    for symbol in settings.symbols:
+        scan(settings.paper.data, symbol)
 
 
 def settle_live(settings: Settings, live: bool, say: Callable[[str], None]) -> Settings:

@@ -140,9 +140,7 @@ class CcxtClient:
     def _placement(self, raw: Mapping[str, Any], request: OrderRequest) -> Placement:
         """An answer counts as a clear yes only with an order id in it; a clear no only by its status."""
         if raw.get("status") == "rejected":
-            info = raw.get("info") or {}
-            reason = _BATCH_REASONS.get(str(info.get("code")), RejectReason.OTHER)
-            return Rejected(client_id=request.client_id, reason=reason, detail=str(info.get("msg", "")))
+            return _batch_refusal(raw.get("info") or {}, request.client_id)
         if not raw.get("id"):
             return Unknown(client_id=request.client_id, detail="the answer carries no order id")
         order = Order(
@@ -221,7 +219,23 @@ class CcxtClient:
         await self._exchange.close()
 
 
-_BATCH_REASONS = {reason.value: reason for reason in RejectReason}
+# What an exchange says of one order inside a batch, in Binance's words; more specific texts first.
+_BATCH_REASONS = (
+    ("Duplicate", None),
+    ("immediately match", RejectReason.WOULD_TAKE),
+    ("insufficient balance", RejectReason.INSUFFICIENT_FUNDS),
+    ("Timestamp", RejectReason.EXPIRED_REQUEST),
+    ("Filter failure", RejectReason.FILTER),
+)
+
+
+def _batch_refusal(info: Mapping[str, Any], client_id: str) -> Placement:
+    """A refusal inside a batch. A duplicate id says that the order exists, so its outcome is to be looked up."""
+    said = str(info.get("msg", ""))
+    reason = next((reason for text, reason in _BATCH_REASONS if text in said), RejectReason.OTHER)
+    if reason is None:
+        return Unknown(client_id=client_id, detail=said)
+    return Rejected(client_id=client_id, reason=reason, detail=said)
 
 
 def _params(request: OrderRequest) -> dict[str, Any]:

@@ -25,8 +25,8 @@ from tasks.orders.models import Intent, IntentState
 from tasks.tick import store
 from tasks.tick.evidence import gather_evidence, third_coin_prices
 from tasks.tick.fold import Folded, fold, refuse, writes
-from tasks.tick.store import published
 from tasks.tick.models import SymbolState, TickReport
+from tasks.tick.store import published
 
 log = logging.getLogger(__name__)
 SAMPLES = 30

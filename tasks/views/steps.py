@@ -9,6 +9,7 @@ from tasks.base.keys import Keys
 from tasks.base.money import exact, plain
 from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings
+from tasks.exchange.paper import describe_market
 from tasks.funds import store as funds_store
 from tasks.tick.trader import Desk
 from tasks.views import store
@@ -27,8 +28,10 @@ async def read_status(settings: Settings, redis: RedisClient) -> StatusView:
 
 
 async def _market(redis: RedisClient, keys: Keys) -> Mapping[str, str]:
-    found = await redis.hgetall(keys.paper("about"))
-    return {str(name): str(value) for name, value in found.items()}
+    """Where paper prices come from; empty when trading is live."""
+    told = await describe_market(redis, keys)
+    names = ("source", "why", "market", "speed", "seed", "data", "candles_done")
+    return {name: str(told[name]) for name in names if told.get(name) is not None}
 
 
 async def record_equity(settings: Settings, desk: Callable[[], Awaitable[Desk]], clock: Clock = utc_now) -> StatusView:

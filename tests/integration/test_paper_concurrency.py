@@ -10,7 +10,7 @@ from typing import Any
 from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings
 from tasks.exchange.paper import open_paper_exchange
-from tests.integration.test_paper_support import START_MS, SYMBOL
+from tests.support.paper import START_MS, SYMBOL
 
 ROOT = Path(__file__).parents[2]
 CANDLES = 400

@@ -12,7 +12,7 @@ from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings
 from tasks.exchange.paper import describe_market, open_paper_exchange
-from tests.integration.test_paper_support import SYMBOL, Wall
+from tests.support.paper import SYMBOL, Wall
 
 LISTING = {
     "symbols": [

@@ -12,7 +12,7 @@ from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings
 from tasks.exchange.paper import describe_market, open_manual_exchange, open_paper_exchange
-from tests.integration.test_paper_support import START_MS, SYMBOL, Wall, candles, manual, settings
+from tests.support.paper import START_MS, SYMBOL, Wall, candles, manual, settings
 
 KEYS = Keys("main")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tasks.base.redis import RedisClient
 from tasks.exchange.paper.exchange import PaperExchange
-from tests.integration.test_paper_support import SYMBOL, Numbers, Wall, manual
+from tests.support.paper import SYMBOL, Numbers, Wall, manual
 
 SHARE = Decimal("0.001")
 UNIT = Decimal("1e-8")

@@ -5,7 +5,7 @@ Run the long profile by hand: pytest tests/stateful --long
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -13,7 +13,14 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, connect
@@ -76,8 +83,11 @@ class FundsMachine(RuleBasedStateMachine):
         self.refused = 0
         self.repeat: Callable[[], None] | None = None
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(work)
+    def run(self, work: Awaitable[T]) -> T:
+        async def wait() -> T:
+            return await work
+
+        return self.runner.run(wait())
 
     def teardown(self) -> None:
         self.run(self.redis.aclose())
@@ -274,7 +284,12 @@ class FundsMachine(RuleBasedStateMachine):
     def record(self, symbol: str, fence: int, fills: list[FillMove], ended: list[str]) -> FundCode:
         return self.run(
             store.record(
-                self.redis, keys=KEYS, symbol=symbol, fence=fence, fills=fills, ended=ended,
+                self.redis,
+                keys=KEYS,
+                symbol=symbol,
+                fence=fence,
+                fills=fills,
+                ended=ended,
                 writes=[Write(key=KEYS.book(symbol), verb="SET", value="{}")],
             )
         )
@@ -339,16 +354,16 @@ class FundsMachine(RuleBasedStateMachine):
 
     @invariant()
     def refusals_are_counted(self) -> None:
-        counts = self.run(self.redis.hvals(KEYS.blocked_counts))
+        counts: list[Any] = self.run(self.redis.hvals(KEYS.blocked_counts))
         assert sum(map(int, counts)) >= self.refused
         note(f"committed {self.total()} of {self.pool}")
 
 
 @pytest.fixture
-def machine(redis_url: str) -> Iterator[type[FundsMachine]]:
+def machine(redis_url: str) -> type[FundsMachine]:
     """The machine on this test's server."""
     FundsMachine.url = redis_url
-    yield FundsMachine
+    return FundsMachine
 
 
 def test_model_and_scripts_agree(machine: type[FundsMachine], pytestconfig: pytest.Config) -> None:

@@ -62,7 +62,8 @@ def test_one_symbols_commitment_never_takes_anothers(asked: list[ShareRequest], 
 
 def test_equal_shares() -> None:
     """pool / n, rounded down to a unit."""
-    assert share_pool(AllocationStrategy.EQUAL, 100, [request("A"), request("B"), request("C")]) == dict.fromkeys("ABC", 33)
+    shares = share_pool(AllocationStrategy.EQUAL, 100, [request("A"), request("B"), request("C")])
+    assert shares == dict.fromkeys("ABC", 33)
 
 
 def test_weights_share_in_proportion_and_zero_gets_nothing() -> None:

@@ -67,9 +67,7 @@ def test_the_identity_holds_exactly(steps: list[tuple[bool, Decimal, Decimal, st
 
 
 @given(histories(), PRICE)
-def test_used_returns_to_exactly_zero(
-    steps: list[tuple[bool, Decimal, Decimal, str, Decimal]], price: Decimal
-) -> None:
+def test_used_returns_to_exactly_zero(steps: list[tuple[bool, Decimal, Decimal, str, Decimal]], price: Decimal) -> None:
     """Selling all that is held frees every unit, whatever the profit and the roundings before."""
     book, cell = play(steps)
     if cell.qty > 0:

@@ -91,7 +91,8 @@ def test_a_trade_counts_once() -> None:
     )
     assert once.filled == Decimal("0.004")
     assert len(fresh) == 1
-    again, fresh = advance(once, Evidence(resting=order(OrderStatus.OPEN), trades=(trade("1", "0.004"),)), 3000, PROTECTION)
+    same = Evidence(resting=order(OrderStatus.OPEN), trades=(trade("1", "0.004"),))
+    again, fresh = advance(once, same, 3000, PROTECTION)
     assert again.filled == Decimal("0.004")
     assert fresh == []
     assert again.state is IntentState.PARTIAL

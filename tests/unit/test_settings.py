@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from flows.runtime.cli import cli
 from flows.runtime.settings_commands import settings_file
 from tasks.base.errors import ConfigError
-from tasks.base.settings import AllocationStrategy, Settings, load
 from tasks.base.keys import slug
+from tasks.base.settings import AllocationStrategy, Settings, load
 
 GRID = '[symbols."BTC/USDT"]\nlower = "39000"\nupper = "48000"\ncells = 19\n'
 
