@@ -1,5 +1,6 @@
 """Fixtures every test may use."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -7,6 +8,17 @@ import redis as sync_redis
 
 from tasks.base.redis import RedisClient, connect
 from tests.support.servers import redis_server
+
+
+@pytest.fixture(autouse=True)
+def own_environment() -> Iterator[None]:
+    """No setting of this machine reaches a test, and what a command puts into the environment ends with its test."""
+    before = dict(os.environ)
+    for name in [name for name in os.environ if name.startswith("GRIDFLOW_")]:
+        del os.environ[name]
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")

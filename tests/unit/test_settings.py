@@ -61,7 +61,8 @@ def test_the_environment_wins(write: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("GRIDFLOW_TOTAL_FUNDS", "2000")
     monkeypatch.setenv("GRIDFLOW_PAPER__SEED", "9")
     own = load()
-    assert (own.total_funds, own.paper.seed) == (2000, 9)
+    assert own.total_funds == 2000
+    assert own.paper.seed == 9
 
 
 @pytest.mark.parametrize(
