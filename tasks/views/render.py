@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
@@ -25,30 +26,35 @@ def _when(symbol: SymbolView) -> str:
     return f"{moment:%H:%M:%S} ({symbol.last_tick_duration_ms} ms)"
 
 
+def _table(title: str, names: tuple[str, ...], numbers_from: int = 0) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for position, name in enumerate(names):
+        number = position >= numbers_from
+        table.add_column(name, justify="right" if number else "left", no_wrap=position == 0 or number)
+    return table
+
+
 def status_table(view: StatusView) -> RenderableType:
-    """The account's totals, and one row a symbol."""
+    """The account's totals, the money of each symbol, and what each symbol does; fits 80 columns."""
     flags = [name for name, on in (("paused", view.paused), ("stopped", view.stopped)) if on]
-    head = Table(title=f"{view.account} · {view.mode} · {', '.join(flags) or 'trading'}", title_justify="left")
-    for name in ("equity", "profit", "grid", "floating", "fees", "committed", "allocated", "pool", "free"):
-        head.add_column(name, justify="right")
-    amounts = (view.equity, view.equity_change, view.grid_profit, view.floating, view.fees)
-    head.add_row(*map(_money, (*amounts, view.committed, view.allocated, view.pool, view.free)))
-    rows = Table()
-    for name in ("symbol", "price", "profit", "grid", "floating", "fees", "committed", "allocated", "free"):
-        rows.add_column(name, justify="left" if name == "symbol" else "right")
-    for name in ("cells", "idle because", "ticks", "fills", "last tick (UTC)"):
-        rows.add_column(name)
+    title = f"{view.account} · {view.mode} · {', '.join(flags) or 'trading'} · amounts in {view.quote}"
+    head = _table(title, ("equity", "profit", "grid", "floating", "fees"))
+    head.add_row(*map(_money, (view.equity, view.equity_change, view.grid_profit, view.floating, view.fees)))
+    pot = _table("The pot", ("pool", "allocated", "committed", "free"))
+    pot.add_row(*map(_money, (view.pool, view.allocated, view.committed, view.free)))
+    money = _table("Money", ("symbol", "profit", "grid", "floating", "fees", "committed", "allocated", "free"), 1)
+    work = _table("Work", ("symbol", "price", "cells", "idle because", "ticks", "fills", "last tick (UTC)"))
+    work.columns[2].no_wrap = work.columns[3].no_wrap = False
     for symbol in view.symbols:
-        money = (symbol.equity_change, symbol.grid_profit, symbol.floating, symbol.fees)
-        share = (symbol.committed, symbol.allocated, symbol.free)
-        rows.add_row(
+        amounts = (symbol.equity_change, symbol.grid_profit, symbol.floating, symbol.fees)
+        money.add_row(symbol.symbol, *map(_money, (*amounts, symbol.committed, symbol.allocated, symbol.free)))
+        work.add_row(
             symbol.symbol + (" (paused)" if symbol.paused else ""),
             "–" if symbol.price is None else f"{symbol.price:,f}",
-            *map(_money, (*money, *share)),
             _counts(symbol.cells),
             _counts(symbol.idle),
             str(symbol.ticks),
             str(symbol.fills),
             _when(symbol),
         )
-    return Group(head, rows)
+    return Group(head, pot, money, work)

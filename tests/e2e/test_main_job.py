@@ -1,0 +1,175 @@
+"""The main job as a user runs it: `gridflow up` trades three symbols through Prefect, and everything can be seen."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.support.candles import write_candles
+
+GRIDFLOW = str(Path(sys.executable).with_name("gridflow"))
+SYMBOLS = ["BNB/USDT", "BTC/USDT", "ETH/USDT"]
+SETTINGS = """
+[trading]
+window_seconds = 10
+tick_min_seconds = 1
+tick_max_seconds = 3
+"""
+
+
+@dataclass
+class Running:
+    """A stack under way, and how to ask it things."""
+
+    process: subprocess.Popen[bytes]
+    arguments: list[str]
+    folder: Path
+
+    def ask(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run another gridflow command on the same state, as in a second shell."""
+        return subprocess.run(
+            [GRIDFLOW, *command, *self.arguments], capture_output=True, text=True, check=False, timeout=60
+        )
+
+    def status(self) -> dict[str, Any]:
+        """`gridflow status --json`."""
+        answer = self.ask("status", "--json")
+        assert answer.returncode == 0, answer.stderr
+        found: dict[str, Any] = json.loads(answer.stdout)
+        return found
+
+
+def fills_by_symbol(status: dict[str, Any]) -> dict[str, int]:
+    """Booked fills."""
+    return {one["symbol"]: one["fills"] for one in status["symbols"]}
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """`gridflow up` over replayed candles, past its first fills."""
+    folder = tmp_path_factory.mktemp("up")
+    config = folder / "gridflow.toml"
+    config.write_text(SETTINGS, encoding="utf-8")
+    data = write_candles(folder / "candles", 5000)
+    arguments = ["--config", str(config), "--state", str(folder / "state")]
+    command = [GRIDFLOW, "up", *arguments, "--market", "replay", "--data", str(data), "--speed", "600"]
+    with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
+        process = subprocess.Popen([*command, "--json"], stdout=out, stderr=err)
+    running = Running(process, arguments, folder)
+    try:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            assert process.poll() is None, (folder / "err").read_text()
+            answer = running.ask("status", "--json")
+            if answer.returncode == 0 and min(fills_by_symbol(json.loads(answer.stdout)).values(), default=0) > 0:
+                break
+            time.sleep(0.5)
+        else:
+            raise AssertionError("no fills after 120 s")
+        yield running
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+def test_status_names_the_urls_and_the_money(up: Running) -> None:
+    """Equity, commitments, cells by state and ticks of every symbol."""
+    status = up.status()
+    assert set(status["urls"]) == {"redis", "prefect_api", "prefect_ui", "dashboard"}
+    assert Decimal(status["identity_error"]) == 0
+    assert Decimal(status["committed"]) <= Decimal(status["pool"])
+    for one in status["symbols"]:
+        assert one["ticks"] > 0
+        assert sum(one["cells"].values()) == 20
+        assert one["last_tick_duration_ms"] is not None
+    assert "BTC/USDT" in up.ask("status").stdout
+
+
+def test_prefect_shows_the_deployments_and_the_windows(up: Running) -> None:
+    """The deployments of the design, and COMPLETED runs of each symbol's window."""
+    api = up.status()["urls"]["prefect_api"]
+    deployments = httpx.post(f"{api}/deployments/filter", json={}, trust_env=False).json()
+    names = {one["name"] for one in deployments}
+    assert names == {"btc-usdt", "eth-usdt", "bnb-usdt", "hourly", "manual", "five-minutes"}
+    assert len(deployments) == 8
+    by_id = {one["id"]: one["name"] for one in deployments}
+    completed: set[str] = set()
+    deadline = time.monotonic() + 40
+    wanted = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
+    while time.monotonic() < deadline and not {"btc-usdt", "eth-usdt", "bnb-usdt"} <= completed:
+        runs = httpx.post(f"{api}/flow_runs/filter", json=wanted, trust_env=False).json()
+        completed = {by_id.get(run["deployment_id"], "") for run in runs}
+        time.sleep(0.5)
+    assert {"btc-usdt", "eth-usdt", "bnb-usdt"} <= completed
+
+
+def test_an_operator_can_rebalance_pause_and_resume(up: Running) -> None:
+    """From the command line, through Prefect where it is a run."""
+    done = up.ask("rebalance", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["state"] == "COMPLETED"
+    assert up.ask("pause", "BTC/USDT").returncode == 0
+    assert {one["symbol"]: one["paused"] for one in up.status()["symbols"]}["BTC/USDT"]
+    assert up.ask("resume", "BTC/USDT").returncode == 0
+    wrong = up.ask("pause", "DOGE/USDT")
+    assert wrong.returncode == 2
+    assert "DOGE/USDT" in wrong.stderr
+
+
+def test_a_second_up_on_the_same_state_says_so(up: Running) -> None:
+    """It touches nothing and names the running one."""
+    second = up.ask("up")
+    assert second.returncode == 1
+    assert "http://127.0.0.1" in second.stderr + second.stdout
+
+
+@pytest.mark.parametrize("screen", ["trades", "allocation", "logs"])
+def test_the_dashboard_shows_it(up: Running, page: Page, screen: str, tmp_path: Path) -> None:
+    """Each screen in a real browser, over the running stack; the picture is kept where the environment says."""
+    url = up.status()["urls"]["dashboard"]
+    page.goto(f"{url}/{screen}")
+    expect(page.get_by_text("BTC/USDT").first).to_be_visible(timeout=20_000)
+    page.wait_for_timeout(1500)
+    page.screenshot(path=str(tmp_path / f"{screen}.png"), full_page=True)
+    metrics = httpx.get(f"{url}/metrics", trust_env=False).text
+    for name in (
+        "gridflow_global_fund_usage_pct",
+        "gridflow_per_symbol_usage_pct",
+        "gridflow_rebalance_count_total",
+        "gridflow_blocked_trades_count_total",
+        "gridflow_allocation_efficiency",
+    ):
+        assert f"# TYPE {name}" in metrics
+
+
+def test_it_ends_in_order_with_books_that_balance(up: Running) -> None:
+    """The last line is one JSON object; nothing rests, nothing is reserved, no process is left."""
+    family = psutil.Process(up.process.pid).children(recursive=True)
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(60) == 0, (up.folder / "err").read_text()
+    summary = json.loads((up.folder / "out").read_text().strip().splitlines()[-1])
+    assert summary["symbols"] == SYMBOLS
+    assert all(count > 0 for count in summary["fills"].values())
+    assert all(count > 0 for count in summary["ticks"].values())
+    assert summary["flow_runs_completed"] >= 3
+    assert summary["identity_error"] == "0"
+    assert Decimal(summary["max_committed"]) <= Decimal(summary["pool"])
+    change = Decimal(summary["equity_end"]) - Decimal(summary["equity_start"])
+    assert change == Decimal(summary["grid_profit"]) + Decimal(summary["floating_pnl"])
+    assert summary["reservations_open_after_stop"] == 0
+    assert summary["orders_open_after_stop"] == 0
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert alive == []
+    assert (up.folder / "state").is_dir(), "the state stays for the next start"
