@@ -6,12 +6,15 @@ from prefect.runtime import flow_run
 from flows.runtime.cancelling import cancel_requested
 from tasks.tick.models import WindowReport
 from tasks.tick.service import service
+from tasks.views.steps import record_equity
 
 
 @flow(name="grid-tick", flow_run_name="{symbol}", validate_parameters=True)
 def grid_tick(symbol: str) -> WindowReport:
     """Tick `symbol` at a dynamic interval until the window that began at the run's scheduled time ends."""
-    report = service().run_window(symbol, flow_run.scheduled_start_time, cancel_requested)
+    trading = service()
+    report = trading.run_window(symbol, flow_run.scheduled_start_time, cancel_requested)
+    trading.run(record_equity(trading.settings, trading.desk))
     get_run_logger().info(
         "%s: %d ticks, %d fills, %d orders placed, %d failed ticks; ended: %s",
         symbol,

@@ -34,12 +34,18 @@ async def _market(redis: RedisClient, keys: Keys) -> Mapping[str, str]:
     return {name: str(told[name]) for name in names if told.get(name) is not None}
 
 
-async def record_equity(settings: Settings, desk: Callable[[], Awaitable[Desk]], clock: Clock = utc_now) -> StatusView:
-    """Read the status and keep it as a point of the equity curve."""
+async def record_equity(
+    settings: Settings, desk: Callable[[], Awaitable[Desk]], clock: Clock = utc_now
+) -> StatusView:
+    """Read the status and keep it as a point of the equity curve, at most one per window length."""
     redis = (await desk()).redis
+    keys = Keys(settings.account)
     view = await read_status(settings, redis)
-    point = EquityPoint(at_ms=to_ms(clock()), equity=view.equity, grid_profit=view.grid_profit)
-    await store.add_equity_point(redis, Keys(settings.account), point)
+    now_ms = to_ms(clock())
+    newest = await store.equity_curve(redis, keys, 1)
+    if not newest or now_ms - newest[-1].at_ms >= settings.trading.window_seconds * 1000 // 2:
+        point = EquityPoint(at_ms=now_ms, equity=view.equity, grid_profit=view.grid_profit)
+        await store.add_equity_point(redis, keys, point)
     return view
 
 
