@@ -4,18 +4,14 @@ from typing import Any
 
 # Okabe and Ito's palette: told apart by colour-blind eyes too.
 _USED, _RESERVED, _FREE = "#0072b2", "#e69f00", "#9aa5b1"
-_ROW_PIXELS = 34
+_AXES_PIXELS, _BAR_PIXELS = 110, 34
+_TWO_DAYS_MS = 2 * 86_400_000
 
 
-def equity_curve(quote: str) -> dict[str, Any]:
-    """Equity over time; the data has `time` and `equity`."""
-    time = {
-        "field": "time",
-        "type": "temporal",
-        "title": None,
-        "scale": {"type": "utc"},
-        "axis": {"labelOverlap": True},
-    }
+def equity_curve(quote: str, span_ms: int) -> dict[str, Any]:
+    """Equity over `span_ms`; the data has `time`, `equity` and `grid`."""
+    axis = {"format": "%H:%M" if span_ms < _TWO_DAYS_MS else "%d %b", "labelOverlap": True, "tickCount": 12}
+    moment = {"field": "time", "type": "temporal", "scale": {"type": "utc"}}
     amount = {
         "field": "equity",
         "type": "quantitative",
@@ -24,14 +20,14 @@ def equity_curve(quote: str) -> dict[str, Any]:
         "axis": {"format": ",.2f"},
     }
     tooltip = [
-        {"field": "time", "type": "temporal", "title": "UTC", "format": "%Y-%m-%d %H:%M:%S", "scale": {"type": "utc"}},
+        {"field": "time", "type": "temporal", "title": "UTC", "format": "%Y-%m-%d %H:%M:%S"},
         {"field": "equity", "type": "quantitative", "title": "Equity", "format": ",.2f"},
         {"field": "grid", "type": "quantitative", "title": "Grid profit", "format": ",.2f"},
     ]
     return {
         "height": 240,
         "mark": {"type": "line", "point": {"size": 12}, "strokeWidth": 2, "color": _USED},
-        "encoding": {"x": time, "y": amount, "tooltip": tooltip},
+        "encoding": {"x": {**moment, "title": "UTC", "axis": axis}, "y": amount, "tooltip": tooltip},
     }
 
 
@@ -40,7 +36,7 @@ def shares(quote: str, symbols: int) -> dict[str, Any]:
     parts = {"domain": ["used", "reserved", "free"], "range": [_USED, _RESERVED, _FREE]}
     amount = {"field": "amount", "type": "quantitative"}
     return {
-        "height": 70 + _ROW_PIXELS * symbols,
+        "height": _AXES_PIXELS + _BAR_PIXELS * symbols,
         "mark": {"type": "bar", "height": {"band": 0.7}},
         "encoding": {
             "y": {"field": "symbol", "type": "nominal", "title": None, "axis": {"labelLimit": 160}},

@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 
+from dashboard.guard import is_loopback
 from tasks.base.errors import GridflowError
 
 DEPLOYMENT = "rebalance/manual"
@@ -68,7 +69,9 @@ def run_page(api: str, run_id: str) -> str:
 
 def _call(api: str, method: str, path: str, body: dict[str, Any] | None = None, missing: str | None = None) -> Any:
     try:
-        answer = httpx.request(method, api.rstrip("/") + path, json=body, timeout=_TIMEOUT, trust_env=False)
+        url = httpx.URL(api.rstrip("/") + path)
+        through_proxy = not is_loopback(url.host)  # whatever HTTP_PROXY says, this machine is near
+        answer = httpx.request(method, url, json=body, timeout=_TIMEOUT, trust_env=through_proxy)
         if answer.status_code == httpx.codes.NOT_FOUND and missing:
             raise PrefectDown(missing)
         answer.raise_for_status()

@@ -75,6 +75,15 @@ def late_symbols(view: StatusView, now_ms: int) -> list[str]:
     return late
 
 
+def market_source(market: Mapping[str, str]) -> str:
+    """Where paper trading takes its prices from: `prices replay (folder data), 60 × speed`."""
+    kind = market.get("kind")
+    if not kind:
+        return "prices not known before the first tick"
+    why, speed = market.get("why"), market.get("speed", "1")
+    return f"prices {kind}" + (f" ({why})" if why else "") + ("" if speed == "1" else f", {speed} × speed")
+
+
 def counts(found: Mapping[str, int]) -> str:
     """`12 idle, 3 holding`."""
     return ", ".join(f"{count} {name.lower().replace('_', ' ')}" for name, count in sorted(found.items()) if count)
@@ -162,11 +171,12 @@ def symbol_state(view: StatusView, symbol: SymbolView) -> str:
     return "paused" if view.paused or symbol.paused else "trading"
 
 
-def share_parts(view: StatusView) -> list[Row]:
-    """Used, reserved and free of each symbol, one row a part, for a stacked bar."""
+def share_parts(view: StatusView, limit: int) -> list[Row]:
+    """Used, reserved and free, one row a part, of the `limit` symbols with the largest allocations."""
+    largest = sorted(view.symbols, key=lambda symbol: (-symbol.allocated, symbol.symbol))[:limit]
     return [
         {"symbol": symbol.symbol, "part": part, "amount": float(amount), "order": order}
-        for symbol in view.symbols
+        for symbol in largest
         for order, (part, amount) in enumerate(
             (("used", symbol.used), ("reserved", symbol.reserved), ("free", symbol.free))
         )

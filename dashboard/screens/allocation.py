@@ -20,6 +20,7 @@ from tasks.views.steps import read_status
 
 REBALANCES = 20
 REFUSALS = 100
+BARS = 30
 
 SHARE_COLUMNS = {
     "symbol": columns.text("Symbol", 110),
@@ -104,10 +105,10 @@ def _shares(data: _Data) -> None:
             f"limits version {status.limits_version}"
         )
     )
-    parts = share_parts(status)
+    parts = share_parts(status, BARS)
     if parts:
         kinds = {"symbol": TEXT, "part": TEXT, "amount": NUMBER, "order": WHOLE}
-        spec = charts.shares(status.quote, len(status.symbols))
+        spec = charts.shares(status.quote, len(parts) // 3)
         st.vega_lite_chart(arrow_table(parts, kinds), spec, width="stretch", key="shares-chart")
     table(share_rows(status), SHARE_COLUMNS, empty="No symbols yet.", key="shares")
 
@@ -115,7 +116,7 @@ def _shares(data: _Data) -> None:
 def _rebalances(data: _Data) -> None:
     st.subheader("Rebalances")
     st.caption(f"{data.done:,} applied so far; the newest {len(data.rebalances)} below")
-    table(rebalance_rows(data.rebalances), REBALANCE_COLUMNS, empty="None yet.", key="rebalances", height=320)
+    table(rebalance_rows(data.rebalances), REBALANCE_COLUMNS, empty="None yet.", key="rebalances", lines=12)
 
 
 def _blocked(data: _Data) -> None:
@@ -123,6 +124,6 @@ def _blocked(data: _Data) -> None:
     st.caption("Orders the pot refused to fund, by reason, and the newest of them")
     left, right = st.columns([2, 3])
     with left:
-        table(blocked_rows(data.blocked), BLOCKED_COLUMNS, empty="None so far.", key="blocked")
+        table(blocked_rows(data.blocked), BLOCKED_COLUMNS, empty="None so far.", key="blocked", lines=10)
     with right:
-        table(refusal_rows(data.refusals), REFUSAL_COLUMNS, empty="", key="refusals", height=320)
+        table(refusal_rows(data.refusals), REFUSAL_COLUMNS, empty="", key="refusals", lines=10)

@@ -30,8 +30,8 @@ def small_money(label: str, note: str | None = None) -> Column:
 
 
 def exact(label: str, note: str | None = None) -> Column:
-    """A price or a base amount with all its digits."""
-    return NUMBER, st.column_config.NumberColumn(label, format="plain", help=note)
+    """A price or a base amount with its digits."""
+    return NUMBER, st.column_config.NumberColumn(label, format="%.10g", help=note)
 
 
 def whole(label: str, note: str | None = None, width: int | None = None) -> Column:

