@@ -25,6 +25,7 @@ VALKEY = "Valkey"
 STOP_ORDER = (WORKER, DASHBOARD, PREFECT_SERVER, POSTGRES, VALKEY)
 WORKER_MODULE = "flows.runtime.stack_worker"
 ONLY_STOP = "--only-stop"
+RECYCLE = 75  # the worker's exit code when it wants to be started afresh (EX_TEMPFAIL)
 
 # Python processes with many threads otherwise keep an arena of freed memory per thread.
 _LEAN = {"MALLOC_ARENA_MAX": "2", "PYTHONUNBUFFERED": "1"}

@@ -10,7 +10,6 @@ import click
 from flows.runtime.options import common_options, json_option, prefect_api, redis_client
 from flows.runtime.plan import REBALANCE_MANUAL
 from flows.runtime.runs import run_deployment
-from tasks.base.errors import ConfigError, Problem
 from tasks.base.settings import Settings, load
 
 
@@ -47,13 +46,6 @@ def rebalance(config: Path | None, state: Path | None, as_json: bool, seconds: f
 
 
 def _set_paused(settings: Settings, state: Path | None, symbols: tuple[str, ...], paused: bool) -> None:
-    unknown = [name for name in symbols if name not in settings.symbols]
-    if unknown:
-        known = ", ".join(settings.symbols)
-        raise ConfigError(
-            [Problem("SYMBOL", name, "not configured", f"Use one of: {known}") for name in unknown], "arguments"
-        )
-
     async def work() -> None:
         from tasks.funds.steps import set_paused
 

@@ -16,6 +16,7 @@ import signal
 import stat
 import subprocess
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -88,6 +89,12 @@ class Postgres:
             end(found, signal.SIGINT, 15)
         if Identity.of(pid) is None or found is None or str(self.data) not in found.command:
             pid_file.unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        """After the server has ended: remove a socket folder that lies outside the data."""
+        if self.sockets != self.data:
+            with suppress(OSError):
+                self.sockets.rmdir()
 
 
 def prepare(state: Path) -> Postgres:

@@ -41,6 +41,7 @@ def server_environment(home: Path, port: int, database_url: str) -> dict[str, st
         "PREFECT_SERVER_API_HOST": HOST,
         "PREFECT_SERVER_API_PORT": str(port),
         "PREFECT_UI_API_URL": api_url(port),
+        "PREFECT_UI_STATIC_DIRECTORY": str(home / "ui"),  # by default it writes into its own package
         "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "PT3M",
         "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_RUNS": "1",
         "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_SCHEDULED_TIME": "PT2H",

@@ -14,7 +14,7 @@ from typing import Any
 from flows.runtime import children, state
 from flows.runtime.measures import MemoryPeak, completed_windows, log_files, tick_count
 from flows.runtime.ports import PortClaims
-from flows.runtime.postgres import prepare
+from flows.runtime.postgres import Postgres, prepare
 from flows.runtime.prefect_server import PREFERRED_PORT as PREFECT_PORT
 from flows.runtime.prefect_server import api_url
 from flows.runtime.processes import Identity, age_seconds, end
@@ -66,8 +66,10 @@ class Stack:
         self._stop_asked = asyncio.Event()
         self._peak = MemoryPeak()
         self._first_tick: float | None = None
+        self._ticks_before = 0
         self._redis: RedisClient | None = None
         self._record: state.StackRecord | None = None
+        self._database: Postgres | None = None
 
     async def run(self) -> dict[str, Any]:
         """Start, serve until Ctrl-C, SIGTERM or the end of `seconds`, stop in order; returns the final summary.
@@ -130,15 +132,12 @@ class Stack:
                     await each
 
     async def _start(self) -> None:
-        ports = {
-            "valkey": self._claims.claim(VALKEY_PORT),
-            "prefect": self._claims.claim(PREFECT_PORT),
-            "dashboard": self._claims.claim(_DASHBOARD_PORT),
-        }
+        ports = {"prefect": self._claims.claim(PREFECT_PORT), "dashboard": self._claims.claim(_DASHBOARD_PORT)}
         own = self._settings.redis_url
-        redis = own.get_secret_value() if own else redis_url(ports["valkey"])
+        valkey_port = self._claims.claim(VALKEY_PORT) if own is None else 0
+        redis = own.get_secret_value() if own else redis_url(valkey_port)
         with_dashboard = self._options.dashboard and children.has_dashboard()
-        database = await asyncio.to_thread(prepare, self._folder)
+        database = self._database = await asyncio.to_thread(prepare, self._folder)
         self._record = state.StackRecord(
             started=self._started.isoformat(),
             state=str(self._folder),
@@ -154,20 +153,30 @@ class Stack:
             if not await children.redis_answers(redis):
                 raise StackError(f"Your Redis {_without_password(redis)} does not answer")
         else:
-            await self._launch(children.valkey(self._folder, self._logs, ports["valkey"]))
+            await self._launch(children.valkey(self._folder, self._logs, valkey_port))
         self._redis = connect(redis)
         self._ticks_before = await tick_count(self._redis, Keys(self._settings.account))
         worker = children.worker(self._folder, self._logs, ports["prefect"], redis, self._options.worker_module)
         # The worker's imports take as long as the server's first start, so both go on at once.
         await _all(self._launch_server(ports["prefect"], database), self._launch(worker))
         if with_dashboard:
-            screens = children.dashboard(self._folder, self._logs, ports["dashboard"], ports["prefect"], redis)
-            await self._launch(screens)
+            await self._launch_dashboard(ports["dashboard"], ports["prefect"], redis)
         self._options.on_ready(self._record, log_files(self._logs))
 
-    async def _launch_server(self, port: int, database: Any) -> None:
+    async def _launch_server(self, port: int, database: Postgres) -> None:
         await self._launch(children.postgres(database, self._logs))
         await self._launch(children.prefect_server(self._folder, self._logs, port, database))
+
+    async def _launch_dashboard(self, port: int, prefect_port: int, redis: str) -> None:
+        """Start the screens; trading goes on without them."""
+        assert self._record is not None
+        try:
+            await self._launch(children.dashboard(self._folder, self._logs, port, prefect_port, redis))
+        except StackError as error:
+            self._say(f"Trading goes on without the dashboard. {error}")
+            await self._stop_child(children.DASHBOARD)
+            self._record.dashboard = None
+            state.write(self._folder, self._record)
 
     async def _launch(self, child: Child) -> None:
         supervisor = self._children[child.name] = Supervisor(child, self._say, self._note_process)
@@ -224,6 +233,8 @@ class Stack:
             await self._redis.aclose()
         await self._stop_child(children.VALKEY)
         self._claims.close()
+        if self._database is not None:
+            self._database.tidy()
         state.record_path(self._folder).unlink(missing_ok=True)
         summary["stopped_in_order"] = clean
         summary["first_tick_seconds"] = self._first_tick
@@ -237,10 +248,10 @@ class Stack:
         if worker is None or self._first_tick is None:
             await self._stop_child(children.WORKER)
             return True  # nothing was traded
-        if worker.is_running:
-            return await self._stop_child(children.WORKER) == 0
+        if worker.is_running and await self._stop_child(children.WORKER) == 0:
+            return True
         await worker.stop()
-        self._say("The worker is down: closing the trading side without it")
+        self._say("The worker did not close the trading side: closing it without the worker")
         return await worker.run_once(children.ONLY_STOP) == 0
 
     async def _stop_child(self, name: str) -> int | None:

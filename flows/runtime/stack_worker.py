@@ -15,12 +15,14 @@ from typing import Any, Protocol
 
 import httpx
 
-from flows.runtime.children import ONLY_STOP, worker_ready_file
+from flows.runtime.children import ONLY_STOP, RECYCLE, worker_ready_file
 from flows.runtime.plan import POOL_NAME, PlannedDeployment, planned_deployments
 from tasks.base.settings import configured_prefect_api, load, state_dir
 
 _log = logging.getLogger("gridflow.worker")
 _PREFETCH_SECONDS = 3
+# Measured: about 10 KB of growth per run, so some 100 MB until a fresh process takes over.
+_RECYCLE_AFTER = 10_000
 _WORKER_NAME = "one-machine-stack"
 
 
@@ -32,8 +34,16 @@ class TradingService(Protocol):
     def graceful_stop(self) -> dict[str, Any]: ...
 
 
-async def work(planned: list[PlannedDeployment], service: TradingService, on_ready: Callable[[], None]) -> None:
-    """Deploy and run until SIGTERM, then stop the trading side. Returns when all is closed."""
+async def work(
+    planned: list[PlannedDeployment],
+    service: TradingService,
+    on_ready: Callable[[], None],
+    recycle_after: int = _RECYCLE_AFTER,
+) -> int:
+    """Deploy and run until SIGTERM, then stop the trading side; or until it is time for a fresh process.
+
+    Returns the process's exit code: 0, or RECYCLE when orders were left to the next process.
+    """
     from flows.runtime.deploy import deploy
     from flows.runtime.first_windows import clear_left_overs, start_first_windows
     from flows.runtime.worker import GridflowWorker
@@ -43,7 +53,7 @@ async def work(planned: list[PlannedDeployment], service: TradingService, on_rea
     # Opening the exchange takes seconds, and so does the server's first start: both at once.
     await asyncio.gather(asyncio.to_thread(service.clear_stop), _until_healthy(stop_asked))
     if stop_asked.is_set():
-        return
+        return 0
     report = await deploy(planned)
     _log.info(
         "deployed: %d created, %d changed, %d removed", *map(len, (report.created, report.changed, report.removed))
@@ -57,10 +67,14 @@ async def work(planned: list[PlannedDeployment], service: TradingService, on_rea
             name=_WORKER_NAME,
             prefetch_seconds=_PREFETCH_SECONDS,
             request_stop=service.request_stop,
+            recycle_after=recycle_after,
         )
         await worker.start(printer=_log.info)
+        if worker.recycling:
+            return RECYCLE
     closed = await asyncio.to_thread(service.graceful_stop)
     _log.info("trading stopped: %s", closed)
+    return 0
 
 
 async def _until_healthy(stop_asked: asyncio.Event) -> None:
@@ -85,9 +99,10 @@ def main() -> None:
         if ONLY_STOP in sys.argv:
             _log.info("trading stopped: %s", service.graceful_stop())
             return
-        asyncio.run(work(planned_deployments(settings), service, ready_file.touch))
+        code = asyncio.run(work(planned_deployments(settings), service, ready_file.touch))
     finally:
         service.service().close()
+    sys.exit(code)
 
 
 if __name__ == "__main__":

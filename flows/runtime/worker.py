@@ -71,9 +71,18 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
     _display_name = "Gridflow"
     _description = "Runs Gridflow's flows in the worker's own process, a thread per run."
 
-    def __init__(self, *args: Any, request_stop: Callable[[], None] = _request_stop, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        request_stop: Callable[[], None] = _request_stop,
+        recycle_after: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """`recycle_after`: drain after that many runs, because a process that runs the engine slowly grows."""
         super().__init__(*args, **kwargs)
         self._request_stop = request_stop
+        self._runs_left = recycle_after
+        self.recycling = False
         self._cancel_flags: dict[UUID, threading.Event] = {}
         self._draining = False
         self._drain_asked: anyio.Event | None = None
@@ -117,10 +126,22 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
             self._logger.exception("Could not ask running windows to end early")
 
     def _drain_on_signals(self) -> None:
+        def on_signal() -> None:
+            self.recycling = False  # a stop that comes while recycling is a stop
+            self.drain()
+
         if threading.current_thread() is threading.main_thread():
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, self.drain)
+                loop.add_signal_handler(number, on_signal)
+
+    def _count_run(self) -> None:
+        if self._runs_left is None or self._draining:
+            return
+        self._runs_left -= 1
+        if self._runs_left <= 0:
+            self.recycling = True
+            self.drain()
 
     async def _forever(self, work: Callable[[], Awaitable[Any]], seconds: float) -> None:
         pause = seconds
@@ -156,6 +177,7 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
             await self._settle(flow_run, ended)
         finally:
             self._cancel_flags.pop(flow_run.id, None)
+            self._count_run()
         return GridflowWorkerResult(status_code=0, identifier=str(flow_run.id))
 
     async def _settle(self, flow_run: FlowRun, ended: State | BaseException) -> None:

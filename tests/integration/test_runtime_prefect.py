@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from flows.runtime.children import RECYCLE
 from tests.support.prefect_stack import PrefectStack, prefect_stack, run_prefect
 
 _ROOT = Path(__file__).parents[2]
@@ -91,13 +92,13 @@ class TestDeployments:
 class Worker:
     """The stub worker process and the runs it is given."""
 
-    def __init__(self, server: PrefectStack, state: Path) -> None:
+    def __init__(self, server: PrefectStack, state: Path, *arguments: str) -> None:
         self.server, self.state = server, state
         self._deployments: dict[str, dict[str, Any]] = {}
         environment = server.environment | {"GRIDFLOW_STATE": str(state), "PREFECT_WORKER_QUERY_SECONDS": "0.5"}
         self.log = (state / "worker.log").open("w")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.stub_worker"],
+            [sys.executable, "-m", "tests.support.stub_worker", *arguments],
             env=environment,
             cwd=_ROOT,
             stdout=self.log,
@@ -195,3 +196,15 @@ class TestWorker:
         assert worker.end() == 0
         assert worker.state_of(run) == "COMPLETED"
         assert (worker.state / "calls.txt").read_text().split() == ["clear_stop", "request_stop", "graceful_stop"]
+
+
+def test_a_worker_that_ran_its_share_asks_for_a_fresh_process(server: PrefectStack, tmp_path: Path) -> None:
+    """Its windows end, its orders stay for the next process: it says so with its exit code."""
+    server.delete_everything()
+    worker = Worker(server, tmp_path, "1")
+    try:
+        worker.start_run("fail/manual")
+        assert worker.process.wait(30) == RECYCLE
+    finally:
+        worker.end()
+    assert (tmp_path / "calls.txt").read_text().split() == ["clear_stop", "request_stop"]

@@ -68,7 +68,8 @@ def main() -> None:
     if ONLY_STOP in sys.argv:
         service.graceful_stop()
         return
-    asyncio.run(work(planned(), service, worker_ready_file(state_dir()).touch))
+    recycle_after = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    sys.exit(asyncio.run(work(planned(), service, worker_ready_file(state_dir()).touch, recycle_after)))
 
 
 if __name__ == "__main__":
