@@ -1,6 +1,7 @@
 """The main job as a user runs it: `gridflow up` trades three symbols through Prefect, and everything can be seen."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -152,6 +153,32 @@ def test_the_dashboard_shows_it(up: Running, page: Page, screen: str, tmp_path: 
         "gridflow_allocation_efficiency",
     ):
         assert f"# TYPE {name}" in metrics
+
+
+def test_ticks_inside_a_window_call_prefect_never(up: Running, redis_url: str) -> None:
+    """A window of many ticks, run as its own process: between ticks only the log of the run's start goes out."""
+    environment = os.environ | {
+        "PREFECT_API_URL": up.status()["urls"]["prefect_api"],
+        "GRIDFLOW_REDIS_URL": redis_url,
+        "GRIDFLOW_PAPER__MARKET": "synthetic",
+        "GRIDFLOW_TRADING__WINDOW_SECONDS": "10",
+        "GRIDFLOW_TRADING__TICK_MIN_SECONDS": "0.1",
+        "GRIDFLOW_TRADING__TICK_MAX_SECONDS": "0.2",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.count_calls", "BTC/USDT"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=90,
+    )
+    assert done.returncode == 0, done.stderr
+    counted = json.loads(done.stdout.strip().splitlines()[-1])
+    assert counted["ticks"] >= 20
+    assert counted["calls"] > 0
+    assert set(counted["inside"]) <= {"/api/csrf-token", "/api/logs/"}
+    assert len(counted["inside"]) <= 2
 
 
 def test_it_ends_in_order_with_books_that_balance(up: Running) -> None:

@@ -1,4 +1,4 @@
--- Paper exchange, cancelling: frees the money of resting orders of one symbol. (After engine.lua.)
+-- Purpose: Paper exchange, cancelling: frees the money of resting orders of one symbol. (After engine.lua.)
 --
 -- KEYS 1-11 as in engine.lua; 12 request  string  answer already given to this request, kept 60 s (see place.lua)
 -- ARGV from `op`: per order one text: `i:order id`, `c:client id`, or `*` for all resting orders

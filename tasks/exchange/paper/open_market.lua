@@ -1,4 +1,4 @@
--- Opens the paper exchange's one market: the first caller writes it, every later one gets what is written.
+-- Purpose: Opens the paper exchange's one market: the first caller writes it, every later one gets what is written.
 -- Where nobody was active for a while, the market's clock is set on from the position of that last activity.
 --
 -- KEYS 1 market hash (see engine.lua), 2 balances hash

@@ -1,4 +1,4 @@
--- Opens one symbol of the paper exchange's market, once; a later call only reads.
+-- Purpose: Opens one symbol of the paper exchange's market, once; a later call only reads.
 --
 -- KEYS 1 state hash, 2 balances hash (see engine.lua), 3 candles list (manual market: the candles to come)
 -- ARGV 1 cursor (candles already done), 2 last price (units), 3 market time (ms), 4 base, 5 quote, then candle texts

@@ -1,4 +1,4 @@
--- Paper exchange, order entry: takes a batch of orders of one symbol, each on its own merits, in order. (After engine.lua.)
+-- Purpose: Paper exchange, order entry: takes a batch of orders of one symbol, each on its own merits, in order. (After engine.lua.)
 --
 -- KEYS 1-11 as in engine.lua; 12 request  string  answer already given to this request, kept 60 s: a client that
 --  repeats a call whose connection broke gets that answer again instead of a second order

@@ -1,4 +1,4 @@
--- Paper exchange, everything that only reads: brings the symbol up to date, then answers. (After engine.lua.)
+-- Purpose: Paper exchange, everything that only reads: brings the symbol up to date, then answers. (After engine.lua.)
 --
 -- KEYS 1-11 as in engine.lua
 -- ARGV from `op`: what to read, then its arguments:

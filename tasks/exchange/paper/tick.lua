@@ -1,4 +1,4 @@
--- Paper exchange on live prices: one polled price becomes a small candle from the last price to it. (After engine.lua.)
+-- Purpose: Paper exchange on live prices: one polled price becomes a small candle from the last price to it. (After engine.lua.)
 --
 -- KEYS 1-11 as in engine.lua
 -- ARGV from `op`: price (units), time of the poll (ms)

@@ -1,0 +1,51 @@
+"""Every Lua script has a header that tells the truth."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tasks.funds.models import FundCode
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted((ROOT / "tasks").rglob("*.lua"))
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_script_states_its_purpose_keys_and_answer(path: Path) -> None:
+    """The header comes first; shared parts say who includes them."""
+    text = path.read_text(encoding="utf-8")
+    header = "\n".join(line for line in text.splitlines() if line.startswith("--"))
+    assert text.startswith("--")
+    if path.stem in {"_writes", "engine"}:
+        return
+    assert "Purpose" in header
+    assert "KEYS" in header
+    assert re.search(r"Returns|Answer|Result", header)
+
+
+@pytest.mark.parametrize("name", ["reserve", "record", "release", "set_limits"])
+def test_result_codes_stand_once(name: str) -> None:
+    """Each code a header lists is the IntEnum's, by number and name."""
+    text = (ROOT / "tasks" / "funds" / f"{name}.lua").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^--\s+(\d) ([A-Z_]{2,})\b", text, re.MULTILINE))
+    assert listed
+    for number, code in listed.items():
+        assert FundCode[code] == int(number)
+    returned = set(re.findall(r"(?:all\(|return |code = |return \{)(\d)\b", text.split("local ", 1)[1]))
+    assert returned <= set(listed)
+
+
+def test_reserve_lists_every_code_it_can_return() -> None:
+    """All but CONFLICT."""
+    text = (ROOT / "tasks" / "funds" / "reserve.lua").read_text(encoding="utf-8")
+    listed = {int(number) for number in re.findall(r"^--\s+(\d) [A-Z_]{2,}\b", text, re.MULTILINE)}
+    assert listed == set(FundCode) - {FundCode.CONFLICT}
+
+
+def test_scripts_touch_only_keys_they_were_given() -> None:
+    """No key name is built inside a script: every redis.call takes a KEYS slot or a local that came from one."""
+    for path in SCRIPTS:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"redis\.call\('\w+', *['\"]", text), path
+        assert "gridflow" not in re.sub(r"--.*", "", text), path
