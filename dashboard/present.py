@@ -77,7 +77,7 @@ def late_symbols(view: StatusView, now_ms: int) -> list[str]:
 
 def market_source(market: Mapping[str, str]) -> str:
     """Where paper trading takes its prices from: `prices replay (folder data), 60 × speed`."""
-    kind = market.get("kind")
+    kind = market.get("source")
     if not kind:
         return "prices not known before the first tick"
     why, speed = market.get("why"), market.get("speed", "1")

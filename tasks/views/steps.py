@@ -34,9 +34,7 @@ async def _market(redis: RedisClient, keys: Keys) -> Mapping[str, str]:
     return {name: str(told[name]) for name in names if told.get(name) is not None}
 
 
-async def record_equity(
-    settings: Settings, desk: Callable[[], Awaitable[Desk]], clock: Clock = utc_now
-) -> StatusView:
+async def record_equity(settings: Settings, desk: Callable[[], Awaitable[Desk]], clock: Clock = utc_now) -> StatusView:
     """Read the status and keep it as a point of the equity curve, at most one per window length."""
     redis = (await desk()).redis
     keys = Keys(settings.account)

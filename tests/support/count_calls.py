@@ -33,7 +33,7 @@ def _count() -> None:
 
     httpx.Client.send = counted  # type: ignore[method-assign, assignment]
     httpx.AsyncClient.send = async_counted  # type: ignore[method-assign, assignment]
-    GridTrader.tick = counted_tick  # type: ignore[method-assign]
+    GridTrader.tick = counted_tick  # type: ignore[method-assign, assignment]
 
 
 def main() -> None:

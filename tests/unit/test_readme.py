@@ -83,7 +83,8 @@ def test_every_entry_point_of_prefect_yaml_loads() -> None:
     """Each deployment names a flow that can be imported."""
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     points = sorted({one["entrypoint"] for one in deployments})
-    script = "import importlib, sys\nfor p in sys.argv[1:]:\n m, f = p.rsplit('.', 1)\n getattr(importlib.import_module(m), f)"
+    load_all = "import importlib, sys\nfor p in sys.argv[1:]:\n m, f = p.rsplit('.', 1)\n"
+    script = load_all + " getattr(importlib.import_module(m), f)"
     done = subprocess.run([sys.executable, "-c", script, *points], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
