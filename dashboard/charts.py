@@ -6,10 +6,12 @@ from typing import Any
 _USED, _RESERVED, _FREE = "#0072b2", "#e69f00", "#9aa5b1"
 _AXES_PIXELS, _BAR_PIXELS = 110, 34
 _TWO_DAYS_MS = 2 * 86_400_000
+_MANY_POINTS = 200
 
 
-def equity_curve(quote: str, span_ms: int) -> dict[str, Any]:
-    """Equity over `span_ms`; the data has `time`, `equity` and `grid`."""
+def equity_curve(quote: str, span_ms: int, points: int) -> dict[str, Any]:
+    """Equity over `span_ms`; the data has `points` rows of `time`, `equity` and `grid`."""
+    dots: Any = {"size": 12} if points < _MANY_POINTS else False
     axis = {"format": "%H:%M" if span_ms < _TWO_DAYS_MS else "%d %b", "labelOverlap": True, "tickCount": 12}
     moment = {"field": "time", "type": "temporal", "scale": {"type": "utc"}}
     amount = {
@@ -26,7 +28,7 @@ def equity_curve(quote: str, span_ms: int) -> dict[str, Any]:
     ]
     return {
         "height": 240,
-        "mark": {"type": "line", "point": {"size": 12}, "strokeWidth": 2, "color": _USED},
+        "mark": {"type": "line", "point": dots, "strokeWidth": 2, "color": _USED},
         "encoding": {"x": {**moment, "title": "UTC", "axis": axis}, "y": amount, "tooltip": tooltip},
     }
 

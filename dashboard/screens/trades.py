@@ -116,11 +116,14 @@ def _counted(data: _Data, chosen: str | None) -> str:
 def _curve(data: _Data) -> None:
     st.subheader("Equity")
     if not data.curve:
-        st.caption("The curve gets a point every five minutes; none has been written yet.")
+        st.caption("No point of the curve has been written yet; each window writes one.")
         return
     now = now_ms()
     rows = curve_rows(data.curve, data.status, now)
     points = arrow_table(rows, {"time": TIME, "equity": NUMBER, "grid": NUMBER})
     st.vega_lite_chart(
-        points, charts.equity_curve(data.status.quote, now - data.curve[0].at_ms), width="stretch", key="curve"
+        points,
+        charts.equity_curve(data.status.quote, now - data.curve[0].at_ms, len(rows)),
+        width="stretch",
+        key="curve",
     )

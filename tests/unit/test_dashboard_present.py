@@ -166,5 +166,7 @@ def test_markdown_of_others_is_harmless() -> None:
 def test_where_prices_come_from() -> None:
     """Source, reason and speed, as far as they are known."""
     assert present.market_source({}) == "prices not known before the first tick"
-    assert present.market_source({"kind": "live", "speed": "1", "spans": "{}"}) == "prices live"
-    assert present.market_source({"kind": "replay", "why": "data", "speed": "60"}) == "prices replay (data), 60 × speed"
+    assert present.market_source({"source": "live", "speed": "1", "spans": "{}"}) == "prices live"
+    assert (
+        present.market_source({"source": "replay", "why": "data", "speed": "60"}) == "prices replay (data), 60 × speed"
+    )
