@@ -1,4 +1,4 @@
-"""The dashboard's one ASGI app: the Streamlit screens, and `/metrics` for Prometheus.
+"""The dashboard's one ASGI app: the Streamlit screens, `/metrics` for Prometheus and the CSV export.
 
 `gridflow up` starts it as `uvicorn dashboard.server:app --host 127.0.0.1 --port 8501`; `streamlit run
 dashboard/server.py` serves the same. It listens on loopback only (see `dashboard.guard`).
@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from streamlit import config
 
+from dashboard import export
 from dashboard.connection import reader
 from dashboard.guard import LoopbackOnly, refuse_open_address
 from dashboard.metrics import metrics
@@ -20,7 +21,7 @@ from tasks.base.errors import ConfigError
 
 app = st.App(
     Path(__file__).resolve().parent / "home.py",
-    routes=[Route("/metrics", metrics, methods=["GET"])],
+    routes=[Route("/metrics", metrics, methods=["GET"]), Route(export.PATH, export.fills, methods=["GET"])],
     middleware=[Middleware(LoopbackOnly)],
 )
 

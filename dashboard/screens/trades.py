@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 import streamlit as st
 
-from dashboard import charts
+from dashboard import charts, export
 from dashboard.connection import reader
-from dashboard.present import curve_rows, fill_rows, fills_csv, symbol_rows
+from dashboard.present import curve_rows, fill_rows, symbol_rows
 from dashboard.screens import columns
 from dashboard.screens.frame import header, now_ms, refreshing, table
 from dashboard.tables import NUMBER, TIME, arrow_table
@@ -19,7 +20,6 @@ from tasks.views.steps import read_status
 
 SHOWN = 200
 CURVE_POINTS = 2000
-CSV_FILLS = 5000
 ALL = "All symbols"
 
 FILL_COLUMNS = {
@@ -75,12 +75,6 @@ def _read(chosen: str | None) -> _Data:
     return source.read(ask)
 
 
-def _csv(chosen: str | None, names: Sequence[str]) -> bytes:
-    source = reader()
-    wanted = [name for name in names if chosen in (None, ALL, name)]
-    return fills_csv(source.read(lambda redis: store.recent_fills(redis, source.keys, wanted, CSV_FILLS)))
-
-
 def _draw() -> None:
     data = _read(st.session_state.get("trades_symbol"))
     header(data.status)
@@ -93,15 +87,12 @@ def _draw() -> None:
     choice, download, count = st.columns([2, 1.4, 5], vertical_alignment="bottom")
     chosen = choice.selectbox("Symbol", [ALL, *names], key="trades_symbol")
     count.caption(_counted(data, chosen))
-    download.download_button(
+    download.link_button(
         "Download CSV",
-        lambda: _csv(chosen, names),
-        file_name="gridflow-fills.csv",
-        mime="text/csv",
-        on_click="ignore",
+        export.PATH if chosen in (None, ALL) else f"{export.PATH}?{urlencode({'symbol': chosen})}",
         icon=":material/download:",
         width="stretch",
-        help=f"The newest {CSV_FILLS:,} fills with exact amounts",
+        help=f"The newest {export.LIMIT:,} fills with exact amounts",
     )
     table(fill_rows(data.fills), FILL_COLUMNS, empty="No fills yet.", key="fills")
 

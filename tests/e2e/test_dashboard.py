@@ -78,13 +78,17 @@ def test_trades_can_be_filtered_and_downloaded(site: Site, page: Page) -> None:
     page.get_by_role("option", name="ETH/USDT").click()
     count = int(_metrics(site)["gridflow_fills_total"]["ETH/USDT",])
     expect(page.get_by_text(f"{count:,} fills booked")).to_be_visible(timeout=WAIT_MS)
-    with page.expect_download() as waiting:
-        page.get_by_role("button", name="Download CSV").click()
-    rows = list(csv.DictReader(io.StringIO(Path(waiting.value.path()).read_text())))
+    link = page.get_by_role("link", name="Download CSV")
+    expect(link).to_have_attribute("href", "/export/fills.csv?symbol=ETH%2FUSDT", timeout=WAIT_MS)
+    status, text = site.get(link.get_attribute("href") or "")
+    assert status == 200
+    rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == count
     assert {row["symbol"] for row in rows} == {"ETH/USDT"}
     assert all(Decimal(row["price"]) * Decimal(row["qty"]) == Decimal(row["quote"]) for row in rows)
     assert rows[0]["time_utc"].endswith("Z")
+    assert len(site.get("/export/fills.csv")[1].splitlines()) > count + 1
+    assert site.get("/export/fills.csv?symbol=NO/SUCH")[0] == 404
 
 
 def test_allocation_shows_shares_rebalances_and_refusals(site: Site, account: Redis, page: Page) -> None:
@@ -169,6 +173,7 @@ def test_redis_away_and_back(site: Site, account: Redis, page: Page) -> None:
         expect(page.get_by_text("Equity (USDT)")).to_have_count(0, timeout=WAIT_MS)
         status, text = site.get("/metrics")
         assert (status, "does not answer" in text) == (503, True)
+        assert site.get("/export/fills.csv")[0] == 503
     finally:
         account.start()
     expect(page.get_by_text("Equity (USDT)")).to_be_visible(timeout=WAIT_MS)
