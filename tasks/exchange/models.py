@@ -4,7 +4,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tasks.base.errors import RejectReason
 from tasks.base.money import ceil_to, floor_to, round_to
@@ -76,9 +76,21 @@ class Ticker(Frozen):
     at_ms: int
 
 
-class OrderRequest(Frozen):
-    """A limit order to place. `signed_at_ms` is the intent's time; the exchange refuses it `valid_ms` later."""
+class Grant(Frozen):
+    """Proof that the pot granted and journalled one order. Only `tasks.funds.store.reserve` makes one."""
 
+    client_id: str
+    units: int
+    fence: int
+
+
+class OrderRequest(Frozen):
+    """A limit order to place. `signed_at_ms` is the intent's time; the exchange refuses it `valid_ms` later.
+
+    There is no request without a grant for its very id: what was not granted and journalled cannot be sent.
+    """
+
+    grant: Grant
     client_id: str
     symbol: str
     side: Side
@@ -87,6 +99,12 @@ class OrderRequest(Frozen):
     post_only: bool = False
     signed_at_ms: int
     valid_ms: Annotated[int, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _is_granted(self) -> "OrderRequest":
+        if self.grant.client_id != self.client_id:
+            raise ValueError(f"order {self.client_id} carries the grant of {self.grant.client_id}")
+        return self
 
 
 class Order(Frozen):

@@ -17,6 +17,7 @@ from tasks.funds.models import (
     FundsStatus,
     RebalanceReport,
     Reservation,
+    Reserved,
     ShareRequest,
     SymbolChange,
     TraderAllocation,
@@ -78,8 +79,8 @@ class GlobalFundAllocator:
         code = preview(status, symbol, units_up(quote))
         return code is FundCode.OK, code.name
 
-    async def reserve(self, symbol: str, fence: int, items: Sequence[Reservation]) -> list[FundCode]:
-        """Grant and journal a batch of orders; binding. One code per item."""
+    async def reserve(self, symbol: str, fence: int, items: Sequence[Reservation]) -> list[Reserved]:
+        """Grant and journal a batch of orders; binding. One answer per item."""
         if not items:
             return []
         now_ms = to_ms(self.clock())

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from tasks.base.money import ZERO, from_units
-from tasks.exchange.models import Frozen
+from tasks.exchange.models import Frozen, Grant
 
 MAX_SEQUENCE = 2**53
 
@@ -36,6 +36,13 @@ class Reservation(Frozen):
     intent: str
     cell_key: str
     cell: str
+
+
+class Reserved(Frozen):
+    """The pot's answer to one reservation; a grant comes with OK and with nothing else."""
+
+    code: FundCode
+    grant: Grant | None = None
 
 
 class FillMove(Frozen):

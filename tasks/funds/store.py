@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, script
-from tasks.funds.models import FillMove, FundCode, FundsStatus, Reservation, TraderAllocation, Write
+from tasks.exchange.models import Grant
+from tasks.funds.models import FillMove, FundCode, FundsStatus, Reservation, Reserved, TraderAllocation, Write
 
 BLOCKED_CAP = 500
 REPORT_CAP = 200
@@ -27,8 +28,8 @@ def _encode_writes(writes: Sequence[Write], first_key: int) -> tuple[list[str], 
 
 async def reserve(
     client: RedisClient, *, keys: Keys, symbol: str, fence: int, now_ms: int, items: Sequence[Reservation]
-) -> list[FundCode]:
-    """Grant and journal a batch; one code per item, in order."""
+) -> list[Reserved]:
+    """Grant and journal a batch; one answer per item, in order."""
     argv: list[str | int] = [fence, symbol, now_ms, BLOCKED_CAP, len(items)]
     for item in items:
         argv += [item.id, item.slot, item.sequence, item.units, item.intent, item.cell_key, item.cell]
@@ -40,7 +41,14 @@ async def reserve(
         keys.blocked_counts,
         keys.blocked,
     ]
-    return [FundCode(code) for code in await script(client, _PACKAGE, "reserve")(keys=names, args=argv)]
+    codes = await script(client, _PACKAGE, "reserve")(keys=names, args=argv)
+    return [_answer(FundCode(code), item, fence) for code, item in zip(codes, items, strict=True)]
+
+
+def _answer(code: FundCode, item: Reservation, fence: int) -> Reserved:
+    if code is not FundCode.OK:
+        return Reserved(code=code)
+    return Reserved(code=code, grant=Grant(client_id=item.id, units=item.units, fence=fence))
 
 
 async def record(

@@ -6,26 +6,28 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from tasks.base.clock import Clock, to_ms, utc_now
-from tasks.base.errors import GridflowError, LeaseLost, RejectReason, StateError
+from tasks.base.errors import GridflowError, LeaseLost, StateError
 from tasks.base.keys import Keys
 from tasks.base.money import from_units
 from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings
-from tasks.exchange.models import Accepted, Market, OrderRequest, Placement, Rejected
+from tasks.exchange.models import Market, Placement
 from tasks.exchange.port import ExchangePort
 from tasks.funds.allocator import GlobalFundAllocator
-from tasks.funds.models import FundCode, Reservation, Write
+from tasks.funds.models import FundCode, Write
 from tasks.grid.cells import with_order
 from tasks.grid.levels import build_cells, build_grid, grid_id
-from tasks.grid.models import Cell, CellState, Grid, GridPlan, Limits, PlannedOrder
+from tasks.grid.models import Grid, GridPlan, Limits
 from tasks.grid.planner import plan
 from tasks.market.models import Snapshot
 from tasks.market.rules import distance_to_level, next_interval, variance_rate
-from tasks.orders.models import Intent, IntentState
+from tasks.orders.models import IntentState
 from tasks.tick import store
 from tasks.tick.evidence import gather_evidence, third_coin_prices
-from tasks.tick.fold import Folded, fold, refuse, writes
+from tasks.tick.fold import Folded, fold, writes
 from tasks.tick.models import SymbolState, TickReport
+from tasks.tick.regrid import regrid, spent
+from tasks.tick.sending import Granted, intent_of, outcome_of, requests, reservation_of
 from tasks.tick.store import published
 
 log = logging.getLogger(__name__)
@@ -94,7 +96,7 @@ class GridTrader:
         self._checkpoint("reserved")
         answers = await self._send(granted)
         self._checkpoint("sent")
-        outcome = self._outcome(granted, answers, folded)
+        outcome = outcome_of(granted, answers, folded, self.market, self._now())
         report = self._report(started_ms, state, outcome, planned, granted, refused, snapshot, grid)
         await self._finish(state, outcome, grid, report)
         self._checkpoint("finished")
@@ -157,28 +159,13 @@ class GridTrader:
         wanted = grid_id(self.symbol, configured)
         if state.grid is not None and state.grid.grid_id == wanted:
             return state.grid
-        now = self._now()
-        allocated = from_units(state.share.allocated_units)
-        grid = build_grid(self.symbol, configured, self.market, snapshot.price, allocated, now)
         cycles = await store.next_cycles(self.desk.redis, keys=self.desk.keys, symbol=self.symbol)
-        fresh = {cell.key: cell for cell in build_cells(grid, configured.start, cycles)}
-        gone = [key for key, cell in folded.cells.items() if _spent(cell) and key not in fresh]
-        kept = {key: cell for key, cell in folded.cells.items() if not _spent(cell)}
-        added = [cell for key, cell in fresh.items() if key not in kept]
-        keys = self.desk.keys
-        changes = [Write(key=keys.grid(self.symbol), verb="SET", value=grid.model_dump_json())]
-        changes += [Write(key=keys.cells(self.symbol), verb="HDEL", field=key) for key in gone]
-        changes += [
-            Write(key=keys.cells(self.symbol), verb="HSET", field=cell.key, value=cell.model_dump_json())
-            for cell in added
-        ]
-        if not state.book.opened_ms:
-            folded.book = folded.book.model_copy(update={"opened_ms": now})
-            changes.append(Write(key=keys.book(self.symbol), verb="SET", value=folded.book.model_dump_json()))
+        allocated = from_units(state.share.allocated_units)
+        grid = build_grid(self.symbol, configured, self.market, snapshot.price, allocated, self._now())
+        changes = regrid(folded, grid, build_cells(grid, configured.start, cycles), self.desk.keys)
         code, _ = await self.desk.allocator.release(self.symbol, state.fence, ids=[], writes=changes)
         self._demand(code, state)
-        folded.cells = {cell.key: cell for cell in [*kept.values(), *added]}
-        log.info("grid set", extra={"symbol": self.symbol, "grid": grid.grid_id, "cells": len(fresh)})
+        log.info("grid set", extra={"symbol": self.symbol, "grid": grid.grid_id, "cells": configured.cells})
         return grid
 
     async def _limits(self, state: SymbolState, folded: Folded) -> Limits:
@@ -200,73 +187,37 @@ class GridTrader:
 
     async def _reserve(
         self, state: SymbolState, planned: GridPlan, folded: Folded
-    ) -> tuple[list[Intent], dict[str, str]]:
+    ) -> tuple[list[Granted], dict[str, str]]:
         """Journal and fund the planned orders; the granted ones, and why the pot refused the others by cell."""
         if not planned.place:
             return [], _still_refused(planned)
         now = self._now()
-        intents = [_intent(order, self.symbol, now) for order in planned.place]
+        intents = [intent_of(order, self.symbol, now) for order in planned.place]
         cells = [with_order(folded.cells[order.cell_key], order) for order in planned.place]
-        codes = await self.desk.allocator.reserve(
+        answers = await self.desk.allocator.reserve(
             self.symbol,
             state.fence,
-            [_reservation(intent, cell) for intent, cell in zip(intents, cells, strict=True)],
+            [reservation_of(intent, cell) for intent, cell in zip(intents, cells, strict=True)],
         )
         granted, refused = [], _still_refused(planned)
-        for intent, cell, code in zip(intents, cells, codes, strict=True):
-            self._demand(code, state)
-            if code is FundCode.OK:
-                granted.append(intent)
+        for intent, cell, answer in zip(intents, cells, answers, strict=True):
+            self._demand(answer.code, state)
+            if answer.grant is not None:
+                granted.append(Granted(intent, answer.grant))
                 folded.cells[cell.key] = cell
                 folded.intents[intent.client_id] = intent
-            elif code is not FundCode.ALREADY:
-                refused[cell.key] = code.name
+            elif answer.code is not FundCode.ALREADY:
+                refused[cell.key] = answer.code.name
         return granted, refused
 
-    async def _send(self, granted: Sequence[Intent]) -> list[Placement]:
+    async def _send(self, granted: Sequence[Granted]) -> list[Placement]:
         valid_ms = int(self.desk.settings.trading.request_valid_seconds * 1000)
-        return await self.desk.exchange.place(
-            [
-                OrderRequest(
-                    client_id=intent.client_id,
-                    symbol=intent.symbol,
-                    side=intent.side,
-                    price=intent.price,
-                    qty=intent.qty,
-                    post_only=intent.post_only,
-                    signed_at_ms=intent.created_ms,
-                    valid_ms=valid_ms,
-                )
-                for intent in granted
-            ]
-        )
-
-    def _outcome(self, granted: Sequence[Intent], answers: Sequence[Placement], folded: Folded) -> Folded:
-        """A clear yes opens the intent, a clear no gives its money back, anything else is left to be looked up."""
-        outcome = Folded(book=folded.book, cells=folded.cells, intents=folded.intents)
-        for intent, answer in zip(granted, answers, strict=True):
-            if isinstance(answer, Accepted):
-                update = {"state": IntentState.OPEN, "exchange_id": answer.order.exchange_id}
-                outcome.changed.append(intent.model_copy(update=update))
-            elif isinstance(answer, Rejected):
-                log.warning(
-                    "order refused by the exchange",
-                    extra={"symbol": self.symbol, "id": intent.client_id, "reason": answer.reason.value},
-                )
-                wait = 0 if answer.reason is RejectReason.WOULD_TAKE else REJECTION_WAIT_MS
-                refuse(outcome, intent, self.market, self._now() + wait, answer.reason.value, self._now())
-            else:
-                note = {"state": IntentState.UNKNOWN, "note": answer.detail}
-                outcome.changed.append(intent.model_copy(update=note))
-                log.warning("order outcome unknown", extra={"symbol": self.symbol, "id": intent.client_id})
-        for intent in outcome.changed:
-            outcome.intents[intent.client_id] = intent
-        return outcome
+        return await self.desk.exchange.place(requests(granted, valid_ms))
 
     async def _finish(self, state: SymbolState, outcome: Folded, grid: Grid, report: TickReport) -> None:
         """Write the answers, drop what earlier grids have left behind, and make the tick visible: one script."""
         keys = self.desk.keys
-        left_behind = [key for key, cell in outcome.cells.items() if _spent(cell) and cell.grid_id != grid.grid_id]
+        left_behind = [key for key, cell in outcome.cells.items() if spent(cell) and cell.grid_id != grid.grid_id]
         outcome.touched -= set(left_behind)
         changes = writes(outcome, keys, self.symbol)
         changes += [Write(key=keys.cells(self.symbol), verb="HDEL", field=key) for key in left_behind]
@@ -282,7 +233,7 @@ class GridTrader:
         state: SymbolState,
         outcome: Folded,
         planned: GridPlan,
-        granted: Sequence[Intent],
+        granted: Sequence[Granted],
         refused: dict[str, str],
         snapshot: Snapshot,
         grid: Grid,
@@ -320,39 +271,6 @@ class GridTrader:
         )
 
 
-def _spent(cell: Cell) -> bool:
-    """Whether nothing would be lost with the cell."""
-    return cell.state is CellState.IDLE and cell.order_id is None and cell.qty == 0 and cell.basis == 0
-
-
 def _still_refused(planned: GridPlan) -> dict[str, str]:
     limits = {FundCode.SYMBOL_LIMIT.name, FundCode.GLOBAL_LIMIT.name}
     return {key: reason.value for key, reason in planned.idle_reasons.items() if reason.value in limits}
-
-
-def _intent(order: PlannedOrder, symbol: str, now_ms: int) -> Intent:
-    return Intent(
-        client_id=order.client_id,
-        symbol=symbol,
-        cell_key=order.cell_key,
-        side=order.side,
-        price=order.price,
-        qty=order.qty,
-        cycle=order.cycle,
-        units=order.units,
-        units_left=order.units,
-        post_only=order.post_only,
-        created_ms=now_ms,
-    )
-
-
-def _reservation(intent: Intent, cell: Cell) -> Reservation:
-    return Reservation(
-        id=intent.client_id,
-        slot=f"{intent.cell_key}:{intent.side.value}",
-        sequence=intent.cycle,
-        units=intent.units,
-        intent=intent.model_dump_json(),
-        cell_key=cell.key,
-        cell=cell.model_dump_json(),
-    )

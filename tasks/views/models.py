@@ -3,13 +3,22 @@
 from collections.abc import Mapping
 from decimal import Decimal
 
-from pydantic import Field
+from pydantic import Field, field_serializer
 
+from tasks.base.money import plain
 from tasks.exchange.models import Frozen
 from tasks.ledger.models import Fill
 
 
-class SymbolView(Frozen):
+class View(Frozen):
+    """Base of the views: JSON carries amounts as plain text, without exponents."""
+
+    @field_serializer("*", when_used="json")
+    def _plain(self, value: object) -> object:
+        return plain(value) if isinstance(value, Decimal) else value
+
+
+class SymbolView(View):
     """One symbol now."""
 
     symbol: str
@@ -42,7 +51,7 @@ class SymbolView(Frozen):
     last_tick_duration_ms: int | None
 
 
-class StatusView(Frozen):
+class StatusView(View):
     """The account now."""
 
     account: str
@@ -83,7 +92,7 @@ class TradesView(Frozen):
     fills: tuple[Fill, ...]
 
 
-class EquityPoint(Frozen):
+class EquityPoint(View):
     """Equity of the account at one moment."""
 
     at_ms: int
@@ -91,7 +100,7 @@ class EquityPoint(Frozen):
     grid_profit: Decimal
 
 
-class BlockedView(Frozen):
+class BlockedView(View):
     """One refused reservation."""
 
     at_ms: int

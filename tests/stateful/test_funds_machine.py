@@ -208,7 +208,8 @@ class FundsMachine(RuleBasedStateMachine):
             codes = self.run(
                 store.reserve(self.redis, keys=KEYS, symbol=symbol, fence=fence, now_ms=self.now_ms, items=items)
             )
-            assert codes == expected
+            assert [answer.code for answer in codes] == expected
+            assert [answer.grant is not None for answer in codes] == [code is FundCode.OK for code in expected]
 
         attempt()
         self.repeat = attempt

@@ -1,0 +1,93 @@
+"""From planned orders to requests, and from the exchange's answers back to the journal. Pure."""
+
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tasks.base.errors import RejectReason
+from tasks.exchange.models import Accepted, Grant, Market, OrderRequest, Placement, Rejected
+from tasks.funds.models import Reservation
+from tasks.grid.models import Cell, PlannedOrder
+from tasks.orders.models import Intent, IntentState
+from tasks.tick.fold import Folded, refuse
+
+log = logging.getLogger(__name__)
+REJECTION_WAIT_MS = 30_000
+
+
+class Granted(NamedTuple):
+    """A journalled order and the proof that the pot granted it."""
+
+    intent: Intent
+    grant: Grant
+
+
+def intent_of(order: PlannedOrder, symbol: str, now_ms: int) -> Intent:
+    """The journal entry of a planned order, born now."""
+    return Intent(
+        client_id=order.client_id,
+        symbol=symbol,
+        cell_key=order.cell_key,
+        side=order.side,
+        price=order.price,
+        qty=order.qty,
+        cycle=order.cycle,
+        units=order.units,
+        units_left=order.units,
+        post_only=order.post_only,
+        created_ms=now_ms,
+    )
+
+
+def reservation_of(intent: Intent, cell: Cell) -> Reservation:
+    """What is asked of the pot for it; the records stand in Redis exactly when the money is granted."""
+    return Reservation(
+        id=intent.client_id,
+        slot=f"{intent.cell_key}:{intent.side.value}",
+        sequence=intent.cycle,
+        units=intent.units,
+        intent=intent.model_dump_json(),
+        cell_key=cell.key,
+        cell=cell.model_dump_json(),
+    )
+
+
+def requests(granted: Sequence[Granted], valid_ms: int) -> list[OrderRequest]:
+    """Requests signed with their intents' time, so that the exchange refuses them once they are stale."""
+    return [
+        OrderRequest(
+            grant=grant,
+            client_id=intent.client_id,
+            symbol=intent.symbol,
+            side=intent.side,
+            price=intent.price,
+            qty=intent.qty,
+            post_only=intent.post_only,
+            signed_at_ms=intent.created_ms,
+            valid_ms=valid_ms,
+        )
+        for intent, grant in granted
+    ]
+
+
+def outcome_of(
+    granted: Sequence[Granted], answers: Sequence[Placement], folded: Folded, market: Market, now_ms: int
+) -> Folded:
+    """A clear yes opens the intent, a clear no gives its money back, anything else is left to be looked up."""
+    outcome = Folded(book=folded.book, cells=folded.cells, intents=folded.intents)
+    for (intent, _), answer in zip(granted, answers, strict=True):
+        fields = {"symbol": intent.symbol, "id": intent.client_id}
+        if isinstance(answer, Accepted):
+            update = {"state": IntentState.OPEN, "exchange_id": answer.order.exchange_id}
+            outcome.changed.append(intent.model_copy(update=update))
+        elif isinstance(answer, Rejected):
+            log.warning("order refused by the exchange", extra=fields | {"reason": answer.reason.value})
+            wait = 0 if answer.reason is RejectReason.WOULD_TAKE else REJECTION_WAIT_MS
+            refuse(outcome, intent, market, now_ms + wait, answer.reason.value, now_ms)
+        else:
+            log.warning("order outcome unknown", extra=fields)
+            note = {"state": IntentState.UNKNOWN, "note": answer.detail}
+            outcome.changed.append(intent.model_copy(update=note))
+    for intent in outcome.changed:
+        outcome.intents[intent.client_id] = intent
+    return outcome
