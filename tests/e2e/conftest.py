@@ -17,12 +17,14 @@ from tests.support.browser import chromium, open_page
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     """A Redis with an account that has traded; it may be stopped and started again."""
     server = Redis(tmp_path_factory.mktemp("redis"))
-    server.start()
-    # In a thread of its own: Playwright keeps an event loop in this one.
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(seed_now, server.url).result()
-    yield server
-    server.stop()
+    try:
+        server.start()
+        # In a thread of its own: Playwright keeps an event loop in this one.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(seed_now, server.url).result()
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +40,11 @@ def site(account: Redis, prefect: PrefectStandIn, tmp_path_factory: pytest.TempP
     """The dashboard under uvicorn, as `gridflow up` starts it."""
     folder: Path = tmp_path_factory.mktemp("site")
     site = Site(folder, account.url, prefect.api)
-    site.start()
-    yield site
-    site.stop()
+    try:
+        site.start()
+        yield site
+    finally:
+        site.stop()
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from tasks.base.logging import RedisLogHandler
 from tasks.base.redis import RedisClient, connect
 from tasks.base.settings import Settings
 from tasks.exchange.models import Candle
-from tasks.funds.models import FundCode, Reservation
+from tasks.funds.models import Reservation
 from tasks.tick import store as tick_store
 from tasks.views import store as views_store
 from tasks.views.models import EquityPoint
@@ -76,7 +76,9 @@ async def _refuse(desk: TestDesk, redis: RedisClient) -> None:
             cell_key=cell.key,
             cell=cell.model_dump_json(),
         )
-        assert await desk.desk.allocator.reserve(symbol, state.fence, [item]) == [FundCode.SYMBOL_LIMIT]
+        await desk.desk.allocator.reserve(symbol, state.fence, [item])
+    _, refused = await views_store.counters(redis, desk.desk.keys)
+    assert refused == {(symbol, "SYMBOL_LIMIT"): 1 for symbol in ("BTC/USDT", "ETH/USDT")}
 
 
 async def _log(redis: RedisClient, desk: TestDesk) -> None:

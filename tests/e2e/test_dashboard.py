@@ -216,8 +216,8 @@ def test_it_refuses_to_listen_on_the_network(site: Site, command: tuple[str, ...
 def test_streamlit_run_serves_the_same(site: Site, tmp_path: Path) -> None:
     """No question about an e-mail address, no statistics sent, the same metrics."""
     other = Site(tmp_path, site.environment["GRIDFLOW_REDIS_URL"], site.environment["PREFECT_API_URL"])
-    other.start("-m", "streamlit", "run", str(SERVER), "--server.port", str(other.port))
     try:
+        other.start("-m", "streamlit", "run", str(SERVER), "--server.port", str(other.port))
         assert other.get("/metrics")[0] == 200
         assert other.get("/")[0] == 200
         assert "mail" not in other.said
