@@ -1,4 +1,4 @@
-"""The `log-status` flow: write the state of trading to the run's log every five minutes."""
+"""The `log-status` flow: write the state of trading to the run's log and audit the pot."""
 
 from prefect import flow, get_run_logger
 
@@ -9,11 +9,14 @@ from tasks.views.steps import record_equity
 
 @flow(name="log-status")
 def log_status() -> StatusView:
-    """Read the views once, keep an equity point, and log them."""
+    """Read the views once, keep an equity point, audit the pot, and log it all."""
     trading = service()
     view = trading.run(record_equity(trading.settings, trading.desk))
+    report = trading.run(trading.watch_drift())
     logger = get_run_logger()
     logger.info("equity %s, profit %s (grid %s, floating %s, fees %s)", *view.totals())
     for symbol in view.symbols:
         logger.info("%s: equity change %s, committed %s", symbol.symbol, symbol.equity_change, symbol.committed)
+    for one in report.drift:
+        logger.error("%s: %s (found %s, expected %s)", one.subject, one.cause.value, one.found, one.expected)
     return view

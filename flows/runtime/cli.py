@@ -17,6 +17,7 @@ _COMMANDS = {
     "deploy": ("flows.runtime.stack_commands", "deploy", "Create or update the Prefect deployments."),
     "rebalance": ("flows.runtime.fund_commands", "rebalance", "Share the pot anew, now."),
     "pause": ("flows.runtime.fund_commands", "pause", "Grant no new buys, for all symbols or those named."),
+    "funds": ("flows.runtime.audit_commands", "funds", "Audit and repair the pot."),
     "resume": ("flows.runtime.fund_commands", "resume", "Take a pause back."),
 }
 

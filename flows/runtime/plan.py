@@ -60,7 +60,7 @@ def planned_deployments(settings: Settings) -> list[PlannedDeployment]:
         )
         for index, symbol in enumerate(settings.symbols)
     ]
-    hourly = {"reason": "scheduled"}
+    hourly = {"force": True, "reason": "scheduled"}
     manual = {"force": True, "reason": "manual"}
     return [
         *ticks,

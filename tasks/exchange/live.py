@@ -14,13 +14,18 @@ from tasks.exchange.port import ExchangePort
 _OPTIONS = {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False, "fetchMargins": False}
 
 
-async def open_exchange(settings: Settings, redis: RedisClient, clock: Clock = utc_now) -> ExchangePort:
-    """The live exchange where `exchange.live` and --live both say so, else the paper exchange."""
+async def open_exchange(
+    settings: Settings, redis: RedisClient, clock: Clock = utc_now, *, beat: bool = True
+) -> ExchangePort:
+    """The live exchange where `exchange.live` and --live both say so, else the paper exchange.
+
+    `beat`: keep the paper market's clock running; a command that only looks passes False.
+    """
     if settings.exchange.live and settings.live:
         return CcxtClient(ccxt_exchange(settings.exchange))
     from tasks.exchange.paper import open_paper_exchange  # only paper trading needs it
 
-    return CcxtClient(await open_paper_exchange(settings, redis, clock))
+    return CcxtClient(await open_paper_exchange(settings, redis, clock, beat=beat))
 
 
 def ccxt_exchange(settings: ExchangeSettings) -> Any:

@@ -105,6 +105,10 @@ class GlobalFundAllocator:
         """Give back what the reservations hold; (code, units)."""
         return await store.release(self.redis, keys=self.keys, symbol=symbol, fence=fence, ids=ids, writes=writes)
 
+    async def guard(self, held: Decimal) -> tuple[int, int]:
+        """Compare the quote held on the exchange (free and locked) with what is promised; units short now, before."""
+        return await store.guard(self.redis, keys=self.keys, held_units=units_down(held))
+
     async def get_allocation_status(self, symbol: str) -> TraderAllocation:
         """One symbol's share now."""
         return (await store.status(self.redis, keys=self.keys, symbols=[symbol])).symbols[symbol]
@@ -142,7 +146,8 @@ class GlobalFundAllocator:
                 continue
             outcome = "applied" if code is FundCode.OK else "nothing to change"
             done = {"applied": code is FundCode.OK, "outcome": outcome, "version": version}
-            log.info("rebalanced", extra={"reason": reason, "outcome": outcome, "version": version})
+            if code is FundCode.OK:
+                log.info("rebalanced", extra={"reason": reason, "version": version})
             return report.model_copy(update=done)
         return self._report(status, wanted, reason, applied=False, outcome="others were first")
 

@@ -150,3 +150,12 @@ class RebalanceReport(Frozen):
     version: int
     pool: Decimal
     changes: tuple[SymbolChange, ...]
+
+
+class Repair(Frozen):
+    """What one symbol's money should be; `digest` names the journal and cells it was computed from."""
+
+    symbol: str
+    digest: str
+    used_units: Annotated[int, Field(ge=0)]
+    reservations: Mapping[str, int]

@@ -5,7 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, script
 from tasks.exchange.models import Grant
-from tasks.funds.models import FillMove, FundCode, FundsStatus, Reservation, Reserved, TraderAllocation, Write
+from tasks.funds.models import (
+    FillMove,
+    FundCode,
+    FundsStatus,
+    Repair,
+    Reservation,
+    Reserved,
+    TraderAllocation,
+    Write,
+)
 
 BLOCKED_CAP = 500
 REPORT_CAP = 200
@@ -94,7 +103,7 @@ async def set_limits(
 ) -> tuple[FundCode, int]:
     """Write pool and allocations at once; (code, version in force)."""
     wanted = dict(allocations) | dict.fromkeys(unregister, -1)
-    names = [keys.funds, keys.funds_symbols, keys.rebalances, keys.counters]
+    names = [keys.funds, keys.funds_symbols, keys.rebalances, keys.counters, keys.events]
     names += [keys.funds_symbol(symbol) for symbol in wanted]
     argv: list[str | int] = [expected_version, pool_units, report, REPORT_CAP, len(wanted)]
     for symbol, units in wanted.items():
@@ -145,3 +154,26 @@ async def set_flag(client: RedisClient, *, hashes: Sequence[str], flag: str, val
 async def registered_symbols(client: RedisClient, *, keys: Keys) -> list[str]:
     """All registered symbols, sorted."""
     return sorted(str(symbol) for symbol in await client.smembers(keys.funds_symbols))
+
+
+async def guard(client: RedisClient, *, keys: Keys, held_units: int) -> tuple[int, int]:
+    """Compare the quote the exchange holds with what the pot promises; units short now, and before."""
+    now, before = await script(client, _PACKAGE, "guard")(keys=[keys.funds, keys.events], args=[held_units, REPORT_CAP])
+    return int(now), int(before)
+
+
+async def repair(client: RedisClient, *, keys: Keys, symbols: Sequence[Repair]) -> FundCode:
+    """Set money to what journal and cells explain; refused when either has changed since it was read."""
+    names = [keys.funds]
+    argv: list[str | int] = [len(symbols)]
+    for wanted in symbols:
+        names += [
+            keys.funds_symbol(wanted.symbol),
+            keys.reservations(wanted.symbol),
+            keys.cells(wanted.symbol),
+            keys.intents(wanted.symbol),
+        ]
+        argv += [wanted.digest, wanted.used_units, len(wanted.reservations)]
+        for order_id, units in wanted.reservations.items():
+            argv += [order_id, units]
+    return FundCode(await script(client, _PACKAGE, "repair")(keys=names, args=argv))

@@ -25,15 +25,19 @@ from tasks.exchange.models import Market
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.funds.models import RebalanceReport
 from tasks.funds.steps import set_paused, set_stopped
+from tasks.ledger.audit import AuditReport
+from tasks.ledger.steps import watch_drift
 from tasks.ledger.store import last_profits
 from tasks.tick import window
 from tasks.tick.models import WindowReport
+from tasks.tick.monitor import look_after
 from tasks.tick.trader import Desk, GridTrader, LeaseHeld
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 _STOP_TRIES = 120
 _STOP_PAUSE_SECONDS = 0.5
+_MONITOR_SECONDS = 60
 
 
 class TradingService:
@@ -53,7 +57,7 @@ class TradingService:
         self._thread = threading.Thread(target=self._loop.run_forever, name="trading-loop", daemon=True)
         self._thread.start()
         self._opening = asyncio.Lock()
-        self._flusher = self._submit(self._flush_logs())
+        self._chores = [self._submit(self._flush_logs()), self._submit(self._monitor())]
 
     def _submit(self, work: Coroutine[Any, Any, T]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -113,6 +117,11 @@ class TradingService:
         desk = await self.desk()
         profits = await last_profits(desk.redis, desk.keys, list(self.settings.symbols))
         return await desk.allocator.rebalance_if_needed(force=force, reason=reason, profits=profits)
+
+    async def watch_drift(self) -> AuditReport:
+        """Audit the pot; drift becomes an event."""
+        desk = await self.desk()
+        return await watch_drift(desk.redis, self.keys, list(self.settings.symbols))
 
     def request_stop(self) -> None:
         """Let running windows end at their next look."""
@@ -175,6 +184,17 @@ class TradingService:
         return left
 
     # --- housekeeping ----------------------------------------------------------------------------------
+    async def _monitor(self) -> None:
+        """Once a minute: is the exchange's money enough, and has usage drifted apart? No Prefect run for a look."""
+        while True:
+            await asyncio.sleep(_MONITOR_SECONDS)
+            if self._desk is None:
+                continue
+            try:
+                await look_after(self._desk, self.settings)
+            except (GridflowError, RedisError) as error:
+                log.warning("monitor: not this time", extra={"error": str(error)})
+
     async def _flush_logs(self) -> None:
         redis = connect(self._redis_url)
         try:
@@ -189,7 +209,8 @@ class TradingService:
 
     def close(self) -> None:
         """Close exchange and Redis, end the loop."""
-        self._flusher.cancel()
+        for chore in self._chores:
+            chore.cancel()
         self.run(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)

@@ -72,6 +72,7 @@ class StatusView(View):
     committed: Decimal
     free: Decimal
     max_committed: Decimal
+    short: Decimal  # quote the exchange holds less than promised; above 0 nothing new is granted
     paused: bool
     stopped: bool
     limits_version: int
@@ -98,6 +99,15 @@ class EquityPoint(View):
     at_ms: int
     equity: Decimal
     grid_profit: Decimal
+
+
+class EventView(Frozen):
+    """One domain event; `body` is its JSON."""
+
+    id: str
+    at_ms: int
+    type: str
+    body: str
 
 
 class BlockedView(View):

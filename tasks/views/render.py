@@ -57,4 +57,7 @@ def status_table(view: StatusView) -> RenderableType:
             str(symbol.fills),
             _when(symbol),
         )
-    return Group(head, pot, money, work)
+    parts: list[RenderableType] = [head, pot, money, work]
+    if view.short:
+        parts.insert(0, f"The exchange holds {_money(view.short)} {view.quote} less than promised: no new buys.")
+    return Group(*parts)

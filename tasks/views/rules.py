@@ -86,6 +86,7 @@ def status_view(
         committed=from_units(funds.committed_units),
         free=from_units(funds.free_units),
         max_committed=from_units(funds.max_committed_units),
+        short=from_units(funds.short_units),
         paused=funds.paused,
         stopped=funds.stopped,
         limits_version=funds.version,

@@ -12,7 +12,7 @@ from tasks.funds.models import FundCode, RebalanceReport
 from tasks.grid.models import Cell, Grid
 from tasks.ledger.models import Book, Fill
 from tasks.tick.models import TickReport
-from tasks.views.models import BlockedView, EquityPoint, LogLine
+from tasks.views.models import BlockedView, EquityPoint, EventView, LogLine
 
 EQUITY_CAP = 10_000
 
@@ -118,6 +118,15 @@ async def logs(redis: RedisClient, keys: Keys, limit: int, level: str | None = N
                 )
             )
     return tuple(lines[:limit])
+
+
+async def events(redis: RedisClient, keys: Keys, limit: int) -> tuple[EventView, ...]:
+    """The newest domain events, newest first."""
+    entries: Any = await redis.xrevrange(keys.events, count=limit)
+    return tuple(
+        EventView(id=entry_id, at_ms=int(entry_id.split("-")[0]), type=entry["type"], body=entry["body"])
+        for entry_id, entry in entries
+    )
 
 
 async def add_equity_point(redis: RedisClient, keys: Keys, point: EquityPoint) -> None:

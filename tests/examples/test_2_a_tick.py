@@ -27,13 +27,19 @@ async def test_a_round_trip(redis: RedisClient) -> None:
 
     await trader.tick()  # both levels lie below the price: two buys rest
     resting = await desk.client.open_orders(BTC)
-    assert sorted((order.side, order.price) for order in resting) == [(Side.BUY, 100), (Side.BUY, 110)]
+    assert sorted((order.side, order.price) for order in resting) == [
+        (Side.BUY, Decimal(100)),
+        (Side.BUY, Decimal(110)),
+    ]
 
     await desk.exchange.advance()  # the low of 109 fills the buy at 110
     bought = await trader.tick()  # the fill is booked, the sell is placed one level up
     assert bought.fills == 1
     resting = await desk.client.open_orders(BTC)
-    assert sorted((order.side, order.price) for order in resting) == [(Side.BUY, 100), (Side.SELL, 120)]
+    assert sorted((order.side, order.price) for order in resting) == [
+        (Side.BUY, Decimal(100)),
+        (Side.SELL, Decimal(120)),
+    ]
 
     await desk.exchange.advance()  # the high of 121 fills the sell at 120
     sold = await trader.tick()

@@ -1,0 +1,101 @@
+"""`gridflow funds audit`: does the pot say what journal, cells, fills and open orders explain?"""
+
+import asyncio
+import json
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from flows.runtime.options import common_options, json_option, redis_client
+from tasks.base.keys import Keys
+from tasks.base.redis import RedisClient
+from tasks.base.settings import Settings, load
+from tasks.funds.models import FundCode
+from tasks.ledger.audit import AuditReport
+
+
+@click.group()
+def funds() -> None:
+    """Look after the pot."""
+
+
+@funds.command(name="audit")
+@common_options
+@json_option
+@click.option("--repair", is_flag=True, help="Set the money right, in one step, while workers go on.")
+@click.option("--exchange/--no-exchange", default=True, help="Compare with the exchange's open orders too.")
+def audit_command(config: Path | None, state: Path | None, as_json: bool, repair: bool, exchange: bool) -> None:
+    """Recompute committed money and show each difference with its cause; exit code 1 while any is left."""
+    settings = load(config)
+
+    async def work() -> tuple[AuditReport, AuditReport]:
+        async with redis_client(settings, state) as redis:
+            before = await _audit(settings, redis, exchange)
+            if not repair or not before.drift:
+                return before, before
+            await _repair(settings, redis)
+            return before, await _audit(settings, redis, exchange)
+
+    before, after = asyncio.run(work())
+    if as_json:
+        shown = {"found": _rows(before), "left": _rows(after), "ok": not after.drift}
+        click.echo(json.dumps(shown))
+    else:
+        _print(before, after, repair)
+    if after.drift:
+        raise SystemExit(1)
+
+
+async def _audit(settings: Settings, redis: RedisClient, with_exchange: bool) -> AuditReport:
+    from tasks.exchange.live import open_exchange
+    from tasks.ledger.steps import audit_funds
+
+    keys, symbols = Keys(settings.account), list(settings.symbols)
+    if not with_exchange:
+        return await audit_funds(redis, keys, symbols)
+    exchange = await open_exchange(settings, redis, beat=False)
+    try:
+        return await audit_funds(redis, keys, symbols, exchange)
+    finally:
+        await exchange.close()
+
+
+async def _repair(settings: Settings, redis: RedisClient) -> None:
+    from tasks.ledger.steps import repair_funds
+
+    _, code = await repair_funds(redis, Keys(settings.account), list(settings.symbols))
+    if code is FundCode.CONFLICT:
+        click.echo("The workers were too busy for a repair; try again, or pause first.", err=True)
+
+
+def _rows(report: AuditReport) -> list[dict[str, str]]:
+    return [
+        {
+            "subject": one.subject,
+            "cause": one.cause.name,
+            "meaning": one.cause.value,
+            "found": str(one.found),
+            "expected": str(one.expected),
+        }
+        for one in report.differences
+    ]
+
+
+def _print(before: AuditReport, after: AuditReport, repair: bool) -> None:
+    table = Table(title="Differences", title_justify="left")
+    for name in ("subject", "cause", "found", "expected"):
+        table.add_column(name)
+    for one in before.differences:
+        table.add_row(one.subject, one.cause.value, str(one.found), str(one.expected))
+    if before.differences:
+        Console().print(table)
+    if not before.drift:
+        click.echo("The pot is right.")
+    elif repair and not after.drift:
+        click.echo("Repaired.")
+    elif not repair:
+        click.echo("Set it right with: gridflow funds audit --repair")
+    else:
+        click.echo(f"{len(after.drift)} difference(s) are left.")

@@ -1,0 +1,63 @@
+"""Auditing and repairing the pot."""
+
+import json
+import logging
+from collections.abc import Sequence
+
+from tasks.base.keys import Keys
+from tasks.base.redis import RedisClient
+from tasks.exchange.port import ExchangePort
+from tasks.funds import store as funds_store
+from tasks.funds.models import FundCode
+from tasks.ledger.audit import REPAIRABLE, AuditReport, audit
+from tasks.ledger.store import funds_snapshot
+
+log = logging.getLogger(__name__)
+_EVENTS_CAP = 200
+_TRIES = 20
+
+
+async def audit_funds(
+    redis: RedisClient, keys: Keys, symbols: Sequence[str], exchange: ExchangePort | None = None
+) -> AuditReport:
+    """Recompute what is committed and compare; with `exchange`, its open orders too. Changes nothing."""
+    registered = await funds_store.registered_symbols(redis, keys=keys)
+    names = sorted({*symbols, *registered})
+    orders = None
+    if exchange is not None:
+        orders = {name: await exchange.open_orders(name) for name in names}
+    return audit(await funds_snapshot(redis, keys, names, orders))
+
+
+async def repair_funds(redis: RedisClient, keys: Keys, symbols: Sequence[str]) -> tuple[AuditReport, FundCode]:
+    """Set the money right while workers go on; (what was wrong, OK | ALREADY | CONFLICT when they were too busy)."""
+    first = await audit_funds(redis, keys, symbols)
+    report = first
+    for _ in range(_TRIES):
+        if not any(one.cause in REPAIRABLE for one in report.differences):
+            return first, FundCode.ALREADY
+        code = await funds_store.repair(redis, keys=keys, symbols=report.repairs)
+        if code is not FundCode.CONFLICT:
+            log.warning("funds repaired", extra={"differences": len(report.drift)})
+            return first, code
+        report = await audit_funds(redis, keys, symbols)
+    return first, FundCode.CONFLICT
+
+
+async def watch_drift(redis: RedisClient, keys: Keys, symbols: Sequence[str]) -> AuditReport:
+    """The scheduled audit: drift is logged and published as an event."""
+    report = await audit_funds(redis, keys, symbols)
+    if report.drift:
+        body = json.dumps([one.model_dump(mode="json") for one in report.drift])
+        await redis.xadd(keys.events, {"type": "funds_drift", "body": body}, maxlen=_EVENTS_CAP, approximate=True)
+        for one in report.drift:
+            log.error(
+                "funds drift",
+                extra={
+                    "subject": one.subject,
+                    "cause": one.cause.value,
+                    "found": str(one.found),
+                    "expected": str(one.expected),
+                },
+            )
+    return report

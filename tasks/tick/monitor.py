@@ -1,0 +1,29 @@
+"""The minute's look at the pot: the real balance guard, and rebalancing when usage drifts apart."""
+
+import logging
+
+from tasks.base.money import ZERO, from_units
+from tasks.base.settings import Settings
+from tasks.funds.models import RebalanceReport
+from tasks.ledger.store import last_profits
+from tasks.tick.trader import Desk
+
+log = logging.getLogger(__name__)
+
+
+async def look_after(desk: Desk, settings: Settings) -> RebalanceReport:
+    """Guard the real balance, then rebalance if usage spreads by more than 0.3."""
+    await guard_balance(desk, settings)
+    profits = await last_profits(desk.redis, desk.keys, list(settings.symbols))
+    return await desk.allocator.rebalance_if_needed(reason="usage spread", profits=profits)
+
+
+async def guard_balance(desk: Desk, settings: Settings) -> int:
+    """Stop new grants while the exchange holds less quote than the pot promises; units short (0: enough)."""
+    held = (await desk.exchange.balances()).get(settings.quote)
+    short, before = await desk.allocator.guard(held.free + held.locked if held else ZERO)
+    if short and not before:
+        log.error("the exchange holds less than promised: no new grants", extra={"short": str(from_units(short))})
+    elif before and not short:
+        log.info("the exchange holds enough again: grants go on")
+    return short
