@@ -1,5 +1,6 @@
 """`GlobalFundAllocator`: the one desk that hands out the pot. Holds no state of its own; Redis has all of it."""
 
+import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +8,7 @@ from decimal import Decimal
 
 from tasks.base.clock import Clock, to_ms, utc_now
 from tasks.base.keys import Keys
-from tasks.base.money import from_units, units_down, units_up
+from tasks.base.money import ZERO, from_units, units_down, units_up
 from tasks.base.redis import RedisClient
 from tasks.base.settings import AllocationStrategy, Settings
 from tasks.funds import store
@@ -128,28 +129,38 @@ class GlobalFundAllocator:
         """
         for _ in range(_TRIES):
             status = await self.get_global_status_summary()
-            wanted = self._allocations(status, profits or {})
-            gone = [symbol for symbol in status.symbols if symbol not in wanted]
+            requests = self._requests(status, profits or {})
+            wanted = share_pool(self.strategy, self.pool_units, requests)
             if not force and not self._due(status, set(wanted)):
-                return self._report(status, wanted, reason, applied=False, outcome="not needed")
-            report = self._report(status, wanted, reason, applied=True, outcome="applied")
+                return self._report(status, {}, reason, outcome="not needed")
+            report = self._report(status, wanted, reason, outcome="applied")
             code, version = await store.set_limits(
                 self.redis,
                 keys=self.keys,
                 expected_version=status.version,
                 pool_units=self.pool_units,
                 allocations=wanted,
-                unregister=gone,
-                report=report.model_copy(update={"version": status.version + 1}).model_dump_json(),
+                unregister=[symbol for symbol in status.symbols if symbol not in wanted],
+                report=report.model_dump_json(),
+                inputs=self._inputs(requests, profits or {}),
             )
-            if code is FundCode.CONFLICT:
-                continue
-            outcome = "applied" if code is FundCode.OK else "nothing to change"
-            done = {"applied": code is FundCode.OK, "outcome": outcome, "version": version}
             if code is FundCode.OK:
                 log.info("rebalanced", extra={"reason": reason, "version": version})
-            return report.model_copy(update=done)
-        return self._report(status, wanted, reason, applied=False, outcome="others were first")
+                return report
+            if code is FundCode.ALREADY:
+                return self._report(status, {}, reason, outcome="nothing to change")
+        return self._report(status, {}, reason, outcome="others were first")
+
+    def _inputs(self, requests: Sequence[ShareRequest], profits: Mapping[str, Decimal]) -> str:
+        """Digest of everything the shares follow from but the shares themselves.
+
+        The dynamic score looks at the allocation in force; without this, each run would move what the last one set.
+        """
+        facts = [self.strategy.value, str(self.pool_units)]
+        for request in requests:
+            own = (request.symbol, request.weight.normalize(), request.cap_units, request.floor_units)
+            facts.append("|".join(map(str, (*own, profits.get(request.symbol, ZERO).normalize()))))
+        return hashlib.blake2s("\n".join(facts).encode()).hexdigest()
 
     def _due(self, status: FundsStatus, wanted: set[str]) -> bool:
         registered = {name for name, share in status.symbols.items() if share.registered}
@@ -157,7 +168,7 @@ class GlobalFundAllocator:
             return True
         return spread_of_usage([share.usage for share in status.symbols.values()]) > USAGE_SPREAD_LIMIT
 
-    def _allocations(self, status: FundsStatus, profits: Mapping[str, Decimal]) -> dict[str, int]:
+    def _requests(self, status: FundsStatus, profits: Mapping[str, Decimal]) -> list[ShareRequest]:
         requests = []
         for symbol, now in status.symbols.items():
             own = self.shares.get(symbol)
@@ -167,23 +178,22 @@ class GlobalFundAllocator:
             requests.append(
                 ShareRequest(
                     symbol=symbol,
-                    weight=own.weight if own else Decimal(0),
+                    weight=own.weight if own else ZERO,
                     cap_units=own.cap_units if own else 0,
                     floor_units=now.committed_units,
-                    score=performance_score(profits.get(symbol, Decimal(0)), allocated),
+                    score=performance_score(profits.get(symbol, ZERO), allocated),
                     demand=demand(now.committed_units, now.allocated_units),
                 )
             )
-        return share_pool(self.strategy, self.pool_units, requests)
+        return requests
 
-    def _report(
-        self, status: FundsStatus, wanted: Mapping[str, int], reason: str, *, applied: bool, outcome: str
-    ) -> RebalanceReport:
+    def _report(self, status: FundsStatus, wanted: Mapping[str, int], reason: str, *, outcome: str) -> RebalanceReport:
+        """What was done; without `wanted` nothing was, and every symbol keeps its allocation."""
         changes = tuple(
             SymbolChange(
                 symbol=symbol,
                 before=from_units(share.allocated_units),
-                after=from_units(wanted.get(symbol, 0)),
+                after=from_units(wanted.get(symbol, 0) if wanted else share.allocated_units),
                 committed=from_units(share.committed_units),
             )
             for symbol, share in sorted(status.symbols.items())
@@ -192,9 +202,9 @@ class GlobalFundAllocator:
             at_ms=to_ms(self.clock()),
             reason=reason,
             strategy=self.strategy.value,
-            applied=applied,
+            applied=bool(wanted),
             outcome=outcome,
-            version=status.version,
+            version=status.version + int(bool(wanted)),
             pool=from_units(self.pool_units),
             changes=changes,
         )

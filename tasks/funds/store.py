@@ -100,12 +100,13 @@ async def set_limits(
     allocations: Mapping[str, int],
     unregister: Iterable[str],
     report: str,
+    inputs: str,
 ) -> tuple[FundCode, int]:
-    """Write pool and allocations at once; (code, version in force)."""
+    """Write pool and allocations at once; (code, version in force). `inputs` names what they were computed from."""
     wanted = dict(allocations) | dict.fromkeys(unregister, -1)
     names = [keys.funds, keys.funds_symbols, keys.rebalances, keys.counters, keys.events]
     names += [keys.funds_symbol(symbol) for symbol in wanted]
-    argv: list[str | int] = [expected_version, pool_units, report, REPORT_CAP, len(wanted)]
+    argv: list[str | int] = [expected_version, pool_units, report, REPORT_CAP, inputs, len(wanted)]
     for symbol, units in wanted.items():
         argv += [symbol, units]
     code, version = await script(client, _PACKAGE, "set_limits")(keys=names, args=argv)

@@ -142,7 +142,6 @@ class FundsMachine(RuleBasedStateMachine):
             ],
         )
 
-    @precondition(lambda self: self.strategy is not AllocationStrategy.DYNAMIC)
     @rule()
     def rebalance_twice_changes_nothing(self) -> None:
         self.rebalance()
