@@ -67,6 +67,11 @@ def header(view: StatusView) -> None:
     used = f"{percent(view.committed, view.pool)} of {money(view.pool)}"
     cards[5].metric("Committed / pool", money(view.committed), used, **_PLAIN_DELTA, border=True, height="stretch")
     st.caption(f"Last tick: {escaped(tick_ages(view, now))}" if view.symbols else "No symbols yet")
+    if view.short:
+        text = (
+            f"The exchange holds {money(view.short)} {view.quote} less than the pot promises: no new buys are granted."
+        )
+        st.error(escaped(text), icon=":material/account_balance_wallet:")
     late = late_symbols(view, now)
     if late:
         oldest = max(tick_age(symbol, now) or 0 for symbol in view.symbols)
