@@ -30,7 +30,7 @@ def symbol(name: str = "BTC/USDT", **changes: Any) -> SymbolView:
 def status(*symbols: SymbolView, **changes: Any) -> StatusView:
     """An account of these symbols."""
     base: dict[str, Any] = dict.fromkeys(
-        ("equity_change", "grid_profit", "floating", "fees", "identity_error", "max_committed"), Decimal(0)
+        ("equity_change", "grid_profit", "floating", "fees", "identity_error", "max_committed", "short"), Decimal(0)
     )
     for name in ("allocated", "used", "reserved", "committed", "free"):
         base[name] = sum((getattr(one, name) for one in symbols), Decimal(0))
