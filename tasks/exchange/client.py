@@ -2,15 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
 
 import ccxt
-from pydantic import ValidationError
 
-from tasks.base.errors import ExchangeError, ExchangeUnavailable, RejectReason
-from tasks.base.money import ZERO, dec
+from tasks.base.errors import ExchangeError, ExchangeUnavailable
+from tasks.base.money import dec
+from tasks.exchange.clock_sync import ClockSync
 from tasks.exchange.models import (
     Accepted,
     Balance,
@@ -20,37 +20,17 @@ from tasks.exchange.models import (
     OrderRequest,
     OrderStatus,
     Placement,
-    Rejected,
-    Side,
     Ticker,
     Trade,
     Unknown,
 )
+from tasks.exchange.parsing import STATUS, batch_refusal, or_zero, order_of, refusal_of, trade_of
+from tasks.exchange.quirks import quirks_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_STATUS = {
-    "open": OrderStatus.OPEN,
-    "closed": OrderStatus.FILLED,
-    "canceled": OrderStatus.CANCELLED,
-    "canceling": OrderStatus.OPEN,
-    "expired": OrderStatus.CANCELLED,
-    "rejected": OrderStatus.REJECTED,
-}
 TRADE_PAGE = 1000
-# A clear no, most specific first; anything else that goes wrong while placing leaves the outcome unknown.
-# A duplicate id is not among them: it says that an order with this id exists.
-_CLEAR_NO: tuple[tuple[type[Exception], RejectReason], ...] = (
-    (ccxt.InsufficientFunds, RejectReason.INSUFFICIENT_FUNDS),
-    (ccxt.OrderImmediatelyFillable, RejectReason.WOULD_TAKE),
-    (ccxt.InvalidNonce, RejectReason.EXPIRED_REQUEST),
-    (ccxt.InvalidOrder, RejectReason.FILTER),
-    (ccxt.BadSymbol, RejectReason.OTHER),
-    (ccxt.BadRequest, RejectReason.FILTER),
-    (ccxt.PermissionDenied, RejectReason.OTHER),
-    (ccxt.AuthenticationError, RejectReason.OTHER),
-)
 
 
 class CcxtClient:
@@ -58,10 +38,12 @@ class CcxtClient:
 
     def __init__(self, exchange: Any) -> None:
         self._exchange = exchange
+        self._quirks = quirks_of(exchange.id)
+        self._clock_sync = ClockSync(exchange)
 
     async def markets(self, symbols: Sequence[str]) -> Mapping[str, Market]:
         """Filters and fees by symbol. Raises ExchangeError for a symbol the exchange does not list."""
-        listed = await _read(self._exchange.load_markets())
+        listed = await self._read(self._exchange.load_markets)
         missing = [symbol for symbol in symbols if symbol not in listed]
         if missing:
             raise ExchangeError(f"{self._exchange.id} does not list {', '.join(missing)}; mend the symbols' names")
@@ -75,9 +57,9 @@ class CcxtClient:
             quote=raw["quote"],
             tick_size=self._step(raw["precision"]["price"]),
             lot_step=self._step(raw["precision"]["amount"]),
-            min_qty=_or_zero(limits["amount"].get("min")),
+            min_qty=or_zero(limits["amount"].get("min")),
             max_qty=None if limits["amount"].get("max") is None else dec(limits["amount"]["max"]),
-            min_notional=_or_zero(limits["cost"].get("min")),
+            min_notional=or_zero(limits["cost"].get("min")),
             maker_fee=dec(raw["maker"]),
             taker_fee=dec(raw["taker"]),
         )
@@ -89,7 +71,7 @@ class CcxtClient:
 
     async def ticker(self, symbol: str) -> Ticker:
         """Current best bid and ask and last price."""
-        raw = await _read(self._exchange.fetch_ticker(symbol))
+        raw = await self._read(self._exchange.fetch_ticker, symbol)
         try:
             return Ticker(
                 symbol=symbol,
@@ -105,18 +87,24 @@ class CcxtClient:
         """Place orders, in one call where the exchange has a batch; one answer each, in order."""
         if not requests:
             return []
-        if self._exchange.has.get("createOrders") and len(requests) > 1:
+        if self._quirks.batch and len(requests) > 1:
             return await self._place_batch(requests)
         return list(await asyncio.gather(*(self._place_one(request) for request in requests)))
 
     async def _place_one(self, request: OrderRequest) -> Placement:
         try:
             raw = await self._exchange.create_order(
-                request.symbol, "limit", request.side.value, float(request.qty), float(request.price), _params(request)
+                request.symbol,
+                "limit",
+                request.side.value,
+                float(request.qty),
+                float(request.price),
+                self._params(request),
             )
             return self._placement(raw, request)
         except ccxt.BaseError as error:
-            return _refusal(error, request.client_id)
+            await self._clock_sync.after(error)
+            return refusal_of(error, request.client_id)
 
     async def _place_batch(self, requests: Sequence[OrderRequest]) -> list[Placement]:
         orders = [
@@ -126,21 +114,21 @@ class CcxtClient:
                 "side": request.side.value,
                 "amount": float(request.qty),
                 "price": float(request.price),
-                "params": _params(request),
+                "params": self._params(request),
             }
             for request in requests
         ]
         try:
             raws = await self._exchange.create_orders(orders)
         except ccxt.BaseError as error:
-            return [_refusal(error, request.client_id) for request in requests]
-        by_id = {raw.get("clientOrderId"): raw for raw in raws}
+            return [refusal_of(error, request.client_id) for request in requests]
+        by_id = {self._quirks.decode_id(str(raw.get("clientOrderId"))): raw for raw in raws}
         return [self._placement(by_id.get(request.client_id) or {}, request) for request in requests]
 
     def _placement(self, raw: Mapping[str, Any], request: OrderRequest) -> Placement:
         """An answer counts as a clear yes only with an order id in it; a clear no only by its status."""
         if raw.get("status") == "rejected":
-            return _batch_refusal(raw.get("info") or {}, request.client_id)
+            return batch_refusal(raw.get("info") or {}, request.client_id)
         if not raw.get("id"):
             return Unknown(client_id=request.client_id, detail="the answer carries no order id")
         order = Order(
@@ -150,8 +138,8 @@ class CcxtClient:
             side=request.side,
             price=request.price,
             qty=request.qty,
-            filled=_or_zero(raw.get("filled")),
-            status=_STATUS.get(str(raw.get("status")), OrderStatus.OPEN),
+            filled=or_zero(raw.get("filled")),
+            status=STATUS.get(str(raw.get("status")), OrderStatus.OPEN),
             at_ms=int(raw.get("timestamp") or request.signed_at_ms),
         )
         return Accepted(order=order)
@@ -160,20 +148,22 @@ class CcxtClient:
         """Ask to cancel; orders already gone are fine. What became of them is read afterwards."""
         if not exchange_ids:
             return
-        if self._exchange.has.get("cancelOrders") and len(exchange_ids) > 1:
+        if self._quirks.batch and len(exchange_ids) > 1:
             await _cancelled(self._exchange.cancel_orders(list(exchange_ids), symbol))
             return
         await asyncio.gather(*(_cancelled(self._exchange.cancel_order(one, symbol)) for one in exchange_ids))
 
     async def open_orders(self, symbol: str) -> list[Order]:
         """All resting orders of the account in this symbol, ours or not."""
-        return [_order(raw) for raw in await _read(self._exchange.fetch_open_orders(symbol))]
+        raws = await self._read(self._exchange.fetch_open_orders, symbol)
+        return [order_of(raw, self._quirks) for raw in raws]
 
     async def order(self, symbol: str, client_id: str, exchange_id: str | None = None) -> Order | None:
         """One order, by exchange id where it is known, else by client id; None when there is none."""
-        params = {} if exchange_id else {"clientOrderId": client_id}
+        params = {} if exchange_id else {"clientOrderId": self._quirks.encode_id(client_id)}
         try:
-            return _order(await _read(self._exchange.fetch_order(exchange_id, symbol, params)))
+            raw = await self._read(self._exchange.fetch_order, exchange_id, symbol, params)
+            return order_of(raw, self._quirks)
         except ExchangeUnavailable as error:
             if isinstance(error.__cause__, ccxt.OrderNotFound):
                 return None
@@ -183,8 +173,8 @@ class CcxtClient:
         """The account's executions at or after `since_ms` (exchange time), all pages, oldest first."""
         found: dict[str, Trade] = {}
         while True:
-            page = await _read(self._exchange.fetch_my_trades(symbol, since_ms, TRADE_PAGE))
-            trades = [_trade(raw) for raw in page]
+            page = await self._read(self._exchange.fetch_my_trades, symbol, since_ms, TRADE_PAGE)
+            trades = [trade_of(raw) for raw in page]
             fresh = [trade for trade in trades if trade.trade_id not in found]
             found.update((trade.trade_id, trade) for trade in fresh)
             if len(page) < TRADE_PAGE or not fresh:
@@ -193,15 +183,15 @@ class CcxtClient:
 
     async def balances(self) -> Mapping[str, Balance]:
         """Free and locked amount by currency."""
-        raw = await _read(self._exchange.fetch_balance())
+        raw = await self._read(self._exchange.fetch_balance)
         return {
-            currency: Balance(free=_or_zero(raw["free"].get(currency)), locked=_or_zero(raw["used"].get(currency)))
+            currency: Balance(free=or_zero(raw["free"].get(currency)), locked=or_zero(raw["used"].get(currency)))
             for currency in raw["total"]
         }
 
     async def candles(self, symbol: str, since_ms: int | None, limit: int) -> list[Candle]:
         """1-minute bars, oldest first."""
-        rows = await _read(self._exchange.fetch_ohlcv(symbol, "1m", since_ms, limit))
+        rows = await self._read(self._exchange.fetch_ohlcv, symbol, "1m", since_ms, limit)
         return [
             Candle(
                 at_ms=int(row[0]),
@@ -218,41 +208,28 @@ class CcxtClient:
         """Release connections."""
         await self._exchange.close()
 
+    def _params(self, request: OrderRequest) -> dict[str, Any]:
+        """The intent's time signs the request, so that the exchange refuses it once it is stale."""
+        signed_at = self._clock_sync.exchange_time(request.signed_at_ms)
+        return {
+            "clientOrderId": self._quirks.encode_id(request.client_id),
+            "postOnly": request.post_only,
+            **self._quirks.validity(signed_at, request.valid_ms),
+        }
 
-# What an exchange says of one order inside a batch, in Binance's words; more specific texts first.
-_BATCH_REASONS = (
-    ("Duplicate", None),
-    ("immediately match", RejectReason.WOULD_TAKE),
-    ("insufficient balance", RejectReason.INSUFFICIENT_FUNDS),
-    ("Timestamp", RejectReason.EXPIRED_REQUEST),
-    ("Filter failure", RejectReason.FILTER),
-)
+    async def _read(self, call: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+        """Reads change nothing, so whatever fails in one (a half body included) may simply be tried again.
 
-
-def _batch_refusal(info: Mapping[str, Any], client_id: str) -> Placement:
-    """A refusal inside a batch. A duplicate id says that the order exists, so its outcome is to be looked up."""
-    said = str(info.get("msg", ""))
-    reason = next((reason for text, reason in _BATCH_REASONS if text in said), RejectReason.OTHER)
-    if reason is None:
-        return Unknown(client_id=client_id, detail=said)
-    return Rejected(client_id=client_id, reason=reason, detail=said)
-
-
-def _params(request: OrderRequest) -> dict[str, Any]:
-    """The intent's time signs the request, so that the exchange refuses it once it is stale."""
-    return {
-        "clientOrderId": request.client_id,
-        "postOnly": request.post_only,
-        "timestamp": request.signed_at_ms,
-        "recvWindow": request.valid_ms,
-    }
-
-
-def _refusal(error: Exception, client_id: str) -> Placement:
-    for kind, reason in _CLEAR_NO:
-        if isinstance(error, kind):
-            return Rejected(client_id=client_id, reason=reason, detail=str(error)[:200])
-    return Unknown(client_id=client_id, detail=f"{type(error).__name__}: {str(error)[:200]}")
+        A refused time stamp is mended by one look at the exchange's clock, and the read goes out once more.
+        """
+        try:
+            try:
+                return await call(*arguments)
+            except ccxt.InvalidNonce as error:
+                await self._clock_sync.after(error)
+                return await call(*arguments)
+        except (ccxt.BaseError, AttributeError, KeyError, TypeError) as error:
+            raise ExchangeUnavailable(f"{type(error).__name__}: {str(error)[:200]}") from error
 
 
 async def _cancelled(call: Awaitable[Any]) -> None:
@@ -262,52 +239,3 @@ async def _cancelled(call: Awaitable[Any]) -> None:
         return
     except ccxt.BaseError as error:
         log.warning("cancel not confirmed; the next tick looks again", extra={"error": type(error).__name__})
-
-
-async def _read(call: Awaitable[T]) -> T:
-    """Reads change nothing, so whatever fails in one (a half body included) may simply be tried again."""
-    try:
-        return await call
-    except (ccxt.BaseError, AttributeError, KeyError, TypeError) as error:
-        raise ExchangeUnavailable(f"{type(error).__name__}: {str(error)[:200]}") from error
-
-
-def _or_zero(value: Any) -> Decimal:
-    return ZERO if value is None else dec(value)
-
-
-def _order(raw: Mapping[str, Any]) -> Order:
-    try:
-        return Order(
-            exchange_id=str(raw["id"]),
-            client_id=str(raw.get("clientOrderId") or ""),
-            symbol=raw["symbol"],
-            side=Side(raw["side"]),
-            price=_or_zero(raw.get("price")),
-            qty=dec(raw["amount"]),
-            filled=_or_zero(raw.get("filled")),
-            status=_STATUS.get(str(raw.get("status")), OrderStatus.OPEN),
-            at_ms=int(raw.get("timestamp") or 0),
-        )
-    except (ValidationError, ArithmeticError, ValueError, KeyError, TypeError) as error:
-        raise ExchangeUnavailable("an order in the answer is unreadable") from error
-
-
-def _trade(raw: Mapping[str, Any]) -> Trade:
-    try:
-        fee = raw.get("fee") or {}
-        return Trade(
-            trade_id=str(raw["id"]),
-            exchange_id=str(raw["order"]),
-            client_id=raw.get("clientOrderId"),
-            symbol=raw["symbol"],
-            side=Side(raw["side"]),
-            price=dec(raw["price"]),
-            qty=dec(raw["amount"]),
-            fee=_or_zero(fee.get("cost")),
-            fee_currency=str(fee.get("currency") or ""),
-            maker=raw.get("takerOrMaker") == "maker",
-            at_ms=int(raw["timestamp"]),
-        )
-    except (ValidationError, ArithmeticError, ValueError, KeyError, TypeError) as error:
-        raise ExchangeUnavailable("a trade in the answer is unreadable") from error

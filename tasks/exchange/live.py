@@ -10,6 +10,7 @@ from tasks.base.redis import RedisClient
 from tasks.base.settings import ExchangeSettings, Settings
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.port import ExchangePort
+from tasks.exchange.quirks import missing_features
 
 _OPTIONS = {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False, "fetchMargins": False}
 
@@ -40,6 +41,10 @@ def ccxt_exchange(settings: ExchangeSettings) -> Any:
         if held is not None:
             config[theirs] = held.get_secret_value()
     exchange = kind(config)
+    missing = missing_features(exchange.has)
+    if missing:
+        rule = f"{settings.id} lacks {', '.join(missing)}"
+        raise ConfigError([Problem("exchange.id", settings.id, rule, "Use an exchange that has them")], "the settings")
     if settings.sandbox:
         _use_sandbox(exchange, settings)
     if settings.api_url is not None:

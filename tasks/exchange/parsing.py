@@ -1,0 +1,104 @@
+"""ccxt's answers as Gridflow's records. Floats become Decimal here and nowhere else."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import ccxt
+from pydantic import ValidationError
+
+from tasks.base.errors import ExchangeUnavailable, RejectReason
+from tasks.base.money import ZERO, dec
+from tasks.exchange.models import Order, OrderStatus, Placement, Rejected, Side, Trade, Unknown
+from tasks.exchange.quirks import Quirks
+
+STATUS = {
+    "open": OrderStatus.OPEN,
+    "closed": OrderStatus.FILLED,
+    "canceled": OrderStatus.CANCELLED,
+    "canceling": OrderStatus.OPEN,
+    "expired": OrderStatus.CANCELLED,
+    "rejected": OrderStatus.REJECTED,
+}
+# A clear no, most specific first; anything else that goes wrong while placing leaves the outcome unknown.
+# A duplicate id is not among them: it says that an order with this id exists.
+_CLEAR_NO: tuple[tuple[type[Exception], RejectReason], ...] = (
+    (ccxt.InsufficientFunds, RejectReason.INSUFFICIENT_FUNDS),
+    (ccxt.OrderImmediatelyFillable, RejectReason.WOULD_TAKE),
+    (ccxt.InvalidNonce, RejectReason.EXPIRED_REQUEST),
+    (ccxt.InvalidOrder, RejectReason.FILTER),
+    (ccxt.BadSymbol, RejectReason.OTHER),
+    (ccxt.BadRequest, RejectReason.FILTER),
+    (ccxt.PermissionDenied, RejectReason.OTHER),
+    (ccxt.AuthenticationError, RejectReason.OTHER),
+)
+
+# What an exchange says of one order inside a batch, in Binance's words; more specific texts first.
+_BATCH_REASONS = (
+    ("Duplicate", None),
+    ("immediately match", RejectReason.WOULD_TAKE),
+    ("insufficient balance", RejectReason.INSUFFICIENT_FUNDS),
+    ("Timestamp", RejectReason.EXPIRED_REQUEST),
+    ("Filter failure", RejectReason.FILTER),
+)
+
+
+def batch_refusal(info: Mapping[str, Any], client_id: str) -> Placement:
+    """A refusal inside a batch. A duplicate id says that the order exists, so its outcome is to be looked up."""
+    said = str(info.get("msg", ""))
+    reason = next((reason for text, reason in _BATCH_REASONS if text in said), RejectReason.OTHER)
+    if reason is None:
+        return Unknown(client_id=client_id, detail=said)
+    return Rejected(client_id=client_id, reason=reason, detail=said)
+
+
+def refusal_of(error: Exception, client_id: str) -> Placement:
+    """What an error while placing means: a clear no, or an unknown outcome."""
+    for kind, reason in _CLEAR_NO:
+        if isinstance(error, kind):
+            return Rejected(client_id=client_id, reason=reason, detail=str(error)[:200])
+    return Unknown(client_id=client_id, detail=f"{type(error).__name__}: {str(error)[:200]}")
+
+
+def or_zero(value: Any) -> Decimal:
+    """Missing amounts are 0."""
+    return ZERO if value is None else dec(value)
+
+
+def order_of(raw: Mapping[str, Any], quirks: Quirks) -> Order:
+    """An order. Raises ExchangeUnavailable when it cannot be read."""
+    try:
+        return Order(
+            exchange_id=str(raw["id"]),
+            client_id=quirks.decode_id(str(raw.get("clientOrderId") or "")),
+            symbol=raw["symbol"],
+            side=Side(raw["side"]),
+            price=or_zero(raw.get("price")),
+            qty=dec(raw["amount"]),
+            filled=or_zero(raw.get("filled")),
+            status=STATUS.get(str(raw.get("status")), OrderStatus.OPEN),
+            at_ms=int(raw.get("timestamp") or 0),
+        )
+    except (ValidationError, ArithmeticError, ValueError, KeyError, TypeError) as error:
+        raise ExchangeUnavailable("an order in the answer is unreadable") from error
+
+
+def trade_of(raw: Mapping[str, Any]) -> Trade:
+    """A trade. Raises ExchangeUnavailable when it cannot be read."""
+    try:
+        fee = raw.get("fee") or {}
+        return Trade(
+            trade_id=str(raw["id"]),
+            exchange_id=str(raw["order"]),
+            client_id=raw.get("clientOrderId"),
+            symbol=raw["symbol"],
+            side=Side(raw["side"]),
+            price=dec(raw["price"]),
+            qty=dec(raw["amount"]),
+            fee=or_zero(fee.get("cost")),
+            fee_currency=str(fee.get("currency") or ""),
+            maker=raw.get("takerOrMaker") == "maker",
+            at_ms=int(raw["timestamp"]),
+        )
+    except (ValidationError, ArithmeticError, ValueError, KeyError, TypeError) as error:
+        raise ExchangeUnavailable("a trade in the answer is unreadable") from error

@@ -1,0 +1,69 @@
+"""Where exchanges differ in ways ccxt does not hide: client ids, request validity, batches. Pure."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+def _as_is(text: str) -> str:
+    return text
+
+
+def _letters_only(text: str) -> str:
+    """OKX takes letters and digits only; ours are hex, digits and b or s between hyphens, so Z stands for a hyphen."""
+    return text.replace("-", "Z")
+
+
+def _with_hyphens(text: str) -> str:
+    return text.replace("Z", "-")
+
+
+def _recv_window(signed_at_ms: int, valid_ms: int) -> dict[str, Any]:
+    return {"timestamp": signed_at_ms, "recvWindow": valid_ms}
+
+
+def _expiry(signed_at_ms: int, valid_ms: int) -> dict[str, Any]:
+    return {"expTime": str(signed_at_ms + valid_ms)}
+
+
+@dataclass(frozen=True)
+class Quirks:
+    """How one exchange wants it.
+
+    `validity` turns (time signed, ms valid) into params that make the exchange refuse a stale request.
+    `batch` tells whether ccxt's batch calls work for spot there.
+    """
+
+    encode_id: Callable[[str], str] = _as_is
+    decode_id: Callable[[str], str] = _as_is
+    validity: Callable[[int, int], dict[str, Any]] = _recv_window
+    batch: bool = False
+
+
+_QUIRKS: Mapping[str, Quirks] = {
+    "paper": Quirks(batch=True),
+    "binance": Quirks(),
+    "okx": Quirks(encode_id=_letters_only, decode_id=_with_hyphens, validity=_expiry, batch=True),
+    "bybit": Quirks(batch=True),
+}
+
+NEEDED = (
+    "createOrder",
+    "cancelOrder",
+    "fetchOrder",
+    "fetchOpenOrders",
+    "fetchMyTrades",
+    "fetchBalance",
+    "fetchTicker",
+    "fetchOHLCV",
+)
+
+
+def quirks_of(exchange_id: str) -> Quirks:
+    """The exchange's quirks; Binance's manners for those not listed."""
+    return _QUIRKS.get(exchange_id, Quirks())
+
+
+def missing_features(has: Mapping[str, Any]) -> list[str]:
+    """What Gridflow needs and the exchange has not, in ccxt's words."""
+    return [name for name in NEEDED if not has.get(name)]
