@@ -1,12 +1,13 @@
 """Reconciling the journal with what the exchange shows. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from tasks.base.money import ZERO
-from tasks.exchange.models import Order, OrderStatus, Trade
+from tasks.exchange.models import Order, OrderStatus, Side, Trade
 from tasks.orders.models import Evidence, Intent, IntentState
 
 TRADE_OVERLAP_MS = 60_000
+MOST_LOOKUPS = 20  # orders looked at for one intent in one tick
 
 
 def resting_order(intent: Intent, open_orders: Iterable[Order]) -> Order | None:
@@ -51,6 +52,17 @@ def needs_lookup(intent: Intent, resting: Order | None, trades: Iterable[Trade])
         return False
     fresh = own_trades(intent, intent.exchange_id, trades)
     return intent.filled + sum((trade.qty for trade in fresh), ZERO) < intent.qty
+
+
+def possible_orders(intent: Intent, trades: Iterable[Trade], known: Collection[str | None]) -> list[str]:
+    """Exchange ids of orders that may be the intent's: its side, its price or better, not older, nobody else's."""
+    found: dict[str, None] = {}
+    for trade in trades:
+        better = trade.price <= intent.price if intent.side is Side.BUY else trade.price >= intent.price
+        fits = trade.side is intent.side and better and trade.qty <= intent.qty
+        if fits and trade.exchange_id not in known and trade.at_ms >= intent.created_ms - 1000:
+            found[trade.exchange_id] = None
+    return list(found)[:MOST_LOOKUPS]
 
 
 def advance(intent: Intent, evidence: Evidence, now_ms: int, protection_ms: int) -> tuple[Intent, list[Trade]]:

@@ -1,13 +1,13 @@
 """Gather what the exchange shows about the journal, with as few calls as the state allows."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from tasks.exchange.models import Market, Order, Trade
 from tasks.exchange.port import ExchangePort
 from tasks.orders.models import Evidence, Intent
-from tasks.orders.rules import moved, needs_lookup, resting_order, trades_since
+from tasks.orders.rules import moved, needs_lookup, possible_orders, resting_order, trades_since
 
 
 async def gather_evidence(
@@ -25,6 +25,10 @@ async def gather_evidence(
     doubtful = [intent for intent in restless if needs_lookup(intent, resting[intent.client_id], trades)]
     found = await asyncio.gather(*(exchange.order(symbol, intent.client_id, intent.exchange_id) for intent in doubtful))
     looked_up = {intent.client_id: order for intent, order in zip(doubtful, found, strict=True)}
+    known = {intent.exchange_id for intent in intents}
+    for intent in doubtful:
+        if looked_up[intent.client_id] is None and intent.exchange_id is None:
+            looked_up[intent.client_id] = await _by_trades(exchange, intent, trades, known)
     return {
         intent.client_id: Evidence(
             resting=resting[intent.client_id],
@@ -34,6 +38,20 @@ async def gather_evidence(
         )
         for intent in intents
     }
+
+
+async def _by_trades(
+    exchange: ExchangePort, intent: Intent, trades: Sequence[Trade], known: Collection[str | None]
+) -> Order | None:
+    """An order whose id the exchange no longer finds, through the trades since the intent.
+
+    An exchange may free the id of an order that filled at once; its trades still name the order.
+    """
+    for exchange_id in possible_orders(intent, trades, known):
+        order = await exchange.order(intent.symbol, intent.client_id, exchange_id)
+        if order is not None and order.client_id == intent.client_id:
+            return order
+    return None
 
 
 async def third_coin_prices(

@@ -5,7 +5,7 @@ from typing import Any
 
 from tasks.exchange.models import Order, OrderStatus, Side, Trade
 from tasks.orders.models import Evidence, Intent, IntentState
-from tasks.orders.rules import advance, needs_lookup, trades_since
+from tasks.orders.rules import advance, needs_lookup, possible_orders, trades_since
 
 QTY = Decimal("0.01")
 PROTECTION = 15_000
@@ -129,3 +129,14 @@ def test_trades_are_read_from_the_cursor_with_an_overlap() -> None:
     """A fresh order reads from its birth, an old one from shortly before the newest booked trade."""
     assert trades_since([intent(created_ms=500_000)], 0) == 499_000
     assert trades_since([intent(created_ms=500_000)], 900_000) == 840_000
+
+
+def test_an_order_whose_id_was_freed_is_sought_through_trades() -> None:
+    """Only orders that could be it: side, price, amount, time, and not known as another's."""
+    own = intent()
+    fits = trade("1", "0.004")
+    dear = trade("2", "0.004").model_copy(update={"exchange_id": "8", "price": Decimal(40001)})
+    early = trade("3", "0.004").model_copy(update={"exchange_id": "9", "at_ms": -5})
+    sold = trade("4", "0.004").model_copy(update={"exchange_id": "10", "side": Side.SELL})
+    assert possible_orders(own, [fits, fits, dear, early, sold], {"11"}) == ["7"]
+    assert possible_orders(own, [fits], {"7"}) == []
