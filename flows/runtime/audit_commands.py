@@ -1,4 +1,4 @@
-"""`gridflow funds audit`: does the pot say what journal, cells, fills and open orders explain?"""
+"""`gridflow funds audit` and `gridflow recover`: are the books right, and how to get them back."""
 
 import asyncio
 import json
@@ -8,12 +8,36 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from flows.runtime.options import common_options, json_option, redis_client
+from flows.runtime.options import common_options, json_option, redis_client, redis_url
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings, load
+from tasks.base.settings import Settings, load, override_environment
 from tasks.funds.models import FundCode
 from tasks.ledger.audit import AuditReport
+
+
+@click.command()
+@common_options
+@json_option
+def recover(config: Path | None, state: Path | None, as_json: bool) -> None:
+    """Rebuild books, reservations and positions from the exchange where Redis has lost them.
+
+    Workers do the same by themselves before a symbol's first tick; what Redis still knows is never touched.
+    """
+    settings = load(config)
+    override_environment({"GRIDFLOW_REDIS_URL": redis_url(settings, state)})
+    from tasks.tick.service import TradingService
+
+    trading = TradingService(load(config))
+    try:
+        rebuilt = trading.recover()
+    finally:
+        trading.close()
+    if as_json:
+        click.echo(json.dumps({"rebuilt": rebuilt}))
+        return
+    for symbol, done in rebuilt.items():
+        click.echo(f"{symbol}: {'rebuilt from the exchange' if done else 'nothing to recover'}")
 
 
 @click.group()

@@ -18,6 +18,7 @@ _COMMANDS = {
     "rebalance": ("flows.runtime.fund_commands", "rebalance", "Share the pot anew, now."),
     "pause": ("flows.runtime.fund_commands", "pause", "Grant no new buys, for all symbols or those named."),
     "funds": ("flows.runtime.audit_commands", "funds", "Audit and repair the pot."),
+    "recover": ("flows.runtime.audit_commands", "recover", "Rebuild what Redis has lost from the exchange."),
     "resume": ("flows.runtime.fund_commands", "resume", "Take a pause back."),
 }
 

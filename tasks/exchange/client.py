@@ -29,8 +29,9 @@ from tasks.exchange.quirks import quirks_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+R = TypeVar("R", Order, Trade)
 
-TRADE_PAGE = 1000
+PAGE = 1000
 
 
 class CcxtClient:
@@ -169,17 +170,27 @@ class CcxtClient:
                 return None
             raise
 
+    async def orders(self, symbol: str) -> list[Order]:
+        """Every order of the account in this symbol that the exchange still knows, all pages, oldest first."""
+        call = self._exchange.fetch_orders
+
+        async def page(since_ms: int, last_id: str | None) -> list[Order]:
+            own = self._quirks.page_orders(last_id) if self._quirks.page_orders else {}
+            since = None if own else since_ms
+            return [order_of(raw, self._quirks) for raw in await self._read(call, symbol, since, PAGE, own)]
+
+        return await _all_pages(page, lambda order: order.exchange_id, 0)
+
     async def trades(self, symbol: str, since_ms: int) -> list[Trade]:
-        """The account's executions at or after `since_ms` (exchange time), all pages, oldest first."""
-        found: dict[str, Trade] = {}
-        while True:
-            page = await self._read(self._exchange.fetch_my_trades, symbol, since_ms, TRADE_PAGE)
-            trades = [trade_of(raw) for raw in page]
-            fresh = [trade for trade in trades if trade.trade_id not in found]
-            found.update((trade.trade_id, trade) for trade in fresh)
-            if len(page) < TRADE_PAGE or not fresh:
-                return sorted(found.values(), key=lambda trade: trade.at_ms)
-            since_ms = max(trade.at_ms for trade in trades)
+        """The account's executions at or after `since_ms` (exchange time; 0: all), all pages, oldest first."""
+        call = self._exchange.fetch_my_trades
+
+        async def page(since: int, last_id: str | None) -> list[Trade]:
+            by_id = self._quirks.page_trades if since_ms == 0 else None
+            own = by_id(last_id) if by_id else {}
+            return [trade_of(raw) for raw in await self._read(call, symbol, None if own else since, PAGE, own)]
+
+        return await _all_pages(page, lambda trade: trade.trade_id, since_ms)
 
     async def balances(self) -> Mapping[str, Balance]:
         """Free and locked amount by currency."""
@@ -239,3 +250,19 @@ async def _cancelled(call: Awaitable[Any]) -> None:
         return
     except ccxt.BaseError as error:
         log.warning("cancel not confirmed; the next tick looks again", extra={"error": type(error).__name__})
+
+
+async def _all_pages(
+    page: Callable[[int, str | None], Awaitable[list[R]]], name: Callable[[R], str], since_ms: int
+) -> list[R]:
+    """Read pages until one is not full or brings nothing new; each record once, oldest first."""
+    found: dict[str, R] = {}
+    last_id: str | None = None
+    while True:
+        records = await page(since_ms, last_id)
+        fresh = [record for record in records if name(record) not in found]
+        found.update((name(record), record) for record in fresh)
+        if len(records) < PAGE or not fresh:
+            return sorted(found.values(), key=lambda record: record.at_ms)
+        since_ms = max(record.at_ms for record in records)
+        last_id = name(max(records, key=lambda record: record.at_ms))

@@ -27,8 +27,11 @@ class ExchangePort(Protocol):
     async def order(self, symbol: str, client_id: str, exchange_id: str | None = None) -> Order | None:
         """One order, by exchange id where it is known, else by client id; None when there is none."""
 
+    async def orders(self, symbol: str) -> list[Order]:
+        """Every order of the account in this symbol that the exchange still knows, all pages, oldest first."""
+
     async def trades(self, symbol: str, since_ms: int) -> list[Trade]:
-        """The account's executions at or after `since_ms` (exchange time), all pages, oldest first."""
+        """The account's executions at or after `since_ms` (exchange time; 0: all), all pages, oldest first."""
 
     async def balances(self) -> Mapping[str, Balance]:
         """Free and locked amount by currency."""

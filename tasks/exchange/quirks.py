@@ -26,11 +26,20 @@ def _expiry(signed_at_ms: int, valid_ms: int) -> dict[str, Any]:
     return {"expTime": str(signed_at_ms + valid_ms)}
 
 
+def _from_order_id(last_id: str | None) -> dict[str, Any]:
+    return {"orderId": int(last_id) + 1 if last_id else 0}
+
+
+def _from_trade_id(last_id: str | None) -> dict[str, Any]:
+    return {"fromId": int(last_id) + 1 if last_id else 0}
+
+
 @dataclass(frozen=True)
 class Quirks:
     """How one exchange wants it.
 
     `validity` turns (time signed, ms valid) into params that make the exchange refuse a stale request.
+    `page_orders` and `page_trades` ask for what follows an id, where a time would reach back a day only.
     `batch` tells whether ccxt's batch calls work for spot there.
     """
 
@@ -38,11 +47,13 @@ class Quirks:
     decode_id: Callable[[str], str] = _as_is
     validity: Callable[[int, int], dict[str, Any]] = _recv_window
     batch: bool = False
+    page_orders: Callable[[str | None], dict[str, Any]] | None = None
+    page_trades: Callable[[str | None], dict[str, Any]] | None = None
 
 
 _QUIRKS: Mapping[str, Quirks] = {
     "paper": Quirks(batch=True),
-    "binance": Quirks(),
+    "binance": Quirks(page_orders=_from_order_id, page_trades=_from_trade_id),
     "okx": Quirks(encode_id=_letters_only, decode_id=_with_hyphens, validity=_expiry, batch=True),
     "bybit": Quirks(batch=True),
 }

@@ -1,7 +1,7 @@
 -- Shared by the scripts that change a symbol's books (included before their own text).
 -- Companion writes let a script change money and the records that explain it in one atomic step.
 -- Encoding in ARGV from position p: count, then per write: key index (into KEYS), verb, field, value.
---   verbs: HSET (field, value) | HDEL (field) | SET (value) | LPUSH (field = cap, value)
+--   verbs: HSET (field, value) | HDEL (field) | SET (value) | LPUSH (field = cap, value) | ZADD (field = score, value)
 local function apply_writes(p)
   local count = tonumber(ARGV[p])
   p = p + 1
@@ -16,6 +16,8 @@ local function apply_writes(p)
     elseif verb == 'LPUSH' then
       redis.call('LPUSH', key, value)
       redis.call('LTRIM', key, 0, tonumber(field) - 1)
+    elseif verb == 'ZADD' then
+      redis.call('ZADD', key, field, value)
     end
     p = p + 4
   end

@@ -58,10 +58,11 @@ async def third_coin_prices(
     exchange: ExchangePort, evidence: Iterable[Evidence], market: Market
 ) -> Mapping[str, Decimal]:
     """Price in quote of every third coin that fees were paid in; empty in the usual case."""
-    coins = {
-        trade.fee_currency
-        for item in evidence
-        for trade in item.trades
-        if trade.fee and trade.fee_currency not in (market.base, market.quote)
-    }
-    return {coin: (await exchange.ticker(f"{coin}/{market.quote}")).last for coin in sorted(coins)}
+    paid = {trade.fee_currency for item in evidence for trade in item.trades if trade.fee}
+    return await prices_of_coins(exchange, paid, market)
+
+
+async def prices_of_coins(exchange: ExchangePort, coins: Collection[str], market: Market) -> Mapping[str, Decimal]:
+    """Price in quote of each coin that is neither the market's base nor its quote."""
+    third = sorted(set(coins) - {market.base, market.quote})
+    return {coin: (await exchange.ticker(f"{coin}/{market.quote}")).last for coin in third}

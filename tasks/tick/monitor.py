@@ -6,7 +6,7 @@ from tasks.base.money import ZERO, from_units
 from tasks.base.settings import Settings
 from tasks.funds.models import RebalanceReport
 from tasks.ledger.store import last_profits
-from tasks.tick.trader import Desk
+from tasks.tick.desk import Desk
 
 log = logging.getLogger(__name__)
 

@@ -29,9 +29,10 @@ from tasks.ledger.audit import AuditReport
 from tasks.ledger.steps import watch_drift
 from tasks.ledger.store import last_profits
 from tasks.tick import window
+from tasks.tick.desk import Desk
 from tasks.tick.models import WindowReport
 from tasks.tick.monitor import look_after
-from tasks.tick.trader import Desk, GridTrader, LeaseHeld
+from tasks.tick.trader import GridTrader, LeaseHeld
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -117,6 +118,17 @@ class TradingService:
         desk = await self.desk()
         profits = await last_profits(desk.redis, desk.keys, list(self.settings.symbols))
         return await desk.allocator.rebalance_if_needed(force=force, reason=reason, profits=profits)
+
+    def recover(self) -> dict[str, bool]:
+        """Rebuild every configured symbol that Redis knows nothing of; symbol → whether it was rebuilt."""
+        return {symbol: self.run(self._recover(symbol)) for symbol in self.settings.symbols}
+
+    async def _recover(self, symbol: str) -> bool:
+        trader = await self._trader(symbol)
+        try:
+            return await trader.recover()
+        finally:
+            await trader.end_lease()
 
     async def watch_drift(self) -> AuditReport:
         """Audit the pot; drift becomes an event."""
@@ -209,18 +221,20 @@ class TradingService:
 
     def close(self) -> None:
         """Close exchange and Redis, end the loop."""
-        for chore in self._chores:
-            chore.cancel()
         self.run(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+        self._loop.close()
 
     async def _close(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
         if self._desk is not None:
-            redis = self._desk.redis
-            await self._logs.flush_to(redis, self.keys.log)
+            await self._logs.flush_to(self._desk.redis, self.keys.log)
             await self._desk.exchange.close()
-            await redis.aclose()
+            await self._desk.redis.aclose()
             self._desk = None
 
 

@@ -2,18 +2,12 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 
-from tasks.base.clock import Clock, to_ms, utc_now
+from tasks.base.clock import to_ms
 from tasks.base.errors import GridflowError, LeaseLost, StateError
-from tasks.base.keys import Keys
 from tasks.base.money import from_units
-from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
 from tasks.exchange.models import Market, Placement
-from tasks.exchange.port import ExchangePort
-from tasks.funds.allocator import GlobalFundAllocator
 from tasks.funds.models import FundCode, Write
 from tasks.grid.cells import with_order
 from tasks.grid.levels import build_cells, build_grid, grid_id
@@ -23,9 +17,11 @@ from tasks.market.models import Snapshot
 from tasks.market.rules import distance_to_level, next_interval, variance_rate
 from tasks.orders.models import IntentState
 from tasks.tick import store
+from tasks.tick.desk import Desk
 from tasks.tick.evidence import gather_evidence, third_coin_prices
 from tasks.tick.fold import Folded, fold, writes
 from tasks.tick.models import SymbolState, TickReport
+from tasks.tick.recover import recover
 from tasks.tick.regrid import regrid, spent
 from tasks.tick.sending import Granted, intent_of, outcome_of, requests, reservation_of
 from tasks.tick.store import published
@@ -42,18 +38,6 @@ class LeaseHeld(GridflowError):
     def __init__(self, symbol: str, wait_ms: int) -> None:
         self.symbol, self.wait_ms = symbol, wait_ms
         super().__init__(f"{symbol}: the lease is held elsewhere for another {wait_ms} ms")
-
-
-@dataclass(frozen=True)
-class Desk:
-    """What every trader of a process shares."""
-
-    settings: Settings
-    redis: RedisClient
-    exchange: ExchangePort
-    allocator: GlobalFundAllocator
-    keys: Keys
-    clock: Clock = utc_now
 
 
 def _nothing(step: str) -> None:
@@ -73,6 +57,8 @@ class GridTrader:
         started_ms = self._now()
         state = await self._begin()
         self._checkpoint("begun")
+        if state.grid is None and await recover(self.desk, self.market, state):
+            state = await self._begin()
         open_orders = await self.desk.exchange.open_orders(self.symbol)
         ticker = await self.desk.exchange.ticker(self.symbol)
         snapshot = Snapshot(market=self.market, ticker=ticker)
@@ -101,6 +87,11 @@ class GridTrader:
         await self._finish(state, outcome, grid, report)
         self._checkpoint("finished")
         return report
+
+    async def recover(self) -> bool:
+        """Rebuild the symbol from the exchange if Redis knows nothing of it; whether anything was rebuilt."""
+        state = await self._begin()
+        return state.grid is None and await recover(self.desk, self.market, state)
 
     async def end_lease(self) -> None:
         """Let the next window start at once."""
