@@ -7,7 +7,7 @@ import pytest
 import redis as sync_redis
 
 from tasks.base.redis import RedisClient, connect
-from tests.support.servers import redis_server
+from tests.support.servers import debian_redis, expect_server, redis_server
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +34,25 @@ def redis_url(redis_session_url: str) -> str:
     with sync_redis.Redis.from_url(redis_session_url) as client:
         client.flushall()
     return redis_session_url
+
+
+@pytest.fixture(scope="session")
+def redis_7_session_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of one real server of Debian's Redis 7 for the whole session; its absence is a failure."""
+    with redis_server(tmp_path_factory.mktemp("redis-7"), debian_redis()) as url:
+        yield url
+
+
+@pytest.fixture(params=["valkey-9", "redis-7"])
+def either_redis_url(request: pytest.FixtureRequest) -> str:
+    """URL of an emptied server of each kind that Gridflow must run on; the test runs once on each."""
+    kind = str(request.param)
+    session = "redis_session_url" if kind == "valkey-9" else "redis_7_session_url"
+    url = str(request.getfixturevalue(session))
+    expect_server(url, kind)
+    with sync_redis.Redis.from_url(url) as client:
+        client.flushall()
+    return url
 
 
 @pytest.fixture

@@ -360,14 +360,14 @@ class FundsMachine(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def machine(redis_url: str) -> type[FundsMachine]:
-    """The machine on this test's server."""
-    FundsMachine.url = redis_url
+def machine(either_redis_url: str) -> type[FundsMachine]:
+    """The machine on this test's server: each kind in turn."""
+    FundsMachine.url = either_redis_url
     return FundsMachine
 
 
 def test_model_and_scripts_agree(machine: type[FundsMachine], pytestconfig: pytest.Config) -> None:
-    """At least 200 runs of 50 steps; with --long ten times that."""
+    """At least 200 runs of 50 steps on each kind of server; with --long ten times that."""
     long = bool(pytestconfig.getoption("--long"))
     run_state_machine_as_test(
         machine,

