@@ -11,7 +11,7 @@ from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings
 from tasks.exchange.paper import describe_market
 from tasks.funds import store as funds_store
-from tasks.tick.trader import Desk
+from tasks.tick.desk import Desk
 from tasks.views import store
 from tasks.views.models import EquityPoint, StatusView
 from tasks.views.rules import status_view

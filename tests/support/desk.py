@@ -13,7 +13,8 @@ from tasks.exchange.client import CcxtClient
 from tasks.exchange.models import Candle
 from tasks.exchange.paper import open_manual_exchange, open_paper_exchange
 from tasks.funds.allocator import GlobalFundAllocator
-from tasks.tick.trader import Checkpoint, Desk, GridTrader
+from tasks.tick.desk import Desk
+from tasks.tick.trader import Checkpoint, GridTrader
 
 START_MS = 1_704_067_200_000
 BTC = "BTC/USDT"
