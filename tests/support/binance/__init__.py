@@ -1,0 +1,1 @@
+"""A loopback exchange that speaks Binance's spot REST protocol, for tests with the real ccxt client."""
