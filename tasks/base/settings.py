@@ -119,6 +119,10 @@ class TradingSettings(_Section):
         Decimal(15), description="an order without a trace is declared never placed after this, 0.5 to 300"
     )
 
+    stale_price_seconds: Annotated[Decimal, Field(ge=5, le=3600)] = Field(
+        Decimal(60), description="no buys on a price older than this, 5 to 3600"
+    )
+
     @model_validator(mode="after")
     def _in_order(self) -> "TradingSettings":
         broken = []

@@ -24,7 +24,7 @@ from tasks.exchange.models import (
     Trade,
     Unknown,
 )
-from tasks.exchange.parsing import STATUS, batch_refusal, or_zero, order_of, refusal_of, trade_of
+from tasks.exchange.parsing import STATUS, batch_refusal, or_zero, order_of, refusal_of, ticker_of, trade_of
 from tasks.exchange.quirks import quirks_of
 
 log = logging.getLogger(__name__)
@@ -72,17 +72,16 @@ class CcxtClient:
 
     async def ticker(self, symbol: str) -> Ticker:
         """Current best bid and ask and last price."""
-        raw = await self._read(self._exchange.fetch_ticker, symbol)
-        try:
-            return Ticker(
-                symbol=symbol,
-                bid=dec(raw["bid"]),
-                ask=dec(raw["ask"]),
-                last=dec(raw["last"]),
-                at_ms=int(raw["timestamp"] or self._exchange.milliseconds()),
-            )
-        except (ArithmeticError, ValueError, KeyError, TypeError) as error:
-            raise ExchangeUnavailable(f"{symbol}: ticker without usable prices") from error
+        found = ticker_of(symbol, await self._read(self._exchange.fetch_ticker, symbol), self._clock_sync.own_time)
+        if found is None:
+            raise ExchangeUnavailable(f"{symbol}: ticker without usable prices")
+        return found
+
+    async def tickers(self, symbols: Sequence[str]) -> dict[str, Ticker]:
+        """Tickers of several symbols in one call; those without usable prices are left out."""
+        raws = await self._read(self._exchange.fetch_tickers, list(symbols))
+        found = {name: ticker_of(name, raws.get(name) or {}, self._clock_sync.own_time) for name in symbols}
+        return {name: ticker for name, ticker in found.items() if ticker is not None}
 
     async def place(self, requests: Sequence[OrderRequest]) -> list[Placement]:
         """Place orders, in one call where the exchange has a batch; one answer each, in order."""
@@ -154,8 +153,17 @@ class CcxtClient:
             return
         await asyncio.gather(*(_cancelled(self._exchange.cancel_order(one, symbol)) for one in exchange_ids))
 
-    async def open_orders(self, symbol: str) -> list[Order]:
-        """All resting orders of the account in this symbol, ours or not."""
+    def lists_all_orders(self, symbols: int) -> bool:
+        """Whether one call for the open orders of all symbols is lighter than one for each of so many."""
+        return symbols >= self._quirks.all_orders_from
+
+    async def all_open_orders(self) -> list[Order]:
+        """All resting orders of the account in every symbol."""
+        self._exchange.options["warnOnFetchOpenOrdersWithoutSymbol"] = False
+        return [order_of(raw, self._quirks) for raw in await self._read(self._exchange.fetch_open_orders)]
+
+    async def open_orders(self, symbol: str, not_before_ms: int = 0) -> list[Order]:  # noqa: ARG002 - always fresh
+        """All resting orders of the account in this symbol, ours or not; always asked for now."""
         raws = await self._read(self._exchange.fetch_open_orders, symbol)
         return [order_of(raw, self._quirks) for raw in raws]
 

@@ -6,11 +6,13 @@ import ccxt.async_support
 
 from tasks.base.clock import Clock, utc_now
 from tasks.base.errors import ConfigError, Problem
+from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
 from tasks.base.settings import ExchangeSettings, Settings
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.port import ExchangePort
 from tasks.exchange.quirks import missing_features
+from tasks.exchange.shared import SharedReads
 
 _OPTIONS = {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False, "fetchMargins": False}
 
@@ -23,7 +25,9 @@ async def open_exchange(
     `beat`: keep the paper market's clock running; a command that only looks passes False.
     """
     if settings.exchange.live and settings.live:
-        return CcxtClient(ccxt_exchange(settings.exchange))
+        client = CcxtClient(ccxt_exchange(settings.exchange))
+        age_ms = int(settings.trading.tick_min_seconds * 900)  # a little less than the shortest time between ticks
+        return SharedReads(client, redis, Keys(settings.account), list(settings.symbols), age_ms, clock)
     from tasks.exchange.paper import open_paper_exchange  # only paper trading needs it
 
     return CcxtClient(await open_paper_exchange(settings, redis, clock, beat=beat))

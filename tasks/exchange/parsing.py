@@ -1,6 +1,6 @@
 """ccxt's answers as Gridflow's records. Floats become Decimal here and nowhere else."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from tasks.base.errors import ExchangeUnavailable, RejectReason
 from tasks.base.money import ZERO, dec
-from tasks.exchange.models import Order, OrderStatus, Placement, Rejected, Side, Trade, Unknown
+from tasks.exchange.models import Order, OrderStatus, Placement, Rejected, Side, Ticker, Trade, Unknown
 from tasks.exchange.quirks import Quirks
 
 STATUS = {
@@ -63,6 +63,20 @@ def refusal_of(error: Exception, client_id: str) -> Placement:
 def or_zero(value: Any) -> Decimal:
     """Missing amounts are 0."""
     return ZERO if value is None else dec(value)
+
+
+def ticker_of(symbol: str, raw: Mapping[str, Any], own_time: Callable[[int], int]) -> Ticker | None:
+    """A ticker on our own clock; None when its prices cannot be used (some answers come back all empty)."""
+    try:
+        return Ticker(
+            symbol=symbol,
+            bid=dec(raw["bid"]),
+            ask=dec(raw["ask"]),
+            last=dec(raw["last"]),
+            at_ms=own_time(int(raw["timestamp"])),
+        )
+    except (ArithmeticError, ValueError, KeyError, TypeError):
+        return None
 
 
 def order_of(raw: Mapping[str, Any], quirks: Quirks) -> Order:

@@ -21,8 +21,8 @@ class ExchangePort(Protocol):
     async def cancel(self, symbol: str, exchange_ids: Sequence[str]) -> None:
         """Ask to cancel; orders already gone are fine. What became of them is read afterwards."""
 
-    async def open_orders(self, symbol: str) -> list[Order]:
-        """All resting orders of the account in this symbol, ours or not."""
+    async def open_orders(self, symbol: str, not_before_ms: int = 0) -> list[Order]:
+        """All resting orders of the account in this symbol, ours or not, as they were at `not_before_ms` or later."""
 
     async def order(self, symbol: str, client_id: str, exchange_id: str | None = None) -> Order | None:
         """One order, by exchange id where it is known, else by client id; None when there is none."""

@@ -26,6 +26,7 @@ class IdleReason(StrEnum):
     SYMBOL_LIMIT = "SYMBOL_LIMIT"  # the symbol's allocation is used up
     GLOBAL_LIMIT = "GLOBAL_LIMIT"  # the pool is used up, or the exchange holds less than promised
     PAUSED = "PAUSED"  # an operator paused new buys
+    STALE_PRICE = "STALE_PRICE"  # the newest price is too old to buy on
     STOPPED = "STOPPED"  # a stop is in force: nothing is placed
     BELOW_MINIMUM = "BELOW_MINIMUM"  # the order would be below the exchange's minimum
     REJECTED = "REJECTED"  # the exchange refused the last order; waits before the next try
@@ -91,6 +92,7 @@ class Limits(Frozen):
     global_free: int
     paused: bool = False
     stopped: bool = False
+    stale: bool = False  # the price is too old to buy on
     refused: Mapping[str, str] = Field(default_factory=dict)  # cell key → reason of the last refusal
     now_ms: int = 0
 

@@ -64,6 +64,9 @@ class _Desk:
         if self.limits.paused:
             self.idle[cell.key] = IdleReason.PAUSED
             return
+        if self.limits.stale:
+            self.idle[cell.key] = IdleReason.STALE_PRICE
+            return
         price = self._buy_price(cell)
         if price is None:
             self.idle[cell.key] = IdleReason.ABOVE_PRICE

@@ -59,7 +59,8 @@ class GridTrader:
         self._checkpoint("begun")
         if state.grid is None and await recover(self.desk, self.market, state):
             state = await self._begin()
-        open_orders = await self.desk.exchange.open_orders(self.symbol)
+        newest = max((intent.created_ms for intent in state.intents.values()), default=0)
+        open_orders = await self.desk.exchange.open_orders(self.symbol, not_before_ms=newest)
         ticker = await self.desk.exchange.ticker(self.symbol)
         snapshot = Snapshot(market=self.market, ticker=ticker)
         self._checkpoint("read")
@@ -74,7 +75,7 @@ class GridTrader:
         await self._commit(state, folded)
         self._checkpoint("recorded")
         grid = await self._grid(state, folded, snapshot)
-        limits = await self._limits(state, folded)
+        limits = await self._limits(state, folded, snapshot)
         planned = plan(snapshot, grid, list(folded.cells.values()), limits)
         await self._cancel(planned, folded)
         self._checkpoint("cancelled")
@@ -159,7 +160,7 @@ class GridTrader:
         log.info("grid set", extra={"symbol": self.symbol, "grid": grid.grid_id, "cells": configured.cells})
         return grid
 
-    async def _limits(self, state: SymbolState, folded: Folded) -> Limits:
+    async def _limits(self, state: SymbolState, folded: Folded, snapshot: Snapshot) -> Limits:
         """What the pot would grant, seen from the tick's own reading and its own fold. Scripts have the last word."""
         spent = sum(move.used_delta - move.take_units for move in folded.moves)
         freed = sum(intent.units_left for intent in folded.ended)
@@ -169,6 +170,7 @@ class GridTrader:
             paused=state.paused or state.share.paused,
             stopped=state.stopped,
             refused=state.last.refused if state.last else {},
+            stale=self._now() - snapshot.ticker.at_ms > self.desk.settings.trading.stale_price_seconds * 1000,
             now_ms=self._now(),
         )
 

@@ -180,6 +180,7 @@ def some_cells(draw: st.DrawFn) -> tuple[list[Cell], Limits, Decimal]:
         global_free=draw(st.integers(0, 300_000_000_000)),
         paused=draw(st.booleans()),
         stopped=draw(st.booleans()),
+        stale=draw(st.booleans()),
         refused={cell.key: "SYMBOL_LIMIT" for cell in cells if draw(st.booleans())},
         now_ms=50,
     )
@@ -200,7 +201,7 @@ def test_every_cell_has_an_order_or_a_reason(case: tuple[list[Cell], Limits, Dec
     assert planned == plan(snapshot(str(price)), grid, list(reversed(cells)), limits)
     assert all(market().tradable(order.price, order.qty) for order in planned.place)
     buys = [order for order in planned.place if order.side is Side.BUY]
-    assert not (buys and (limits.paused or limits.stopped))
+    assert not (buys and (limits.paused or limits.stopped or limits.stale))
     assert all(order.price < price for order in buys if order.post_only)
 
 
