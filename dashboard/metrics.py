@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 from dashboard.connection import NoData, Reader, reader
 from tasks.base.errors import ConfigError
 from tasks.base.redis import RedisClient
+from tasks.exchange.breaker import Phase
 from tasks.funds.models import FundCode
 from tasks.views import store
 from tasks.views.models import StatusView, SymbolView
@@ -71,6 +72,10 @@ def _counter(name: str, text: str, counts: Mapping[str, int]) -> Metric:
     return family
 
 
+def _is_open(view: StatusView | SymbolView) -> float:
+    return float(view.breaker is not Phase.CLOSED)
+
+
 def allocator_metrics(reading: Reading) -> Iterable[Metric]:
     """How the pot is used."""
     status = reading.status
@@ -108,7 +113,9 @@ def trading_metrics(reading: Reading) -> Iterable[Metric]:
     yield _gauge("committed", "Used plus reserved funds", status.committed)
     yield _gauge("paused", "1 while an operator has paused new buys", status.paused)
     yield _gauge("stopped", "1 while a stop is in force", status.stopped)
+    yield _gauge("exchange_breaker_open", "1 while the exchange's circuit breaker is not closed", _is_open(status))
     symbols = status.symbols
+    yield _per_symbol("breaker_open", "1 while the symbol's circuit breaker is not closed", symbols, _is_open)
     yield _counter("ticks", "Ticks made", {symbol.symbol: symbol.ticks for symbol in symbols})
     yield _counter("fills", "Fills booked", {symbol.symbol: symbol.fills for symbol in symbols})
     yield _per_symbol("price", "Price at the last tick", symbols, lambda symbol: symbol.price)

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import TypeAlias
 
 from tasks.base.money import plain
+from tasks.exchange.breaker import Phase
 from tasks.funds.models import RebalanceReport
 from tasks.ledger.models import Fill
 from tasks.views.models import BlockedView, EquityPoint, LogLine, StatusView, SymbolView
@@ -73,6 +74,16 @@ def late_symbols(view: StatusView, now_ms: int) -> list[str]:
         if age is not None and age > LATE_TICK_SECONDS:
             late.append(symbol.symbol)
     return late
+
+
+def breaker_text(view: StatusView) -> str:
+    """Which circuit breakers are not closed; empty when all are."""
+    if view.breaker is not Phase.CLOSED:
+        until = f" until {iso(view.breaker_until_ms)}" if view.breaker_until_ms else ""
+        return f"No ticks{until}, the exchange's circuit breaker is {view.breaker.value}: {view.breaker_why}"
+    broken = [symbol.symbol for symbol in view.symbols if symbol.breaker is not Phase.CLOSED]
+    more = f" and {len(broken) - 10} more" if len(broken) > 10 else ""
+    return f"Tick after tick failed, circuit breaker open: {', '.join(broken[:10])}{more}" if broken else ""
 
 
 def market_source(market: Mapping[str, str]) -> str:

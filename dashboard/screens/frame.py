@@ -10,6 +10,7 @@ from dashboard.connection import NoData, reader
 from dashboard.present import (
     Row,
     age_text,
+    breaker_text,
     escaped,
     late_symbols,
     market_source,
@@ -72,6 +73,9 @@ def header(view: StatusView) -> None:
             f"The exchange holds {money(view.short)} {view.quote} less than the pot promises: no new buys are granted."
         )
         st.error(escaped(text), icon=":material/account_balance_wallet:")
+    trouble = breaker_text(view)
+    if trouble:
+        st.error(escaped(trouble), icon=":material/electrical_services:")
     late = late_symbols(view, now)
     if late:
         oldest = max(tick_age(symbol, now) or 0 for symbol in view.symbols)

@@ -63,6 +63,7 @@ class RejectReason(StrEnum):
     FILTER = "FILTER"
     WOULD_TAKE = "WOULD_TAKE"
     EXPIRED_REQUEST = "EXPIRED_REQUEST"
+    RATE_LIMITED = "RATE_LIMITED"  # refused by our own rate budget: never sent
     OTHER = "OTHER"
 
 

@@ -130,7 +130,52 @@ class Keys:
         """Capped stream of domain events (allocation_updated, …)."""
         return self._key("events")
 
+    # --- manners towards the exchange --------------------------------------------------------------------
+    @property
+    def budget(self) -> str:
+        """Hash: the account's token bucket. left, at (ms)."""
+        return self._key("budget")
+
+    @property
+    def ban(self) -> str:
+        """String with expiry: no call for this account until then (ms)."""
+        return self._key("ban")
+
+    @property
+    def breakers(self) -> str:
+        """Hash: symbol, or * for the exchange → its circuit breaker (JSON)."""
+        return self._key("breakers")
+
+    def board(self, *parts: str) -> str:
+        """Shared readings of the exchange: tickers, orders; and their locks."""
+        return self._key("board", *parts)
+
     # --- paper exchange ------------------------------------------------------------------------------------
     def paper(self, *parts: str) -> str:
         """State of the paper exchange, kept apart from Gridflow's own books."""
         return self._key("paper", *parts)
+
+
+@dataclass(frozen=True)
+class AddressKeys:
+    """Key names of what all accounts behind one IP address share at one exchange; a hash tag of their own.
+
+    `address` tells addresses apart where workers reach the exchange from several.
+    """
+
+    exchange: str
+    address: str = "shared"
+
+    @property
+    def prefix(self) -> str:
+        return f"gridflow:{{ip:{self.exchange}:{self.address}}}"
+
+    @property
+    def budget(self) -> str:
+        """Hash: the address's token bucket. left, at (ms)."""
+        return f"{self.prefix}:budget"
+
+    @property
+    def ban(self) -> str:
+        """String with expiry: no call from this address until then (ms)."""
+        return f"{self.prefix}:ban"

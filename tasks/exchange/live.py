@@ -6,9 +6,10 @@ import ccxt.async_support
 
 from tasks.base.clock import Clock, utc_now
 from tasks.base.errors import ConfigError, Problem
-from tasks.base.keys import Keys
+from tasks.base.keys import AddressKeys, Keys
 from tasks.base.redis import RedisClient
 from tasks.base.settings import ExchangeSettings, Settings
+from tasks.exchange.budget import Budget, allowance_of, attach_budget
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.port import ExchangePort
 from tasks.exchange.quirks import missing_features
@@ -25,12 +26,20 @@ async def open_exchange(
     `beat`: keep the paper market's clock running; a command that only looks passes False.
     """
     if settings.exchange.live and settings.live:
-        client = CcxtClient(ccxt_exchange(settings.exchange))
+        exchange = ccxt_exchange(settings.exchange)
+        attach_budget(exchange, shared_budget(settings, redis))
+        client = CcxtClient(exchange)
         age_ms = int(settings.trading.tick_min_seconds * 900)  # a little less than the shortest time between ticks
         return SharedReads(client, redis, Keys(settings.account), list(settings.symbols), age_ms, clock)
     from tasks.exchange.paper import open_paper_exchange  # only paper trading needs it
 
     return CcxtClient(await open_paper_exchange(settings, redis, clock, beat=beat))
+
+
+def shared_budget(settings: Settings, redis: RedisClient) -> Budget:
+    """The rate budget that this account's processes share; a test net counts by itself."""
+    name = settings.exchange.id + ("-sandbox" if settings.exchange.sandbox else "")
+    return Budget(redis, Keys(settings.account), AddressKeys(name), allowance_of(settings.exchange.id))
 
 
 def ccxt_exchange(settings: ExchangeSettings) -> Any:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from tasks.base.errors import ExchangeUnavailable, RejectReason
 from tasks.base.money import ZERO, dec
+from tasks.exchange.budget import BudgetExhausted
 from tasks.exchange.models import Order, OrderStatus, Placement, Rejected, Side, Ticker, Trade, Unknown
 from tasks.exchange.quirks import Quirks
 
@@ -23,6 +24,7 @@ STATUS = {
 # A clear no, most specific first; anything else that goes wrong while placing leaves the outcome unknown.
 # A duplicate id is not among them: it says that an order with this id exists.
 _CLEAR_NO: tuple[tuple[type[Exception], RejectReason], ...] = (
+    (BudgetExhausted, RejectReason.RATE_LIMITED),
     (ccxt.InsufficientFunds, RejectReason.INSUFFICIENT_FUNDS),
     (ccxt.OrderImmediatelyFillable, RejectReason.WOULD_TAKE),
     (ccxt.InvalidNonce, RejectReason.EXPIRED_REQUEST),

@@ -9,13 +9,15 @@ from decimal import Decimal
 from redis.exceptions import RedisError
 
 from tasks.base.clock import Clock
-from tasks.base.errors import ExchangeError, GridflowError, LeaseLost
+from tasks.base.errors import GridflowError, LeaseLost
+from tasks.exchange.breakers import Breakers
 from tasks.tick.models import TickReport, WindowReport
 from tasks.tick.trader import GridTrader, LeaseHeld
 
 log = logging.getLogger(__name__)
 _SLICE_SECONDS = 0.25  # how soon a sleeping window notices that it should end
 _LEASE_POLL_SECONDS = 1.0
+_MOST_WAIT_SECONDS = 15.0
 
 
 @dataclass
@@ -38,10 +40,11 @@ async def run_window(
 ) -> WindowReport:
     """Tick until `ends_at` (epoch seconds) or until `why_end` gives a reason. Faults of one tick do not end it."""
     tally = _Tally()
+    breakers = Breakers(trader.desk.redis, trader.desk.keys)
     ended = "late" if clock().timestamp() >= ends_at else None
     try:
         while ended is None:
-            wait = await _one_tick(trader, tally)
+            wait = await _one_tick(trader, breakers, tally)
             if wait is None:
                 ended = "lease held elsewhere"
                 break
@@ -59,20 +62,45 @@ async def run_window(
     )
 
 
-async def _one_tick(trader: GridTrader, tally: _Tally) -> float | None:
+async def _one_tick(trader: GridTrader, breakers: Breakers, tally: _Tally) -> float | None:
     """Seconds to wait before the next tick; None when the lease went to somebody else."""
     try:
-        report = await trader.tick()
+        report = await _guarded_tick(trader, breakers)
+    except _BreakerOpen as skipped:
+        log.info("tick skipped: circuit breaker open", extra={"symbol": trader.symbol, "why": str(skipped)})
+        return min(max(skipped.wait_seconds, _SLICE_SECONDS), _MOST_WAIT_SECONDS)
     except LeaseHeld as held:
         return min(max(held.wait_ms, 50) / 1000, _LEASE_POLL_SECONDS)
     except LeaseLost:
         return None
-    except (ExchangeError, RedisError, GridflowError) as error:
+    except (GridflowError, RedisError) as error:
         tally.failed += 1
         log.error("tick failed; the next one starts anew", extra={"symbol": trader.symbol, "error": str(error)})
-        return min(2.0**tally.failed, 15.0)
+        return min(2.0**tally.failed, _MOST_WAIT_SECONDS)
     tally.add(report)
     return float(report.next_in)
+
+
+class _BreakerOpen(Exception):
+    """The symbol's or the exchange's circuit breaker lets no tick through now."""
+
+    def __init__(self, why: str, wait_seconds: float) -> None:
+        self.wait_seconds = wait_seconds
+        super().__init__(why)
+
+
+async def _guarded_tick(trader: GridTrader, breakers: Breakers) -> TickReport:
+    """A tick, if the breakers let it through; they are told how it went, however it ends."""
+    given = await breakers.allowed(trader.symbol, trader.owner)
+    if not given.allowed:
+        raise _BreakerOpen(given.why, given.wait_seconds)
+    try:
+        report = await trader.tick()
+    except Exception as error:
+        await breakers.report(given, error)
+        raise
+    await breakers.report(given, None)
+    return report
 
 
 async def _sleep(seconds: float, ends_at: float, clock: Clock, why_end: Callable[[], str | None]) -> str | None:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from pydantic import Field, field_serializer
 
 from tasks.base.money import plain
+from tasks.exchange.breaker import Phase
 from tasks.exchange.models import Frozen
 from tasks.ledger.models import Fill
 
@@ -49,6 +50,8 @@ class SymbolView(View):
     fills: int
     last_tick_ms: int | None  # when, ms since the epoch
     last_tick_duration_ms: int | None
+    breaker: Phase = Phase.CLOSED  # of the symbol's circuit breaker
+    breaker_until_ms: int | None = None  # while open: when it is tried again
 
 
 class StatusView(View):
@@ -79,6 +82,9 @@ class StatusView(View):
     ticks: int
     fills: int
     symbols: tuple[SymbolView, ...]
+    breaker: Phase = Phase.CLOSED  # of the exchange's circuit breaker
+    breaker_until_ms: int | None = None  # while open: when it is tried again
+    breaker_why: str = ""
 
     def totals(self) -> tuple[str, ...]:
         """Equity, profit, grid profit, floating and fees as text."""

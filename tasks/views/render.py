@@ -8,6 +8,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from tasks.exchange.breaker import Phase
 from tasks.views.models import StatusView, SymbolView
 
 
@@ -24,6 +25,16 @@ def _when(symbol: SymbolView) -> str:
         return "never"
     moment = datetime.fromtimestamp(symbol.last_tick_ms / 1000, UTC)
     return f"{moment:%H:%M:%S} ({symbol.last_tick_duration_ms} ms)"
+
+
+def _breaker(view: StatusView | SymbolView) -> str:
+    if view.breaker_until_ms is None:
+        return view.breaker.value.replace("_", "-")
+    return f"{view.breaker.value} until {datetime.fromtimestamp(view.breaker_until_ms / 1000, UTC):%H:%M:%S}"
+
+
+def _broken(symbol: SymbolView) -> str:
+    return "" if symbol.breaker is Phase.CLOSED else f" (breaker {_breaker(symbol)})"
 
 
 def _table(title: str, names: tuple[str, ...], numbers_from: int = 0) -> Table:
@@ -49,7 +60,7 @@ def status_table(view: StatusView) -> RenderableType:
         amounts = (symbol.equity_change, symbol.grid_profit, symbol.floating, symbol.fees)
         money.add_row(symbol.symbol, *map(_money, (*amounts, symbol.committed, symbol.allocated, symbol.free)))
         work.add_row(
-            symbol.symbol + (" (paused)" if symbol.paused else ""),
+            symbol.symbol + (" (paused)" if symbol.paused else "") + _broken(symbol),
             "–" if symbol.price is None else f"{symbol.price:,f}",
             _counts(symbol.cells),
             _counts(symbol.idle),
@@ -58,6 +69,8 @@ def status_table(view: StatusView) -> RenderableType:
             _when(symbol),
         )
     parts: list[RenderableType] = [head, pot, money, work]
+    if view.breaker is not Phase.CLOSED:
+        parts.insert(0, f"The exchange's circuit breaker is {_breaker(view)}: {view.breaker_why}")
     if view.short:
         parts.insert(0, f"The exchange holds {_money(view.short)} {view.quote} less than promised: no new buys.")
     return Group(*parts)

@@ -6,11 +6,12 @@ from decimal import Decimal
 
 from tasks.base.money import ZERO, from_units
 from tasks.base.settings import Settings
+from tasks.exchange.breaker import Breaker, Phase
 from tasks.funds.models import FundsStatus, TraderAllocation
 from tasks.ledger.models import Valuation
 from tasks.ledger.rules import total, value
 from tasks.views.models import StatusView, SymbolView
-from tasks.views.store import SymbolRecords
+from tasks.views.store import AccountRecords, SymbolRecords
 
 
 def symbol_view(records: SymbolRecords, share: TraderAllocation, stats: Mapping[str, str]) -> SymbolView:
@@ -46,7 +47,13 @@ def symbol_view(records: SymbolRecords, share: TraderAllocation, stats: Mapping[
         fills=int(stats.get(f"fills|{symbol}", 0)),
         last_tick_ms=last.at_ms if last else None,
         last_tick_duration_ms=last.duration_ms if last else None,
+        breaker=records.breaker.phase,
+        breaker_until_ms=_until_ms(records.breaker),
     )
+
+
+def _until_ms(breaker: Breaker) -> int | None:
+    return breaker.retry_at_ms if breaker.phase is Phase.OPEN else None
 
 
 def _nothing() -> Valuation:
@@ -55,13 +62,14 @@ def _nothing() -> Valuation:
 
 def status_view(
     settings: Settings,
-    records: Mapping[str, SymbolRecords],
-    stats: Mapping[str, str],
+    records: AccountRecords,
     funds: FundsStatus,
     market: Mapping[str, str],
 ) -> StatusView:
     """The whole account; totals are exact sums of the symbols."""
-    symbols = tuple(symbol_view(records[symbol], funds.symbols[symbol], stats) for symbol in sorted(records))
+    symbols = tuple(
+        symbol_view(one, funds.symbols[symbol], records.stats) for symbol, one in sorted(records.symbols.items())
+    )
 
     def summed(name: str) -> Decimal:
         return total(getattr(symbol, name) for symbol in symbols)
@@ -93,4 +101,7 @@ def status_view(
         ticks=sum(symbol.ticks for symbol in symbols),
         fills=sum(symbol.fills for symbol in symbols),
         symbols=symbols,
+        breaker=records.breaker.phase,
+        breaker_until_ms=_until_ms(records.breaker),
+        breaker_why=records.breaker.why,
     )

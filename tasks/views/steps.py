@@ -22,9 +22,9 @@ async def read_status(settings: Settings, redis: RedisClient) -> StatusView:
     keys = Keys(settings.account)
     registered = await funds_store.registered_symbols(redis, keys=keys)
     symbols = sorted({*registered, *settings.symbols})
-    records, stats = await store.symbol_records(redis, keys, symbols)
+    records = await store.account_records(redis, keys, symbols)
     funds = await funds_store.status(redis, keys=keys, symbols=symbols)
-    return status_view(settings, records, stats, funds, await _market(redis, keys))
+    return status_view(settings, records, funds, await _market(redis, keys))
 
 
 async def _market(redis: RedisClient, keys: Keys) -> Mapping[str, str]:

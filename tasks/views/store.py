@@ -8,6 +8,8 @@ from typing import Any
 from tasks.base.keys import Keys
 from tasks.base.money import from_units
 from tasks.base.redis import RedisClient
+from tasks.exchange.breaker import Breaker
+from tasks.exchange.breakers import EXCHANGE
 from tasks.funds.models import FundCode, RebalanceReport
 from tasks.grid.models import Cell, Grid
 from tasks.ledger.models import Book, Fill
@@ -26,12 +28,20 @@ class SymbolRecords:
     grid: Grid | None
     cells: tuple[Cell, ...]
     open_orders: int
+    breaker: Breaker
 
 
-async def symbol_records(
-    redis: RedisClient, keys: Keys, symbols: Sequence[str]
-) -> tuple[dict[str, SymbolRecords], Mapping[str, str]]:
-    """Records of every symbol and the counters, in one round trip."""
+@dataclass(frozen=True)
+class AccountRecords:
+    """What Redis holds of every symbol, of the counters and of the exchange's circuit breaker."""
+
+    symbols: Mapping[str, SymbolRecords]
+    stats: Mapping[str, str]
+    breaker: Breaker
+
+
+async def account_records(redis: RedisClient, keys: Keys, symbols: Sequence[str]) -> AccountRecords:
+    """Records of every symbol and what stands beside them, in one round trip."""
     async with redis.pipeline(transaction=False) as pipe:
         for symbol in symbols:
             pipe.get(keys.book(symbol))
@@ -40,7 +50,9 @@ async def symbol_records(
             pipe.hvals(keys.cells(symbol))
             pipe.hlen(keys.intents(symbol))
         pipe.hgetall(keys.stats)
+        pipe.hgetall(keys.breakers)
         answers = await pipe.execute()
+    stats, breakers = answers[-2], {name: Breaker.model_validate_json(text) for name, text in answers[-1].items()}
     found = {}
     for position, symbol in enumerate(symbols):
         book, last, grid, cells, open_orders = answers[5 * position : 5 * position + 5]
@@ -50,8 +62,9 @@ async def symbol_records(
             grid=Grid.model_validate_json(grid) if grid else None,
             cells=tuple(Cell.model_validate_json(text) for text in cells),
             open_orders=int(open_orders),
+            breaker=breakers.get(symbol, Breaker()),
         )
-    return found, answers[-1]
+    return AccountRecords(found, stats, breakers.get(EXCHANGE, Breaker()))
 
 
 async def recent_fills(redis: RedisClient, keys: Keys, symbols: Sequence[str], limit: int) -> tuple[Fill, ...]:

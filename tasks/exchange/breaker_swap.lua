@@ -1,0 +1,14 @@
+-- Purpose: replace the states of breakers, all or none: only where nobody changed one in between; say so in the events.
+-- KEYS  1 breakers (hash)  2 events (stream)
+-- ARGV  1 rough cap of the stream, then per breaker: field, state expected ('' none), new state, event ('' none)
+-- Returns 1 when swapped, 0 when one was changed meanwhile.
+for i = 2, #ARGV, 4 do
+  if (redis.call('HGET', KEYS[1], ARGV[i]) or '') ~= ARGV[i + 1] then return 0 end
+end
+for i = 2, #ARGV, 4 do
+  redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 2])
+  if ARGV[i + 3] ~= '' then
+    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], '*', 'type', 'breaker_changed', 'body', ARGV[i + 3])
+  end
+end
+return 1
