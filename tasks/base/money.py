@@ -35,12 +35,14 @@ def dec(value: Decimal | int | float | str) -> Decimal:
 
 def units_up(amount: Decimal) -> int:
     """Quote amount → units of 1e-8, rounded up (what a buy may cost)."""
-    return int((amount * UNITS_PER_QUOTE).to_integral_value(ROUND_CEILING))
+    with exact():
+        return int((amount * UNITS_PER_QUOTE).to_integral_value(ROUND_CEILING))
 
 
 def units_down(amount: Decimal) -> int:
     """Quote amount → units of 1e-8, rounded down (what a sale brings, what a pool holds)."""
-    return int((amount * UNITS_PER_QUOTE).to_integral_value(ROUND_FLOOR))
+    with exact():
+        return int((amount * UNITS_PER_QUOTE).to_integral_value(ROUND_FLOOR))
 
 
 def from_units(units: int) -> Decimal:

@@ -46,6 +46,12 @@ if taken ~= 0 then
   redis.call('HINCRBY', funds, 'reserved', -taken)
   redis.call('HINCRBY', share, 'reserved', -taken)
 end
+if used > taken then
+  -- A fill that cost more than was reserved (a fee in a third coin, say) is a fact: it counts, and it shows.
+  local pot = redis.call('HMGET', funds, 'used', 'reserved', 'max_committed')
+  local total = tonumber(pot[1] or 0) + tonumber(pot[2] or 0)
+  if total > tonumber(pot[3] or 0) then redis.call('HSET', funds, 'max_committed', string.format('%.0f', total)) end
+end
 local ended = tonumber(ARGV[p])
 p = p + 1
 for _ = 1, ended do

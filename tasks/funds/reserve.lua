@@ -10,7 +10,7 @@
 --       8 blocked counts   hash: symbol|code -> refusals
 --       9 blocked list     capped list of refusals
 -- ARGV  1 fence  2 symbol  3 time (ms)  4 cap of the blocked list  5 count n
---       then n times: id, slot, sequence, units (0 for a sell), journal entry, cell key, cell record
+--       then n times (n from 1 to 1000): id, slot, sequence, units (0 for a sell), journal entry, cell key, cell record
 -- Returns n codes:
 --   0 OK             granted and journalled
 --   1 ALREADY        this slot has journalled this sequence or a later one; nothing changed
@@ -20,6 +20,7 @@
 --   5 STALE_FENCE    a newer lease exists for the symbol
 --   6 UNKNOWN_SYMBOL the symbol is not registered
 local funds, share = KEYS[1], KEYS[2]
+local call = redis.call
 local count = tonumber(ARGV[5])
 local codes = {}
 
@@ -28,14 +29,13 @@ local function all(code)
   return codes
 end
 
-if (redis.call('GET', KEYS[3]) or '0') ~= ARGV[1] then return all(5) end
-local mine = redis.call('HMGET', share, 'allocated', 'used', 'reserved', 'paused')
+if (call('GET', KEYS[3]) or '0') ~= ARGV[1] then return all(5) end
+local mine = call('HMGET', share, 'allocated', 'used', 'reserved', 'paused')
 if not mine[1] then return all(6) end
-local pot = redis.call('HMGET', funds, 'pool', 'used', 'reserved', 'paused', 'short', 'max_committed')
-local allocated = tonumber(mine[1])
-local committed = tonumber(mine[2] or 0) + tonumber(mine[3] or 0)
-local pool = tonumber(pot[1] or 0)
-local total = tonumber(pot[2] or 0) + tonumber(pot[3] or 0)
+local pot = call('HMGET', funds, 'pool', 'used', 'reserved', 'paused', 'short', 'max_committed')
+local committed = (mine[2] or 0) + (mine[3] or 0)
+local total = (pot[2] or 0) + (pot[3] or 0)
+local allocated, pool = tonumber(mine[1]), tonumber(pot[1] or 0)
 local paused = mine[4] == '1' or pot[4] == '1'
 local short = tonumber(pot[5] or 0) > 0
 
@@ -47,30 +47,46 @@ local function judge(units)
   return 0
 end
 
-local granted = 0
+-- One read and one write per hash for the whole batch, however many items it has.
+local names = {}
+for i = 1, count do names[i] = ARGV[7 * i] end
+local last = call('HMGET', KEYS[5], unpack(names))
+local newest = {}
+for i = 1, count do newest[names[i]] = tonumber(last[i] or -1) end
+
+local slots, held, journal, cells = {}, {}, {}, {}
+local granted, n = 0, 0
 local p = 6
 for i = 1, count do
-  local id, slot, sequence, units = ARGV[p], ARGV[p + 1], tonumber(ARGV[p + 2]), tonumber(ARGV[p + 3])
-  local last = redis.call('HGET', KEYS[5], slot)
-  local code = 0
-  if last and tonumber(last) >= sequence then code = 1 else code = judge(units) end
+  local slot, sequence, units = names[i], tonumber(ARGV[p + 2]), tonumber(ARGV[p + 3])
+  local code
+  if newest[slot] >= sequence then code = 1 else code = judge(units) end
   if code == 0 then
-    redis.call('HSET', KEYS[5], slot, ARGV[p + 2])
-    redis.call('HSET', KEYS[4], id, ARGV[p + 3])
-    redis.call('HSET', KEYS[6], id, ARGV[p + 4])
-    redis.call('HSET', KEYS[7], ARGV[p + 5], ARGV[p + 6])
+    local id = ARGV[p]
+    newest[slot] = sequence
+    slots[n + 1], slots[n + 2] = slot, ARGV[p + 2]
+    held[n + 1], held[n + 2] = id, ARGV[p + 3]
+    journal[n + 1], journal[n + 2] = id, ARGV[p + 4]
+    cells[n + 1], cells[n + 2] = ARGV[p + 5], ARGV[p + 6]
+    n = n + 2
     committed, total, granted = committed + units, total + units, granted + units
   elseif code > 1 then
-    redis.call('HINCRBY', KEYS[8], ARGV[2] .. '|' .. code, 1)
-    redis.call('LPUSH', KEYS[9], ARGV[3] .. '|' .. ARGV[2] .. '|' .. code .. '|' .. ARGV[p + 3] .. '|' .. id)
-    redis.call('LTRIM', KEYS[9], 0, tonumber(ARGV[4]) - 1)
+    call('HINCRBY', KEYS[8], ARGV[2] .. '|' .. code, 1)
+    call('LPUSH', KEYS[9], ARGV[3] .. '|' .. ARGV[2] .. '|' .. code .. '|' .. ARGV[p + 3] .. '|' .. ARGV[p])
+    call('LTRIM', KEYS[9], 0, tonumber(ARGV[4]) - 1)
   end
   codes[i] = code
   p = p + 7
 end
+if n > 0 then
+  call('HSET', KEYS[5], unpack(slots))
+  call('HSET', KEYS[4], unpack(held))
+  call('HSET', KEYS[6], unpack(journal))
+  call('HSET', KEYS[7], unpack(cells))
+end
 if granted > 0 then
-  redis.call('HINCRBY', funds, 'reserved', granted)
-  redis.call('HINCRBY', share, 'reserved', granted)
-  if total > tonumber(pot[6] or 0) then redis.call('HSET', funds, 'max_committed', string.format('%.0f', total)) end
+  call('HINCRBY', funds, 'reserved', granted)
+  call('HINCRBY', share, 'reserved', granted)
+  if total > tonumber(pot[6] or 0) then call('HSET', funds, 'max_committed', string.format('%.0f', total)) end
 end
 return codes

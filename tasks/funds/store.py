@@ -18,6 +18,7 @@ from tasks.funds.models import (
 
 BLOCKED_CAP = 500
 REPORT_CAP = 200
+MOST_ITEMS = 1000  # the script unpacks a batch onto Lua's stack
 _PACKAGE = "tasks.funds"
 
 
@@ -38,7 +39,9 @@ def _encode_writes(writes: Sequence[Write], first_key: int) -> tuple[list[str], 
 async def reserve(
     client: RedisClient, *, keys: Keys, symbol: str, fence: int, now_ms: int, items: Sequence[Reservation]
 ) -> list[Reserved]:
-    """Grant and journal a batch; one answer per item, in order."""
+    """Grant and journal a batch; one answer per item, in order. Raises ValueError beyond MOST_ITEMS."""
+    if not 1 <= len(items) <= MOST_ITEMS:
+        raise ValueError(f"a batch has 1 to {MOST_ITEMS} items, not {len(items)}")
     argv: list[str | int] = [fence, symbol, now_ms, BLOCKED_CAP, len(items)]
     for item in items:
         argv += [item.id, item.slot, item.sequence, item.units, item.intent, item.cell_key, item.cell]

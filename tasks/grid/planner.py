@@ -8,6 +8,7 @@ from tasks.exchange.models import Market, Side
 from tasks.grid.models import Cell, CellState, Grid, GridPlan, IdleReason, Limits, PlannedOrder
 from tasks.market.models import Snapshot
 
+FEE_ROUNDING_UNITS = 2_000  # 0.00002 quote: the last 1e-8 of a coin worth up to 2000 quote
 ENTRY_SLIPPAGE = Decimal("0.001")  # a balanced start pays at most this share above the best ask
 
 
@@ -114,6 +115,6 @@ class _Desk:
 
 
 def reserve_units(price: Decimal, qty: Decimal, fee: Decimal) -> int:
-    """Quote units a buy may cost: price × amount plus fee, rounded up."""
+    """Quote units a buy may cost: price × amount plus fee, rounded up, and a hair for fees rounded in a third coin."""
     with exact():
-        return units_up(price * qty * (1 + fee))
+        return units_up(price * qty * (1 + fee)) + FEE_ROUNDING_UNITS

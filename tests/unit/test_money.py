@@ -45,3 +45,9 @@ def test_the_door_refuses_what_is_no_number(wrong: float | str) -> None:
 def test_floats_enter_by_their_shortest_text() -> None:
     """0.1 is 0.1, not its binary neighbour."""
     assert dec(0.1) == Decimal("0.1")
+
+
+def test_rounding_up_looks_at_every_digit() -> None:
+    """However many digits an amount has, none is dropped before the rounding."""
+    assert units_up(Decimal("89999999.00000000000000000000001")) == 89999999 * 10**8 + 1
+    assert units_down(Decimal("89999998.99999999999999999999999")) == 89999999 * 10**8 - 1
