@@ -73,7 +73,7 @@ class Binance:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One request to the API."""
         body = await request.text()
-        params = dict(parse_qsl(f"{request.query_string}&{body}", keep_blank_values=True))
+        params = dict(parse_qsl(f"{request.rel_url.raw_query_string}&{body}", keep_blank_values=True))
         number = len(self.requests)
         kept = {name: value for name, value in params.items() if name != "signature"}
         now = self.now_ms()

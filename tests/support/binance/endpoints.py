@@ -36,7 +36,10 @@ def answer(engine: Engine, ask: Ask) -> Json:
     handler = _HANDLERS.get((ask.method, ask.name))
     if handler is None:
         raise BinanceError(-1, f"no such endpoint: {ask.method} {ask.name}", 404)
-    return handler(engine, ask)
+    try:
+        return handler(engine, ask)
+    except (ArithmeticError, ValueError) as error:
+        raise BinanceError(-1100, "Illegal characters found in a parameter.") from error
 
 
 def _place(engine: Engine, ask: Ask) -> Json:

@@ -277,7 +277,7 @@ def _reached(candle: Candle, resting: Sequence[BookOrder]) -> Iterator[BookOrder
 
 def _split(qty: Decimal, parts: int, step: Decimal) -> Iterator[Decimal]:
     part = (qty / parts / step).to_integral_value(ROUND_FLOOR) * step
-    while part and qty >= 2 * part:
+    for _ in range(parts - 1 if part else 0):
         yield part
         qty -= part
     yield qty

@@ -22,6 +22,8 @@ from tests.support.binance.faults import Chance, Fault, Plan
 from tests.support.binance.record import Record
 from tests.support.servers import free_port
 
+ROOT = Path(__file__).resolve().parents[3]
+
 
 class Exchange(Protocol):
     """What a test does with the exchange, in this process or another."""
@@ -210,11 +212,12 @@ async def local_exchange(
 
 
 @asynccontextmanager
-async def exchange_process(folder: Path) -> AsyncIterator[RemoteExchange]:
+async def exchange_process(folder: Path, config: Config | None = None) -> AsyncIterator[RemoteExchange]:
     """The exchange as a process of its own, over the candle files in `folder`."""
     port = free_port()
     command = [sys.executable, "-m", "tests.support.binance", "--port", str(port), "--candles", str(folder)]
-    process = subprocess.Popen(command)  # noqa: ASYNC220 - starts at once; nothing else runs in this loop yet
+    command += ["--config", (config or Config()).model_dump_json()]
+    process = subprocess.Popen(command, cwd=ROOT)  # noqa: ASYNC220 - starts at once; nothing else runs in this loop yet
     try:
         exchange = RemoteExchange(f"http://127.0.0.1:{port}")
         await _ready(exchange, process)

@@ -1,0 +1,63 @@
+"""A grid trades through the real ccxt client on the loopback exchange, and both sides' books agree."""
+
+import pytest
+
+from tasks.base.redis import RedisClient
+from tests.integration.test_crash import check_books, settle
+from tests.support.binance.config import Config
+from tests.support.binance.desk import BinanceDesk, open_binance_desk
+from tests.support.binance.record import most_committed, open_orders, sent_twice, unseen_trades
+from tests.support.desk import BTC, settings, walk
+
+
+async def check_record(desk: BinanceDesk, redis: RedisClient) -> None:
+    """The exchange's record against ours: no order twice, no trade missed, no more bound than the pool holds."""
+    record = await desk.server.record()
+    keys = desk.desk.keys
+    seen = [str(trade_id) for trade_id in await redis.zrange(keys.seen(BTC), 0, -1)]
+    assert sent_twice(record) == {}
+    assert unseen_trades(record, seen) == []
+    assert {order.client_id for order in open_orders(record)} == set(await redis.hkeys(keys.intents(BTC)))
+    state = await desk.desk.allocator.get_global_status_summary()
+    assert most_committed(record) * 10**8 <= state.pool_units
+    assert {row.outcome for row in record.requests} == {"200"}
+    assert record.highest_weight < 6000
+
+
+@pytest.mark.parametrize("fill_parts", [1, 3])
+async def test_a_grid_over_100_candles(redis: RedisClient, fill_parts: int) -> None:
+    """Without a fault every request is answered with 200."""
+    async with open_binance_desk(redis, settings(), {BTC: walk(100)}, Config(fill_parts=fill_parts)) as desk:
+        trader = await desk.trader()
+        for _ in range(100):
+            await trader.tick()
+            await desk.server.advance(1)
+        await settle(trader, redis, ticks=1)
+        await check_books(desk, redis)
+        await check_record(desk, redis)
+        assert len((await desk.server.record()).trades) > 20
+
+
+async def test_partial_fills(redis: RedisClient) -> None:
+    """Parts of orders that rest on are booked as they come."""
+    config = Config(partial_share=0.4, partial_chance=0.7)
+    async with open_binance_desk(redis, settings(), {BTC: walk(100)}, config) as desk:
+        trader = await desk.trader()
+        for _ in range(100):
+            await trader.tick()
+            await desk.server.advance(1)
+        await settle(trader, redis, ticks=1)
+        await check_books(desk, redis)
+        await check_record(desk, redis)
+
+
+async def test_many_trades_are_read_page_by_page(redis: RedisClient) -> None:
+    """More trades than a page holds, from the first one and from a time on, each once and in few requests."""
+    async with open_binance_desk(redis, settings(), {BTC: walk(5)}, Config(fill_parts=2500)) as desk:
+        await desk.exchange.create_order(BTC, "market", "buy", 0.025)
+        traded = (await desk.server.record()).trades
+        for since_ms in (0, traded[0].at_ms):
+            before = len((await desk.server.record()).requests)
+            found = await desk.client.trades(BTC, since_ms)
+            assert [trade.trade_id for trade in found] == [str(trade.trade_id) for trade in traded]
+            assert len((await desk.server.record()).requests) - before <= 5
