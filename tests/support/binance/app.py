@@ -148,7 +148,7 @@ class Binance:
     def _answer(self, number: int, key: str | None, payload: str, fault: Fault | None) -> object:
         row, config, kind = self.requests[number], self.engine.config, fault.kind if fault else None
         name = row.path.removeprefix("/api/v3/").removeprefix("/sapi/v1/")
-        now = self.now_ms() + (fault.ms if fault is not None and kind is FaultKind.CLOCK_DRIFT else 0)
+        drift = fault.ms if fault is not None and kind is FaultKind.CLOCK_DRIFT else 0
         weight = weight_of(row.method, name, row.params)
         try:
             self.limits.take(weight, self.now_ms(), config)
@@ -159,11 +159,11 @@ class Binance:
         if kind in HTML_BEFORE:
             return None
         if name in SIGNED:
-            auth.check_signed(key, payload, row.params, now, config)
+            auth.check_signed(key, payload, row.params, self.now_ms() + drift, config)
         if row.method == "POST" and name == "order":
             self.limits.take_order(self.now_ms(), config)
         as_of = self._as_of(number, fault) if fault is not None and kind is FaultKind.STALE else None
-        ask = Ask(row.method, name, row.params, now, as_of)
+        ask = Ask(row.method, name, row.params, self.now_ms(), as_of)
         if kind is FaultKind.FILL_ON_CANCEL:
             self._fill_first(ask)
         result = answer(self.engine, ask)

@@ -8,7 +8,7 @@ marketable order fills at once at the last price as taker. Before the first cand
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from decimal import ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from tasks.exchange.models import Candle
 from tests.support.binance.book import BookOrder, BookTrade, OrderState
@@ -87,7 +87,7 @@ class Engine:
         if order.side == "SELL":
             return rules.base, qty
         rate = max(self.config.maker_fee, self.config.taker_fee) if self.config.fee_currency == "quote" else ZERO
-        return rules.quote, order.price * qty * (1 + rate)
+        return rules.quote, (order.price * qty * (1 + rate)).quantize(EIGHT, ROUND_CEILING)
 
     # ---- orders
 

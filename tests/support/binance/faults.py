@@ -18,7 +18,7 @@ class FaultKind(StrEnum):
     ERROR_AFTER = "error_after"  # the same, but done
     RATE_LIMIT = "rate_limit"  # 429 with Retry-After `seconds`, nothing done
     BAN = "ban"  # 418 from now on for `seconds`
-    CLOCK_DRIFT = "clock_drift"  # the exchange's clock goes `ms` ahead (or, negative, behind) for this request
+    CLOCK_DRIFT = "clock_drift"  # the time stamp is judged by a clock that is `ms` ahead (or, negative, behind)
     STALE = "stale"  # a read answered as of `requests` requests or `seconds` ago
     HTML_BEFORE = "html_before"  # 200 with an HTML body, nothing done
     HTML_AFTER = "html_after"  # 200 with an HTML body, done
