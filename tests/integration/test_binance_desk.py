@@ -6,7 +6,7 @@ from tasks.base.redis import RedisClient
 from tests.integration.test_crash import check_books, settle
 from tests.support.binance.config import Config
 from tests.support.binance.desk import BinanceDesk, open_binance_desk
-from tests.support.binance.record import most_committed, open_orders, sent_twice, unseen_trades
+from tests.support.binance.record import cell_of, most_committed, open_orders, sent_twice, unseen_trades
 from tests.support.desk import BTC, settings, walk
 
 
@@ -19,7 +19,7 @@ async def check_record(desk: BinanceDesk, redis: RedisClient) -> None:
     assert unseen_trades(record, seen) == []
     assert {order.client_id for order in open_orders(record)} == set(await redis.hkeys(keys.intents(BTC)))
     state = await desk.desk.allocator.get_global_status_summary()
-    assert most_committed(record) * 10**8 <= state.pool_units
+    assert most_committed(record, cell_of) * 10**8 <= state.pool_units
     assert {row.outcome for row in record.requests} == {"200"}
     assert record.highest_weight < 6000
 

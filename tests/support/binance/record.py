@@ -111,6 +111,11 @@ class MoneyPoint:
 Lot = Callable[[OrderRow], str]
 
 
+def cell_of(order: OrderRow) -> str:
+    """Grid and cell of one of Gridflow's orders: its client id without side and cycle. A lot for `money_path`."""
+    return order.client_id.rsplit("-", 2)[0]
+
+
 def by_client_id(record: Record) -> dict[str, list[OrderRow]]:
     """Accepted orders by client id, in the order of their acceptance."""
     found: dict[str, list[OrderRow]] = {}
