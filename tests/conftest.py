@@ -65,4 +65,5 @@ async def redis(redis_url: str) -> AsyncIterator[RedisClient]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """--long: the by-hand profile of the randomised tests, ten times CI's."""
+    parser.addoption("--seed", type=int, default=None, help="play one fault scenario again")
     parser.addoption("--long", action="store_true", help="run the randomised tests ten times as long")

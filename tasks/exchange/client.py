@@ -45,6 +45,8 @@ class CcxtClient:
     async def markets(self, symbols: Sequence[str]) -> Mapping[str, Market]:
         """Filters and fees by symbol. Raises ExchangeError for a symbol the exchange does not list."""
         listed = await self._read(self._exchange.load_markets)
+        if any(symbol not in listed for symbol in symbols):  # ccxt keeps what a half answer left it with
+            listed = await self._read(self._exchange.load_markets, True)
         missing = [symbol for symbol in symbols if symbol not in listed]
         if missing:
             raise ExchangeError(f"{self._exchange.id} does not list {', '.join(missing)}; mend the symbols' names")
@@ -160,6 +162,7 @@ class CcxtClient:
     async def all_open_orders(self) -> list[Order]:
         """All resting orders of the account in every symbol."""
         self._exchange.options["warnOnFetchOpenOrdersWithoutSymbol"] = False
+        self._exchange.options["fetchOpenOrders"] = {"warnWithoutSymbol": False}
         return [order_of(raw, self._quirks) for raw in await self._read(self._exchange.fetch_open_orders)]
 
     async def open_orders(self, symbol: str, not_before_ms: int = 0) -> list[Order]:  # noqa: ARG002 - always fresh
@@ -194,7 +197,7 @@ class CcxtClient:
         call = self._exchange.fetch_my_trades
 
         async def page(since: int, last_id: str | None) -> list[Trade]:
-            by_id = self._quirks.page_trades if since_ms == 0 else None
+            by_id = self._quirks.page_trades if since_ms == 0 or last_id is not None else None
             own = by_id(last_id) if by_id else {}
             return [trade_of(raw) for raw in await self._read(call, symbol, None if own else since, PAGE, own)]
 
@@ -273,4 +276,4 @@ async def _all_pages(
         if len(records) < PAGE or not fresh:
             return sorted(found.values(), key=lambda record: record.at_ms)
         since_ms = max(record.at_ms for record in records)
-        last_id = name(max(records, key=lambda record: record.at_ms))
+        last_id = max((record.at_ms, len(name(record)), name(record)) for record in records)[2]

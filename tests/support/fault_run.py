@@ -1,0 +1,223 @@
+"""One seeded scenario: a whole grid over real candles, on a Binance-like exchange that misbehaves, by workers that die.
+
+The seed decides grid, fees, path, faults and kills. `run(seed, …)` raises AssertionError with what went wrong.
+"""
+
+import asyncio
+import csv
+import gzip
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tasks.base.errors import GridflowError
+from tasks.base.money import from_units
+from tasks.base.redis import RedisClient
+from tasks.base.settings import Settings
+from tasks.exchange.models import Candle
+from tasks.ledger.models import Book
+from tasks.ledger.rules import value
+from tasks.ledger.steps import audit_funds
+from tasks.tick.rebuild import parse_name
+from tasks.tick.trader import GridTrader
+from tests.support.binance.config import Config
+from tests.support.binance.desk import BinanceDesk, join_binance_desk
+from tests.support.binance.faults import Chance, Fault, FaultKind
+from tests.support.binance.record import OrderRow, Record, most_committed, open_orders, sent_twice, unseen_trades
+from tests.support.binance.server import Exchange, local_exchange
+from tests.support.mortal import Mortal
+
+SYMBOL = "BTC/USDT"
+STEPS = 16
+MOST_PER_STEP = 60
+REAL = STEPS * MOST_PER_STEP  # recorded minutes in a scenario
+DATA = Path(__file__).parents[1] / "data"
+KINDS = tuple(kind for kind in FaultKind if kind is not FaultKind.CLOCK_DRIFT)
+
+
+class Killed(BaseException):
+    """The worker process is gone: nothing after this line runs."""
+
+
+@cache
+def real_candles(symbol: str = SYMBOL) -> tuple[Candle, ...]:
+    """Three days of recorded minutes."""
+    with gzip.open(DATA / f"{symbol.replace('/', '-')}-1m-2024-01.csv.gz", "rt", encoding="utf-8") as stream:
+        rows = csv.DictReader(stream)
+        return tuple(
+            Candle(
+                at_ms=int(row["timestamp"]),
+                **{name: Decimal(row[name]) for name in ("open", "high", "low", "close", "volume")},
+            )
+            for row in rows
+        )
+
+
+@dataclass
+class Outcome:
+    """What a scenario saw, for the summary of many."""
+
+    seed: int
+    faults: int
+    kills: int
+    orders: int
+    trades: int
+
+
+def settings_of(rng: random.Random, account: str) -> Settings:
+    """A grid of some shape; times short enough to wait for."""
+    grid: dict[str, Any] = {
+        "grid": rng.choice(["arithmetic", "geometric"]),
+        "range_pct": rng.choice(["0.02", "0.03"]),
+        "cells": rng.randint(5, 9),
+        "start": rng.choice(["flat", "balanced"]),
+    }
+    return Settings(
+        account=account,
+        symbols={SYMBOL: grid},
+        trading={"request_valid_seconds": "0.3", "protection_seconds": "0.8", "lease_seconds": 1},
+    )
+
+
+def plan_of(rng: random.Random) -> list[Chance]:
+    """A few kinds of faults, each with its own probability."""
+    chances = []
+    for kind in rng.sample(KINDS, k=rng.randint(2, 5)):
+        seconds = {FaultKind.OUTAGE: 0.15, FaultKind.BAN: 0.15, FaultKind.RATE_LIMIT: 0.1}.get(kind, 0.05)
+        slow = kind in (FaultKind.DELAY_BEFORE, FaultKind.DELAY_AFTER) and rng.random() < 0.3
+        fault = Fault(kind=kind, seconds=0.35 if slow else seconds, requests=rng.randint(1, 6))
+        chances.append(Chance(fault=fault, probability=rng.uniform(0.02, 0.12)))
+    return chances
+
+
+def swings(centre: Decimal, last: Candle) -> list[Candle]:
+    """Candles that end a scenario: down and up through most of the grid, so that it must trade."""
+    price, found = last.close, []
+    for number, share in enumerate(("0.985", "1.015", "0.985", "1.015", "0.985", "1"), start=1):
+        close = (centre * Decimal(share)).quantize(Decimal("0.01"))
+        at_ms = last.at_ms + number * 60_000
+        high, low = max(price, close), min(price, close)
+        found.append(Candle(at_ms=at_ms, open=price, high=high, low=low, close=close, volume=Decimal(1)))
+        price = close
+    return found
+
+
+async def run(seed: int, redis: RedisClient) -> Outcome:
+    """Play the scenario and hold the books against the exchange's own record."""
+    rng = random.Random(seed)
+    own = settings_of(rng, f"s{seed}")
+    first = rng.randrange(0, 2000)
+    real = real_candles()[first : first + REAL]
+    candles = {SYMBOL: (*real, *swings(real[0].open, real[-1]))}
+    config = Config(
+        fee_currency=rng.choice(["quote", "quote", "base"]),
+        fill_parts=rng.choice([1, 1, 3]),
+        partial_chance=rng.choice([0.0, 0.3]),
+        partial_share=0.4,
+    )
+    async with local_exchange(candles, config) as server:
+        desk = await join_binance_desk(redis, own, server)
+        try:
+            kills, played = await _misbehave(desk, server, rng)
+            await server.clear_faults()
+            before = await server.record()
+            await server.advance(REAL - played)
+            await _go_on(desk, server)
+            after = await server.record()
+            await check(desk, after)
+            assert len(after.orders) + len(after.trades) > len(before.orders) + len(before.trades), "trading stopped"
+            return Outcome(seed, len(after.faults), kills, len(after.orders), len(after.trades))
+        finally:
+            await desk.close()
+
+
+async def _misbehave(desk: BinanceDesk, server: Exchange, rng: random.Random) -> tuple[int, int]:
+    """Tick through faults; some ticks die, at a step or in the middle of any wait. (kills, candles played)."""
+    await server.use_plan(rng.randrange(2**31), *plan_of(rng))
+    kills = played = 0
+    for number in range(STEPS):
+        played += await server.advance(rng.randint(5, MOST_PER_STEP))
+        fatal = rng.choice(["", "", "", "step", "await"])
+        kills += await _one_tick(desk, f"w{number}", rng, fatal)
+        await desk.desk.redis.delete(desk.desk.keys.lease(SYMBOL))  # as if the dead worker's lease had run out
+    return kills, played
+
+
+async def _one_tick(desk: BinanceDesk, owner: str, rng: random.Random, fatal: str) -> int:
+    left = rng.randint(1, 7)
+
+    def checkpoint(_step: str) -> None:
+        nonlocal left
+        left -= 1
+        if fatal == "step" and left == 0:
+            raise Killed
+
+    try:
+        trader = await desk.trader(SYMBOL, owner, checkpoint)
+        await Mortal(trader.tick(), rng.randint(1, 40) if fatal == "await" else 0, Killed)
+    except Killed:
+        return 1
+    except GridflowError:
+        return 0
+    return 0
+
+
+async def _go_on(desk: BinanceDesk, server: Exchange) -> None:
+    """The exchange behaves again: settle what is doubtful, trade on, settle again."""
+    await asyncio.sleep(0.3)  # requests of dead workers that are still under way expire
+    trader = await desk.trader(SYMBOL, "survivor")
+    await _settle(trader)
+    for _ in range(6):
+        await trader.tick()
+        await server.advance(1)
+    await _settle(trader)
+
+
+async def _settle(trader: GridTrader) -> None:
+    quiet = 0
+    for _ in range(120):
+        try:
+            report = await trader.tick()
+        except GridflowError:
+            await asyncio.sleep(0.05)
+            continue
+        entries = await trader.desk.redis.hvals(trader.desk.keys.intents(SYMBOL))
+        doubtful = any('"state":"INTENT"' in str(text) or '"state":"UNKNOWN"' in str(text) for text in entries)
+        quiet = 0 if doubtful or report.fills or report.placed else quiet + 1
+        if quiet >= 2:
+            return
+        await asyncio.sleep(0.04 if doubtful else 0)
+    raise AssertionError("the journal never settled")
+
+
+def lot_of(order: OrderRow) -> str:
+    """Cost basis goes by cell."""
+    name = parse_name(order.client_id)
+    return name.cell_key if name else order.symbol
+
+
+async def check(desk: BinanceDesk, record: Record) -> None:
+    """The exchange's record and our books say the same."""
+    redis, keys = desk.desk.redis, desk.desk.keys
+    assert sent_twice(record) == {}, "an order was sent twice"
+    seen: Sequence[Any] = await redis.zrange(keys.seen(SYMBOL), 0, -1)
+    assert unseen_trades(record, seen) == [], "a fill is missing"
+    assert len(seen) == len(record.trades), "a fill was booked that never was"
+    status = await desk.desk.allocator.get_global_status_summary()
+    pool = from_units(status.pool_units)
+    assert most_committed(record, lot_of) <= pool, "the exchange saw more spent than the pool"
+    assert from_units(status.max_committed_units) <= pool
+    book = Book.model_validate_json(await redis.get(keys.book(SYMBOL)) or "")
+    assert value(book, Decimal("42123.45")).identity_error == 0
+    balances = await desk.client.balances()
+    quote, base = balances["USDT"], balances.get("BTC")
+    assert quote.free + quote.locked == Decimal(10_000) + book.cash
+    assert (base.free + base.locked if base else Decimal(0)) == book.base
+    resting = {order.client_id for order in open_orders(record)}
+    assert resting == {str(name) for name in await redis.hkeys(keys.intents(SYMBOL))}
+    report = await audit_funds(redis, keys, [SYMBOL], desk.client)
+    assert report.differences == (), report.differences

@@ -1,0 +1,36 @@
+"""Dying in the middle of a wait: at the n-th time a coroutine hands control to the event loop."""
+
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Mortal(Generic[T]):
+    """Awaits `work`; at its `life`-th suspension `die` is called instead of waiting. `lived` counts suspensions."""
+
+    def __init__(self, work: Coroutine[Any, Any, T], life: int, die: Callable[[], BaseException | None]) -> None:
+        self._work, self._life, self._die = work, life, die
+        self.lived = 0
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        """Drive the coroutine step by step."""
+        steps = self._work.__await__()
+        answer: Any = None
+        failure: BaseException | None = None
+        while True:
+            try:
+                waiting = steps.throw(failure) if failure is not None else steps.send(answer)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            self.lived += 1
+            answer = failure = None
+            if self.lived == self._life:
+                failure = self._die()
+                if failure is not None:
+                    continue
+            try:
+                answer = yield waiting
+            except BaseException as error:  # noqa: BLE001 - handed on to the coroutine, as the event loop would
+                failure = error
