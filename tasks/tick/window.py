@@ -36,11 +36,18 @@ class _Tally:
 
 
 async def run_window(
-    trader: GridTrader, ends_at: float, clock: Clock, why_end: Callable[[], str | None]
+    trader: GridTrader,
+    ends_at: float,
+    clock: Clock,
+    why_end: Callable[[], str | None],
+    breakers: Breakers | None = None,
 ) -> WindowReport:
-    """Tick until `ends_at` (epoch seconds) or until `why_end` gives a reason. Faults of one tick do not end it."""
+    """Tick until `ends_at` (epoch seconds) or until `why_end` gives a reason. Faults of one tick do not end it.
+
+    `breakers`: with other rules than the usual ones.
+    """
     tally = _Tally()
-    breakers = Breakers(trader.desk.redis, trader.desk.keys)
+    breakers = breakers or Breakers(trader.desk.redis, trader.desk.keys)
     ended = "late" if clock().timestamp() >= ends_at else None
     try:
         while ended is None:

@@ -1,0 +1,315 @@
+"""The shared rate budget on a real Redis: counted over processes, and behind the real ccxt client."""
+
+import asyncio
+import re
+import sys
+import time
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import ccxt
+import pytest
+
+from tasks.base.errors import ExchangeUnavailable, RejectReason
+from tasks.base.keys import AddressKeys, Keys
+from tasks.base.redis import RedisClient, connect
+from tasks.exchange.budget import Allowance, Budget, BudgetCode, BudgetExhausted, allowance_of, attach_budget
+from tasks.exchange.call_class import CallClass, call_class
+from tasks.exchange.client import CcxtClient
+from tasks.exchange.models import Grant, OrderRequest, Rejected, Side
+from tests.support.binance.desk import real_ccxt
+from tests.support.binance.faults import Fault, FaultKind
+from tests.support.binance.server import LocalExchange, local_exchange
+from tests.support.budget_racer import ALLOWANCE, GRANTS, budget
+from tests.support.desk import BTC, walk
+from tests.support.servers import free_port
+
+ROOT = Path(__file__).parents[2]
+CAPACITY = 400  # ms, a fifth of ALLOWANCE's window
+
+
+@pytest.fixture
+async def second(redis_url: str) -> AsyncIterator[RedisClient]:
+    """A client of its own for the process next door."""
+    client = connect(redis_url)
+    yield client
+    await client.aclose()
+
+
+async def take(shared: Budget, kind: CallClass, cost_ms: float, wait_seconds: float = 0.01) -> bool:
+    """Whether one call is granted within `wait_seconds`."""
+    try:
+        with call_class(kind, wait_seconds):
+            await shared.take(cost_ms)
+    except BudgetExhausted:
+        return False
+    return True
+
+
+async def drain(shared: Budget, kind: CallClass) -> int:
+    """Take 20 ms at a time until it is refused; ms taken."""
+    taken = 0
+    while await take(shared, kind, 20, wait_seconds=0.001):
+        taken += 20
+    return taken
+
+
+async def test_many_processes_never_exceed_the_allowance_in_any_window(redis: RedisClient, redis_url: str) -> None:
+    """4 processes × 8 tasks: never more than the window allows in any window, and little of it left unused."""
+    seconds, cost = 5.0, 20
+    command = [sys.executable, "-m", "tests.support.budget_racer", redis_url, str(seconds), "8", str(cost)]
+    racers = [await asyncio.create_subprocess_exec(*command, cwd=ROOT) for _ in range(4)]
+    assert [await racer.wait() for racer in racers] == [0] * 4
+    moments = sorted(int(moment) for moment in await redis.lrange(GRANTS, 0, -1))
+    busiest = max(sum(0 <= later - first < ALLOWANCE.window_ms for later in moments) for first in moments)
+    assert busiest * cost <= ALLOWANCE.window_ms + cost, "a grant may be noted a moment late"
+    spent = len(moments) * cost
+    allowed = CAPACITY + 0.8 * (moments[-1] - moments[0]) + cost
+    assert 0.8 * allowed <= spent <= allowed
+    print(f"{len(moments)} grants, busiest window {busiest * cost} of {ALLOWANCE.window_ms} ms, {spent / allowed:.1%}")
+
+
+async def test_classes_leave_their_reserve(redis: RedisClient) -> None:
+    """Reads leave 30 %, buys 10 %, sells and cancels nothing."""
+    shared, started = budget(redis), time.monotonic()
+
+    def flown_in() -> float:
+        return 0.8 * (time.monotonic() - started) * 1000 + 1
+
+    reads = await drain(shared, CallClass.READ)
+    assert 0.7 * CAPACITY - 20 <= reads <= 0.7 * CAPACITY + flown_in()
+    both = reads + await drain(shared, CallClass.BUY)
+    assert 0.9 * CAPACITY - 20 <= both <= 0.9 * CAPACITY + flown_in()
+    assert await take(shared, CallClass.SELL, 20)
+    assert await take(shared, CallClass.CANCEL, 10)
+
+
+async def test_cancels_go_before_waiting_reads_and_buys(redis: RedisClient, second: RedisClient) -> None:
+    """With the bucket empty and others waiting longer, cancels are first, then buys, then reads."""
+    roomy = Allowance(window_ms=10_000, account_window_ms=10_000)
+    shared, other = budget(redis, allowance=roomy), budget(second, "other", roomy)
+    await take(shared, CallClass.CANCEL, 2000)
+    order: list[str] = []
+
+    async def one(kind: CallClass, by: Budget) -> None:
+        with call_class(kind, 10):
+            await by.take(50)
+        order.append(kind.label)
+
+    waiting = [one(CallClass.READ, by) for by in (shared, other) for _ in range(5)]
+    waiting += [one(CallClass.BUY, by) for by in (shared, other) for _ in range(5)]
+    running = [asyncio.create_task(call) for call in waiting]
+    await asyncio.sleep(0.005)
+    running += [asyncio.create_task(one(CallClass.CANCEL, shared)) for _ in range(3)]
+    await asyncio.gather(*running)
+    assert order[:3] == ["cancel"] * 3
+    assert order[3:13] == ["buy"] * 10
+    assert order[13:] == ["read"] * 10
+
+
+async def test_a_call_dearer_than_the_bucket_is_paid_off_afterwards(redis: RedisClient) -> None:
+    """It goes when the bucket is full; what follows waits for the debt."""
+    shared = budget(redis)
+    assert await take(shared, CallClass.CANCEL, 2 * CAPACITY)
+    started = time.monotonic()
+    assert await take(shared, CallClass.CANCEL, 40, wait_seconds=5)
+    assert 0.5 <= time.monotonic() - started <= 1
+
+
+async def test_waits_are_bounded(redis: RedisClient) -> None:
+    """Who cannot be served in time is told at once, also behind others of its class."""
+    shared = budget(redis)
+    await take(shared, CallClass.CANCEL, CAPACITY)
+    started = time.monotonic()
+    answers = await asyncio.gather(*(take(shared, CallClass.READ, 200, wait_seconds=0.45) for _ in range(20)))
+    assert sum(answers) <= 1
+    assert time.monotonic() - started < 1
+
+
+async def test_a_longer_ban_is_never_shortened(redis: RedisClient, second: RedisClient) -> None:
+    """And it stands for every account behind the address, in every process."""
+    shared, other = budget(redis), budget(second, account="other")
+    await shared.ban(60)
+    await shared.ban(1)
+    assert 59_000 < await redis.pttl(Keys("main").ban) <= 60_000
+    with pytest.raises(BudgetExhausted, match="no calls") as refused:
+        await other.take(1)
+    assert 59_000 < refused.value.wait_ms <= 60_000
+    await redis.flushall()
+    assert not await take(shared, CallClass.CANCEL, 1), "who heard the ban keeps to it though Redis forgot"
+
+
+async def test_without_redis_no_call(redis: RedisClient) -> None:
+    """A blind call could break the limits of everybody."""
+    shared = budget(connect(f"redis://127.0.0.1:{free_port()}/0"))
+    with pytest.raises(BudgetExhausted, match="Redis"):
+        await shared.take(1)
+
+
+# --- behind the real ccxt client ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[LocalExchange]:
+    """A loopback exchange."""
+    async with local_exchange({BTC: walk(30)}) as exchange:
+        yield exchange
+
+
+class Worker:
+    """A ccxt exchange with the budget, and the client over it, as a process has them."""
+
+    def __init__(self, server: LocalExchange, redis: RedisClient) -> None:
+        self.budget = Budget(redis, Keys("main"), AddressKeys("binance"), allowance_of("binance"))
+        self.ccxt: Any = real_ccxt(server)
+        attach_budget(self.ccxt, self.budget)
+        self.client = CcxtClient(self.ccxt)
+
+    async def __aenter__(self) -> "Worker":
+        await self.client.markets([BTC])
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.client.close()
+
+
+def request(number: int) -> OrderRequest:
+    """A small buy far below the price."""
+    name = f"t-0-b-{number}"
+    return OrderRequest(
+        grant=Grant(client_id=name, units=0, fence=1),
+        client_id=name,
+        symbol=BTC,
+        side=Side.BUY,
+        price=Decimal(30_000),
+        qty=Decimal("0.001"),
+        post_only=True,
+        signed_at_ms=int(time.time() * 1000),
+        valid_ms=5000,
+    )
+
+
+async def test_what_is_charged_is_no_less_than_what_the_exchange_counts(
+    redis: RedisClient, server: LocalExchange
+) -> None:
+    """Every call the client makes costs the bucket at least its weight (10 ms each)."""
+    async with Worker(server, redis) as worker:
+        client, keys = worker.client, AddressKeys("binance")
+        calls = (
+            lambda: client.ticker(BTC),
+            lambda: client.open_orders(BTC),
+            lambda: client.trades(BTC, 0),
+            lambda: client.balances(),
+            lambda: client.order(BTC, "none"),
+            lambda: client.candles(BTC, None, 10),
+        )
+        for call in calls:
+            await redis.delete(keys.budget)
+            used = server.binance.limits.used
+            await call()
+            charged = 12_000 - float(await redis.hget(keys.budget, "left") or 0)
+            assert charged >= 10 * (server.binance.limits.used - used)
+
+
+async def test_three_workers_stay_below_the_limit(redis: RedisClient, server: LocalExchange) -> None:
+    """As many calls as they can make: the exchange never says 429, and sees no more than a fifth plus the flow."""
+    seconds = 4.0
+    async with Worker(server, redis) as one, Worker(server, redis) as two, Worker(server, redis) as three:
+        started = time.monotonic()
+
+        async def hammer(worker: Worker) -> None:
+            while time.monotonic() - started < seconds:
+                try:
+                    with call_class(CallClass.READ, 1):
+                        await worker.client.trades(BTC, 0)
+                except ExchangeUnavailable:
+                    await asyncio.sleep(0.05)
+
+        await asyncio.gather(*(hammer(worker) for worker in (one, two, three) for _ in range(10)))
+        passed = time.monotonic() - started
+    record = await server.record()
+    assert {row.outcome for row in record.requests} == {"200"}
+    weight = sum(row.weight for row in record.requests)
+    assert 0.8 * (840 + 80 * seconds) <= weight <= 1200 + 80 * passed
+    print(f"{len(record.requests)} calls, weight {weight} in {passed:.1f} s")
+
+
+async def test_orders_stay_below_the_accounts_limit(redis: RedisClient, server: LocalExchange) -> None:
+    """Orders have a limit of their own, which the exchange counts in 10 seconds."""
+    async with Worker(server, redis) as worker:
+        started = time.monotonic()
+        with call_class(CallClass.BUY):
+            for number in range(50):
+                await worker.ccxt.create_order(BTC, "limit", "buy", 0.001, 30_000, {"clientOrderId": f"x{number}"})
+        assert time.monotonic() - started >= (50 - 20) / 8 - 0.1
+
+
+async def test_a_ban_stops_everyone_without_another_call(
+    redis: RedisClient, second: RedisClient, server: LocalExchange
+) -> None:
+    """One worker hears it; the other one's reads fail and its orders are clearly not sent, at once."""
+    async with Worker(server, redis) as one, Worker(server, second) as two:
+        await server.inject(Fault(kind=FaultKind.RATE_LIMIT, seconds=2))
+        with pytest.raises(ExchangeUnavailable, match="429"):
+            await one.client.ticker(BTC)
+        before = len((await server.record()).requests)
+        started = time.monotonic()
+        with pytest.raises(ExchangeUnavailable, match="no calls"):
+            await two.client.ticker(BTC)
+        answers = await two.client.place([request(1)])
+        assert isinstance(answers[0], Rejected)
+        assert answers[0].reason is RejectReason.RATE_LIMITED
+        assert time.monotonic() - started < 0.5
+        assert len((await server.record()).requests) == before
+        await asyncio.sleep(2.1)
+        await two.client.ticker(BTC)
+
+
+@pytest.mark.parametrize(("kind", "seconds"), [(FaultKind.RATE_LIMIT, 7), (FaultKind.BAN, 90)])
+async def test_the_ban_lasts_as_long_as_the_exchange_says(
+    redis: RedisClient, server: LocalExchange, kind: FaultKind, seconds: int
+) -> None:
+    """429 and 418 with Retry-After."""
+    async with Worker(server, redis) as worker:
+        await server.inject(Fault(kind=kind, seconds=seconds))
+        with pytest.raises(ExchangeUnavailable):
+            await worker.client.ticker(BTC)
+        for key in (Keys("main").ban, AddressKeys("binance").ban):
+            assert (seconds - 2) * 1000 < await redis.pttl(key) <= seconds * 1000
+
+
+async def test_the_exchanges_own_count_corrects_the_bucket(redis: RedisClient, server: LocalExchange) -> None:
+    """Somebody else on the address used it up: reads stop, what is urgent still gets through."""
+    async with Worker(server, redis) as worker:
+        server.binance.limits.used = 5900
+        await worker.client.ticker(BTC)
+        left = float(await redis.hget(AddressKeys("binance").budget, "left") or 0)
+        assert left <= 1000
+        assert not await take(worker.budget, CallClass.READ, 10)
+        assert not await take(worker.budget, CallClass.BUY, 10)
+        assert await take(worker.budget, CallClass.CANCEL, 10)
+
+
+async def test_a_refusal_after_something_was_sent_is_not_a_clear_no(redis: RedisClient, server: LocalExchange) -> None:
+    """A call in two requests whose second one is refused here has an unknown outcome."""
+    async with Worker(server, redis) as worker:
+        with call_class(CallClass.BUY):
+            await worker.ccxt.create_order(BTC, "limit", "buy", 0.001, 30_000)
+            await worker.budget.ban(30)
+            with pytest.raises(ccxt.RateLimitExceeded) as refused:
+                await worker.ccxt.fetch_ticker(BTC)
+        assert not isinstance(refused.value, BudgetExhausted)
+
+
+def test_the_scripts_codes_are_the_enums() -> None:
+    """Each code the header lists, by number and name."""
+    listed = re.findall(r"(\d) ([A-Z]{2,}):", (ROOT / "tasks" / "exchange" / "budget.lua").read_text(encoding="utf-8"))
+    assert [BudgetCode[name] for _, name in listed] == [BudgetCode(int(number)) for number, _ in listed]
+    assert len(listed) == len(BudgetCode)
+
+
+def test_the_allowance_of_binance() -> None:
+    """6000 weights a minute at 10 ms each, 100 orders in 10 s at 100 ms each."""
+    assert allowance_of("binance") == Allowance(window_ms=6000 * 10, account_window_ms=10_000, order_ms=100)

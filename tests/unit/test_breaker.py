@@ -1,0 +1,164 @@
+"""Circuit breaker rules: they open, probe one at a time, and close after a success."""
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.base.errors import ExchangeUnavailable, OrderRejected, RejectReason, StateError
+from tasks.exchange.breaker import Breaker, BreakerRules, Outcome, Phase, ask, tell
+from tasks.exchange.breakers import outcomes
+from tasks.exchange.budget import BudgetExhausted
+
+ROW = BreakerRules(threshold=3, window_ms=60_000, in_a_row=True, first_wait_ms=1000, most_wait_ms=8000, probe_ms=5000)
+MANY = replace(ROW, in_a_row=False)
+S, F, N = Outcome.SUCCESS, Outcome.FAILURE, Outcome.NEITHER
+
+
+def opened(rules: BreakerRules = ROW, at_ms: int = 0) -> Breaker:
+    """A breaker that has just opened."""
+    breaker = Breaker()
+    for number in range(rules.threshold):
+        breaker = tell(breaker, rules, at_ms, "w", F, f"S{number}", "timeout")
+    assert breaker.phase is Phase.OPEN
+    return breaker
+
+
+def test_only_failures_in_a_row_open_a_symbols_breaker() -> None:
+    """A success in between starts the count anew; what says nothing changes nothing."""
+    breaker = Breaker()
+    for outcome in (F, F, S, F, N, F):
+        breaker = tell(breaker, ROW, 1, "w", outcome, "BTC")
+        assert breaker.phase is Phase.CLOSED
+    assert tell(breaker, ROW, 1, "w", F, "BTC", "timeout").phase is Phase.OPEN
+
+
+def test_the_exchanges_breaker_counts_each_symbol_once_by_its_latest_tick() -> None:
+    """Twenty failures of one symbol are one; a success strikes the symbol; old failures do not count."""
+    breaker = Breaker()
+    for _ in range(20):
+        breaker = tell(breaker, MANY, 1, "w", F, "BTC")
+    breaker = tell(breaker, MANY, 1, "w", F, "ETH")
+    breaker = tell(breaker, MANY, 1, "w", S, "BTC")
+    breaker = tell(breaker, MANY, 2, "w", F, "BNB")
+    assert breaker.phase is Phase.CLOSED
+    assert tell(breaker, MANY, 70_000, "w", F, "SOL").phase is Phase.CLOSED
+    assert tell(breaker, MANY, 3, "w", F, "SOL", "timeout").phase is Phase.OPEN
+
+
+def test_open_waits_then_lets_one_probe_through() -> None:
+    """Nobody before the time; then the first comer; the others wait for it."""
+    breaker = opened()
+    assert ask(breaker, ROW, 999, "a")[1] == (False, 1, False)
+    breaker, door = ask(breaker, ROW, 1000, "a")
+    assert door.allowed
+    assert door.probe
+    assert not ask(breaker, ROW, 1001, "b")[1].allowed
+    assert tell(breaker, ROW, 1002, "b", S, "BTC") == breaker, "only the probe's word counts"
+    assert tell(breaker, ROW, 1002, "a", S, "BTC") == Breaker(since_ms=1002)
+
+
+def test_each_failed_probe_doubles_the_wait_up_to_the_bound() -> None:
+    """1, 2, 4, 8, 8 s."""
+    breaker, now, waits = opened(), 0, []
+    for _ in range(5):
+        waits.append(breaker.retry_at_ms - now)
+        now = breaker.retry_at_ms
+        breaker, _ = ask(breaker, ROW, now, "a")
+        breaker = tell(breaker, ROW, now, "a", F, "BTC", "timeout")
+    assert waits == [1000, 2000, 4000, 8000, 8000]
+
+
+def test_a_probe_that_says_nothing_makes_room_for_the_next() -> None:
+    """No longer wait, no closing."""
+    breaker, _ = ask(opened(), ROW, 1000, "a")
+    breaker = tell(breaker, ROW, 1100, "a", N, "BTC")
+    assert breaker.phase is Phase.OPEN
+    assert ask(breaker, ROW, 1100, "b")[1].probe
+
+
+def test_a_ban_opens_until_its_end() -> None:
+    """From any phase; afterwards one probe decides."""
+    probing, _ = ask(opened(), ROW, 1000, "a")
+    for breaker in (Breaker(), opened(), probing):
+        banned, door = ask(breaker, ROW, 1000, "a", banned_until_ms=50_000)
+        assert (banned.phase, door) == (Phase.OPEN, (False, 49_000, False))
+        assert not ask(banned, ROW, 49_999, "b")[1].allowed
+        assert ask(banned, ROW, 50_000, "b")[1].probe
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [(None, (S, S)), (ExchangeUnavailable("x"), (F, F)), (StateError("x"), (N, N)), (TypeError("x"), (N, N))],
+)
+def test_what_a_ticks_end_says(error: Exception | None, expected: tuple[Outcome, Outcome]) -> None:
+    """Only the exchange's faults count against it, and a fault of one symbol not against the whole exchange."""
+    assert outcomes(error) == expected
+
+
+def test_a_call_we_refused_ourselves_is_nobodys_failure() -> None:
+    """A spent budget must not open breakers; a rejected order is its symbol's matter."""
+    error = ExchangeUnavailable("spent")
+    error.__cause__ = BudgetExhausted("spent", 5)
+    assert outcomes(error) == (N, N)
+    assert outcomes(OrderRejected("id", RejectReason.OTHER, "no")) == (F, N)
+
+
+@dataclass
+class World:
+    """Workers that ask, tick and tell, or vanish in the middle."""
+
+    rules: BreakerRules
+    breaker: Breaker = field(default_factory=Breaker)
+    now: int = 0
+    probes: dict[str, int] = field(default_factory=dict)  # whose → until when it counts
+
+    def ask(self, who: str) -> None:
+        """Ask; a granted probe may only start when no other one counts any more."""
+        before = self.breaker.phase
+        self.breaker, door = ask(self.breaker, self.rules, self.now, who)
+        if before is not Phase.CLOSED:
+            assert door.allowed == door.probe
+        if door.probe:
+            others = [name for name, until in self.probes.items() if name != who and until > self.now]
+            assert not others, "two probes at a time"
+            self.probes[who] = self.now + self.rules.probe_ms
+        assert door.allowed or door.wait_ms > 0
+
+    def tell(self, who: str, outcome: Outcome) -> None:
+        """Tell; a success of the probe that counts closes."""
+        counts = self.breaker.phase is Phase.HALF_OPEN and self.breaker.probe == who
+        self.breaker = tell(self.breaker, self.rules, self.now, who, outcome, who)
+        if counts:
+            self.probes.pop(who, None)
+            assert (self.breaker.phase is Phase.CLOSED) == (outcome is S)
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.integers(0, 4000),
+        st.sampled_from(["ask", "tell", "vanish"]),
+        st.sampled_from("abcd"),
+        st.sampled_from([S, F, N]),
+    ),
+    max_size=80,
+)
+
+
+@given(rules=st.sampled_from([ROW, MANY]), steps=STEPS)
+def test_never_two_probes_always_one_in_the_end(
+    rules: BreakerRules, steps: list[tuple[int, str, str, Outcome]]
+) -> None:
+    """Whatever happens: one probe at a time, a probe within the longest wait, closed after its success."""
+    world = World(rules)
+    for pause, step, who, outcome in steps:
+        world.now += pause
+        if step == "ask":
+            world.ask(who)
+        elif step == "tell":
+            world.tell(who, outcome)
+    world.now += rules.most_wait_ms + rules.probe_ms
+    world.ask("z")
+    world.tell("z", S)
+    assert world.breaker.phase is Phase.CLOSED
