@@ -170,14 +170,15 @@ async def _go_on(desk: BinanceDesk, server: Exchange) -> None:
     """The exchange behaves again: settle what is doubtful, trade on, settle again."""
     await asyncio.sleep(0.3)  # requests of dead workers that are still under way expire
     trader = await desk.trader(SYMBOL, "survivor")
-    await _settle(trader)
+    await settle(trader)
     for _ in range(6):
         await trader.tick()
         await server.advance(1)
-    await _settle(trader)
+    await settle(trader)
 
 
-async def _settle(trader: GridTrader) -> None:
+async def settle(trader: GridTrader) -> None:
+    """Tick until nothing is doubtful and nothing moves."""
     quiet = 0
     for _ in range(120):
         try:

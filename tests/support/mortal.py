@@ -7,10 +7,19 @@ T = TypeVar("T")
 
 
 class Mortal(Generic[T]):
-    """Awaits `work`; at its `life`-th suspension `die` is called instead of waiting. `lived` counts suspensions."""
+    """Awaits `work`; at its `life`-th suspension `die` is called instead of waiting.
 
-    def __init__(self, work: Coroutine[Any, Any, T], life: int, die: Callable[[], BaseException | None]) -> None:
-        self._work, self._life, self._die = work, life, die
+    `lived` counts suspensions; `at_wait` is called at each.
+    """
+
+    def __init__(
+        self,
+        work: Coroutine[Any, Any, T],
+        life: int,
+        die: Callable[[], BaseException | None],
+        at_wait: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._work, self._life, self._die, self._at_wait = work, life, die, at_wait
         self.lived = 0
 
     def __await__(self) -> Generator[Any, Any, T]:
@@ -25,6 +34,7 @@ class Mortal(Generic[T]):
                 result: T = done.value
                 return result
             self.lived += 1
+            self._at_wait()
             answer = failure = None
             if self.lived == self._life:
                 failure = self._die()

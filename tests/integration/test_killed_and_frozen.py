@@ -1,0 +1,161 @@
+"""Real worker processes on a Binance-like exchange: killed at every wait, frozen at every step, Redis wiped."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import psutil
+
+from tasks.base.redis import RedisClient, connect
+from tasks.grid.models import Cell
+from tasks.ledger.models import Book
+from tasks.tick.trader import GridTrader
+from tests.integration.test_crash import STEPS
+from tests.support.binance.desk import BinanceDesk, join_binance_desk
+from tests.support.binance.record import sent_twice
+from tests.support.binance.server import LocalExchange, local_exchange
+from tests.support.binance_worker import own_settings, start_worker
+from tests.support.desk import BTC, walk
+from tests.support.fault_run import check, settle
+
+AT_ONCE = 8
+ENTRIES = 10  # a balanced start buys ten of twenty cells at the market
+
+
+@dataclass
+class Stage:
+    """One grid on an exchange of its own, after its first fills and before the tick in question."""
+
+    account: str
+    server: LocalExchange
+    desk: BinanceDesk
+
+    async def trader(self) -> GridTrader:
+        """The worker that goes on afterwards."""
+        await self.desk.desk.redis.delete(self.desk.desk.keys.lease(BTC))  # the lease has run out
+        return await self.desk.trader(owner="survivor")
+
+    async def trade_on(self) -> tuple[Any, ...]:
+        """Settle, trade to the end of the candles, settle; the final books."""
+        trader = await self.trader()
+        await settle(trader)
+        for _ in range(15):
+            await self.server.advance(3)
+            await trader.tick()
+        await settle(trader)
+        await check(self.desk, await self.server.record())
+        return await self.books()
+
+    async def books(self) -> tuple[Any, ...]:
+        """What must not depend on kills: totals, and what each cell holds and has earned."""
+        redis, keys = self.desk.desk.redis, self.desk.desk.keys
+        book = Book.model_validate_json(await redis.get(keys.book(BTC)) or "")
+        texts = await redis.hvals(keys.cells(BTC))
+        cells = sorted((Cell.model_validate_json(text) for text in texts), key=lambda cell: cell.key)
+        held = tuple((cell.key, cell.state, cell.qty, cell.basis, cell.profit, cell.rounds) for cell in cells)
+        totals = (book.cash, book.base, book.basis, book.grid_profit, book.fees, book.volume, book.buys, book.sells)
+        return totals, held
+
+
+@asynccontextmanager
+async def stage(redis: RedisClient, account: str) -> AsyncIterator[Stage]:
+    """A grid whose next tick books fills and places orders."""
+    async with local_exchange({BTC: walk(120, seed=4)}) as server:
+        desk = await join_binance_desk(redis, own_settings(account), server)
+        first = await desk.trader()
+        await first.tick()
+        await first.tick()
+        while len((await server.record()).trades) < ENTRIES + 3:
+            await server.advance(1)
+        await first.end_lease()
+        yield Stage(account, server, desk)
+        await desk.close()
+
+
+async def ended(process: BaseProcess) -> int:
+    """Exit code of a worker, with this loop (and the exchange in it) going on."""
+    await asyncio.to_thread(process.join, 60)
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+async def test_killed_at_every_wait_of_a_tick(redis: RedisClient, redis_url: str) -> None:
+    """SIGKILL at the first, second, … last wait; each time the books end as they do without a kill."""
+    async with stage(redis, "alive") as healthy:
+        code = await ended(start_worker(redis_url, healthy.server.url, "alive"))
+        assert code > 100
+        waits = code - 100
+        wanted = await healthy.trade_on()
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def killed_at(life: int) -> int:
+        account = f"k{life}"
+        async with turns, stage(redis, account) as one:
+            code = await ended(start_worker(redis_url, one.server.url, account, life=life))
+            assert await one.trade_on() == wanted, f"other books after a kill at wait {life}"
+            return code
+
+    assert waits > 20
+    codes = await asyncio.gather(*(killed_at(life) for life in range(1, waits + 1)))
+    assert codes.count(-signal.SIGKILL) >= waits - 2  # how often a tick waits differs by one or two
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether the process stands still by SIGSTOP."""
+    return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+
+
+async def frozen_at(redis: RedisClient, redis_url: str, step: str) -> int:
+    """Freeze a worker at `step`, let another trade on for longer than lease and protection, then let it go on."""
+    account = f"f-{step}"
+    async with stage(redis, account) as one:
+        process = start_worker(redis_url, one.server.url, account, frozen_step=step)
+        assert process.pid is not None
+        for _ in range(600):
+            if is_stopped(process.pid):
+                break
+            await asyncio.sleep(0.02)
+        else:
+            raise AssertionError("the worker never stood still")
+        await asyncio.sleep(1.1)  # its lease is over
+        other = await one.trader()
+        await settle(other)
+        await asyncio.sleep(0.9)
+        await other.tick()
+        os.kill(process.pid, signal.SIGCONT)
+        code = await ended(process)
+        record = await one.server.record()
+        assert sent_twice(record) == {}
+        await one.trade_on()
+        return code
+
+
+async def test_frozen_at_every_step(redis: RedisClient, redis_url: str) -> None:
+    """A late worker's scripts are refused by their fence, its requests by the exchange; never two orders in a slot."""
+    codes = await asyncio.gather(*(frozen_at(redis, redis_url, step) for step in STEPS))
+    for step, code in zip(STEPS, codes, strict=True):
+        assert (code == 1) == (step != "finished"), (step, code)
+
+
+async def test_flushed_in_the_middle(redis: RedisClient, redis_url: str) -> None:
+    """FLUSHALL between two ticks: after recovery the books are those of the undisturbed run."""
+    async with stage(redis, "calm") as calm:
+        wanted = await calm.trade_on()
+    async with stage(redis, "wiped") as wiped:
+        trader = await wiped.trader()
+        await trader.tick()
+        await connect_and_flush(redis_url)
+        await wiped.desk.desk.allocator.rebalance_if_needed(reason="start")
+        assert await wiped.trade_on() == wanted
+
+
+async def connect_and_flush(url: str) -> None:
+    """Empty the server."""
+    client = connect(url)
+    await client.flushall()
+    await client.aclose()

@@ -1,0 +1,84 @@
+"""A worker process on the loopback exchange: one tick, in which it may die or stand still."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
+from typing import Any
+from uuid import uuid4
+
+from tasks.base.redis import connect
+from tasks.base.settings import Settings
+from tests.support.binance.desk import join_binance_desk
+from tests.support.binance.server import RemoteExchange
+from tests.support.desk import settings
+from tests.support.mortal import Mortal
+
+_forks = get_context("forkserver")
+_forks.set_forkserver_preload([__name__])
+
+
+def own_settings(account: str, **changes: Any) -> Settings:
+    """A ±4 % grid with short windows, under an account of its own."""
+    short = {"request_valid_seconds": "0.4", "protection_seconds": "0.9", "lease_seconds": 1}
+    return settings(account=account, trading=short, **changes)
+
+
+def _stand_still_at(step: str) -> Callable[[str], None]:
+    def checkpoint(reached: str) -> None:
+        if reached == step:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    return checkpoint
+
+
+async def _tick(redis_url: str, exchange_url: str, account: str, life: int, frozen_step: str) -> int:
+    redis = connect(redis_url)
+    desk = await join_binance_desk(redis, own_settings(account), RemoteExchange(exchange_url))
+    trader = await desk.trader(owner=uuid4().hex, checkpoint=_stand_still_at(frozen_step))
+    waits = _Waits(life)
+    asyncio.get_running_loop().set_task_factory(waits.new_task)
+    try:
+        await asyncio.create_task(trader.tick())
+        return waits.count
+    finally:
+        await desk.close()
+        await redis.aclose()
+
+
+class _Waits:
+    """Counts the waits of all tasks together, those that a tick starts for its requests included; kills at one."""
+
+    def __init__(self, life: int) -> None:
+        self.count, self._life = 0, life
+
+    def new_task(self, loop: asyncio.AbstractEventLoop, work: Any, **kwargs: Any) -> asyncio.Task[Any]:
+        async def counted() -> Any:
+            return await Mortal(work, 0, lambda: None, self._one_more)
+
+        return asyncio.Task(counted(), loop=loop, **kwargs)
+
+    def _one_more(self) -> None:
+        self.count += 1
+        if self.count == self._life:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _main(*arguments: Any) -> None:
+    try:
+        waits = asyncio.run(_tick(*arguments))
+    except Exception:  # noqa: BLE001 - a fenced-off worker fails its tick; how is told by the exit code
+        os._exit(1)
+    os._exit(100 + min(waits, 100))
+
+
+def start_worker(redis_url: str, exchange_url: str, account: str, life: int = 0, frozen_step: str = "") -> BaseProcess:
+    """One tick in a process of its own: killed at its `life`-th wait, or stopped (SIGSTOP) at a step.
+
+    Exit code: -SIGKILL; 1 when the tick failed; 100 + the number of waits when it lived.
+    """
+    process = _forks.Process(target=_main, args=(redis_url, exchange_url, account, life, frozen_step), daemon=True)
+    process.start()
+    return process
