@@ -1,10 +1,12 @@
 """How urgent a call to the exchange is; told by whoever makes it, read where the budget is spent."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import Enum
+
+from tasks.exchange.models import OrderRequest, Side
 
 WAIT_SECONDS = 10.0
 
@@ -42,6 +44,13 @@ def call_class(kind: CallClass, wait_seconds: float = WAIT_SECONDS) -> Iterator[
         yield scope
     finally:
         _scope.reset(token)
+
+
+def placing(requests: Sequence[OrderRequest]) -> AbstractContextManager[Scope]:
+    """The class of one call that places `requests`; waits no longer than half of the time they are valid."""
+    sells = any(request.side is Side.SELL for request in requests)
+    wait_seconds = min(request.valid_ms for request in requests) / 2000
+    return call_class(CallClass.SELL if sells else CallClass.BUY, wait_seconds)
 
 
 def current_scope() -> Scope:

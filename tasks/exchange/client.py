@@ -10,6 +10,7 @@ import ccxt
 
 from tasks.base.errors import ExchangeError, ExchangeUnavailable
 from tasks.base.money import dec
+from tasks.exchange.call_class import CallClass, call_class, placing
 from tasks.exchange.clock_sync import ClockSync
 from tasks.exchange.models import (
     Accepted,
@@ -90,10 +91,15 @@ class CcxtClient:
         if not requests:
             return []
         if self._quirks.batch and len(requests) > 1:
-            return await self._place_batch(requests)
+            with placing(requests):
+                return await self._place_batch(requests)
         return list(await asyncio.gather(*(self._place_one(request) for request in requests)))
 
     async def _place_one(self, request: OrderRequest) -> Placement:
+        with placing([request]):
+            return await self._place_now(request)
+
+    async def _place_now(self, request: OrderRequest) -> Placement:
         try:
             raw = await self._exchange.create_order(
                 request.symbol,
@@ -150,10 +156,11 @@ class CcxtClient:
         """Ask to cancel; orders already gone are fine. What became of them is read afterwards."""
         if not exchange_ids:
             return
-        if self._quirks.batch and len(exchange_ids) > 1:
-            await _cancelled(self._exchange.cancel_orders(list(exchange_ids), symbol))
-            return
-        await asyncio.gather(*(_cancelled(self._exchange.cancel_order(one, symbol)) for one in exchange_ids))
+        with call_class(CallClass.CANCEL):
+            if self._quirks.batch and len(exchange_ids) > 1:
+                await _cancelled(self._exchange.cancel_orders(list(exchange_ids), symbol))
+                return
+            await asyncio.gather(*(_cancelled(self._exchange.cancel_order(one, symbol)) for one in exchange_ids))
 
     def lists_all_orders(self, symbols: int) -> bool:
         """Whether one call for the open orders of all symbols is lighter than one for each of so many."""

@@ -18,7 +18,7 @@ from tasks.base.redis import RedisClient, connect
 from tasks.exchange.budget import Allowance, Budget, BudgetCode, BudgetExhausted, allowance_of, attach_budget
 from tasks.exchange.call_class import CallClass, call_class
 from tasks.exchange.client import CcxtClient
-from tasks.exchange.models import Grant, OrderRequest, Rejected, Side
+from tasks.exchange.models import Accepted, Grant, OrderRequest, Rejected, Side
 from tests.support.binance.desk import real_ccxt
 from tests.support.binance.faults import Fault, FaultKind
 from tests.support.binance.server import LocalExchange, local_exchange
@@ -175,7 +175,7 @@ class Worker:
         await self.client.close()
 
 
-def request(number: int) -> OrderRequest:
+def request(number: int, valid_ms: int = 5000) -> OrderRequest:
     """A small buy far below the price."""
     name = f"t-0-b-{number}"
     return OrderRequest(
@@ -187,7 +187,7 @@ def request(number: int) -> OrderRequest:
         qty=Decimal("0.001"),
         post_only=True,
         signed_at_ms=int(time.time() * 1000),
-        valid_ms=5000,
+        valid_ms=valid_ms,
     )
 
 
@@ -290,6 +290,22 @@ async def test_the_exchanges_own_count_corrects_the_bucket(redis: RedisClient, s
         assert not await take(worker.budget, CallClass.READ, 10)
         assert not await take(worker.budget, CallClass.BUY, 10)
         assert await take(worker.budget, CallClass.CANCEL, 10)
+
+
+async def test_the_client_says_how_urgent_its_calls_are(redis: RedisClient, server: LocalExchange) -> None:
+    """An order counts for the account; with little left for the address buys are not sent, cancels are."""
+    async with Worker(server, redis) as worker:
+        placed = (await worker.client.place([request(1)]))[0]
+        assert isinstance(placed, Accepted)
+        left = float(await redis.hget(Keys("main").budget, "left") or 0)
+        assert left == pytest.approx(2000 - 100, abs=1)
+        server.binance.limits.used = 5900
+        await worker.client.ticker(BTC)
+        refused = (await worker.client.place([request(2, valid_ms=100)]))[0]
+        assert isinstance(refused, Rejected)
+        await worker.client.cancel(BTC, [placed.order.exchange_id])
+        record = await server.record()
+        assert [row.method for row in record.requests][-3:] == ["POST", "GET", "DELETE"]
 
 
 async def test_a_refusal_after_something_was_sent_is_not_a_clear_no(redis: RedisClient, server: LocalExchange) -> None:
