@@ -53,6 +53,14 @@ def outcomes(error: Exception | None) -> tuple[Outcome, Outcome]:
     return Outcome.FAILURE, Outcome.NEITHER
 
 
+def is_at_rest(text: str) -> bool:
+    """Whether a stored breaker (its JSON, '' for none) is closed and counts no failure: nobody need ask it."""
+    if not text:
+        return True
+    breaker = Breaker.model_validate_json(text)
+    return breaker.phase is Phase.CLOSED and not breaker.failing
+
+
 async def read_breakers(redis: RedisClient, keys: Keys) -> dict[str, Breaker]:
     """Breakers that were ever needed, by symbol; EXCHANGE for the exchange's."""
     found = await redis.hgetall(keys.breakers)

@@ -15,6 +15,7 @@ from tasks.base.clock import Clock, to_ms, utc_now
 from tasks.base.errors import ExchangeUnavailable
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
+from tasks.exchange.call_class import CallClass, call_class
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.models import Balance, Candle, Market, Order, OrderRequest, Placement, Ticker, Trade
 
@@ -23,6 +24,7 @@ _ORDERS = TypeAdapter(dict[str, list[Order]])
 _LOCK_MS = 10_000
 _POLL_SECONDS = 0.02
 _PATIENCE_SECONDS = 10.0
+_ASK_SECONDS = 5.0  # patience with the rate budget
 
 
 class SharedReads:
@@ -54,7 +56,7 @@ class SharedReads:
         return _TICKERS.dump_json(await self._client.tickers(self._symbols)).decode()
 
     async def open_orders(self, symbol: str, not_before_ms: int = 0) -> list[Order]:
-        """The symbol's resting orders, asked for at `not_before_ms` or later; one call for all where that is lighter."""
+        """The symbol's resting orders as of `not_before_ms` or later; one call for all where that is lighter."""
         if not self._client.lists_all_orders(len(self._symbols)):
             return await self._client.open_orders(symbol)
         text = await self._reading("orders", not_before_ms, self._ask_orders)
@@ -84,7 +86,8 @@ class SharedReads:
     async def _ask(self, key: str, lock: str, ask: Callable[[], Awaitable[str]]) -> str:
         asked_ms = to_ms(self._clock())
         try:
-            body = await ask()
+            with call_class(CallClass.READ, _ASK_SECONDS):  # ends before the lock does
+                body = await ask()
             await self._redis.set(key, json.dumps({"asked_ms": asked_ms, "body": body}), px=60_000)
             return body
         finally:

@@ -1,10 +1,11 @@
 -- Purpose: take or renew the right to tick a symbol, and read everything a tick starts from, in one step.
 -- KEYS  1 lease (string, expires)  2 fence (counter)  3 grid  4 book  5 last tick  (strings)
---       6 cells  7 intents  (hashes)  8 funds  9 funds of symbol  (hashes)
--- ARGV  1 owner of the lease  2 lease time (ms)
+--       6 cells  7 intents  8 funds  9 funds of symbol  10 circuit breakers  (hashes)  11 ban (string)
+-- ARGV  1 owner of the lease  2 lease time (ms)  3 symbol
 -- Returns {0, ms until the other holder's lease ends} when somebody else holds the lease, else
 --   {fence, grid, book, last tick, cells (flat), intents (flat), pool, used, reserved, paused, stopped, short,
---    registered, allocated, used of symbol, reserved of symbol, paused of symbol}; missing strings are ''.
+--    registered, allocated, used of symbol, reserved of symbol, paused of symbol,
+--    breaker of symbol, breaker of the exchange, 1 while the exchange bans us else 0}; missing strings are ''.
 local owner = redis.call('GET', KEYS[1])
 if owner and owner ~= ARGV[1] then return {0, redis.call('PTTL', KEYS[1])} end
 if owner then
@@ -23,4 +24,6 @@ end
 local share = redis.call('HMGET', KEYS[9], 'allocated', 'used', 'reserved', 'paused')
 out[#out + 1] = share[1] and 1 or 0
 for i = 1, 4 do out[#out + 1] = tonumber(share[i] or 0) end
+for _, text in ipairs(redis.call('HMGET', KEYS[10], ARGV[3], '*')) do out[#out + 1] = text or '' end
+out[#out + 1] = redis.call('EXISTS', KEYS[11])
 return out

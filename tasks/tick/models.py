@@ -46,6 +46,7 @@ class SymbolState(Frozen):
     pool_free_units: int
     paused: bool
     stopped: bool
+    troubled: bool = False  # a circuit breaker is not at rest, or the exchange bans us: ask before going on
 
 
 class WindowReport(Frozen):

@@ -5,6 +5,7 @@ from typing import Any
 
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, script
+from tasks.exchange.breakers import is_at_rest
 from tasks.funds.models import TraderAllocation, Write
 from tasks.grid.models import Cell, Grid
 from tasks.ledger.models import Book
@@ -26,8 +27,10 @@ async def begin(
         keys.intents(symbol),
         keys.funds,
         keys.funds_symbol(symbol),
+        keys.breakers,
+        keys.ban,
     ]
-    answer = await script(client, "tasks.tick", "begin")(keys=names, args=[owner, lease_ms])
+    answer = await script(client, "tasks.tick", "begin")(keys=names, args=[owner, lease_ms, symbol])
     if answer[0] == 0:
         return None, int(answer[1])
     return _parse(symbol, answer), 0
@@ -59,6 +62,7 @@ def _parse(symbol: str, answer: Sequence[Any]) -> SymbolState:
         pool_free_units=0 if short else max(pool - used - reserved, 0),
         paused=bool(paused),
         stopped=bool(stopped),
+        troubled=bool(int(answer[19])) or not all(map(is_at_rest, answer[17:19])),
     )
 
 

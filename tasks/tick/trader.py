@@ -1,7 +1,7 @@
 """`GridTrader`: ticks one symbol. A tick reads everything anew and may be killed anywhere."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 
 from tasks.base.clock import to_ms
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 SAMPLES = 30
 REJECTION_WAIT_MS = 30_000
 Checkpoint = Callable[[str], None]
+Gate = Callable[[], Awaitable[None]]
 
 
 class LeaseHeld(GridflowError):
@@ -52,11 +53,16 @@ class GridTrader:
         self.symbol = market.symbol
         self._checkpoint = checkpoint
 
-    async def tick(self) -> TickReport:
-        """One pass: read, reconcile, fold, plan, apply. Raises LeaseHeld, LeaseLost or ExchangeUnavailable."""
+    async def tick(self, gate: Gate | None = None) -> TickReport:
+        """One pass: read, reconcile, fold, plan, apply. Raises LeaseHeld, LeaseLost or ExchangeUnavailable.
+
+        `gate` is asked before the exchange is, where a circuit breaker is not at rest; it may raise to skip the tick.
+        """
         started_ms = self._now()
         state = await self._begin()
         self._checkpoint("begun")
+        if state.troubled and gate is not None:
+            await gate()
         if state.grid is None and await recover(self.desk, self.market, state):
             state = await self._begin()
         newest = max((intent.created_ms for intent in state.intents.values()), default=0)

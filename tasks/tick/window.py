@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from tasks.base.clock import Clock
 from tasks.base.errors import GridflowError, LeaseLost
-from tasks.exchange.breakers import Breakers
+from tasks.exchange.breakers import Breakers, Pass
 from tasks.tick.models import TickReport, WindowReport
 from tasks.tick.trader import GridTrader, LeaseHeld
 
@@ -97,12 +97,22 @@ class _BreakerOpen(Exception):
 
 
 async def _guarded_tick(trader: GridTrader, breakers: Breakers) -> TickReport:
-    """A tick, if the breakers let it through; they are told how it went, however it ends."""
-    given = await breakers.allowed(trader.symbol, trader.owner)
-    if not given.allowed:
-        raise _BreakerOpen(given.why, given.wait_seconds)
+    """A tick, if the breakers let it through; they are told how it went, however it ends.
+
+    They are asked, at the cost of a round trip, only where the tick's own reading shows them not at rest.
+    """
+    given = Pass(trader.symbol, trader.owner, allowed=True)
+
+    async def gate() -> None:
+        nonlocal given
+        given = await breakers.allowed(trader.symbol, trader.owner)
+        if not given.allowed:
+            raise _BreakerOpen(given.why, given.wait_seconds)
+
     try:
-        report = await trader.tick()
+        report = await trader.tick(gate)
+    except _BreakerOpen:
+        raise
     except Exception as error:
         await breakers.report(given, error)
         raise

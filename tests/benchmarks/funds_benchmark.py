@@ -2,8 +2,8 @@
 
 Measured is one round trip over loopback TCP to a real server with nothing else to do: the bytes of a call are packed
 before the clock starts, then sent, and the answer is read and parsed; the same few lines of Python for every kind of
-call. What is marked `client` goes through redis-py as the program itself does: `Lock` lives there, and an empty script is
-sent the same keys and arguments, so that the ratio is that of the script and not of the bytes.
+call. What is marked `client` goes through redis-py as the program itself does: `Lock` lives there, and an empty
+script is sent the same keys and arguments, so that the ratio is that of the script and not of the bytes.
 The calls are the very ones that `tasks.funds.store` sends (caught on their way). A round prepares a call of each kind,
 sends them one after the other in a new order, and then releases what was reserved; only the sending is timed, so that
 every kind meets an equally busy server and equally warm caches. Compared are medians.
