@@ -79,10 +79,14 @@ class TradingService:
         from tasks.exchange.live import open_exchange  # ccxt costs seconds: only where there is trading to do
 
         redis = connect(self._redis_url)
-        exchange = await open_exchange(self.settings, redis)
-        self._markets = dict(await exchange.markets(list(self.settings.symbols)))
-        allocator = GlobalFundAllocator.from_settings(self.settings, redis)
-        await allocator.rebalance_if_needed(reason="start")
+        try:
+            exchange = await open_exchange(self.settings, redis)
+            self._markets = dict(await exchange.markets(list(self.settings.symbols)))
+            allocator = GlobalFundAllocator.from_settings(self.settings, redis)
+            await allocator.rebalance_if_needed(reason="start")
+        except BaseException:
+            await redis.aclose()
+            raise
         return Desk(
             settings=self.settings, redis=redis, exchange=exchange, allocator=allocator, keys=self.keys, clock=utc_now
         )

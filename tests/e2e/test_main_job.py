@@ -129,6 +129,15 @@ def test_an_operator_can_rebalance_pause_and_resume(up: Running) -> None:
     assert "DOGE/USDT" in wrong.stderr
 
 
+def test_a_rebalance_from_prefects_own_command_line(up: Running) -> None:
+    """`prefect deployment run 'rebalance/manual'` against the stack's server ends COMPLETED."""
+    environment = os.environ | {"PREFECT_API_URL": up.status()["urls"]["prefect_api"]}
+    command = [str(Path(GRIDFLOW).with_name("prefect")), "deployment", "run", "rebalance/manual", "--watch"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=90)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "COMPLETED" in done.stdout.upper() or "finished successfully" in done.stdout
+
+
 def test_a_second_up_on_the_same_state_says_so(up: Running) -> None:
     """It touches nothing and names the running one."""
     second = up.ask("up")

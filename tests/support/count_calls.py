@@ -27,9 +27,9 @@ def _count() -> None:
         calls.append((time.monotonic(), request.url.path))
         return await async_send(client, request, **kwargs)
 
-    async def counted_tick(trader: GridTrader) -> Any:
+    async def counted_tick(trader: GridTrader, *arguments: Any) -> Any:
         ticks.append(time.monotonic())
-        return await tick(trader)
+        return await tick(trader, *arguments)
 
     httpx.Client.send = counted  # type: ignore[method-assign, assignment]
     httpx.AsyncClient.send = async_counted  # type: ignore[method-assign, assignment]
