@@ -75,10 +75,12 @@ def audit_command(config: Path | None, state: Path | None, as_json: bool, repair
 async def _audit(settings: Settings, redis: RedisClient, with_exchange: bool) -> AuditReport:
     from tasks.exchange.live import open_exchange
     from tasks.ledger.steps import audit_funds
+    from tasks.tick.mode import claim_books
 
     keys, symbols = Keys(settings.account), list(settings.symbols)
     if not with_exchange:
         return await audit_funds(redis, keys, symbols)
+    await claim_books(redis, keys, settings)
     exchange = await open_exchange(settings, redis, beat=False)
     try:
         return await audit_funds(redis, keys, symbols, exchange)

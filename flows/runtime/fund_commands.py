@@ -25,7 +25,7 @@ def pause(config: Path | None, state: Path | None, symbols: tuple[str, ...]) -> 
 @common_options
 @click.argument("symbols", nargs=-1)
 def resume(config: Path | None, state: Path | None, symbols: tuple[str, ...]) -> None:
-    """Take a pause back, for all symbols or for SYMBOLS."""
+    """Take a pause back, for all symbols (and an operator's stop with it) or for SYMBOLS."""
     _set_paused(load(config), state, symbols, paused=False)
 
 
@@ -47,10 +47,12 @@ def rebalance(config: Path | None, state: Path | None, as_json: bool, seconds: f
 
 def _set_paused(settings: Settings, state: Path | None, symbols: tuple[str, ...], paused: bool) -> None:
     async def work() -> None:
-        from tasks.funds.steps import set_paused
+        from tasks.funds.steps import set_paused, set_stopped
 
         async with redis_client(settings, state) as redis:
             await set_paused(settings, redis, list(symbols), paused)
+            if not paused and not symbols:
+                await set_stopped(settings, redis, False)
 
     asyncio.run(work())
     click.echo(f"{'Paused' if paused else 'Resumed'}: {', '.join(symbols) or 'all symbols'}")

@@ -4,8 +4,6 @@ GridflowError
 ├── ConfigError            settings that cannot run; carries every problem at once
 ├── MarketDataError        a candle file that cannot be read; carries file, line, fault
 ├── ExchangeError          what the exchange answered or did not answer
-│   ├── OrderRejected      a clear no: nothing was placed
-│   ├── OutcomeUnknown     no clear answer: the order may or may not exist
 │   └── ExchangeUnavailable a read that failed and may be tried again
 ├── LeaseLost              another worker ticks this symbol now; stop touching it
 ├── StateError             Redis holds something this version cannot use
@@ -65,22 +63,6 @@ class RejectReason(StrEnum):
     EXPIRED_REQUEST = "EXPIRED_REQUEST"
     RATE_LIMITED = "RATE_LIMITED"  # refused by our own rate budget: never sent
     OTHER = "OTHER"
-
-
-class OrderRejected(ExchangeError):
-    """The exchange said no and nothing was placed."""
-
-    def __init__(self, client_id: str, reason: RejectReason, detail: str) -> None:
-        self.client_id, self.reason, self.detail = client_id, reason, detail
-        super().__init__(f"order {client_id} rejected: {reason} ({detail})")
-
-
-class OutcomeUnknown(ExchangeError):
-    """No clear answer about an order; look it up before doing anything else."""
-
-    def __init__(self, client_id: str, detail: str) -> None:
-        self.client_id, self.detail = client_id, detail
-        super().__init__(f"order {client_id}: outcome unknown ({detail})")
 
 
 class ExchangeUnavailable(ExchangeError):

@@ -111,6 +111,11 @@ class Keys:
         return self._key("tick", slug(symbol))
 
     @property
+    def mode(self) -> str:
+        """String: what kind of trading the books belong to."""
+        return self._key("mode")
+
+    @property
     def stats(self) -> str:
         """Hash of counters and high-water marks: ticks|symbol, fills|symbol, max_committed."""
         return self._key("stats")

@@ -4,7 +4,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, TypeAlias
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.commands.core import AsyncScript
@@ -16,8 +16,10 @@ RedisClient: TypeAlias = Redis
 
 def connect(url: str) -> RedisClient:
     """A client with bounded waits. Repeats a call whose connection broke: every script is idempotent."""
-    return Redis.from_url(
+    pool = BlockingConnectionPool.from_url(  # callers beyond the last connection wait for one
         url,
+        max_connections=50,
+        timeout=10,
         decode_responses=True,
         socket_connect_timeout=5,
         socket_timeout=10,
@@ -25,6 +27,7 @@ def connect(url: str) -> RedisClient:
         retry=Retry(ExponentialWithJitterBackoff(cap=1, base=0.05), 3),
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
     )
+    return Redis.from_pool(pool)
 
 
 @cache

@@ -33,6 +33,7 @@ T = TypeVar("T")
 R = TypeVar("R", Order, Trade)
 
 PAGE = 1000
+_UNREADABLE = (AttributeError, KeyError, IndexError, TypeError, ValueError, ArithmeticError)  # of half or odd bodies
 
 
 class CcxtClient:
@@ -113,6 +114,8 @@ class CcxtClient:
         except ccxt.BaseError as error:
             await self._clock_sync.after(error)
             return refusal_of(error, request.client_id)
+        except _UNREADABLE as error:  # the answer came and makes no sense: the order may exist
+            return Unknown(client_id=request.client_id, detail=f"unreadable answer: {type(error).__name__}")
 
     async def _place_batch(self, requests: Sequence[OrderRequest]) -> list[Placement]:
         orders = [
@@ -129,6 +132,7 @@ class CcxtClient:
         try:
             raws = await self._exchange.create_orders(orders)
         except ccxt.BaseError as error:
+            await self._clock_sync.after(error)
             return [refusal_of(error, request.client_id) for request in requests]
         by_id = {self._quirks.decode_id(str(raw.get("clientOrderId"))): raw for raw in raws}
         return [self._placement(by_id.get(request.client_id) or {}, request) for request in requests]
@@ -213,6 +217,8 @@ class CcxtClient:
     async def balances(self) -> Mapping[str, Balance]:
         """Free and locked amount by currency."""
         raw = await self._read(self._exchange.fetch_balance)
+        if not raw.get("total"):
+            raise ExchangeUnavailable("the balance in the answer is unreadable")
         return {
             currency: Balance(free=or_zero(raw["free"].get(currency)), locked=or_zero(raw["used"].get(currency)))
             for currency in raw["total"]
@@ -257,7 +263,7 @@ class CcxtClient:
             except ccxt.InvalidNonce as error:
                 await self._clock_sync.after(error)
                 return await call(*arguments)
-        except (ccxt.BaseError, AttributeError, KeyError, TypeError) as error:
+        except (ccxt.BaseError, *_UNREADABLE) as error:
             raise ExchangeUnavailable(f"{type(error).__name__}: {str(error)[:200]}") from error
 
 

@@ -12,7 +12,7 @@ from tasks.base.settings import ExchangeSettings, Settings
 from tasks.exchange.budget import Budget, allowance_of, attach_budget
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.port import ExchangePort
-from tasks.exchange.quirks import missing_features
+from tasks.exchange.quirks import missing_features, quirks_of
 from tasks.exchange.shared import SharedReads
 
 _OPTIONS = {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False, "fetchMargins": False}
@@ -26,6 +26,7 @@ async def open_exchange(
     `beat`: keep the paper market's clock running; a command that only looks passes False.
     """
     if settings.exchange.live and settings.live:
+        refuse_unproven(settings.exchange)
         exchange = ccxt_exchange(settings.exchange)
         attach_budget(exchange, shared_budget(settings, redis))
         client = CcxtClient(exchange)
@@ -63,6 +64,14 @@ def ccxt_exchange(settings: ExchangeSettings) -> Any:
     if settings.api_url is not None:
         exchange.urls["api"] = _redirected(exchange.urls["api"], settings.api_url)
     return exchange
+
+
+def refuse_unproven(settings: ExchangeSettings) -> None:
+    """A worker frozen before it sends must not place an order later: the exchange has to refuse the stale request."""
+    if not quirks_of(settings.id).enforces_validity:
+        rule = f"{settings.id} was not shown to refuse a stale order request, so an order could be placed twice"
+        problem = Problem("exchange.id", settings.id, rule, "Trade there on paper; real orders go to binance")
+        raise ConfigError([problem], "the settings")
 
 
 def _use_sandbox(exchange: Any, settings: ExchangeSettings) -> None:

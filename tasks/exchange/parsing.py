@@ -55,7 +55,12 @@ def batch_refusal(info: Mapping[str, Any], client_id: str) -> Placement:
 
 
 def refusal_of(error: Exception, client_id: str) -> Placement:
-    """What an error while placing means: a clear no, or an unknown outcome."""
+    """What an error while placing means: a clear no, or an unknown outcome.
+
+    A duplicate id says that an order with this id exists, in whatever words: ccxt has none of its own for most.
+    """
+    if isinstance(error, ccxt.DuplicateOrderId) or "duplicate" in str(error).lower():
+        return Unknown(client_id=client_id, detail=f"{type(error).__name__}: {str(error)[:200]}")
     for kind, reason in _CLEAR_NO:
         if isinstance(error, kind):
             return Rejected(client_id=client_id, reason=reason, detail=str(error)[:200])

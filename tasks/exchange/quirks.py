@@ -41,6 +41,7 @@ class Quirks:
     `validity` turns (time signed, ms valid) into params that make the exchange refuse a stale request.
     `page_orders` and `page_trades` ask for what follows an id, where a time would reach back a day only.
     `all_orders_from` symbols on, one call for all open orders is lighter than one each.
+    `enforces_validity`: it was seen to refuse a stale request that way; without it no real order may be sent.
     `batch` tells whether ccxt's batch calls work for spot there.
     """
 
@@ -48,16 +49,19 @@ class Quirks:
     decode_id: Callable[[str], str] = _as_is
     validity: Callable[[int, int], dict[str, Any]] = _recv_window
     batch: bool = False
+    enforces_validity: bool = False
     all_orders_from: int = 2
     page_orders: Callable[[str | None], dict[str, Any]] | None = None
     page_trades: Callable[[str | None], dict[str, Any]] | None = None
 
 
 _QUIRKS: Mapping[str, Quirks] = {
-    "paper": Quirks(batch=True),
-    "binance": Quirks(all_orders_from=14, page_orders=_from_order_id, page_trades=_from_trade_id),
-    "okx": Quirks(encode_id=_letters_only, decode_id=_with_hyphens, validity=_expiry, batch=True),
-    "bybit": Quirks(batch=True),
+    "paper": Quirks(batch=True, enforces_validity=True),
+    "binance": Quirks(
+        enforces_validity=True, all_orders_from=14, page_orders=_from_order_id, page_trades=_from_trade_id
+    ),
+    "okx": Quirks(encode_id=_letters_only, decode_id=_with_hyphens, validity=_expiry),
+    "bybit": Quirks(),
 }
 
 NEEDED = (

@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
+from uuid import uuid4
 
 from pydantic import TypeAdapter
 
@@ -76,14 +77,15 @@ class SharedReads:
             stored: dict[str, Any] = json.loads(await self._redis.get(key) or "{}")
             if stored and stored["asked_ms"] >= oldest:
                 return str(stored["body"])
-            if await self._redis.set(lock, "1", nx=True, px=_LOCK_MS):
-                return await self._ask(key, lock, ask)
+            token = uuid4().hex
+            if await self._redis.set(lock, token, nx=True, px=_LOCK_MS):
+                return await self._ask(key, lock, token, ask)
             if waited >= _PATIENCE_SECONDS:
                 raise ExchangeUnavailable(f"nobody's reading of {kind} came back within {_PATIENCE_SECONDS:.0f} s")
             await asyncio.sleep(_POLL_SECONDS)
             waited += _POLL_SECONDS
 
-    async def _ask(self, key: str, lock: str, ask: Callable[[], Awaitable[str]]) -> str:
+    async def _ask(self, key: str, lock: str, token: str, ask: Callable[[], Awaitable[str]]) -> str:
         asked_ms = to_ms(self._clock())
         try:
             with call_class(CallClass.READ, _ASK_SECONDS):  # ends before the lock does
@@ -91,7 +93,8 @@ class SharedReads:
             await self._redis.set(key, json.dumps({"asked_ms": asked_ms, "body": body}), px=60_000)
             return body
         finally:
-            await self._redis.delete(lock)
+            if await self._redis.get(lock) == token:  # else it ran out, and is somebody else's now
+                await self._redis.delete(lock)
 
     # --- everything else goes straight through -----------------------------------------------------------
     async def markets(self, symbols: Sequence[str]) -> Mapping[str, Market]:

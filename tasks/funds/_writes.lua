@@ -1,7 +1,7 @@
 -- Shared by the scripts that change a symbol's books (included before their own text).
 -- Companion writes let a script change money and the records that explain it in one atomic step.
 -- Encoding in ARGV from position p: count, then per write: key index (into KEYS), verb, field, value.
---   verbs: HSET (field, value) | HDEL (field) | SET (value) | LPUSH (field = cap, value) | ZADD (field = score, value)
+--   verbs: HSET (field, value) | HDEL (field) | SET (value) | DEL | LPUSH (field = cap, value) | ZADD (field = score, value)
 local function apply_writes(p)
   local count = tonumber(ARGV[p])
   p = p + 1
@@ -11,6 +11,8 @@ local function apply_writes(p)
       redis.call('HSET', key, field, value)
     elseif verb == 'HDEL' then
       redis.call('HDEL', key, field)
+    elseif verb == 'DEL' then
+      redis.call('DEL', key)
     elseif verb == 'SET' then
       redis.call('SET', key, value)
     elseif verb == 'LPUSH' then

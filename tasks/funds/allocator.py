@@ -70,6 +70,11 @@ class GlobalFundAllocator:
         """total_funds × global_max_usage, rounded down."""
         return units_down(self.total_funds * self.global_max_usage)
 
+    @property
+    def even_share(self) -> Decimal:
+        """The pool divided by the symbols, in quote."""
+        return from_units(self.pool_units // max(len(self.shares), 1))
+
     def register_trader(self, symbol: str, *, weight: Decimal, max_usage_pct: Decimal) -> None:
         """Let `symbol` share the pot from the next rebalance on."""
         self.shares[symbol] = Share(weight=weight, cap_units=units_down(self.total_funds * max_usage_pct))

@@ -56,7 +56,7 @@ class FillMove(Frozen):
 
 
 class Write(Frozen):
-    """A record written in the same step as the money: Redis verb HSET, HDEL, SET, LPUSH or ZADD."""
+    """A record written in the same step as the money: Redis verb HSET, HDEL, SET, DEL, LPUSH or ZADD."""
 
     key: str
     verb: str

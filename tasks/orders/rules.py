@@ -1,6 +1,6 @@
 """Reconciling the journal with what the exchange shows. Pure."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from tasks.base.money import ZERO
 from tasks.exchange.models import Order, OrderStatus, Side, Trade
@@ -29,11 +29,11 @@ def moved(intent: Intent, resting: Order | None) -> bool:
 def trades_since(moved_intents: Sequence[Intent], cursor_ms: int) -> int:
     """From when trades must be read so that no fill of these intents can be missed: ms.
 
-    An order that has been in the book before the cursor cannot have unread trades older than the cursor less an
-    overlap for late reports.
+    An order that has been in the book before the cursor cannot have unread trades older than the cursor. The overlap
+    is for late reports, and for our clock being ahead of the exchange's.
     """
     oldest = min(intent.created_ms for intent in moved_intents)
-    return max(oldest - 1000, cursor_ms - TRADE_OVERLAP_MS)
+    return max(oldest, cursor_ms) - TRADE_OVERLAP_MS
 
 
 def own_trades(intent: Intent, exchange_id: str | None, trades: Iterable[Trade]) -> list[Trade]:
@@ -60,7 +60,7 @@ def possible_orders(intent: Intent, trades: Iterable[Trade], known: Collection[s
     for trade in trades:
         better = trade.price <= intent.price if intent.side is Side.BUY else trade.price >= intent.price
         fits = trade.side is intent.side and better and trade.qty <= intent.qty
-        if fits and trade.exchange_id not in known and trade.at_ms >= intent.created_ms - 1000:
+        if fits and trade.exchange_id not in known and trade.at_ms >= intent.created_ms - TRADE_OVERLAP_MS:
             found[trade.exchange_id] = None
     return list(found)[:MOST_LOOKUPS]
 
@@ -107,8 +107,3 @@ def _state(intent: Intent, evidence: Evidence, touched: bool, full: bool, comple
 def _never_placed(intent: Intent, evidence: Evidence, now_ms: int, protection_ms: int) -> bool:
     asked_in_vain = evidence.looked_up and evidence.found is None and evidence.resting is None
     return asked_in_vain and intent.exchange_id is None and now_ms - intent.created_ms > protection_ms
-
-
-def by_client_id(intents: Iterable[Intent]) -> Mapping[str, Intent]:
-    """Journal entries by client id."""
-    return {intent.client_id: intent for intent in intents}

@@ -1,13 +1,18 @@
 """Gather what the exchange shows about the journal, with as few calls as the state allows."""
 
 import asyncio
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 
+from tasks.base.errors import ExchangeError
+from tasks.base.money import ZERO
 from tasks.exchange.models import Market, Order, Trade
 from tasks.exchange.port import ExchangePort
 from tasks.orders.models import Evidence, Intent
-from tasks.orders.rules import moved, needs_lookup, possible_orders, resting_order, trades_since
+from tasks.orders.rules import moved, needs_lookup, own_trades, possible_orders, resting_order, trades_since
+
+log = logging.getLogger(__name__)
 
 
 async def gather_evidence(
@@ -55,14 +60,33 @@ async def _by_trades(
 
 
 async def third_coin_prices(
-    exchange: ExchangePort, evidence: Iterable[Evidence], market: Market
+    exchange: ExchangePort, intents: Iterable[Intent], evidence: Mapping[str, Evidence], market: Market
 ) -> Mapping[str, Decimal]:
-    """Price in quote of every third coin that fees were paid in; empty in the usual case."""
-    paid = {trade.fee_currency for item in evidence for trade in item.trades if trade.fee}
+    """Price in quote of every third coin that fees of our orders were paid in; empty in the usual case."""
+    paid = {
+        trade.fee_currency
+        for intent in intents
+        for trade in own_trades(intent, _order_id(intent, evidence), evidence[intent.client_id].trades)
+        if trade.fee
+    }
     return await prices_of_coins(exchange, paid, market)
 
 
+def _order_id(intent: Intent, evidence: Mapping[str, Evidence]) -> str | None:
+    order = evidence[intent.client_id].resting or evidence[intent.client_id].found
+    return order.exchange_id if order else intent.exchange_id
+
+
 async def prices_of_coins(exchange: ExchangePort, coins: Collection[str], market: Market) -> Mapping[str, Decimal]:
-    """Price in quote of each coin that is neither the market's base nor its quote."""
-    third = sorted(set(coins) - {market.base, market.quote})
-    return {coin: (await exchange.ticker(f"{coin}/{market.quote}")).last for coin in third}
+    """Price in quote of each coin that is neither the market's base nor its quote.
+
+    A coin without a price is valued at 0: its amount is booked, and one missing price holds up no fill.
+    """
+    prices: dict[str, Decimal] = {}
+    for coin in sorted(set(coins) - {market.base, market.quote}):
+        try:
+            prices[coin] = (await exchange.ticker(f"{coin}/{market.quote}")).last
+        except ExchangeError as error:
+            log.error("a fee's coin has no price; valued at 0", extra={"coin": coin, "error": str(error)})
+            prices[coin] = ZERO
+    return prices

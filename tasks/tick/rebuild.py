@@ -49,7 +49,7 @@ def parse_name(client_id: str) -> OrderName | None:
 class Rebuilt:
     """Everything that Redis should hold of the symbol."""
 
-    grid: Grid
+    grid: Grid | None  # None where the exchange knows orders of earlier grids only
     cells: dict[str, Cell]
     intents: dict[str, Intent]
     slots: dict[str, int]
@@ -102,16 +102,18 @@ def rebuild(
     allocated: Decimal,
     other_prices: Mapping[str, Decimal],
 ) -> Rebuilt | None:
-    """The symbol's state as it must have been; None when the exchange knows no order of the configured grid."""
+    """The symbol's state as it must have been; None when the exchange knows no order of ours."""
     ours = own_orders(orders)
-    price = first_price(symbol, settings, market, ours)
-    if price is None:
+    if not ours:
         return None
+    price = first_price(symbol, settings, market, ours)
     opened = min(order.at_ms for _, order in ours.values())
-    grid = build_grid(symbol, settings, market, price, allocated, opened)
-    # Between fixed prices nobody knows any more where the price stood at the start: no cell buys at the market then.
-    start = settings.start if settings.range_pct is not None else StartMode.FLAT
-    cells = {cell.key: cell for cell in build_cells(grid, start, {})}
+    grid, cells = None, {}
+    if price is not None:
+        grid = build_grid(symbol, settings, market, price, allocated, opened)
+        # Between fixed prices nobody knows where the price stood at the start: then no cell buys at the market.
+        start = settings.start if settings.range_pct is not None else StartMode.FLAT
+        cells = {cell.key: cell for cell in build_cells(grid, start, {})}
     cells |= _cells_of_other_grids(ours, set(cells))
     result = Rebuilt(grid, cells, {}, {}, Book(symbol=symbol, opened_ms=opened), [])
     by_order: dict[str, list[Trade]] = defaultdict(list)
@@ -122,7 +124,8 @@ def rebuild(
     result.fills.sort(key=lambda fill: (fill.at_ms, fill.trade_id))
     profits = tuple(fill.profit for fill in result.fills if fill.side is Side.SELL)
     result.book = result.book.model_copy(update={"last_profits": profits[-LAST_ROUNDS:]})
-    result.cells = {key: cell for key, cell in cells.items() if cell.grid_id == grid.grid_id or _holds(cell)}
+    current = grid.grid_id if grid else None
+    result.cells = {key: cell for key, cell in cells.items() if cell.grid_id == current or _holds(cell)}
     return result
 
 

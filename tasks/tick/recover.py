@@ -1,54 +1,96 @@
 """Recovery: Redis is empty, the exchange is not. Trading of the symbol waits until its books stand again."""
 
+import asyncio
 import logging
+from collections.abc import Mapping
 
 from tasks.base.errors import LeaseLost, StateError
 from tasks.base.money import from_units
 from tasks.exchange.models import Market
 from tasks.funds.models import FundCode, Write
 from tasks.ledger.steps import repair_funds
+from tasks.tick import store
 from tasks.tick.desk import Desk
 from tasks.tick.evidence import prices_of_coins
 from tasks.tick.fold import FILLS_CAP
+from tasks.tick.mode import claim_books
 from tasks.tick.models import SymbolState
-from tasks.tick.rebuild import Rebuilt, rebuild
+from tasks.tick.rebuild import Rebuilt, parse_name, rebuild
 
 log = logging.getLogger(__name__)
+_TRIES = 240
+
+
+async def open_books(desk: Desk, markets: Mapping[str, Market], owner: str) -> None:
+    """Before anybody trades out of a pot that nobody has shared yet: rebuild what the exchange knows of every symbol.
+
+    Only then is the pot shared: until it is, no order is granted, so one symbol never gets what another has committed.
+    Raises StateError where the account holds the books of another kind of trading, ExchangeUnavailable, LeaseHeld.
+    """
+    await claim_books(desk.redis, desk.keys, desk.settings)
+    status = await desk.allocator.get_global_status_summary()
+    if status.version == 0:
+        for symbol in desk.settings.symbols:
+            await _recover_first(desk, markets[symbol], owner)
+    await desk.allocator.rebalance_if_needed(reason="start")
+
+
+async def _recover_first(desk: Desk, market: Market, owner: str) -> None:
+    """Recover one symbol under its lease; waits for another worker that does the same."""
+    symbol, lease_ms = market.symbol, int(desk.settings.trading.lease_seconds * 1000)
+    for _ in range(_TRIES):
+        state, wait_ms = await store.begin(desk.redis, keys=desk.keys, symbol=symbol, owner=owner, lease_ms=lease_ms)
+        if state is not None:
+            if state.grid is None:
+                await recover(desk, market, state)
+            await store.end_lease(desk.redis, keys=desk.keys, symbol=symbol, owner=owner)
+            return
+        await asyncio.sleep(min(max(wait_ms, 50) / 1000, 0.5))
+    raise StateError(f"{symbol}: another worker holds its lease and does not finish; look at its log")
 
 
 async def recover(desk: Desk, market: Market, state: SymbolState) -> bool:
     """Rebuild the symbol from the exchange if it knows our orders; whether anything was rebuilt.
 
-    The caller holds the symbol's lease. Raises LeaseLost, ExchangeUnavailable, StateError.
+    The caller holds the symbol's lease. The grid is written last: it is the mark that all the rest is in place, so a
+    recovery that dies anywhere is done again from the start. Raises LeaseLost, ExchangeUnavailable, StateError.
     """
     symbol = market.symbol
     orders = await desk.exchange.orders(symbol)
     if not orders:
         return False
     trades = await desk.exchange.trades(symbol, 0)
-    prices = await prices_of_coins(desk.exchange, {trade.fee_currency for trade in trades if trade.fee}, market)
-    allocated = from_units(state.share.allocated_units)
+    own = {order.exchange_id for order in orders if parse_name(order.client_id) is not None}
+    coins = {trade.fee_currency for trade in trades if trade.fee and trade.exchange_id in own}
+    prices = await prices_of_coins(desk.exchange, coins, market)
+    allocated = from_units(state.share.allocated_units) or desk.allocator.even_share
     rebuilt = rebuild(symbol, desk.settings.symbols[symbol], market, orders, trades, allocated, prices)
     if rebuilt is None:
         return False
-    code, _ = await desk.allocator.release(symbol, state.fence, ids=[], writes=_writes(desk, symbol, rebuilt))
-    if code is FundCode.STALE_FENCE:
-        raise LeaseLost(symbol, state.fence)
+    await _commit(desk, symbol, state.fence, _writes(desk, symbol, rebuilt))
     _, code = await repair_funds(desk.redis, desk.keys, list(desk.settings.symbols))
     if code is FundCode.CONFLICT:
-        raise StateError(f"{symbol}: its books are rebuilt, the pot could not be set right; run `gridflow funds audit`")
-    await desk.allocator.rebalance_if_needed(force=True, reason="recovery")
+        raise StateError(f"{symbol}: the pot could not be set right while others worked; the next tick tries again")
+    if rebuilt.grid is not None:
+        grid = Write(key=desk.keys.grid(symbol), verb="SET", value=rebuilt.grid.model_dump_json())
+        await _commit(desk, symbol, state.fence, [grid])
     facts = {"symbol": symbol, "orders": len(orders), "fills": len(rebuilt.fills), "open": len(rebuilt.intents)}
     log.warning("rebuilt from the exchange", extra=facts)
     return True
 
 
+async def _commit(desk: Desk, symbol: str, fence: int, writes: list[Write]) -> None:
+    code, _ = await desk.allocator.release(symbol, fence, ids=[], writes=writes)
+    if code is FundCode.STALE_FENCE:
+        raise LeaseLost(symbol, fence)
+
+
 def _writes(desk: Desk, symbol: str, rebuilt: Rebuilt) -> list[Write]:
+    """Everything but the grid, in place of whatever an earlier, unfinished recovery has left."""
     keys = desk.keys
-    out = [
-        Write(key=keys.grid(symbol), verb="SET", value=rebuilt.grid.model_dump_json()),
-        Write(key=keys.book(symbol), verb="SET", value=rebuilt.book.model_dump_json()),
-    ]
+    left = (keys.cells, keys.intents, keys.slots, keys.fills, keys.seen)
+    out = [Write(key=name(symbol), verb="DEL") for name in left]
+    out.append(Write(key=keys.book(symbol), verb="SET", value=rebuilt.book.model_dump_json()))
     hashes = (
         (keys.cells(symbol), {key: cell.model_dump_json() for key, cell in rebuilt.cells.items()}),
         (keys.intents(symbol), {key: intent.model_dump_json() for key, intent in rebuilt.intents.items()}),

@@ -7,7 +7,7 @@ its own service for its one run.
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar
@@ -19,23 +19,27 @@ from tasks.base import logging as own_logging
 from tasks.base.clock import utc_now
 from tasks.base.errors import GridflowError, StackError
 from tasks.base.keys import Keys
-from tasks.base.redis import connect
+from tasks.base.redis import RedisClient, connect
 from tasks.base.settings import Settings, load
 from tasks.exchange.models import Market
+from tasks.exchange.port import ExchangePort
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.funds.models import RebalanceReport
-from tasks.funds.steps import set_paused, set_stopped
+from tasks.funds.steps import set_closing, set_paused, set_stopped
 from tasks.ledger.audit import AuditReport
 from tasks.ledger.steps import watch_drift
 from tasks.ledger.store import last_profits
 from tasks.tick import window
 from tasks.tick.desk import Desk
+from tasks.tick.mode import claim_books
 from tasks.tick.models import WindowReport
-from tasks.tick.monitor import look_after
+from tasks.tick.monitor import guard_balance, look_after
+from tasks.tick.recover import open_books
 from tasks.tick.trader import GridTrader, LeaseHeld
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+_RaiseFlag = Callable[[Settings, RedisClient, bool], Awaitable[int]]
 _STOP_TRIES = 120
 _STOP_PAUSE_SECONDS = 0.5
 _MONITOR_SECONDS = 60
@@ -79,17 +83,20 @@ class TradingService:
         from tasks.exchange.live import open_exchange  # ccxt costs seconds: only where there is trading to do
 
         redis = connect(self._redis_url)
+        exchange: ExchangePort | None = None
         try:
+            await claim_books(redis, self.keys, self.settings)
             exchange = await open_exchange(self.settings, redis)
             self._markets = dict(await exchange.markets(list(self.settings.symbols)))
             allocator = GlobalFundAllocator.from_settings(self.settings, redis)
-            await allocator.rebalance_if_needed(reason="start")
+            desk = Desk(self.settings, redis, exchange, allocator, self.keys, utc_now)
+            await open_books(desk, self._markets, owner=uuid4().hex)
         except BaseException:
+            if exchange is not None:
+                await exchange.close()
             await redis.aclose()
             raise
-        return Desk(
-            settings=self.settings, redis=redis, exchange=exchange, allocator=allocator, keys=self.keys, clock=utc_now
-        )
+        return desk
 
     async def _trader(self, symbol: str) -> GridTrader:
         desk = await self.desk()
@@ -125,18 +132,22 @@ class TradingService:
 
     def recover(self) -> dict[str, bool]:
         """Rebuild every configured symbol that Redis knows nothing of; symbol → whether it was rebuilt."""
-        return {symbol: self.run(self._recover(symbol)) for symbol in self.settings.symbols}
+        return self.run(self._recover())
 
-    async def _recover(self, symbol: str) -> bool:
-        trader = await self._trader(symbol)
+    async def _recover(self) -> dict[str, bool]:
+        redis = connect(self._redis_url)
         try:
-            return await trader.recover()
+            before = {symbol: await redis.exists(self.keys.cells(symbol)) for symbol in self.settings.symbols}
+            await self.desk()  # opening the books of a pot that nobody has shared yet recovers every symbol
+            after = {symbol: await redis.exists(self.keys.cells(symbol)) for symbol in self.settings.symbols}
         finally:
-            await trader.end_lease()
+            await redis.aclose()
+        return {symbol: bool(after[symbol] and not before[symbol]) for symbol in self.settings.symbols}
 
     async def watch_drift(self) -> AuditReport:
-        """Audit the pot; drift becomes an event."""
+        """Guard the real balance, then audit the pot; drift becomes an event."""
         desk = await self.desk()
+        await guard_balance(desk, self.settings)
         return await watch_drift(desk.redis, self.keys, list(self.settings.symbols))
 
     def request_stop(self) -> None:
@@ -144,22 +155,22 @@ class TradingService:
         self._stopping.set()
 
     def clear_stop(self) -> None:
-        """Allow trading again after an earlier stop."""
+        """Allow trading again after an earlier worker's end; an operator's stop stays."""
         self._stopping.clear()
-        self.run(self._set_stopped(False))
+        self.run(self._set_closing(False))
 
-    async def _set_stopped(self, value: bool) -> None:
+    async def _set_closing(self, value: bool) -> None:
         desk = await self.desk()
-        await set_stopped(self.settings, desk.redis, value)
+        await set_closing(self.settings, desk.redis, value)
 
     def graceful_stop(self) -> dict[str, Any]:
         """Stop trading: no new orders, wait for those in flight, cancel what rests, book what filled."""
         self.request_stop()
-        return self.run(self._graceful_stop())
+        return self.run(self._graceful_stop(set_closing))
 
     def stop_trading(self) -> dict[str, Any]:
         """The same, while the process goes on: windows tick but place nothing until `resume_trading`."""
-        return self.run(self._graceful_stop())
+        return self.run(self._graceful_stop(set_stopped))
 
     def resume_trading(self) -> None:
         """Lift the stop and every pause."""
@@ -171,8 +182,10 @@ class TradingService:
         await set_paused(self.settings, desk.redis, [], False)
         await set_paused(self.settings, desk.redis, list(self.settings.symbols), False)
 
-    async def _graceful_stop(self) -> dict[str, Any]:
-        await self._set_stopped(True)
+    async def _graceful_stop(
+        self, raise_flag: Callable[[Settings, RedisClient, bool], Awaitable[int]]
+    ) -> dict[str, Any]:
+        await raise_flag(self.settings, (await self.desk()).redis, True)
         left = await asyncio.gather(*map(self._wind_down, self.settings.symbols))
         desk = await self.desk()
         status = await desk.allocator.get_global_status_summary()
@@ -183,21 +196,27 @@ class TradingService:
     async def _wind_down(self, symbol: str) -> int:
         """Tick a stopped symbol until its journal is empty (cancel, then book what became of it); orders left."""
         trader = await self._trader(symbol)
-        desk = await self.desk()
         left = -1
         for _ in range(_STOP_TRIES):
             try:
                 await trader.tick()
             except LeaseHeld:
                 pass  # a window ticks it; it sees the stop and does the same
-            except (GridflowError, RedisError) as error:
-                log.warning("stop: tick failed", extra={"symbol": symbol, "error": str(error)})
-            left = int(await desk.redis.hlen(self.keys.intents(symbol)))
+            except Exception:  # one symbol's fault must not keep the others, nor itself, from trying again
+                log.exception("stop: tick failed", extra={"symbol": symbol})
+            left = await self._orders_left(symbol)
             if left == 0:
                 break
             await asyncio.sleep(_STOP_PAUSE_SECONDS)
-        await trader.end_lease()
-        return left
+        await window.give_up_lease(trader)
+        return max(left, 0)
+
+    async def _orders_left(self, symbol: str) -> int:
+        """Journalled orders of the symbol; -1 while Redis does not say."""
+        try:
+            return int(await (await self.desk()).redis.hlen(self.keys.intents(symbol)))
+        except RedisError:
+            return -1
 
     # --- housekeeping ----------------------------------------------------------------------------------
     async def _monitor(self) -> None:
@@ -208,8 +227,8 @@ class TradingService:
                 continue
             try:
                 await look_after(self._desk, self.settings)
-            except (GridflowError, RedisError) as error:
-                log.warning("monitor: not this time", extra={"error": str(error)})
+            except Exception:  # the guard must look again in a minute, whatever it tripped over
+                log.exception("monitor: not this time")
 
     async def _flush_logs(self) -> None:
         redis = connect(self._redis_url)

@@ -1,7 +1,7 @@
 """`GridTrader`: ticks one symbol. A tick reads everything anew and may be killed anywhere."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 
 from tasks.base.clock import to_ms
@@ -21,14 +21,13 @@ from tasks.tick.desk import Desk
 from tasks.tick.evidence import gather_evidence, third_coin_prices
 from tasks.tick.fold import Folded, fold, writes
 from tasks.tick.models import SymbolState, TickReport
-from tasks.tick.recover import recover
+from tasks.tick.recover import open_books, recover
 from tasks.tick.regrid import regrid, spent
 from tasks.tick.sending import Granted, intent_of, outcome_of, requests, reservation_of
 from tasks.tick.store import published
 
 log = logging.getLogger(__name__)
 SAMPLES = 30
-REJECTION_WAIT_MS = 30_000
 Checkpoint = Callable[[str], None]
 Gate = Callable[[], Awaitable[None]]
 
@@ -64,6 +63,7 @@ class GridTrader:
         if state.troubled and gate is not None:
             await gate()
         if state.grid is None and await recover(self.desk, self.market, state):
+            await self.desk.allocator.rebalance_if_needed(force=True, reason="recovery")
             state = await self._begin()
         newest = max((intent.created_ms for intent in state.intents.values()), default=0)
         open_orders = await self.desk.exchange.open_orders(self.symbol, not_before_ms=newest)
@@ -73,7 +73,7 @@ class GridTrader:
         evidence = await gather_evidence(
             self.desk.exchange, self.symbol, list(state.intents.values()), open_orders, state.book.cursor_ms
         )
-        prices = await third_coin_prices(self.desk.exchange, evidence.values(), self.market)
+        prices = await third_coin_prices(self.desk.exchange, state.intents.values(), evidence, self.market)
         self._checkpoint("evidence")
         folded = fold(
             state.book, state.cells, state.intents, evidence, self.market, self._now(), self._protection_ms, prices
@@ -95,11 +95,6 @@ class GridTrader:
         self._checkpoint("finished")
         return report
 
-    async def recover(self) -> bool:
-        """Rebuild the symbol from the exchange if Redis knows nothing of it; whether anything was rebuilt."""
-        state = await self._begin()
-        return state.grid is None and await recover(self.desk, self.market, state)
-
     async def end_lease(self) -> None:
         """Let the next window start at once."""
         await store.end_lease(self.desk.redis, keys=self.desk.keys, symbol=self.symbol, owner=self.owner)
@@ -111,16 +106,22 @@ class GridTrader:
     def _protection_ms(self) -> int:
         return int(self.desk.settings.trading.protection_seconds * 1000)
 
-    async def _begin(self) -> SymbolState:
+    async def _begin(self, *, may_open: bool = True) -> SymbolState:
         lease_ms = int(self.desk.settings.trading.lease_seconds * 1000)
         state, wait_ms = await store.begin(
             self.desk.redis, keys=self.desk.keys, symbol=self.symbol, owner=self.owner, lease_ms=lease_ms
         )
         if state is None:
             raise LeaseHeld(self.symbol, wait_ms)
-        if not state.share.registered:
-            raise StateError(f"{self.symbol} has no share of the pot; run `gridflow rebalance` or start a worker anew")
-        return state
+        if state.share.registered:
+            return state
+        if may_open:  # Redis has lost everything under a running worker
+            await open_books(self.desk, await self._all_markets(), self.owner)
+            return await self._begin(may_open=False)
+        raise StateError(f"{self.symbol} has no share of the pot; start a worker with this symbol configured")
+
+    async def _all_markets(self) -> Mapping[str, Market]:
+        return await self.desk.exchange.markets(list(self.desk.settings.symbols))
 
     async def _commit(self, state: SymbolState, folded: Folded) -> None:
         if not folded.anything:

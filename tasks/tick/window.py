@@ -57,7 +57,7 @@ async def run_window(
                 break
             ended = await _sleep(wait, ends_at, clock, why_end)
     finally:
-        await _give_up_lease(trader)
+        await give_up_lease(trader)
     return WindowReport(
         symbol=trader.symbol,
         ticks=tally.ticks,
@@ -83,6 +83,10 @@ async def _one_tick(trader: GridTrader, breakers: Breakers, tally: _Tally) -> fl
     except (GridflowError, RedisError) as error:
         tally.failed += 1
         log.error("tick failed; the next one starts anew", extra={"symbol": trader.symbol, "error": str(error)})
+        return min(2.0**tally.failed, _MOST_WAIT_SECONDS)
+    except Exception:  # a fault of ours in one tick must not end the window; it is told in full
+        tally.failed += 1
+        log.exception("tick failed unexpectedly; the next one starts anew", extra={"symbol": trader.symbol})
         return min(2.0**tally.failed, _MOST_WAIT_SECONDS)
     tally.add(report)
     return float(report.next_in)
@@ -135,8 +139,9 @@ async def _sleep(seconds: float, ends_at: float, clock: Clock, why_end: Callable
         await asyncio.sleep(min(_SLICE_SECONDS, wake_at - now, ends_at - now))
 
 
-async def _give_up_lease(trader: GridTrader) -> None:
+async def give_up_lease(trader: GridTrader) -> None:
+    """Let the next window start at once; a lease that cannot be given back runs out by itself."""
     try:
         await trader.end_lease()
-    except RedisError as error:  # it runs out by itself
+    except RedisError as error:
         log.warning("lease not given back", extra={"symbol": trader.symbol, "error": str(error)})

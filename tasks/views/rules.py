@@ -65,8 +65,9 @@ def status_view(
     records: AccountRecords,
     funds: FundsStatus,
     market: Mapping[str, str],
+    mode: str,
 ) -> StatusView:
-    """The whole account; totals are exact sums of the symbols."""
+    """The whole account; totals are exact sums of the symbols. `mode`: what the books belong to."""
     symbols = tuple(
         symbol_view(one, funds.symbols[symbol], records.stats) for symbol, one in sorted(records.symbols.items())
     )
@@ -78,7 +79,7 @@ def status_view(
     return StatusView(
         account=settings.account,
         quote=settings.quote,
-        mode="live" if settings.exchange.live and settings.live else "paper",
+        mode=mode.partition(":")[0],
         market=market,
         total_funds=settings.total_funds,
         equity=total([settings.total_funds, change]),

@@ -12,19 +12,21 @@ from tasks.base.settings import Settings
 from tasks.exchange.paper import describe_market
 from tasks.funds import store as funds_store
 from tasks.tick.desk import Desk
+from tasks.tick.mode import mode_of, stored_mode
 from tasks.views import store
 from tasks.views.models import EquityPoint, StatusView
 from tasks.views.rules import status_view
 
 
 async def read_status(settings: Settings, redis: RedisClient) -> StatusView:
-    """The account now: three round trips, however many symbols."""
+    """The account now: a few round trips, however many symbols."""
     keys = Keys(settings.account)
     registered = await funds_store.registered_symbols(redis, keys=keys)
     symbols = sorted({*registered, *settings.symbols})
     records = await store.account_records(redis, keys, symbols)
     funds = await funds_store.status(redis, keys=keys, symbols=symbols)
-    return status_view(settings, records, funds, await _market(redis, keys))
+    mode = await stored_mode(redis, keys) or mode_of(settings)
+    return status_view(settings, records, funds, await _market(redis, keys), mode)
 
 
 async def _market(redis: RedisClient, keys: Keys) -> Mapping[str, str]:

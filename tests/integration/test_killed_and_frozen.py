@@ -100,7 +100,7 @@ async def test_killed_at_every_wait_of_a_tick(redis: RedisClient, redis_url: str
             assert await one.trade_on() == wanted, f"other books after a kill at wait {life}"
             return code
 
-    assert waits > 20
+    assert waits > 10
     codes = await asyncio.gather(*(killed_at(life) for life in range(1, waits + 1)))
     assert codes.count(-signal.SIGKILL) >= waits - 2  # how often a tick waits differs by one or two
 
@@ -150,7 +150,6 @@ async def test_flushed_in_the_middle(redis: RedisClient, redis_url: str) -> None
         trader = await wiped.trader()
         await trader.tick()
         await connect_and_flush(redis_url)
-        await wiped.desk.desk.allocator.rebalance_if_needed(reason="start")
         assert await wiped.trade_on() == wanted
 
 

@@ -10,13 +10,18 @@ import pytest
 from click.testing import CliRunner
 
 from flows.runtime.cli import cli
+from tasks.base.errors import StateError
 from tasks.base.keys import Keys
 from tasks.base.money import plain
 from tasks.base.redis import RedisClient, connect
 from tasks.base.settings import Settings
+from tasks.tick.mode import claim_books, stored_mode
 from tasks.tick.rebuild import parse_name
+from tasks.tick.recover import open_books
 from tests.integration.test_crash import check_books, settle
 from tests.support.desk import BTC, TestDesk, open_desk, settings, walk
+from tests.support.fault_run import Killed
+from tests.support.mortal import Mortal
 
 KEYS = Keys("main")
 ARITHMETIC = {"lower": "39000", "upper": "45000", "cells": 30, "quote_per_cell": "100", "start": "flat"}
@@ -116,6 +121,58 @@ async def test_an_exchange_that_knows_nothing_of_us_starts_fresh(redis: RedisCli
     assert "mine-by-hand" in ids
     assert len(ids) > 5
     await desk.close()
+
+
+async def test_killed_in_the_middle_of_recovery(redis: RedisClient) -> None:
+    """At every wait of a recovery: it is done again from the start, and the books are those before."""
+    desk = await open_desk(redis, settings(), {BTC: walk(300, step_bp=25)})
+    await trade(desk, redis, 60)
+    before = await state_of(redis)
+    markets = await desk.client.markets([BTC])
+    for life in range(1, 100):
+        await wipe(redis)
+        dying = Mortal(open_books(desk.desk, markets, f"w{life}"), life, Killed)
+        try:
+            await dying
+            break  # it lived: every wait has been tried
+        except Killed:
+            await redis.delete(KEYS.lease(BTC))
+        await open_books(desk.desk, markets, "next")
+        trader = await desk.trader(owner="next")
+        await trader.tick()
+        await trader.end_lease()
+        assert await state_of(redis) == before, f"after a kill at wait {life}"
+    assert life > 8
+    await desk.close()
+
+
+async def test_redis_lost_and_the_grid_changed(redis: RedisClient) -> None:
+    """The exchange knows an earlier grid only: its buys are cancelled, its lots sold, its money counted."""
+    desk = await open_desk(redis, settings(), {BTC: walk(300)})
+    await trade(desk, redis, 30)
+    await wipe(redis)
+    other = settings(symbols={BTC: {"lower": "38000", "upper": "41500", "cells": 8, "quote_per_cell": "50"}})
+    changed = await open_desk(redis, other)
+    trader = await changed.trader()
+    await settle(trader, redis, ticks=3)
+    await check_books(changed, redis)
+    cells = [json.loads(text) for text in await redis.hvals(KEYS.cells(BTC))]
+    old = [cell for cell in cells if Decimal(cell["sell_price"]) > Decimal(41500)]
+    assert old
+    assert all(cell["state"] == "SELLING" for cell in old)
+    await desk.close()
+    await changed.close()
+
+
+async def test_paper_and_live_never_share_books(redis: RedisClient) -> None:
+    """Books of one kind refuse the other, before anything is touched."""
+    paper = settings()
+    live = settings(exchange={"id": "binance", "live": True, "api_key": "k", "secret": "s"}, live=True)
+    await claim_books(redis, KEYS, paper)
+    with pytest.raises(StateError, match="holds the books of 'paper'"):
+        await claim_books(redis, KEYS, live)
+    await claim_books(redis, KEYS, paper)
+    assert await stored_mode(redis, KEYS) == "paper"
 
 
 def test_names() -> None:

@@ -36,7 +36,7 @@ STEPS = 16
 MOST_PER_STEP = 60
 REAL = STEPS * MOST_PER_STEP  # recorded minutes in a scenario
 DATA = Path(__file__).parents[1] / "data"
-KINDS = tuple(kind for kind in FaultKind if kind is not FaultKind.CLOCK_DRIFT)
+KINDS = tuple(FaultKind)
 
 
 class Killed(BaseException):
@@ -89,7 +89,8 @@ def plan_of(rng: random.Random) -> list[Chance]:
     for kind in rng.sample(KINDS, k=rng.randint(2, 5)):
         seconds = {FaultKind.OUTAGE: 0.15, FaultKind.BAN: 0.15, FaultKind.RATE_LIMIT: 0.1}.get(kind, 0.05)
         slow = kind in (FaultKind.DELAY_BEFORE, FaultKind.DELAY_AFTER) and rng.random() < 0.3
-        fault = Fault(kind=kind, seconds=0.35 if slow else seconds, requests=rng.randint(1, 6))
+        drift = rng.choice([-20_000, 20_000])
+        fault = Fault(kind=kind, seconds=0.35 if slow else seconds, requests=rng.randint(1, 6), ms=drift)
         chances.append(Chance(fault=fault, probability=rng.uniform(0.02, 0.12)))
     return chances
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.base.errors import ExchangeUnavailable, OrderRejected, RejectReason, StateError
+from tasks.base.errors import ExchangeError, ExchangeUnavailable, StateError
 from tasks.exchange.breaker import Breaker, BreakerRules, Outcome, Phase, ask, tell
 from tasks.exchange.breakers import outcomes
 from tasks.exchange.budget import BudgetExhausted
@@ -102,7 +102,7 @@ def test_a_call_we_refused_ourselves_is_nobodys_failure() -> None:
     error = ExchangeUnavailable("spent")
     error.__cause__ = BudgetExhausted("spent", 5)
     assert outcomes(error) == (N, N)
-    assert outcomes(OrderRejected("id", RejectReason.OTHER, "no")) == (F, N)
+    assert outcomes(ExchangeError("no")) == (F, N)
 
 
 @dataclass

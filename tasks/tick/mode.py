@@ -1,0 +1,35 @@
+"""Which kind of trading the books of an account belong to: paper, or real orders on one exchange. Never both."""
+
+from tasks.base.errors import StateError
+from tasks.base.keys import Keys
+from tasks.base.redis import RedisClient
+from tasks.base.settings import Settings
+
+
+def mode_of(settings: Settings) -> str:
+    """`paper`, or `live:<exchange>`, with `:sandbox` behind it on a test net."""
+    exchange = settings.exchange
+    if not (exchange.live and settings.live):
+        return "paper"
+    return f"live:{exchange.id}{':sandbox' if exchange.sandbox else ''}"
+
+
+async def stored_mode(redis: RedisClient, keys: Keys) -> str | None:
+    """What the books in Redis belong to; None before anybody traded."""
+    found = await redis.get(keys.mode)
+    return None if found is None else str(found)
+
+
+async def claim_books(redis: RedisClient, keys: Keys, settings: Settings) -> None:
+    """Mark the books as this kind of trading's. Raises StateError where they are another's: nothing is touched then."""
+    wanted = mode_of(settings)
+    await redis.set(keys.mode, wanted, nx=True)
+    held = await stored_mode(redis, keys)
+    if held != wanted:
+        remedy = (
+            "pass --live to the command (GRIDFLOW_LIVE=true to a worker)" if wanted == "paper" else "leave --live out"
+        )
+        raise StateError(
+            f"account {keys.account!r} holds the books of {held!r}, and this would be {wanted!r}: "
+            f"{remedy}, or use another `account` or --state"
+        )
