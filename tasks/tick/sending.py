@@ -13,6 +13,8 @@ from tasks.tick.fold import Folded, refuse
 
 log = logging.getLogger(__name__)
 REJECTION_WAIT_MS = 30_000
+# Refusals that say nothing against the order itself are tried again sooner.
+_WAITS_MS = {RejectReason.WOULD_TAKE: 0, RejectReason.EXPIRED_REQUEST: 0, RejectReason.RATE_LIMITED: 5_000}
 
 
 class Granted(NamedTuple):
@@ -82,7 +84,7 @@ def outcome_of(
             outcome.changed.append(intent.model_copy(update=update))
         elif isinstance(answer, Rejected):
             log.warning("order refused by the exchange", extra=fields | {"reason": answer.reason.value})
-            wait = 0 if answer.reason is RejectReason.WOULD_TAKE else REJECTION_WAIT_MS
+            wait = _WAITS_MS.get(answer.reason, REJECTION_WAIT_MS)
             refuse(outcome, intent, market, now_ms + wait, answer.reason.value, now_ms)
         else:
             log.warning("order outcome unknown", extra=fields)

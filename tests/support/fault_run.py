@@ -96,9 +96,9 @@ def plan_of(rng: random.Random) -> list[Chance]:
 
 
 def swings(centre: Decimal, last: Candle) -> list[Candle]:
-    """Candles that end a scenario: down and up through most of the grid, so that it must trade."""
+    """Candles that end a scenario: down and up through the whole of any grid set on the way, so that it must trade."""
     price, found = last.close, []
-    for number, share in enumerate(("0.985", "1.015", "0.985", "1.015", "0.985", "1"), start=1):
+    for number, share in enumerate(("0.95", "1.05", "0.95", "1.05", "0.95", "1"), start=1):
         close = (centre * Decimal(share)).quantize(Decimal("0.01"))
         at_ms = last.at_ms + number * 60_000
         high, low = max(price, close), min(price, close)
