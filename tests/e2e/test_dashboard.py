@@ -179,7 +179,9 @@ def test_redis_away_and_back(site: Site, account: Redis, page: Page) -> None:
     expect(page.get_by_text("Equity (USDT)")).to_be_visible(timeout=WAIT_MS)
     expect(page.get_by_text("No data.")).to_have_count(0, timeout=WAIT_MS)
     assert site.get("/metrics")[0] == 200
-    assert "Traceback" not in page.inner_text("body") + site.said
+    assert "Traceback" not in page.inner_text("body")
+    # Streamlit itself may log a web socket that went away; none of our own lines may stand in a traceback.
+    assert "/dashboard/" not in "".join(part.split("\n\n")[0] for part in site.said.split("Traceback")[1:])
 
 
 def test_only_this_machine_is_answered(site: Site) -> None:
