@@ -11,7 +11,7 @@ from rich.table import Table
 from flows.runtime.options import common_options, json_option, redis_client, redis_url
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings, load, override_environment
+from tasks.base.settings import PaperSettings, Settings, load, override_environment
 from tasks.funds.models import FundCode
 from tasks.ledger.audit import AuditReport
 
@@ -28,7 +28,11 @@ def recover(config: Path | None, state: Path | None, as_json: bool) -> None:
     override_environment({"GRIDFLOW_REDIS_URL": redis_url(settings, state)})
     from tasks.tick.service import TradingService
 
-    trading = TradingService(load(config))
+    async def joined() -> Settings:
+        async with redis_client(settings, state) as redis:
+            return await _on_the_same_market(load(config), redis)
+
+    trading = TradingService(asyncio.run(joined()))
     try:
         rebuilt = trading.recover()
     finally:
@@ -72,6 +76,18 @@ def audit_command(config: Path | None, state: Path | None, as_json: bool, repair
         raise SystemExit(1)
 
 
+async def _on_the_same_market(settings: Settings, redis: RedisClient) -> Settings:
+    """The settings with the paper market that runs, which `up` may have been told on its command line."""
+    from tasks.exchange.paper import describe_market
+
+    told = await describe_market(redis, Keys(settings.account))
+    if not told or told["source"] == "manual":  # candles given by hand: anybody joins them
+        return settings
+    stored = {name: told[name] for name in ("market", "data", "seed", "speed") if name in told}
+    paper = PaperSettings.model_validate(settings.paper.model_dump() | stored)
+    return settings.model_copy(update={"paper": paper})
+
+
 async def _audit(settings: Settings, redis: RedisClient, with_exchange: bool) -> AuditReport:
     from tasks.exchange.live import open_exchange
     from tasks.ledger.steps import audit_funds
@@ -81,7 +97,7 @@ async def _audit(settings: Settings, redis: RedisClient, with_exchange: bool) ->
     if not with_exchange:
         return await audit_funds(redis, keys, symbols)
     await claim_books(redis, keys, settings)
-    exchange = await open_exchange(settings, redis, beat=False)
+    exchange = await open_exchange(await _on_the_same_market(settings, redis), redis, beat=False)
     try:
         return await audit_funds(redis, keys, symbols, exchange)
     finally:

@@ -129,6 +129,19 @@ def test_an_operator_can_rebalance_pause_and_resume(up: Running) -> None:
     assert "DOGE/USDT" in wrong.stderr
 
 
+def test_the_pot_can_be_audited_while_it_trades(up: Running) -> None:
+    """From a second shell that was not told which market runs: joins it, compares, changes nothing."""
+    for _ in range(3):
+        audited = up.ask("funds", "audit", "--json")
+        if audited.returncode == 0:
+            break  # an order sent between the two readings may look stray for a moment
+    assert audited.returncode == 0, audited.stdout + audited.stderr
+    assert json.loads(audited.stdout)["ok"]
+    recovered = up.ask("recover", "--json")
+    assert recovered.returncode == 0, recovered.stderr
+    assert not any(json.loads(recovered.stdout.strip().splitlines()[-1])["rebuilt"].values())
+
+
 def test_a_rebalance_from_prefects_own_command_line(up: Running) -> None:
     """`prefect deployment run 'rebalance/manual'` against the stack's server ends COMPLETED."""
     environment = os.environ | {"PREFECT_API_URL": up.status()["urls"]["prefect_api"]}
