@@ -10,7 +10,6 @@ from tasks.base.settings import Settings
 POOL_NAME = "gridflow"
 POOL_TYPE = "gridflow"
 GRID_TICK = "grid-tick"
-REBALANCE_HOURLY = "rebalance/hourly"
 REBALANCE_MANUAL = "rebalance/manual"
 GRACEFUL_STOP = "graceful-stop/manual"
 

@@ -14,8 +14,3 @@ def utc_now() -> datetime:
 def to_ms(moment: datetime) -> int:
     """Milliseconds since the epoch, the unit exchanges and Redis records use."""
     return int(moment.timestamp() * 1000)
-
-
-def from_ms(ms: int) -> datetime:
-    """Milliseconds since the epoch → UTC datetime."""
-    return datetime.fromtimestamp(ms / 1000, UTC)

@@ -23,7 +23,6 @@ STATE_VARIABLE = "GRIDFLOW_STATE"
 DEFAULT_CONFIG = Path("gridflow.toml")
 DEFAULT_STATE = Path(".gridflow")
 
-SYMBOL_PATTERN = r"^[A-Z0-9]{1,20}/[A-Z0-9]{1,10}$"
 Share = Annotated[Decimal, Field(gt=0, le=1)]
 Price = Annotated[Decimal, Field(gt=0)]
 Fee = Annotated[Decimal, Field(ge=0, lt=Decimal("0.1"))]

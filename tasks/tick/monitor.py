@@ -14,8 +14,13 @@ log = logging.getLogger(__name__)
 async def look_after(desk: Desk, settings: Settings) -> RebalanceReport:
     """Guard the real balance, then rebalance if usage spreads by more than 0.3."""
     await guard_balance(desk, settings)
+    return await rebalance(desk, settings, force=False, reason="usage spread")
+
+
+async def rebalance(desk: Desk, settings: Settings, *, force: bool, reason: str) -> RebalanceReport:
+    """Share the pot anew, with the profits that the dynamic strategy scores."""
     profits = await last_profits(desk.redis, desk.keys, list(settings.symbols))
-    return await desk.allocator.rebalance_if_needed(reason="usage spread", profits=profits)
+    return await desk.allocator.rebalance_if_needed(force=force, reason=reason, profits=profits)
 
 
 async def guard_balance(desk: Desk, settings: Settings) -> int:

@@ -28,12 +28,11 @@ from tasks.funds.models import RebalanceReport
 from tasks.funds.steps import set_closing, set_paused, set_stopped
 from tasks.ledger.audit import AuditReport
 from tasks.ledger.steps import watch_drift
-from tasks.ledger.store import last_profits
 from tasks.tick import window
 from tasks.tick.desk import Desk
 from tasks.tick.mode import claim_books
 from tasks.tick.models import WindowReport
-from tasks.tick.monitor import guard_balance, look_after
+from tasks.tick.monitor import guard_balance, look_after, rebalance
 from tasks.tick.recover import open_books
 from tasks.tick.trader import GridTrader, LeaseHeld
 
@@ -126,9 +125,7 @@ class TradingService:
         return self.run(self._rebalance(force, reason))
 
     async def _rebalance(self, force: bool, reason: str) -> RebalanceReport:
-        desk = await self.desk()
-        profits = await last_profits(desk.redis, desk.keys, list(self.settings.symbols))
-        return await desk.allocator.rebalance_if_needed(force=force, reason=reason, profits=profits)
+        return await rebalance(await self.desk(), self.settings, force=force, reason=reason)
 
     def recover(self) -> dict[str, bool]:
         """Rebuild every configured symbol that Redis knows nothing of; symbol → whether it was rebuilt."""
@@ -182,9 +179,7 @@ class TradingService:
         await set_paused(self.settings, desk.redis, [], False)
         await set_paused(self.settings, desk.redis, list(self.settings.symbols), False)
 
-    async def _graceful_stop(
-        self, raise_flag: Callable[[Settings, RedisClient, bool], Awaitable[int]]
-    ) -> dict[str, Any]:
+    async def _graceful_stop(self, raise_flag: _RaiseFlag) -> dict[str, Any]:
         await raise_flag(self.settings, (await self.desk()).redis, True)
         left = await asyncio.gather(*map(self._wind_down, self.settings.symbols))
         desk = await self.desk()

@@ -8,7 +8,6 @@ from pydantic import Field, field_serializer
 from tasks.base.money import plain
 from tasks.exchange.breaker import Phase
 from tasks.exchange.models import Frozen
-from tasks.ledger.models import Fill
 
 
 class View(Frozen):
@@ -91,12 +90,6 @@ class StatusView(View):
         return tuple(
             f"{amount:.2f}" for amount in (self.equity, self.equity_change, self.grid_profit, self.floating, self.fees)
         )
-
-
-class TradesView(Frozen):
-    """Booked fills, newest first."""
-
-    fills: tuple[Fill, ...]
 
 
 class EquityPoint(View):
