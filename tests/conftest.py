@@ -67,3 +67,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """--long: the by-hand profile of the randomised tests, ten times CI's."""
     parser.addoption("--seed", type=int, default=None, help="play one fault scenario again")
     parser.addoption("--long", action="store_true", help="run the randomised tests ten times as long")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The long profile takes as long as it takes."""
+    if config.getoption("--long"):
+        for item in items:
+            item.add_marker(pytest.mark.timeout(0), append=False)

@@ -5,6 +5,7 @@ A failing seed is named; `pytest tests/integration/test_fault_runs.py --seed N` 
 """
 
 import asyncio
+import io
 import logging
 from collections.abc import Iterator
 
@@ -15,6 +16,7 @@ from tests.support.fault_run import Outcome, run
 
 SCENARIOS = 300
 AT_ONCE = 5
+LONGEST = 120  # seconds; a scenario takes two
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +27,14 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
+def stacks() -> str:
+    """Where every task of this loop waits."""
+    text = io.StringIO()
+    for task in asyncio.all_tasks():
+        task.print_stack(file=text)
+    return text.getvalue()
+
+
 async def play(seeds: range, url: str) -> tuple[list[Outcome], dict[int, str]]:
     """Every seed, a few at once; (what they saw, what went wrong by seed)."""
     redis, turns = connect(url), asyncio.Semaphore(AT_ONCE)
@@ -33,8 +43,14 @@ async def play(seeds: range, url: str) -> tuple[list[Outcome], dict[int, str]]:
 
     async def one(seed: int) -> None:
         async with turns:
+            playing = asyncio.create_task(run(seed, redis))
+            done, _ = await asyncio.wait({playing}, timeout=LONGEST)
+            if not done:
+                wrong[seed] = f"still running after {LONGEST} s:\n{stacks()}"
+                playing.cancel()
+                return
             try:
-                outcomes.append(await run(seed, redis))
+                outcomes.append(playing.result())
             except AssertionError as error:
                 wrong[seed] = str(error)
 
@@ -43,7 +59,7 @@ async def play(seeds: range, url: str) -> tuple[list[Outcome], dict[int, str]]:
     return outcomes, wrong
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(900)
 async def test_books_hold_under_every_fault(redis_url: str, pytestconfig: pytest.Config) -> None:
     """No order twice, no spend above the pool, no fill missing, PnL identity 0, and trading goes on."""
     chosen = pytestconfig.getoption("--seed")

@@ -39,8 +39,12 @@ DATA = Path(__file__).parents[1] / "data"
 KINDS = tuple(FaultKind)
 
 
-class Killed(BaseException):
-    """The worker process is gone: nothing after this line runs."""
+class Killed(asyncio.CancelledError):
+    """The worker process is gone: nothing after this line runs.
+
+    A cancellation by its base class, since the pools and locks of this one process live on and give back only then
+    what the dead worker was waiting for.
+    """
 
 
 @cache

@@ -195,7 +195,7 @@ async def serve(binance: Binance, port: int = 0) -> AsyncIterator[LocalExchange]
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", port or free_port())
+        site = web.TCPSite(runner, "127.0.0.1", port)
         await site.start()
         yield LocalExchange(binance, int(runner.addresses[0][1]))
     finally:
