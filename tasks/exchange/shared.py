@@ -22,7 +22,6 @@ from tasks.exchange.models import Balance, Candle, Market, Order, OrderRequest, 
 
 _TICKERS = TypeAdapter(dict[str, Ticker])
 _ORDERS = TypeAdapter(dict[str, list[Order]])
-_LOCK_MS = 10_000
 _POLL_SECONDS = 0.02
 _PATIENCE_SECONDS = 10.0
 _ASK_SECONDS = 5.0  # patience with the rate budget
@@ -39,9 +38,12 @@ class SharedReads:
         symbols: Sequence[str],
         max_age_ms: int,
         clock: Clock = utc_now,
+        lock_ms: int = 10_000,
     ) -> None:
+        """`lock_ms`: for so long a process that died while it asked keeps the others waiting."""
         self._client, self._redis, self._keys = client, redis, keys
         self._symbols, self._max_age_ms, self._clock = list(symbols), max_age_ms, clock
+        self._lock_ms = lock_ms
 
     async def ticker(self, symbol: str) -> Ticker:
         """The symbol's ticker out of the shared reading; a symbol that is not traded is asked for by itself."""
@@ -78,7 +80,7 @@ class SharedReads:
             if stored and stored["asked_ms"] >= oldest:
                 return str(stored["body"])
             token = uuid4().hex
-            if await self._redis.set(lock, token, nx=True, px=_LOCK_MS):
+            if await self._redis.set(lock, token, nx=True, px=self._lock_ms):
                 return await self._ask(key, lock, token, ask)
             if waited >= _PATIENCE_SECONDS:
                 raise ExchangeUnavailable(f"nobody's reading of {kind} came back within {_PATIENCE_SECONDS:.0f} s")

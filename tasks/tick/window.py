@@ -72,8 +72,8 @@ async def run_window(
 async def _one_tick(trader: GridTrader, breakers: Breakers, tally: _Tally) -> float | None:
     """Seconds to wait before the next tick; None when the lease went to somebody else."""
     try:
-        report = await _guarded_tick(trader, breakers)
-    except _BreakerOpen as skipped:
+        report = await guarded_tick(trader, breakers)
+    except BreakerOpen as skipped:
         log.info("tick skipped: circuit breaker open", extra={"symbol": trader.symbol, "why": str(skipped)})
         return min(max(skipped.wait_seconds, _SLICE_SECONDS), _MOST_WAIT_SECONDS)
     except LeaseHeld as held:
@@ -92,7 +92,7 @@ async def _one_tick(trader: GridTrader, breakers: Breakers, tally: _Tally) -> fl
     return float(report.next_in)
 
 
-class _BreakerOpen(Exception):
+class BreakerOpen(Exception):
     """The symbol's or the exchange's circuit breaker lets no tick through now."""
 
     def __init__(self, why: str, wait_seconds: float) -> None:
@@ -100,7 +100,7 @@ class _BreakerOpen(Exception):
         super().__init__(why)
 
 
-async def _guarded_tick(trader: GridTrader, breakers: Breakers) -> TickReport:
+async def guarded_tick(trader: GridTrader, breakers: Breakers) -> TickReport:
     """A tick, if the breakers let it through; they are told how it went, however it ends.
 
     They are asked, at the cost of a round trip, only where the tick's own reading shows them not at rest.
@@ -111,11 +111,11 @@ async def _guarded_tick(trader: GridTrader, breakers: Breakers) -> TickReport:
         nonlocal given
         given = await breakers.allowed(trader.symbol, trader.owner)
         if not given.allowed:
-            raise _BreakerOpen(given.why, given.wait_seconds)
+            raise BreakerOpen(given.why, given.wait_seconds)
 
     try:
         report = await trader.tick(gate)
-    except _BreakerOpen:
+    except BreakerOpen:
         raise
     except Exception as error:
         await breakers.report(given, error)

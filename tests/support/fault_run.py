@@ -1,31 +1,43 @@
 """One seeded scenario: a whole grid over real candles, on a Binance-like exchange that misbehaves, by workers that die.
 
 The seed decides grid, fees, path, faults and kills. `run(seed, …)` raises AssertionError with what went wrong.
+Every worker has a Redis connection of its own. In one scenario of three it also has an exchange client of its own,
+with the shared readings, the shared rate budget and the circuit breakers around its ticks, as a live worker has.
 """
 
 import asyncio
 import csv
 import gzip
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from tasks.base.errors import GridflowError
+from tasks.base.keys import AddressKeys
 from tasks.base.money import from_units
-from tasks.base.redis import RedisClient
+from tasks.base.redis import connect
 from tasks.base.settings import Settings
+from tasks.exchange.breaker import EXCHANGE_RULES, SYMBOL_RULES
+from tasks.exchange.breakers import Breakers
+from tasks.exchange.budget import Budget, allowance_of, attach_budget
+from tasks.exchange.client import CcxtClient
 from tasks.exchange.models import Candle
+from tasks.exchange.shared import SharedReads
+from tasks.funds.allocator import GlobalFundAllocator
 from tasks.ledger.models import Book
 from tasks.ledger.rules import value
 from tasks.ledger.steps import audit_funds
+from tasks.tick.models import TickReport
 from tasks.tick.rebuild import parse_name
 from tasks.tick.trader import GridTrader
+from tasks.tick.window import BreakerOpen, guarded_tick
 from tests.support.binance.config import Config
-from tests.support.binance.desk import BinanceDesk, join_binance_desk
+from tests.support.binance.desk import BinanceDesk, join_binance_desk, real_ccxt
 from tests.support.binance.faults import Chance, Fault, FaultKind
 from tests.support.binance.record import OrderRow, Record, most_committed, open_orders, sent_twice, unseen_trades
 from tests.support.binance.server import Exchange, local_exchange
@@ -37,6 +49,13 @@ MOST_PER_STEP = 60
 REAL = STEPS * MOST_PER_STEP  # recorded minutes in a scenario
 DATA = Path(__file__).parents[1] / "data"
 KINDS = tuple(FaultKind)
+
+
+# Rules and limits of a live worker, with waits that a test can wait for.
+OWN_RULES = replace(SYMBOL_RULES, first_wait_ms=100, most_wait_ms=300, probe_ms=400)
+EVERYBODYS_RULES = replace(EXCHANGE_RULES, first_wait_ms=100, most_wait_ms=300, probe_ms=400)
+ALLOWANCE = replace(allowance_of("binance"), window_ms=600_000)  # a scenario's ticks follow each other at once
+Tick = Callable[[], Coroutine[Any, Any, TickReport]]
 
 
 class Killed(asyncio.CancelledError):
@@ -111,7 +130,7 @@ def swings(centre: Decimal, last: Candle) -> list[Candle]:
     return found
 
 
-async def run(seed: int, redis: RedisClient) -> Outcome:
+async def run(seed: int, redis_url: str) -> Outcome:
     """Play the scenario and hold the books against the exchange's own record."""
     rng = random.Random(seed)
     own = settings_of(rng, f"s{seed}")
@@ -124,71 +143,115 @@ async def run(seed: int, redis: RedisClient) -> Outcome:
         partial_chance=rng.choice([0.0, 0.3]),
         partial_share=0.4,
     )
+    redis = connect(redis_url)
     async with local_exchange(candles, config) as server:
         desk = await join_binance_desk(redis, own, server)
-        try:
-            kills, played = await _misbehave(desk, server, rng)
+        await desk.client.markets([SYMBOL])
+        play = Play(desk, server, rng, redis_url, whole=seed % 3 == 0)
+        play.leftovers.push_async_callback(redis.aclose)
+        play.leftovers.push_async_callback(desk.close)
+        async with play.leftovers:
+            played = await play.misbehave()
             await server.clear_faults()
             before = await server.record()
             await server.advance(REAL - played)
-            await _go_on(desk, server)
+            await play.go_on()
             after = await server.record()
             await check(desk, after)
             assert len(after.orders) + len(after.trades) > len(before.orders) + len(before.trades), "trading stopped"
-            return Outcome(seed, len(after.faults), kills, len(after.orders), len(after.trades))
-        finally:
-            await desk.close()
+            return Outcome(seed, len(after.faults), play.kills, len(after.orders), len(after.trades))
 
 
-async def _misbehave(desk: BinanceDesk, server: Exchange, rng: random.Random) -> tuple[int, int]:
-    """Tick through faults; some ticks die, at a step or in the middle of any wait. (kills, candles played)."""
-    await server.use_plan(rng.randrange(2**31), *plan_of(rng))
-    kills = played = 0
-    for number in range(STEPS):
-        played += await server.advance(rng.randint(5, MOST_PER_STEP))
-        fatal = rng.choice(["", "", "", "step", "await"])
-        kills += await _one_tick(desk, f"w{number}", rng, fatal)
-        await desk.desk.redis.delete(desk.desk.keys.lease(SYMBOL))  # as if the dead worker's lease had run out
-    return kills, played
+@dataclass
+class Play:
+    """A scenario under way. `whole`: workers with all that stands between a tick and a live exchange.
+
+    Requests of a dead worker may still be under way, so what it had open is closed as one of the `leftovers`.
+    """
+
+    desk: BinanceDesk
+    server: Exchange
+    rng: random.Random
+    redis_url: str
+    whole: bool
+    kills: int = 0
+    leftovers: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    async def misbehave(self) -> int:
+        """Tick through faults; some ticks die, at a step or in the middle of any wait. Candles played."""
+        rng, played = self.rng, 0
+        await self.server.use_plan(rng.randrange(2**31), *plan_of(rng))
+        for number in range(STEPS):
+            played += await self.server.advance(rng.randint(5, MOST_PER_STEP))
+            fatal = rng.choice(["", "", "", "step", "await"])
+            await self._one_tick(f"w{number}", fatal)
+            await self.desk.desk.redis.delete(self.desk.desk.keys.lease(SYMBOL))  # as if a dead worker's had run out
+        return played
+
+    async def _one_tick(self, owner: str, fatal: str) -> None:
+        left = self.rng.randint(1, 7)
+
+        def checkpoint(_step: str) -> None:
+            nonlocal left
+            left -= 1
+            if fatal == "step" and left == 0:
+                raise Killed
+
+        life = self.rng.randint(1, 40) if fatal == "await" else 0
+        worker = self._worker()
+        try:
+            trader = await worker.trader(SYMBOL, owner, checkpoint)
+            await Mortal(self._ticks(trader)(), life, Killed)
+        except Killed:
+            self.kills += 1
+        except (GridflowError, BreakerOpen):
+            return
+
+    def _ticks(self, trader: GridTrader) -> Tick:
+        """How this scenario's workers tick."""
+        if not self.whole:
+            return trader.tick
+        breakers = Breakers(trader.desk.redis, trader.desk.keys, OWN_RULES, EVERYBODYS_RULES)
+        return lambda: guarded_tick(trader, breakers)
+
+    def _worker(self) -> BinanceDesk:
+        """What a worker process has for itself."""
+        shared = self.desk.desk
+        redis = connect(self.redis_url)
+        self.leftovers.push_async_callback(redis.aclose)
+        allocator = GlobalFundAllocator.from_settings(shared.settings, redis)
+        exchange, client, port = self.desk.exchange, self.desk.client, shared.exchange
+        if self.whole:
+            exchange = real_ccxt(self.server)
+            exchange.set_markets_from_exchange(self.desk.exchange)
+            attach_budget(exchange, Budget(redis, shared.keys, AddressKeys(shared.keys.account), ALLOWANCE))
+            self.leftovers.push_async_callback(exchange.close)
+            client = CcxtClient(exchange)
+            client.lists_all_orders = lambda symbols: True  # type: ignore[method-assign]  # as with many symbols
+            port = SharedReads(client, redis, shared.keys, [SYMBOL], max_age_ms=200, lock_ms=300)
+        desk = replace(shared, redis=redis, allocator=allocator, exchange=port)
+        return BinanceDesk(desk, exchange, client, self.server)
+
+    async def go_on(self) -> None:
+        """The exchange behaves again: settle what is doubtful, trade on, settle again."""
+        await asyncio.sleep(0.3)  # requests of dead workers that are still under way expire
+        trader = await self._worker().trader(SYMBOL, "survivor")
+        tick = self._ticks(trader)
+        await settle(trader, tick)
+        for _ in range(6):
+            await tick()
+            await self.server.advance(1)
+            await asyncio.sleep(0.2 if self.whole else 0)  # a reading is shared for so long
+        await settle(trader, tick)
 
 
-async def _one_tick(desk: BinanceDesk, owner: str, rng: random.Random, fatal: str) -> int:
-    left = rng.randint(1, 7)
-
-    def checkpoint(_step: str) -> None:
-        nonlocal left
-        left -= 1
-        if fatal == "step" and left == 0:
-            raise Killed
-
-    try:
-        trader = await desk.trader(SYMBOL, owner, checkpoint)
-        await Mortal(trader.tick(), rng.randint(1, 40) if fatal == "await" else 0, Killed)
-    except Killed:
-        return 1
-    except GridflowError:
-        return 0
-    return 0
-
-
-async def _go_on(desk: BinanceDesk, server: Exchange) -> None:
-    """The exchange behaves again: settle what is doubtful, trade on, settle again."""
-    await asyncio.sleep(0.3)  # requests of dead workers that are still under way expire
-    trader = await desk.trader(SYMBOL, "survivor")
-    await settle(trader)
-    for _ in range(6):
-        await trader.tick()
-        await server.advance(1)
-    await settle(trader)
-
-
-async def settle(trader: GridTrader) -> None:
+async def settle(trader: GridTrader, tick: Tick | None = None) -> None:
     """Tick until nothing is doubtful and nothing moves."""
     quiet = 0
     for _ in range(120):
         try:
-            report = await trader.tick()
-        except GridflowError:
+            report = await (tick or trader.tick)()
+        except (GridflowError, BreakerOpen):
             await asyncio.sleep(0.05)
             continue
         entries = await trader.desk.redis.hvals(trader.desk.keys.intents(SYMBOL))
