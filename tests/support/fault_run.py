@@ -61,8 +61,7 @@ Tick = Callable[[], Coroutine[Any, Any, TickReport]]
 class Killed(asyncio.CancelledError):
     """The worker process is gone: nothing after this line runs.
 
-    A cancellation by its base class, since the pools and locks of this one process live on and give back only then
-    what the dead worker was waiting for.
+    A cancellation by its base class: to asyncio's locks, which live on here, nothing else is a waiter's end.
     """
 
 

@@ -1,15 +1,18 @@
 """Dying in the middle of a wait: at the n-th time a coroutine hands control to the event loop."""
 
+from asyncio import CancelledError
 from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
 
 class Mortal(Generic[T]):
-    """Awaits `work`; at its `life`-th suspension `die` is called instead of waiting.
+    """Awaits `work`; at its `life`-th suspension `die` is called, and what it gives is thrown instead of waiting.
 
-    `lived` counts suspensions; `at_wait` is called at each.
+    What was waited for is cancelled first, as the event loop does: it still watches a socket for it, and would go on
+    to watch whoever gets that socket's number next. `lived` counts suspensions; `at_wait` is called at each.
     """
 
     def __init__(
@@ -39,8 +42,17 @@ class Mortal(Generic[T]):
             if self.lived == self._life:
                 failure = self._die()
                 if failure is not None:
+                    yield from _let_go(waiting)
                     continue
             try:
                 answer = yield waiting
             except BaseException as error:  # noqa: BLE001 - handed on to the coroutine, as the event loop would
                 failure = error
+
+
+def _let_go(waiting: Any) -> Generator[Any, Any, None]:
+    """Cancel and let the loop see it; a bare pause (None) has nothing to cancel."""
+    if waiting is not None:
+        waiting.cancel()
+        with suppress(CancelledError):
+            yield waiting
