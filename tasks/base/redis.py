@@ -1,14 +1,16 @@
 """Redis connections and Lua scripts: one way to open the first, one way to load the second."""
 
+import hashlib
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.commands.core import AsyncScript
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 RedisClient: TypeAlias = Redis
@@ -40,7 +42,27 @@ def script_source(package: str, name: str) -> str:
     return text
 
 
-def script(client: RedisClient, package: str, name: str) -> AsyncScript:
-    """The script registered with `client` (EVALSHA, loaded on first use)."""
-    registered: Any = client.register_script(script_source(package, name))
-    return registered  # type: ignore[no-any-return]
+@cache
+def _sha(text: str) -> str:
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()  # what EVALSHA calls a script by
+
+
+class Script(NamedTuple):
+    """A Lua script on a client. Called by its hash; loaded when the server does not know it (again)."""
+
+    client: RedisClient
+    text: str
+
+    async def __call__(self, keys: Sequence[str], args: Sequence[str | int | float]) -> Any:
+        """The script's answer."""
+        sha = _sha(self.text)
+        try:
+            return await self.client.evalsha(sha, len(keys), *keys, *args)
+        except NoScriptError:
+            await self.client.script_load(self.text)
+            return await self.client.evalsha(sha, len(keys), *keys, *args)
+
+
+def script(client: RedisClient, package: str, name: str) -> Script:
+    """The script `name`.lua of `package`."""
+    return Script(client, script_source(package, name))

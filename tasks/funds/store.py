@@ -1,6 +1,7 @@
 """The pot in Redis: one typed function per script."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, script
@@ -26,6 +27,12 @@ def _book_keys(keys: Keys, symbol: str) -> list[str]:
     return [keys.funds, keys.funds_symbol(symbol), keys.fence(symbol), keys.reservations(symbol)]
 
 
+@lru_cache(maxsize=4096)  # the hottest call of all
+def _reserve_keys(keys: Keys, symbol: str) -> tuple[str, ...]:
+    more = (keys.slots(symbol), keys.intents(symbol), keys.cells(symbol), keys.blocked_counts, keys.blocked)
+    return (*_book_keys(keys, symbol), *more)
+
+
 def _encode_writes(writes: Sequence[Write], first_key: int) -> tuple[list[str], list[str | int]]:
     """Keys to append to KEYS, and the ARGV tail that names them by index."""
     index: dict[str, int] = {}
@@ -45,14 +52,7 @@ async def reserve(
     argv: list[str | int] = [fence, symbol, now_ms, BLOCKED_CAP, len(items)]
     for item in items:
         argv += [item.id, item.slot, item.sequence, item.units, item.intent, item.cell_key, item.cell]
-    names = [
-        *_book_keys(keys, symbol),
-        keys.slots(symbol),
-        keys.intents(symbol),
-        keys.cells(symbol),
-        keys.blocked_counts,
-        keys.blocked,
-    ]
+    names = _reserve_keys(keys, symbol)
     codes = await script(client, _PACKAGE, "reserve")(keys=names, args=argv)
     return [_answer(FundCode(code), item, fence) for code, item in zip(codes, items, strict=True)]
 

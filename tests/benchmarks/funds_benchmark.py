@@ -1,10 +1,11 @@
 """What a grant costs, in one run: `uv run python -m tests.benchmarks.funds_benchmark [--json] [--server redis-7]`.
 
-Measured is one round trip over loopback TCP to a real server with nothing else to do: the bytes of a call are packed
-before the clock starts, then sent, and the answer is read and parsed; the same few lines of Python for every kind of
-call. What is marked `client` goes through redis-py as the program itself does: `Lock` lives there, and an empty
-script is sent the same keys and arguments, so that the ratio is that of the script and not of the bytes.
-The calls are the very ones that `tasks.funds.store` sends (caught on their way). A round prepares a call of each kind,
+Measured is one round trip over loopback TCP to a real server with nothing else to do. What is marked `program` is the
+program's own way: `tasks.funds.store.reserve`, from its arguments to its answer, against an empty script without keys
+or arguments through the same asyncio client. What is marked `client` goes through redis-py's blocking client, where
+`Lock` is simplest. All else is the bare wire: the bytes of a call are packed before the clock starts, then sent, and
+the answer is read and parsed. The calls are the very ones that `tasks.funds.store` sends (caught on their way).
+A round prepares a call of each kind,
 sends them one after the other in a new order, and then releases what was reserved; only the sending is timed, so that
 every kind meets an equally busy server and equally warm caches. Compared are medians.
 
@@ -19,7 +20,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -30,6 +31,7 @@ from typing import Any
 import redis as sync_redis
 
 from tasks.base.keys import Keys
+from tasks.base.redis import RedisClient, Script, connect, script_source
 from tasks.exchange.models import Side
 from tasks.funds import store
 from tasks.funds.models import Reservation, Write
@@ -57,15 +59,14 @@ class Call:
 class Catcher:
     """Stands in for the client: keeps the call, answers that all is well."""
 
+    script: str
     answer: list[int]
     call: Call | None = None
 
-    def register_script(self, text: str) -> Callable[..., Any]:
-        async def keep(keys: Sequence[str], args: Sequence[str | int]) -> list[int]:
-            self.call = Call(text, keys, args)
-            return self.answer
-
-        return keep
+    async def evalsha(self, _sha: str, count: int, *rest: str | int) -> list[int]:
+        keys = [str(key) for key in rest[:count]]
+        self.call = Call(script_source("tasks.funds", self.script), keys, rest[count:])
+        return self.answer
 
 
 @dataclass
@@ -142,14 +143,14 @@ class Book:
         return symbol, [self.item(symbol, f"{place}{slot}", self.turn) for slot in range(count)]
 
     def reserve_call(self, symbol: str, items: Sequence[Reservation]) -> Call:
-        catcher: Any = Catcher([0] * len(items))
+        catcher: Any = Catcher("reserve", [0] * len(items))
         _RUNNER.run(store.reserve(catcher, keys=self.keys, symbol=symbol, fence=1, now_ms=1, items=items))
         call: Call = catcher.call
         return call
 
     def release_call(self, symbol: str, items: Sequence[Reservation]) -> Call:
         """Gives everything back, journal entries too."""
-        catcher: Any = Catcher([0, 0])
+        catcher: Any = Catcher("release", [0, 0])
         writes = [Write(key=self.keys.intents(symbol), verb="HDEL", field=item.id) for item in items]
         ids = [item.id for item in items]
         _RUNNER.run(store.release(catcher, keys=self.keys, symbol=symbol, fence=1, ids=ids, writes=writes))
@@ -171,8 +172,9 @@ class Shot:
 
 @dataclass
 class Bench:
-    """A raw connection and an ordinary client on one server, and the samples (µs) by kind."""
+    """The program's client, a blocking one and a raw connection on one server, and the samples (µs) by kind."""
 
+    program: RedisClient
     client: Any
     raw: Any
     samples: dict[str, list[float]] = field(default_factory=dict)
@@ -221,6 +223,30 @@ class Bench:
             return answer
 
         return Shot(fire)
+
+    def empty_by_program(self) -> Shot:
+        """The least a script call costs the program."""
+        empty = Script(self.program, "return 0")
+        return self._by_program("program: empty", lambda: empty((), ()))
+
+    def reserve_by_program(self, book: Book) -> Shot:
+        """One reservation as a tick makes it."""
+        symbol, items = book.next_items(1, "a")
+
+        def reserve() -> Coroutine[Any, Any, Any]:
+            return store.reserve(self.program, keys=book.keys, symbol=symbol, fence=1, now_ms=1, items=items)
+
+        fire = self._by_program("program: one reserve", reserve).fire
+        return Shot(lambda: [one.code for one in fire()], [0], lambda: self._release(book, symbol, items))
+
+    def _by_program(self, kind: str, call: Callable[[], Coroutine[Any, Any, Any]]) -> Shot:
+        async def timed() -> Any:
+            begun = time.perf_counter_ns()
+            answer = await call()
+            self._note(kind, begun)
+            return answer
+
+        return Shot(lambda: _RUNNER.run(timed()))
 
     def reserve_by_client(self, book: Book) -> Shot:
         """One reservation through the ordinary client."""
@@ -293,13 +319,14 @@ class Bound:
 
 
 BOUNDS = (
-    Bound("one reserve <= 1.6 x the same call emptied", "client: one reserve", "client: empty, same", 0, 1.6),
+    Bound("one reserve <= 1.6 x an empty EVALSHA", "program: one reserve", "program: empty", 0, 1.6),
     Bound("20 in one call <= 4 x one reserve", "20 reserves", "one reserve", 0, 4),
     Bound(">= 5 x faster than Lock + check + set", "client: Lock, check, set", "client: one reserve", 5),
     Bound("flat from 3 to 500 symbols", "500 symbols", "3 symbols", 1 - FLAT, 1 + FLAT),
     Bound("flat from 100 to 100,000 open", "100,000 open", "100 open", 1 - FLAT, 1 + FLAT),
 )
 NOTES = (
+    Bound("one reserve / the same call emptied", "client: one reserve", "client: empty, same"),
     Bound("one reserve / argument-less empty, client", "client: one reserve", "client: empty"),
     Bound("one reserve / argument-less empty, raw", "one reserve", "empty"),
     Bound("one reserve / empty with its arguments", "one reserve", "empty, same arguments"),
@@ -331,6 +358,8 @@ def prepare(bench: Bench, books: Mapping[str, Book]) -> list[Shot]:
         bench.script("empty, same arguments", Call("return 0", same.keys, same.args)),
         bench.reserve("one reserve", main, 1),
         bench.reserve("20 reserves", main, BATCH),
+        bench.empty_by_program(),
+        bench.reserve_by_program(main),
         bench.by_client("client: empty", Call("return 0", [], [])),
         bench.by_client("client: empty, same", Call("return 0", same.keys, same.args)),
         bench.reserve_by_client(main),
@@ -346,13 +375,15 @@ def bench_on(kind: str) -> Iterator[Bench]:
     binary = debian_redis() if kind == "redis-7" else None
     with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder), binary) as url:
         expect_server(url, kind)
+        program = connect(url)
         client = sync_redis.Redis.from_url(url, decode_responses=True)
         raw = client.connection_pool.get_connection()
         try:
-            yield Bench(client, raw)
+            yield Bench(program, client, raw)
         finally:
             client.connection_pool.release(raw)
             client.close()
+            _RUNNER.run(program.aclose())
 
 
 def measure(kind: str, rounds: int) -> dict[str, list[float]]:
