@@ -27,6 +27,7 @@ from tasks.exchange.breakers import Breakers
 from tasks.exchange.budget import Budget, allowance_of, attach_budget
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.models import Candle
+from tasks.exchange.port import ExchangePort
 from tasks.exchange.shared import SharedReads
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.ledger.models import Book
@@ -58,11 +59,8 @@ ALLOWANCE = replace(allowance_of("binance"), window_ms=600_000)  # a scenario's 
 Tick = Callable[[], Coroutine[Any, Any, TickReport]]
 
 
-class Killed(asyncio.CancelledError):
-    """The worker process is gone: nothing after this line runs.
-
-    A cancellation by its base class: to asyncio's locks, which live on here, nothing else is a waiter's end.
-    """
+class Killed(BaseException):
+    """The worker process is gone: nothing after this line runs."""
 
 
 @cache
@@ -219,7 +217,9 @@ class Play:
         redis = connect(self.redis_url)
         self.leftovers.push_async_callback(redis.aclose)
         allocator = GlobalFundAllocator.from_settings(shared.settings, redis)
-        exchange, client, port = self.desk.exchange, self.desk.client, shared.exchange
+        exchange = self.desk.exchange
+        client = CcxtClient(exchange)
+        port: ExchangePort = client
         if self.whole:
             exchange = real_ccxt(self.server)
             exchange.set_markets_from_exchange(self.desk.exchange)
