@@ -35,6 +35,17 @@ class OrderStatus(StrEnum):
     REJECTED = "rejected"
 
 
+class PriceBand(Frozen):
+    """How far from the market's price an order of one side may be: shares of that price."""
+
+    least: NotNegative = Decimal(0)
+    most: Positive | None = None
+
+    def holds(self, price: Decimal, reference: Decimal) -> bool:
+        """Whether the exchange takes `price` while the market is at `reference`."""
+        return price >= reference * self.least and (self.most is None or price <= reference * self.most)
+
+
 class Market(Frozen):
     """Filters and fees of one symbol. Amounts in base, prices and notional in quote, fees as a share."""
 
@@ -46,6 +57,9 @@ class Market(Frozen):
     min_qty: NotNegative = Decimal(0)
     max_qty: Positive | None = None
     min_notional: NotNegative = Decimal(0)
+    max_notional: Positive | None = None
+    buy_band: PriceBand = PriceBand()
+    sell_band: PriceBand = PriceBand()
     maker_fee: Decimal
     taker_fee: Decimal
 
@@ -61,9 +75,18 @@ class Market(Frozen):
         """Largest valid amount not above `value`."""
         return floor_to(value, self.lot_step)
 
-    def tradable(self, price: Decimal, qty: Decimal) -> bool:
+    def large_enough(self, price: Decimal, qty: Decimal) -> bool:
         """Whether an order of this size passes the exchange's minimum."""
         return qty > 0 and qty >= self.min_qty and price * qty >= self.min_notional
+
+    def small_enough(self, price: Decimal, qty: Decimal) -> bool:
+        """Whether an order of this size passes the exchange's maximum."""
+        most, worth = self.max_qty, self.max_notional
+        return (most is None or qty <= most) and (worth is None or price * qty <= worth)
+
+    def near_enough(self, side: Side, price: Decimal, reference: Decimal) -> bool:
+        """Whether the exchange takes an order at `price` while the market is at `reference`."""
+        return (self.buy_band if side is Side.BUY else self.sell_band).holds(price, reference)
 
 
 class Ticker(Frozen):

@@ -29,6 +29,8 @@ class IdleReason(StrEnum):
     STALE_PRICE = "STALE_PRICE"  # the newest price is too old to buy on
     STOPPED = "STOPPED"  # a stop is in force: nothing is placed
     BELOW_MINIMUM = "BELOW_MINIMUM"  # the order would be below the exchange's minimum
+    ABOVE_MAXIMUM = "ABOVE_MAXIMUM"  # the order would be above the exchange's maximum
+    TOO_FAR = "TOO_FAR"  # the exchange takes no order so far from the market's price
     REJECTED = "REJECTED"  # the exchange refused the last order; waits before the next try
     RETIRED = "RETIRED"  # belongs to an earlier grid and has nothing left to sell
 

@@ -56,8 +56,9 @@ class _Desk:
 
     def _sell(self, cell: Cell) -> None:
         qty = self.market.qty(cell.qty)
-        if not self.market.tradable(cell.sell_price, qty):
-            self.idle[cell.key] = IdleReason.BELOW_MINIMUM
+        unfit = self._unfit(Side.SELL, cell.sell_price, qty)
+        if unfit is not None:
+            self.idle[cell.key] = unfit
             return
         self._place(cell, Side.SELL, cell.sell_price, qty, 0)
 
@@ -73,8 +74,9 @@ class _Desk:
             self.idle[cell.key] = IdleReason.ABOVE_PRICE
             return
         qty = self.market.qty(self.grid.size.qty(price))
-        if not self.market.tradable(price, qty):
-            self.idle[cell.key] = IdleReason.BELOW_MINIMUM
+        unfit = self._unfit(Side.BUY, price, qty)
+        if unfit is not None:
+            self.idle[cell.key] = unfit
             return
         units = reserve_units(price, qty, self.market.taker_fee)
         short = self._short_of(units)
@@ -91,6 +93,16 @@ class _Desk:
             return cell.buy_price
         if cell.entry:
             return self.market.price_up(self.snapshot.ask * (1 + ENTRY_SLIPPAGE))
+        return None
+
+    def _unfit(self, side: Side, price: Decimal, qty: Decimal) -> IdleReason | None:
+        """Which of the exchange's filters would refuse the order: it is not sent to find out."""
+        if not self.market.large_enough(price, qty):
+            return IdleReason.BELOW_MINIMUM
+        if not self.market.small_enough(price, qty):
+            return IdleReason.ABOVE_MAXIMUM
+        if not self.market.near_enough(side, price, self.snapshot.price):
+            return IdleReason.TOO_FAR
         return None
 
     def _short_of(self, units: int) -> IdleReason | None:
