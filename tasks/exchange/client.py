@@ -25,6 +25,7 @@ from tasks.exchange.models import (
     Trade,
     Unknown,
 )
+from tasks.exchange.pages import Ask, Listing, Record
 from tasks.exchange.parsing import STATUS, batch_refusal, or_zero, order_of, refusal_of, ticker_of, trade_of
 from tasks.exchange.quirks import quirks_of
 
@@ -32,7 +33,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R", Order, Trade)
 
-PAGE = 1000
 _UNREADABLE = (AttributeError, KeyError, IndexError, TypeError, ValueError, ArithmeticError)  # of half or odd bodies
 
 
@@ -76,15 +76,19 @@ class CcxtClient:
 
     async def ticker(self, symbol: str) -> Ticker:
         """Current best bid and ask and last price."""
-        found = ticker_of(symbol, await self._read(self._exchange.fetch_ticker, symbol), self._clock_sync.own_time)
+        asked_ms = self._exchange.milliseconds()
+        raw = await self._read(self._exchange.fetch_ticker, symbol)
+        found = ticker_of(symbol, raw, self._clock_sync.own_time, asked_ms)
         if found is None:
             raise ExchangeUnavailable(f"{symbol}: ticker without usable prices")
         return found
 
     async def tickers(self, symbols: Sequence[str]) -> dict[str, Ticker]:
         """Tickers of several symbols in one call; those without usable prices are left out."""
+        asked_ms = self._exchange.milliseconds()
         raws = await self._read(self._exchange.fetch_tickers, list(symbols))
-        found = {name: ticker_of(name, raws.get(name) or {}, self._clock_sync.own_time) for name in symbols}
+        own_time = self._clock_sync.own_time
+        found = {name: ticker_of(name, raws.get(name) or {}, own_time, asked_ms) for name in symbols}
         return {name: ticker for name, ticker in found.items() if ticker is not None}
 
     async def place(self, requests: Sequence[OrderRequest]) -> list[Placement]:
@@ -174,12 +178,11 @@ class CcxtClient:
         """All resting orders of the account in every symbol."""
         self._exchange.options["warnOnFetchOpenOrdersWithoutSymbol"] = False
         self._exchange.options["fetchOpenOrders"] = {"warnWithoutSymbol": False}
-        return [order_of(raw, self._quirks) for raw in await self._read(self._exchange.fetch_open_orders)]
+        return await self._all((self._quirks.open_orders,), None, 0, self._order)
 
     async def open_orders(self, symbol: str, not_before_ms: int = 0) -> list[Order]:  # noqa: ARG002 - always fresh
         """All resting orders of the account in this symbol, ours or not; always asked for now."""
-        raws = await self._read(self._exchange.fetch_open_orders, symbol)
-        return [order_of(raw, self._quirks) for raw in raws]
+        return await self._all((self._quirks.open_orders,), symbol, 0, self._order)
 
     async def order(self, symbol: str, client_id: str, exchange_id: str | None = None) -> Order | None:
         """One order, by exchange id where it is known, else by client id; None when there is none."""
@@ -194,25 +197,39 @@ class CcxtClient:
 
     async def orders(self, symbol: str) -> list[Order]:
         """Every order of the account in this symbol that the exchange still knows, all pages, oldest first."""
-        call = self._exchange.fetch_orders
-
-        async def page(since_ms: int, last_id: str | None) -> list[Order]:
-            own = self._quirks.page_orders(last_id) if self._quirks.page_orders else {}
-            since = None if own else since_ms
-            return [order_of(raw, self._quirks) for raw in await self._read(call, symbol, since, PAGE, own)]
-
-        return await _all_pages(page, lambda order: order.exchange_id, 0)
+        return await self._all(self._quirks.all_orders, symbol, 0, self._order)
 
     async def trades(self, symbol: str, since_ms: int) -> list[Trade]:
         """The account's executions at or after `since_ms` (exchange time; 0: all), all pages, oldest first."""
-        call = self._exchange.fetch_my_trades
+        listings = self._quirks.trades_since(since_ms, self._exchange_now())
+        return await self._all(listings, symbol, since_ms, lambda raw: trade_of(raw, self._quirks))
 
-        async def page(since: int, last_id: str | None) -> list[Trade]:
-            by_id = self._quirks.page_trades if since_ms == 0 or last_id is not None else None
-            own = by_id(last_id) if by_id else {}
-            return [trade_of(raw) for raw in await self._read(call, symbol, None if own else since, PAGE, own)]
+    def _order(self, raw: Record) -> Order:
+        return order_of(raw, self._quirks)
 
-        return await _all_pages(page, lambda trade: trade.trade_id, since_ms)
+    def _exchange_now(self) -> int:
+        return self._clock_sync.exchange_time(self._exchange.milliseconds())
+
+    async def _all(
+        self, listings: Sequence[Listing], symbol: str | None, since_ms: int, parse: Callable[[Record], R]
+    ) -> list[R]:
+        """Every record of the lists, each once, as the last list has it; oldest first."""
+        found: dict[str, R] = {}
+        for listing in listings:
+            ask: Ask | None = listing.pages.first(since_ms, self._exchange_now())
+            while ask is not None:
+                page, ask = await self._read(self._page, listing, symbol, ask, found)
+                found.update((str(raw["id"]), parse(raw)) for raw in page)
+        return [record for _, record in sorted(found.items(), key=lambda pair: (pair[1].at_ms, len(pair[0]), pair[0]))]
+
+    async def _page(
+        self, listing: Listing, symbol: str | None, ask: Ask, found: Mapping[str, Any]
+    ) -> tuple[Sequence[Record], Ask | None]:
+        """One page, and what to ask after it."""
+        call = getattr(self._exchange, listing.method)
+        page = await call(symbol, ask.since_ms, listing.pages.size, {**listing.params, **ask.params})
+        fresh = any(str(raw["id"]) not in found for raw in page)
+        return page, listing.pages.following(ask, page, fresh, self._exchange_now())
 
     async def balances(self) -> Mapping[str, Balance]:
         """Free and locked amount by currency."""
@@ -248,7 +265,7 @@ class CcxtClient:
         signed_at = self._clock_sync.exchange_time(request.signed_at_ms)
         return {
             "clientOrderId": self._quirks.encode_id(request.client_id),
-            "postOnly": request.post_only,
+            **({"postOnly": True} if request.post_only else {}),  # a plain "no" would be sent on to the exchange
             **self._quirks.validity(signed_at, request.valid_ms),
         }
 
@@ -274,19 +291,3 @@ async def _cancelled(call: Awaitable[Any]) -> None:
         return
     except ccxt.BaseError as error:
         log.warning("cancel not confirmed; the next tick looks again", extra={"error": type(error).__name__})
-
-
-async def _all_pages(
-    page: Callable[[int, str | None], Awaitable[list[R]]], name: Callable[[R], str], since_ms: int
-) -> list[R]:
-    """Read pages until one is not full or brings nothing new; each record once, oldest first."""
-    found: dict[str, R] = {}
-    last_id: str | None = None
-    while True:
-        records = await page(since_ms, last_id)
-        fresh = [record for record in records if name(record) not in found]
-        found.update((name(record), record) for record in fresh)
-        if len(records) < PAGE or not fresh:
-            return sorted(found.values(), key=lambda record: record.at_ms)
-        since_ms = max(record.at_ms for record in records)
-        last_id = max((record.at_ms, len(name(record)), name(record)) for record in records)[2]

@@ -12,8 +12,9 @@ from tasks.base.settings import ExchangeSettings, Settings
 from tasks.exchange.budget import Budget, allowance_of, attach_budget
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.port import ExchangePort
-from tasks.exchange.quirks import missing_features, quirks_of
+from tasks.exchange.quirks import live_exchanges, missing_features
 from tasks.exchange.shared import SharedReads
+from tasks.exchange.venues import VENUES
 
 _OPTIONS = {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False, "fetchMargins": False}
 
@@ -28,6 +29,7 @@ async def open_exchange(
     if settings.exchange.live and settings.live:
         refuse_unproven(settings.exchange)
         exchange = ccxt_exchange(settings.exchange)
+        refuse_missing_keys(exchange, settings.exchange)
         attach_budget(exchange, shared_budget(settings, redis))
         client = CcxtClient(exchange)
         age_ms = int(settings.trading.tick_min_seconds * 900)  # a little less than the shortest time between ticks
@@ -45,10 +47,10 @@ def shared_budget(settings: Settings, redis: RedisClient) -> Budget:
 
 def ccxt_exchange(settings: ExchangeSettings) -> Any:
     """A ccxt async exchange with keys, sandbox and URL as configured. Raises ConfigError where it has no such."""
-    kind = getattr(ccxt.async_support, settings.id, None)
-    if kind is None or settings.id not in ccxt.async_support.exchanges:
+    if settings.id not in ccxt.async_support.exchanges:
         problem = Problem("exchange.id", settings.id, "ccxt knows no such exchange", "Use one of ccxt's ids")
         raise ConfigError([problem], "the settings")
+    kind = VENUES.get(settings.id) or getattr(ccxt.async_support, settings.id)
     config: dict[str, Any] = {"enableRateLimit": True, "options": dict(_OPTIONS)}
     for ours, theirs in (("api_key", "apiKey"), ("secret", "secret"), ("password", "password")):
         held = getattr(settings, ours)
@@ -68,9 +70,17 @@ def ccxt_exchange(settings: ExchangeSettings) -> Any:
 
 def refuse_unproven(settings: ExchangeSettings) -> None:
     """A worker frozen before it sends must not place an order later: the exchange has to refuse the stale request."""
-    if not quirks_of(settings.id).enforces_validity:
+    if settings.id not in live_exchanges():
         rule = f"{settings.id} was not shown to refuse a stale order request, so an order could be placed twice"
-        problem = Problem("exchange.id", settings.id, rule, "Trade there on paper; real orders go to binance")
+        remedy = f"Trade there on paper; real orders go to {', '.join(live_exchanges())}"
+        raise ConfigError([Problem("exchange.id", settings.id, rule, remedy)], "the settings")
+
+
+def refuse_missing_keys(exchange: Any, settings: ExchangeSettings) -> None:
+    """An exchange may want more than a key and a secret: said before anything starts."""
+    if exchange.requiredCredentials.get("password") and settings.password is None:
+        rule = f"{settings.id} wants the pass phrase that was set when its key was made"
+        problem = Problem("exchange.password", "(not set)", rule, "Set GRIDFLOW_EXCHANGE__PASSWORD")
         raise ConfigError([problem], "the settings")
 
 

@@ -72,15 +72,19 @@ def or_zero(value: Any) -> Decimal:
     return ZERO if value is None else dec(value)
 
 
-def ticker_of(symbol: str, raw: Mapping[str, Any], own_time: Callable[[int], int]) -> Ticker | None:
-    """A ticker on our own clock; None when its prices cannot be used (some answers come back all empty)."""
+def ticker_of(symbol: str, raw: Mapping[str, Any], own_time: Callable[[int], int], asked_ms: int) -> Ticker | None:
+    """A ticker on our own clock; None when its prices cannot be used (some answers come back all empty).
+
+    One without a time of its own is as old as our question (`asked_ms`).
+    """
     try:
+        stamp = raw.get("timestamp")
         return Ticker(
             symbol=symbol,
             bid=dec(raw["bid"]),
             ask=dec(raw["ask"]),
             last=dec(raw["last"]),
-            at_ms=own_time(int(raw["timestamp"])),
+            at_ms=asked_ms if stamp is None else own_time(int(stamp)),
         )
     except (ArithmeticError, ValueError, KeyError, TypeError):
         return None
@@ -104,14 +108,14 @@ def order_of(raw: Mapping[str, Any], quirks: Quirks) -> Order:
         raise ExchangeUnavailable("an order in the answer is unreadable") from error
 
 
-def trade_of(raw: Mapping[str, Any]) -> Trade:
+def trade_of(raw: Mapping[str, Any], quirks: Quirks) -> Trade:
     """A trade. Raises ExchangeUnavailable when it cannot be read."""
     try:
-        fee = raw.get("fee") or {}
+        fee, client_id = raw.get("fee") or {}, raw.get("clientOrderId")
         return Trade(
             trade_id=str(raw["id"]),
             exchange_id=str(raw["order"]),
-            client_id=raw.get("clientOrderId"),
+            client_id=quirks.decode_id(str(client_id)) if client_id else None,
             symbol=raw["symbol"],
             side=Side(raw["side"]),
             price=dec(raw["price"]),

@@ -1,8 +1,15 @@
-"""Where exchanges differ in ways ccxt does not hide: client ids, request validity, batches. Pure."""
+"""Where exchanges differ in ways ccxt does not hide: client ids, request validity, batches, pages. Pure."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from tasks.exchange.pages import Backward, ByCursor, Forward, Listing, OnePage
+
+_DAY_MS = 24 * 3600 * 1000
+_OPEN = Listing("fetch_open_orders", OnePage())
+_ORDERS = Listing("fetch_orders", Forward(1000))
+_TRADES = Listing("fetch_my_trades", Forward(1000))
 
 
 def _as_is(text: str) -> str:
@@ -23,15 +30,7 @@ def _recv_window(signed_at_ms: int, valid_ms: int) -> dict[str, Any]:
 
 
 def _expiry(signed_at_ms: int, valid_ms: int) -> dict[str, Any]:
-    return {"expTime": str(signed_at_ms + valid_ms)}
-
-
-def _from_order_id(last_id: str | None) -> dict[str, Any]:
-    return {"orderId": int(last_id) + 1 if last_id else 0}
-
-
-def _from_trade_id(last_id: str | None) -> dict[str, Any]:
-    return {"fromId": int(last_id) + 1 if last_id else 0}
+    return {"timestamp": signed_at_ms, "expTime": str(signed_at_ms + valid_ms)}
 
 
 @dataclass(frozen=True)
@@ -39,29 +38,75 @@ class Quirks:
     """How one exchange wants it.
 
     `validity` turns (time signed, ms valid) into params that make the exchange refuse a stale request.
-    `page_orders` and `page_trades` ask for what follows an id, where a time would reach back a day only.
-    `all_orders_from` symbols on, one call for all open orders is lighter than one each.
     `enforces_validity`: it was seen to refuse a stale request that way; without it no real order may be sent.
     `batch` tells whether ccxt's batch calls work for spot there.
+    `all_orders_from` symbols on, one call for all open orders is lighter than one each.
+    `all_orders`: the lists that together hold every order; what a later one says of an order counts.
+    `trades`: likewise for trades; the last list alone is enough for the last `recent_ms` (0: all are needed).
     """
 
     encode_id: Callable[[str], str] = _as_is
     decode_id: Callable[[str], str] = _as_is
     validity: Callable[[int, int], dict[str, Any]] = _recv_window
-    batch: bool = False
     enforces_validity: bool = False
+    batch: bool = False
     all_orders_from: int = 2
-    page_orders: Callable[[str | None], dict[str, Any]] | None = None
-    page_trades: Callable[[str | None], dict[str, Any]] | None = None
+    open_orders: Listing = _OPEN
+    all_orders: tuple[Listing, ...] = (_ORDERS,)
+    trades: tuple[Listing, ...] = (_TRADES,)
+    recent_ms: int = 0
 
+    def trades_since(self, since_ms: int, now_ms: int) -> tuple[Listing, ...]:
+        """The lists that together hold every trade at or after `since_ms`."""
+        return self.trades[-1:] if since_ms > now_ms - self.recent_ms else self.trades
+
+
+_BINANCE = Quirks(
+    enforces_validity=True,
+    all_orders_from=14,
+    all_orders=(Listing("fetch_orders", Forward(1000, "orderId")),),
+    trades=(Listing("fetch_my_trades", Forward(1000, "fromId")),),
+)
+
+_OKX_BY_ORDER, _OKX_BY_BILL = Backward(100, "ordId"), Backward(100, "billId")
+_OKX_OPEN = Listing("fetch_open_orders", _OKX_BY_ORDER, {"instType": "SPOT"})
+_OKX = Quirks(
+    encode_id=_letters_only,
+    decode_id=_with_hyphens,
+    validity=_expiry,
+    enforces_validity=True,
+    open_orders=_OKX_OPEN,
+    all_orders=(
+        _OKX_OPEN,
+        *(
+            Listing(
+                "fetch_closed_orders", _OKX_BY_ORDER, {"method": f"privateGetTradeOrdersHistory{kind}", "state": state}
+            )
+            for kind in ("Archive", "")  # three months; the last seven days, as they are now
+            for state in ("filled", "canceled")
+        ),
+    ),
+    trades=(Listing("fetch_my_trades", _OKX_BY_BILL), Listing("fetch_recent_trades", _OKX_BY_BILL)),
+    recent_ms=2 * _DAY_MS,
+)
+
+_BYBIT_OPEN = Listing("fetch_open_orders", ByCursor(50), {"orderFilter": "Order"})
+_BYBIT_REACH_MS = 729 * _DAY_MS  # it keeps two years
+_BYBIT = Quirks(
+    enforces_validity=True,
+    open_orders=_BYBIT_OPEN,
+    all_orders=(
+        _BYBIT_OPEN,
+        Listing("fetch_canceled_and_closed_orders", ByCursor(50, _BYBIT_REACH_MS), {"orderFilter": "Order"}),
+    ),
+    trades=(Listing("fetch_my_trades", ByCursor(100, _BYBIT_REACH_MS)),),
+)
 
 _QUIRKS: Mapping[str, Quirks] = {
     "paper": Quirks(batch=True, enforces_validity=True),
-    "binance": Quirks(
-        enforces_validity=True, all_orders_from=14, page_orders=_from_order_id, page_trades=_from_trade_id
-    ),
-    "okx": Quirks(encode_id=_letters_only, decode_id=_with_hyphens, validity=_expiry),
-    "bybit": Quirks(),
+    "binance": _BINANCE,
+    "okx": _OKX,
+    "bybit": _BYBIT,
 }
 
 NEEDED = (
@@ -79,6 +124,11 @@ NEEDED = (
 def quirks_of(exchange_id: str) -> Quirks:
     """The exchange's quirks; Binance's manners for those not listed."""
     return _QUIRKS.get(exchange_id, Quirks())
+
+
+def live_exchanges() -> list[str]:
+    """Exchanges that were seen to refuse a stale order request: real orders may go there."""
+    return sorted(name for name, quirks in _QUIRKS.items() if quirks.enforces_validity and name != "paper")
 
 
 def missing_features(has: Mapping[str, Any]) -> list[str]:

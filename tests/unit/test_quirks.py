@@ -1,0 +1,123 @@
+"""Where exchanges differ: names of orders, pages, times that are missing, and where real orders may go."""
+
+import re
+from typing import Any
+
+import ccxt
+import pytest
+from pydantic import SecretStr
+
+from tasks.base.errors import ConfigError
+from tasks.base.settings import ExchangeSettings
+from tasks.exchange.live import ccxt_exchange, refuse_missing_keys, refuse_unproven
+from tasks.exchange.pages import WEEK_MS, Ask, Backward, ByCursor, Forward
+from tasks.exchange.parsing import ticker_of
+from tasks.exchange.quirks import quirks_of
+
+DAY_MS = 24 * 3600 * 1000
+NOW_MS = 1_795_000_000_000
+
+
+@pytest.mark.parametrize("client_id", ["g1a2b3c4d-12-b-7", "gdeadbeef-999-s-999999999999999", "g00000000-0-b-0"])
+def test_okx_takes_our_ids(client_id: str) -> None:
+    """Letters and digits, 32 of them at most; read back they are ours again."""
+    sent = quirks_of("okx").encode_id(client_id)
+    assert re.fullmatch("[A-Za-z0-9]{1,32}", sent)
+    assert quirks_of("okx").decode_id(sent) == client_id
+
+
+def record(number: int, at_ms: int = NOW_MS, **info: Any) -> dict[str, Any]:
+    """A record as ccxt gives it."""
+    return {"id": str(number), "timestamp": at_ms, "info": info}
+
+
+def test_forward_by_id_after_the_first_page() -> None:
+    """From a time, then from the id after the newest; a time of 0 means the first id."""
+    pages = Forward(2, "fromId")
+    assert pages.first(0, NOW_MS) == Ask(params={"fromId": 0})
+    assert pages.first(5, NOW_MS) == Ask(5)
+    page = [record(9), record(10)]
+    assert pages.following(Ask(5), page, True, NOW_MS) == Ask(params={"fromId": 11})
+    assert pages.following(Ask(5), page[:1], True, NOW_MS) is None
+    assert pages.following(Ask(5), page, False, NOW_MS) is None
+
+
+def test_backward_from_the_lowest_id() -> None:
+    """By number, not by text, and within the time that was asked for."""
+    pages = Backward(2, "billId")
+    assert pages.first(0, NOW_MS) == Ask()
+    page = [record(1, billId="100"), record(2, billId="99")]
+    assert pages.following(Ask(5), page, True, NOW_MS) == Ask(5, {"after": "99"})
+    assert pages.following(Ask(5), page[:1], True, NOW_MS) is None
+
+
+def test_cursor_and_weeks() -> None:
+    """A short page may have a successor; a week without one is followed by the next week, up to now."""
+    pages = ByCursor(2, 30 * DAY_MS)
+    start = NOW_MS - 10 * DAY_MS
+    assert pages.first(0, NOW_MS) == Ask(NOW_MS - 30 * DAY_MS)
+    first = pages.first(start, NOW_MS)
+    second = pages.following(first, [record(1, nextPageCursor="x")], True, NOW_MS)
+    assert second == Ask(start, {"cursor": "x"})
+    third = pages.following(second, [], False, NOW_MS)
+    assert third == Ask(start + WEEK_MS)
+    assert pages.following(third, [], False, NOW_MS) is None
+    assert ByCursor(2).following(Ask(), [], False, NOW_MS) is None
+
+
+def test_recent_trades_need_one_list_only() -> None:
+    """OKX keeps the latest days apart; whoever asks for more reads both."""
+    okx = quirks_of("okx")
+    assert [one.method for one in okx.trades_since(NOW_MS - DAY_MS, NOW_MS)] == ["fetch_recent_trades"]
+    both = ["fetch_my_trades", "fetch_recent_trades"]
+    assert [one.method for one in okx.trades_since(NOW_MS - 3 * DAY_MS, NOW_MS)] == both
+    assert [one.method for one in quirks_of("binance").trades_since(0, NOW_MS)] == ["fetch_my_trades"]
+
+
+def test_a_ticker_without_a_time_is_as_old_as_the_question() -> None:
+    """One with a time keeps it, however old."""
+    prices = {"bid": 1.0, "ask": 1.1, "last": 1.0}
+    for stamp, wanted in ((None, NOW_MS), (NOW_MS - DAY_MS, NOW_MS - DAY_MS + 7)):
+        ticker = ticker_of("BTC/USDT", prices | {"timestamp": stamp}, lambda at_ms: at_ms + 7, NOW_MS)
+        assert ticker is not None
+        assert ticker.at_ms == wanted
+    assert ticker_of("BTC/USDT", {}, lambda at_ms: at_ms, NOW_MS) is None
+
+
+def test_where_real_orders_may_go() -> None:
+    """The list in the message is that of the exchanges that may be traded."""
+    for name in ("binance", "okx", "bybit"):
+        refuse_unproven(ExchangeSettings(id=name))
+    with pytest.raises(ConfigError, match=r"was not shown to refuse .* real orders go to binance, bybit, okx"):
+        refuse_unproven(ExchangeSettings(id="kraken"))
+
+
+async def test_a_missing_pass_phrase_is_said_at_once() -> None:
+    """OKX wants one; Bybit does not."""
+    for name in ("okx", "bybit"):
+        settings = ExchangeSettings(id=name, api_key=SecretStr("k"), secret=SecretStr("s"))
+        exchange = ccxt_exchange(settings)
+        assert exchange.precisionMode == ccxt.TICK_SIZE
+        if name == "okx":
+            with pytest.raises(ConfigError, match="GRIDFLOW_EXCHANGE__PASSWORD"):
+                refuse_missing_keys(exchange, settings)
+        else:
+            refuse_missing_keys(exchange, settings)
+        await exchange.close()
+
+
+@pytest.mark.parametrize("name", ["okx", "bybit"])
+async def test_a_request_that_brings_no_time_is_signed_now(name: str) -> None:
+    """Also after one that did, and after one that failed while being signed."""
+    settings = ExchangeSettings(id=name, api_key=SecretStr("k"), secret=SecretStr("s"), password=SecretStr("p"))
+    exchange = ccxt_exchange(settings)
+    path = "trade/order" if name == "okx" else "v5/order/create"
+    signed = exchange.sign(path, ["private"], "POST", {"timestamp": 1, "expTime": "2", "recvWindow": 3, "clOrdId": "a"})
+    assert '"timestamp"' not in signed["body"]
+    exchange.secret = ""
+    with pytest.raises(ccxt.BaseError):
+        exchange.sign(path, ["private"], "POST", {"timestamp": 1})
+    assert exchange.nonce() > 1_700_000_000_000
+    if name == "bybit":
+        assert exchange.options["recvWindow"] == 5000
+    await exchange.close()
