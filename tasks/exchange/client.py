@@ -21,12 +21,14 @@ from tasks.exchange.models import (
     OrderRequest,
     OrderStatus,
     Placement,
+    Side,
     Ticker,
     Trade,
     Unknown,
 )
 from tasks.exchange.pages import Ask, Listing, Record
 from tasks.exchange.parsing import STATUS, batch_refusal, or_zero, order_of, refusal_of, ticker_of, trade_of
+from tasks.exchange.price_band import price_bands
 from tasks.exchange.quirks import quirks_of
 
 log = logging.getLogger(__name__)
@@ -55,7 +57,7 @@ class CcxtClient:
         return {symbol: self._market(listed[symbol]) for symbol in symbols}
 
     def _market(self, raw: Mapping[str, Any]) -> Market:
-        limits = raw["limits"]
+        limits, bands = raw["limits"], price_bands(raw.get("info") or {})
         return Market(
             symbol=raw["symbol"],
             base=raw["base"],
@@ -63,8 +65,11 @@ class CcxtClient:
             tick_size=self._step(raw["precision"]["price"]),
             lot_step=self._step(raw["precision"]["amount"]),
             min_qty=or_zero(limits["amount"].get("min")),
-            max_qty=None if limits["amount"].get("max") is None else dec(limits["amount"]["max"]),
+            max_qty=_or_none(limits["amount"].get("max")),
             min_notional=or_zero(limits["cost"].get("min")),
+            max_notional=_or_none(limits["cost"].get("max")),
+            buy_band=bands[Side.BUY],
+            sell_band=bands[Side.SELL],
             maker_fee=dec(raw["maker"]),
             taker_fee=dec(raw["taker"]),
         )
@@ -282,6 +287,11 @@ class CcxtClient:
                 return await call(*arguments)
         except (ccxt.BaseError, *_UNREADABLE) as error:
             raise ExchangeUnavailable(f"{type(error).__name__}: {str(error)[:200]}") from error
+
+
+def _or_none(value: Any) -> Decimal | None:
+    """No bound, or 0 where an exchange means none, is None."""
+    return dec(value) if value else None
 
 
 async def _cancelled(call: Awaitable[Any]) -> None:

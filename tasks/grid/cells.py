@@ -18,7 +18,7 @@ def settled(cell: Cell, side: Side, filled: Decimal, market: Market, retry_ms: i
     What can be sold makes it HOLDING, a remainder below the minimum stays as dust for the next lot. The cycle moves
     on whenever the next order of either side would otherwise repeat an id.
     """
-    sellable = market.tradable(cell.sell_price, market.qty(cell.qty))
+    sellable = market.large_enough(cell.sell_price, market.qty(cell.qty))
     bought = side is Side.BUY and sellable
     round_done = side is Side.SELL and filled > 0 and not sellable
     return cell.model_copy(

@@ -65,7 +65,7 @@ def cell_size(settings: SymbolSettings, allocated: Decimal, market: Market) -> S
 
 
 def grid_problems(symbol: str, prices: tuple[Decimal, ...], size: Size, market: Market) -> list[Problem]:
-    """Why this grid must not start: levels that coincide, a cell that does not pay, a cell below the minimum."""
+    """Why this grid must not start: levels that coincide, a cell that does not pay, too small or too large."""
     field = f'symbols."{symbol}"'
     found = []
     if any(low >= high for low, high in pairwise(prices)):
@@ -76,11 +76,20 @@ def grid_problems(symbol: str, prices: tuple[Decimal, ...], size: Size, market: 
     if worst <= 0:
         rule = f"the narrowest cell loses {plain(round(-worst * 100, 4))} % after fees"
         found.append(Problem(f"{field}.cells", str(len(prices) - 1), rule, "Use fewer cells or a wider range"))
-    small = [low for low in prices[:-1] if not market.tradable(low, market.qty(size.qty(low)))]
+    small = [low for low in prices[:-1] if not market.large_enough(low, market.qty(size.qty(low)))]
+    shown = plain(size.quote) if size.quote is not None else f"{size.base} base"
     if small:
-        shown = plain(size.quote) if size.quote is not None else f"{size.base} base"
         rule = f"an order at {plain(small[0])} is below the exchange's minimum ({plain(market.min_notional)} quote)"
         found.append(Problem(f"{field}.quote_per_cell", shown, rule, "Use fewer cells or more money"))
+    large = [low for low in prices[:-1] if not market.small_enough(low, market.qty(size.qty(low)))]
+    if large:
+        most = " or ".join(
+            f"{plain(bound)} {unit}"
+            for bound, unit in ((market.max_qty, market.base), (market.max_notional, market.quote))
+            if bound is not None
+        )
+        rule = f"an order at {plain(large[0])} is above the exchange's maximum ({most})"
+        found.append(Problem(f"{field}.quote_per_cell", shown, rule, "Use more cells or less money"))
     return found
 
 

@@ -1,10 +1,13 @@
 """A grid trades through the real ccxt client on the loopback exchange, and both sides' books agree."""
 
+from decimal import Decimal
+
 import pytest
 
 from tasks.base.redis import RedisClient
+from tasks.grid.models import Cell, CellState
 from tests.integration.test_crash import check_books, settle
-from tests.support.binance.config import Config
+from tests.support.binance.config import Config, SymbolRules
 from tests.support.binance.desk import BinanceDesk, open_binance_desk
 from tests.support.binance.record import cell_of, most_committed, open_orders, sent_twice, unseen_trades
 from tests.support.desk import BTC, settings, walk
@@ -61,3 +64,22 @@ async def test_many_trades_are_read_page_by_page(redis: RedisClient) -> None:
             found = await desk.client.trades(BTC, since_ms)
             assert [trade.trade_id for trade in found] == [str(trade.trade_id) for trade in traded]
             assert len((await desk.server.record()).requests) - before <= 5
+
+
+async def test_orders_too_far_from_the_price_are_not_sent(redis: RedisClient) -> None:
+    """The exchange's percent-price filter is kept to, not bumped into; its cells say so and follow the price."""
+    near = SymbolRules(symbol=BTC, percent_down=Decimal("0.98"), percent_up=Decimal("1.02"))
+    async with open_binance_desk(redis, settings(), {BTC: walk(60)}, Config(symbols={BTC: near})) as desk:
+        trader = await desk.trader()
+        for _ in range(60):
+            await trader.tick()
+            await desk.server.advance(1)
+        await settle(trader, redis, ticks=1)
+        await check_books(desk, redis)
+        await check_record(desk, redis)
+        ticker = await desk.client.ticker(BTC)
+        resting = [order.price for order in await desk.client.open_orders(BTC)]
+        assert resting
+        cells = [Cell.model_validate_json(text) for text in await redis.hvals(desk.desk.keys.cells(BTC))]
+        waiting = [cell.buy_price for cell in cells if cell.order_id is None and cell.state is CellState.IDLE]
+        assert any(price < ticker.last * Decimal("0.98") for price in waiting)

@@ -11,7 +11,8 @@ from tasks.base.errors import ConfigError
 from tasks.base.money import floor_to
 from tasks.base.settings import GridKind, StartMode, SymbolSettings
 from tasks.base.spacing import net_profit, raw_levels
-from tasks.exchange.models import Market, Side, Ticker
+from tasks.exchange.models import Market, PriceBand, Side, Ticker
+from tasks.exchange.price_band import price_bands
 from tasks.grid.cells import settled, with_order
 from tasks.grid.levels import build_cells, build_grid, grid_id
 from tasks.grid.models import Cell, CellState, Grid, GridPlan, IdleReason, Limits
@@ -199,7 +200,7 @@ def test_every_cell_has_an_order_or_a_reason(case: tuple[list[Cell], Limits, Dec
     assert placed | has | reasons == {cell.key for cell in cells}
     assert len(placed) + len(has) + len(reasons) == len(cells)
     assert planned == plan(snapshot(str(price)), grid, list(reversed(cells)), limits)
-    assert all(market().tradable(order.price, order.qty) for order in planned.place)
+    assert all(market().large_enough(order.price, order.qty) for order in planned.place)
     buys = [order for order in planned.place if order.side is Side.BUY]
     assert not (buys and (limits.paused or limits.stopped or limits.stale))
     assert all(order.price < price for order in buys if order.post_only)
@@ -231,3 +232,49 @@ def test_dust_is_carried_to_the_next_lot() -> None:
     assert after.state is CellState.IDLE
     assert after.qty == Decimal("0.00003")
     assert after.rounds == 1
+
+
+def listed(**filters: dict[str, str]) -> dict[str, object]:
+    """A market's listing with such filters."""
+    return {"filters": [{"filterType": name, **held} for name, held in filters.items()]}
+
+
+def test_price_bands_as_listed() -> None:
+    """By side, for both sides, or none."""
+    by_side = {"bidMultiplierUp": "1.2", "bidMultiplierDown": "0.9", "askMultiplierUp": "5", "askMultiplierDown": "0.8"}
+    found = price_bands(listed(PERCENT_PRICE_BY_SIDE=by_side, LOT_SIZE={"minQty": "1"}))
+    assert found[Side.BUY] == PriceBand(least=Decimal("0.9"), most=Decimal("1.2"))
+    assert found[Side.SELL] == PriceBand(least=Decimal("0.8"), most=Decimal(5))
+    both = price_bands(listed(PERCENT_PRICE={"multiplierUp": "1.5", "multiplierDown": "0.5"}))
+    assert both[Side.BUY] == both[Side.SELL] == PriceBand(least=Decimal("0.5"), most=Decimal("1.5"))
+    assert price_bands({})[Side.BUY].holds(Decimal("0.01"), Decimal(10**6))
+
+
+def test_no_order_outside_the_exchanges_band() -> None:
+    """A buy too far below the price, a sell too far above it: each waits with its reason, and comes when it may."""
+    grid, cells = grid_and_cells()
+    band = market(buy_band=PriceBand(least=Decimal("0.95")), sell_band=PriceBand(most=Decimal("1.05")))
+    cells[0] = cells[0].model_copy(update={"state": CellState.HOLDING, "qty": Decimal("0.007")})  # sells at 40000
+    cells[8] = cells[8].model_copy(update={"state": CellState.HOLDING, "qty": Decimal("0.007")})  # sells at 48000
+    near = Ticker(symbol=BTC, bid=Decimal(42000), ask=Decimal(42000), last=Decimal(42000), at_ms=0)
+    planned = plan(Snapshot(market=band, ticker=near), grid, cells, RICH)
+    assert [order.price for order in planned.place if order.side is Side.BUY] == [Decimal(41000), Decimal(40000)]
+    assert [order.price for order in planned.place if order.side is Side.SELL] == [Decimal(40000)]
+    assert planned.idle_reasons[cells[8].key] is IdleReason.TOO_FAR
+    far = near.model_copy(update={"bid": Decimal(46000), "ask": Decimal(46000), "last": Decimal(46000)})
+    later = plan(Snapshot(market=band, ticker=far), grid, cells, RICH)
+    assert Decimal(48000) in [order.price for order in later.place]
+    assert later.idle_reasons[cells[1].key] is IdleReason.TOO_FAR
+
+
+def test_orders_above_the_maximum_are_not_sent() -> None:
+    """Neither amount nor worth; and a grid of such cells does not start."""
+    grid, cells = grid_and_cells()
+    for bound in ({"max_qty": "0.005"}, {"max_notional": "200"}):
+        ticker = Ticker(symbol=BTC, bid=Decimal(42000), ask=Decimal(42000), last=Decimal(42000), at_ms=0)
+        planned = plan(Snapshot(market=market(**bound), ticker=ticker), grid, cells, RICH)
+        assert planned.place == ()
+        assert planned.idle_reasons[cells[0].key] is IdleReason.ABOVE_MAXIMUM
+        own = SymbolSettings.model_validate({"lower": "39000", "upper": "48000", "cells": 9, "quote_per_cell": "300"})
+        with pytest.raises(ConfigError, match="above the exchange's maximum"):
+            build_grid(BTC, own, market(**bound), Decimal(42000), Decimal(9500), 0)
