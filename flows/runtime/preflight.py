@@ -16,6 +16,17 @@ def check_market_data(settings: Settings) -> None:
         scan(settings.paper.data, symbol)
 
 
+def check_exchange(settings: Settings) -> None:
+    """Whether real orders could go to the configured exchange, where the settings say so; nothing is sent.
+
+    Raises ConfigError: an unknown exchange, features or keys it lacks, no sandbox, or no refusal of stale requests.
+    """
+    if settings.exchange.live:
+        from tasks.exchange.live import live_exchange  # ccxt costs seconds: only for real orders
+
+        live_exchange(settings.exchange)
+
+
 def settle_live(settings: Settings, live: bool, say: Callable[[str], None]) -> Settings:
     """Real orders only if the settings and the command line both say so; returns the settings that then hold.
 

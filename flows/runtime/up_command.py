@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from flows.runtime.options import common_options, json_option
-from flows.runtime.preflight import check_market_data, settle_live
+from flows.runtime.preflight import check_exchange, check_market_data, settle_live
 from flows.runtime.stack import Stack, UpOptions
 from flows.runtime.state import StackRecord
 from tasks.base.errors import StackError
@@ -44,6 +44,8 @@ def up(
     _hand_on(config, {"market": market, "data": str(data.absolute()) if data else None, "speed": speed, "seed": seed})
     settings = settle_live(load(), live, _say)
     check_market_data(settings)
+    if settings.live:
+        check_exchange(settings)
     summary = asyncio.run(_run(settings, state_dir(state), seconds, not no_dashboard, as_json))
     click.echo(json.dumps(summary, default=str) if as_json else _summary_text(summary))
     if not summary["stopped_in_order"]:

@@ -27,9 +27,7 @@ async def open_exchange(
     `beat`: keep the paper market's clock running; a command that only looks passes False.
     """
     if settings.exchange.live and settings.live:
-        refuse_unproven(settings.exchange)
-        exchange = ccxt_exchange(settings.exchange)
-        refuse_missing_keys(exchange, settings.exchange)
+        exchange = live_exchange(settings.exchange)
         attach_budget(exchange, shared_budget(settings, redis))
         client = CcxtClient(exchange)
         age_ms = int(settings.trading.tick_min_seconds * 900)  # a little less than the shortest time between ticks
@@ -43,6 +41,14 @@ def shared_budget(settings: Settings, redis: RedisClient) -> Budget:
     """The rate budget that this account's processes share; a test net counts by itself."""
     name = settings.exchange.id + ("-sandbox" if settings.exchange.sandbox else "")
     return Budget(redis, Keys(settings.account), AddressKeys(name), allowance_of(settings.exchange.id))
+
+
+def live_exchange(settings: ExchangeSettings) -> Any:
+    """The ccxt exchange real orders would go to. Raises ConfigError for whatever stands against it; calls nobody."""
+    exchange = ccxt_exchange(settings)
+    refuse_unproven(settings)
+    refuse_missing_keys(exchange, settings)
+    return exchange
 
 
 def ccxt_exchange(settings: ExchangeSettings) -> Any:

@@ -2,7 +2,9 @@
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+import ccxt.async_support
 import pytest
 from click.testing import CliRunner
 
@@ -171,6 +173,50 @@ def test_check_prints_what_would_run(write: Path) -> None:
     assert good.exit_code == 0
     assert "BTC/USDT" in good.output
     assert "valid" in good.output
+
+
+LIVE = """
+[exchange]
+id = "{id}"
+live = true
+api_key = "k"
+secret = "s"
+sandbox = {sandbox}
+"""
+
+
+@pytest.mark.parametrize(
+    ("exchange", "sandbox", "said"),
+    [
+        ("nosuch", "false", "ccxt knows no such exchange"),
+        ("kraken", "false", "not shown to refuse a stale order request"),
+        ("okx", "false", "exchange.password"),
+        ("binance", "true", None),
+        ("binance", "false", None),
+    ],
+)
+def test_check_says_what_stands_against_real_orders(write: Path, exchange: str, sandbox: str, said: str | None) -> None:
+    """Before anything starts, and without asking the exchange."""
+    write.write_text(LIVE.format(id=exchange, sandbox=sandbox), encoding="utf-8")
+    found = CliRunner().invoke(cli, ["check"])
+    if said is None:
+        assert found.exit_code == 0
+    else:
+        assert isinstance(found.exception, ConfigError) or found.exit_code == 2
+        assert said in f"{found.exception} {found.output}"
+
+
+def test_check_names_the_features_an_exchange_lacks(write: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In ccxt's words."""
+    write.write_text(LIVE.format(id="binance", sandbox="false"), encoding="utf-8")
+    plain_describe = ccxt.async_support.binance.describe
+
+    def without(self: Any) -> Any:
+        return self.deep_extend(plain_describe(self), {"has": {"fetchMyTrades": False, "fetchOpenOrders": None}})
+
+    monkeypatch.setattr(ccxt.async_support.binance, "describe", without)
+    found = CliRunner().invoke(cli, ["check"])
+    assert "binance lacks fetchOpenOrders, fetchMyTrades" in f"{found.exception} {found.output}"
 
 
 def test_slugs() -> None:
