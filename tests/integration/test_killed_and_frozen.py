@@ -11,11 +11,14 @@ from typing import Any
 
 import psutil
 
+from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, connect
 from tasks.grid.models import Cell
 from tasks.ledger.models import Book
+from tasks.tick.recover import open_books
 from tasks.tick.trader import GridTrader
 from tests.integration.test_crash import STEPS
+from tests.support.binance.config import Config
 from tests.support.binance.desk import BinanceDesk, join_binance_desk
 from tests.support.binance.record import sent_twice
 from tests.support.binance.server import LocalExchange, local_exchange
@@ -24,6 +27,7 @@ from tests.support.desk import BTC, walk
 from tests.support.fault_run import check, settle
 
 AT_ONCE = 8
+THREE = (BTC, "ETH/USDT", "BNB/USDT")
 ENTRIES = 10  # a balanced start buys ten of twenty cells at the market
 
 
@@ -52,14 +56,18 @@ class Stage:
         return await self.books()
 
     async def books(self) -> tuple[Any, ...]:
-        """What must not depend on kills: totals, and what each cell holds and has earned."""
-        redis, keys = self.desk.desk.redis, self.desk.desk.keys
-        book = Book.model_validate_json(await redis.get(keys.book(BTC)) or "")
-        texts = await redis.hvals(keys.cells(BTC))
-        cells = sorted((Cell.model_validate_json(text) for text in texts), key=lambda cell: cell.key)
-        held = tuple((cell.key, cell.state, cell.qty, cell.basis, cell.profit, cell.rounds) for cell in cells)
-        totals = (book.cash, book.base, book.basis, book.grid_profit, book.fees, book.volume, book.buys, book.sells)
-        return totals, held
+        """What must not depend on kills."""
+        return await books_of(self.desk.desk.redis, self.desk.desk.keys, BTC)
+
+
+async def books_of(redis: RedisClient, keys: Keys, symbol: str) -> tuple[Any, ...]:
+    """Totals, and what each cell holds and has earned."""
+    book = Book.model_validate_json(await redis.get(keys.book(symbol)) or "")
+    texts = await redis.hvals(keys.cells(symbol))
+    cells = sorted((Cell.model_validate_json(text) for text in texts), key=lambda cell: cell.key)
+    held = tuple((cell.key, cell.state, cell.qty, cell.basis, cell.profit, cell.rounds) for cell in cells)
+    totals = (book.cash, book.base, book.basis, book.grid_profit, book.fees, book.volume, book.buys, book.sells)
+    return totals, held
 
 
 @asynccontextmanager
@@ -151,6 +159,40 @@ async def test_flushed_in_the_middle(redis: RedisClient, redis_url: str) -> None
         await trader.tick()
         await connect_and_flush(redis_url)
         assert await wiped.trade_on() == wanted
+
+
+async def three_symbols(redis: RedisClient, redis_url: str, account: str, flushed: bool) -> list[Any]:
+    """Three grids out of one pot for 60 candles, Redis wiped after half of them or not; their books, and the pot's."""
+    own = own_settings(account, symbols=dict.fromkeys(THREE, own_settings(account).symbols[BTC].model_dump()))
+    candles = {symbol: walk(60, seed=number) for number, symbol in enumerate(THREE, start=5)}
+    async with local_exchange(candles, Config(weight_limit=10**6, orders_per_10s=10**4)) as server:
+        desk = await join_binance_desk(redis, own, server)
+        traders = [await desk.trader(symbol) for symbol in THREE]
+        for minute in range(60):
+            for trader in traders:
+                await trader.tick()
+            await server.advance(1)
+            if flushed and minute == 30:
+                await connect_and_flush(redis_url)
+                await open_books(desk.desk, await desk.client.markets(THREE), "test")
+        for trader in traders:
+            await settle(trader)
+        keys = desk.desk.keys
+        found: list[Any] = [await books_of(redis, keys, symbol) for symbol in THREE]
+        status = await desk.desk.allocator.get_global_status_summary()
+        record = await server.record()
+        assert sent_twice(record) == {}
+        booked = [one for symbol in THREE for one in await redis.zrange(keys.seen(symbol), 0, -1)]
+        assert len(booked) == len(record.trades)
+        assert all(totals[6] and totals[7] for totals, _ in found), "every symbol has bought and sold"
+        await desk.close()
+        return [*found, status.pool_units, status.used_units, status.reserved_units]
+
+
+async def test_flushed_with_three_symbols_in_one_pot(redis: RedisClient, redis_url: str) -> None:
+    """Nobody trades before every symbol is rebuilt; then each one's books and the pot are those of the calm run."""
+    calm = await three_symbols(redis, redis_url, "calm-three", flushed=False)
+    assert await three_symbols(redis, redis_url, "wiped-three", flushed=True) == calm
 
 
 async def connect_and_flush(url: str) -> None:

@@ -76,7 +76,8 @@ class Config(BaseModel):
     `fee_currency`: `quote` on both sides; `base`: of what is received, as Binance charges; `BNB` where the account
     has enough of it and BNB is listed, else of what is received. `fill_parts`: trades per fill. `partial_share`: how
     much of the rest of a resting order fills when a candle reaches it, in `partial_chance` of the cases (seeded).
-    `weight_limit` a minute for the IP; after `strikes` more requests over it the IP is banned for `ban_seconds`.
+    `weight_limit` for the IP in each `weight_window_ms`; after `strikes` more requests over it the IP is banned for
+    `ban_seconds`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -93,6 +94,7 @@ class Config(BaseModel):
     partial_chance: Share = 1.0
     seed: int = 1
     weight_limit: int = 6000
+    weight_window_ms: Annotated[int, Field(ge=1000)] = 60_000
     orders_per_10s: int = 100
     strikes: int = 10
     ban_seconds: float = 120

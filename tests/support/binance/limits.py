@@ -43,7 +43,7 @@ class Limits:
 
     def __init__(self) -> None:
         self.used = self.highest = self.strikes = 0
-        self.minute = 0
+        self.window = 0
         self.banned_until = 0
         self.orders: deque[int] = deque()
 
@@ -51,8 +51,9 @@ class Limits:
         """Count one request; raises 429 over the limit, 418 while banned."""
         if now_ms < self.banned_until:
             raise self._banned(now_ms)
-        if now_ms // 60_000 != self.minute:
-            self.minute, self.used, self.strikes = now_ms // 60_000, 0, 0
+        window = now_ms // config.weight_window_ms
+        if window != self.window:
+            self.window, self.used, self.strikes = window, 0, 0
         self.used += weight
         self.highest = max(self.highest, self.used)
         if self.used <= config.weight_limit:
@@ -61,7 +62,8 @@ class Limits:
         if self.strikes > config.strikes:
             self.ban(config.ban_seconds, now_ms)
             raise self._banned(now_ms)
-        raise too_much(config.weight_limit, 60 - now_ms // 1000 % 60)
+        left_ms = config.weight_window_ms - now_ms % config.weight_window_ms
+        raise too_much(config.weight_limit, (left_ms + 999) // 1000)
 
     def take_order(self, now_ms: int, config: Config) -> None:
         """Count one new order; raises 429 over the limit of 10 seconds."""
