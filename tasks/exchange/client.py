@@ -206,35 +206,45 @@ class CcxtClient:
 
     async def trades(self, symbol: str, since_ms: int) -> list[Trade]:
         """The account's executions at or after `since_ms` (exchange time; 0: all), all pages, oldest first."""
-        listings = self._quirks.trades_since(since_ms, self._exchange_now())
-        return await self._all(listings, symbol, since_ms, lambda raw: trade_of(raw, self._quirks))
+        listings = self._quirks.trades_since(since_ms, self._clock_sync.exchange_time(self._exchange.milliseconds()))
+        resting = await self.open_orders(symbol) if self._quirks.searches_back and not since_ms else []
+        oldest_ms = min((order.at_ms for order in resting), default=None)
+        return await self._all(listings, symbol, since_ms, self._trade, oldest_ms)
 
-    def _order(self, raw: Record) -> Order:
-        return order_of(raw, self._quirks)
+    def _order(self, raw: Record) -> tuple[str, Order]:
+        order = order_of(raw, self._quirks)
+        return order.exchange_id, order
 
-    def _exchange_now(self) -> int:
-        return self._clock_sync.exchange_time(self._exchange.milliseconds())
+    def _trade(self, raw: Record) -> tuple[str, Trade]:
+        trade = trade_of(raw, self._quirks)
+        return trade.trade_id, trade
 
     async def _all(
-        self, listings: Sequence[Listing], symbol: str | None, since_ms: int, parse: Callable[[Record], R]
+        self,
+        listings: Sequence[Listing],
+        symbol: str | None,
+        since_ms: int,
+        parse: Callable[[Record], tuple[str, R]],
+        oldest_ms: int | None = None,
     ) -> list[R]:
         """Every record of the lists, each once, as the last list has it; oldest first."""
         found: dict[str, R] = {}
+        now_ms = self._clock_sync.exchange_time(self._exchange.milliseconds())
+        oldest_ms = now_ms if oldest_ms is None else oldest_ms
         for listing in listings:
-            ask: Ask | None = listing.pages.first(since_ms, self._exchange_now())
+            ask: Ask | None = listing.pages.first(since_ms, now_ms)
             while ask is not None:
-                page, ask = await self._read(self._page, listing, symbol, ask, found)
-                found.update((str(raw["id"]), parse(raw)) for raw in page)
+                page = await self._read(self._page, listing, symbol, ask)
+                records: dict[str, R] = dict(map(parse, page))
+                fresh = not records.keys() <= found.keys()
+                found.update(records)
+                oldest_ms = min([oldest_ms, *(record.at_ms for record in records.values())])
+                ask = listing.pages.following(ask, page, fresh, oldest_ms)
         return [record for _, record in sorted(found.items(), key=lambda pair: (pair[1].at_ms, len(pair[0]), pair[0]))]
 
-    async def _page(
-        self, listing: Listing, symbol: str | None, ask: Ask, found: Mapping[str, Any]
-    ) -> tuple[Sequence[Record], Ask | None]:
-        """One page, and what to ask after it."""
+    async def _page(self, listing: Listing, symbol: str | None, ask: Ask) -> Sequence[Record]:
         call = getattr(self._exchange, listing.method)
-        page = await call(symbol, ask.since_ms, listing.pages.size, {**listing.params, **ask.params})
-        fresh = any(str(raw["id"]) not in found for raw in page)
-        return page, listing.pages.following(ask, page, fresh, self._exchange_now())
+        return list(await call(symbol, ask.since_ms, listing.pages.size, {**listing.params, **ask.params}))
 
     async def balances(self) -> Mapping[str, Balance]:
         """Free and locked amount by currency."""

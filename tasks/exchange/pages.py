@@ -1,19 +1,25 @@
 """How an exchange's lists are read to their end, page by page. Pure; records are dicts as ccxt gives them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 Record = Mapping[str, Any]
 WEEK_MS = 7 * 24 * 3600 * 1000
+_AHEAD_MS = 3600 * 1000  # how far the first week reaches into the future, for clocks that are not quite ours
 
 
 @dataclass(frozen=True)
 class Ask:
-    """One page to ask for: from when on (ms, exchange time; None: not said), and the exchange's own params."""
+    """One page to ask for: from when on (ms, exchange time; None: not said), and the exchange's own params.
+
+    Where weeks are read one by one: `floor_ms`, the moment to end at, and how many weeks in a row had nothing.
+    """
 
     since_ms: int | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
+    floor_ms: int = 0
+    quiet_weeks: int = 0
 
 
 class Pages(Protocol):
@@ -26,8 +32,11 @@ class Pages(Protocol):
     def first(self, since_ms: int, now_ms: int) -> Ask:
         """The first page of everything since `since_ms` (0: from the beginning)."""
 
-    def following(self, ask: Ask, page: Sequence[Record], fresh: bool, now_ms: int) -> Ask | None:
-        """What to ask after `page`; None when that was the last one. `fresh`: it brought something new."""
+    def following(self, ask: Ask, page: Sequence[Record], fresh: bool, oldest_ms: int) -> Ask | None:
+        """What to ask after `page`; None when that was the last one.
+
+        `fresh`: it brought something new. `oldest_ms`: the time of the oldest thing known by now.
+        """
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,7 @@ class OnePage:
         """See Pages."""
         return Ask(since_ms or None)
 
-    def following(self, ask: Ask, page: Sequence[Record], fresh: bool, now_ms: int) -> Ask | None:  # noqa: ARG002
+    def following(self, ask: Ask, page: Sequence[Record], fresh: bool, oldest_ms: int) -> Ask | None:  # noqa: ARG002
         """See Pages."""
         return None
 
@@ -56,7 +65,7 @@ class Forward:
         """See Pages. A time reaches back a day only where ids reach back to the first."""
         return Ask(params={self.key: 0}) if self.key and not since_ms else Ask(since_ms)
 
-    def following(self, ask: Ask, page: Sequence[Record], fresh: bool, now_ms: int) -> Ask | None:  # noqa: ARG002
+    def following(self, ask: Ask, page: Sequence[Record], fresh: bool, oldest_ms: int) -> Ask | None:  # noqa: ARG002
         """See Pages."""
         if len(page) < self.size or not fresh:
             return None
@@ -75,7 +84,7 @@ class Backward:
         """See Pages."""
         return Ask(since_ms or None)
 
-    def following(self, ask: Ask, page: Sequence[Record], fresh: bool, now_ms: int) -> Ask | None:  # noqa: ARG002
+    def following(self, ask: Ask, page: Sequence[Record], fresh: bool, oldest_ms: int) -> Ask | None:  # noqa: ARG002
         """See Pages."""
         if len(page) < self.size or not fresh:
             return None
@@ -84,26 +93,52 @@ class Backward:
 
 @dataclass(frozen=True)
 class ByCursor:
-    """The answer names its next page; a time reaches a week further only, so weeks are read one by one.
+    """Newest first; the answer names its next page, and a short page is not yet the last."""
 
-    `reach_ms`: how far back the exchange remembers; 0: the list knows no times. A short page is not yet the last.
+    size: int
+
+    def first(self, since_ms: int, now_ms: int) -> Ask:  # noqa: ARG002
+        """See Pages."""
+        return Ask(since_ms or None)
+
+    def following(self, ask: Ask, page: Sequence[Record], fresh: bool, oldest_ms: int) -> Ask | None:  # noqa: ARG002
+        """See Pages."""
+        cursor = next((one["info"]["nextPageCursor"] for one in page if one["info"].get("nextPageCursor")), None)
+        if not cursor or cursor == ask.params.get("cursor"):
+            return None
+        return replace(ask, params={**ask.params, "cursor": cursor})
+
+
+@dataclass(frozen=True)
+class ByWeek:
+    """By cursor, and one answer spans a week only: week by week back to the time that was asked for.
+
+    Who asks for everything gets it until `patience` weeks in a row hold nothing that is older than all that is known,
+    at most back to `reach_ms` ago, which is as far as the exchange remembers.
     """
 
     size: int
-    reach_ms: int = 0
+    reach_ms: int
+    patience: int
 
     def first(self, since_ms: int, now_ms: int) -> Ask:
         """See Pages."""
-        return Ask(max(since_ms, now_ms - self.reach_ms) if self.reach_ms else None)
+        floor_ms = max(since_ms, now_ms - self.reach_ms)
+        quiet_weeks = -(2**31) if since_ms else 0  # what was asked for is read, however quiet
+        return Ask(max(floor_ms, now_ms + _AHEAD_MS - WEEK_MS), floor_ms=floor_ms, quiet_weeks=quiet_weeks)
 
-    def following(self, ask: Ask, page: Sequence[Record], fresh: bool, now_ms: int) -> Ask | None:  # noqa: ARG002
+    def following(self, ask: Ask, page: Sequence[Record], fresh: bool, oldest_ms: int) -> Ask | None:
         """See Pages."""
-        cursor = next((one["info"]["nextPageCursor"] for one in page if one["info"].get("nextPageCursor")), None)
-        if cursor and cursor != ask.params.get("cursor"):
-            return Ask(ask.since_ms, {"cursor": cursor})
-        if ask.since_ms is None or ask.since_ms + WEEK_MS > now_ms:
+        further = ByCursor(self.size).following(ask, page, fresh, oldest_ms)
+        if further is not None:
+            return further
+        start_ms = ask.since_ms or 0
+        quiet = not page and "cursor" not in ask.params and start_ms <= oldest_ms
+        quiet_weeks = ask.quiet_weeks + 1 if quiet else min(ask.quiet_weeks, 0)
+        if start_ms <= ask.floor_ms or quiet_weeks >= self.patience:
             return None
-        return Ask(ask.since_ms + WEEK_MS)
+        earlier_ms = max(ask.floor_ms, start_ms - WEEK_MS)
+        return Ask(earlier_ms, {"endTime": start_ms}, ask.floor_ms, quiet_weeks)
 
 
 @dataclass(frozen=True)

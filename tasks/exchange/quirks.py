@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.exchange.pages import Backward, ByCursor, Forward, Listing, OnePage
+from tasks.exchange.pages import Backward, ByCursor, ByWeek, Forward, Listing, OnePage
 
 _DAY_MS = 24 * 3600 * 1000
 _OPEN = Listing("fetch_open_orders", OnePage())
@@ -43,6 +43,7 @@ class Quirks:
     `all_orders_from` symbols on, one call for all open orders is lighter than one each.
     `all_orders`: the lists that together hold every order; what a later one says of an order counts.
     `trades`: likewise for trades; the last list alone is enough for the last `recent_ms` (0: all are needed).
+    `searches_back`: it is asked for the oldest only until some time holds nothing; open orders tell how far at least.
     """
 
     encode_id: Callable[[str], str] = _as_is
@@ -55,6 +56,7 @@ class Quirks:
     all_orders: tuple[Listing, ...] = (_ORDERS,)
     trades: tuple[Listing, ...] = (_TRADES,)
     recent_ms: int = 0
+    searches_back: bool = False
 
     def trades_since(self, since_ms: int, now_ms: int) -> tuple[Listing, ...]:
         """The lists that together hold every trade at or after `since_ms`."""
@@ -92,14 +94,18 @@ _OKX = Quirks(
 
 _BYBIT_OPEN = Listing("fetch_open_orders", ByCursor(50), {"orderFilter": "Order"})
 _BYBIT_REACH_MS = 729 * _DAY_MS  # it keeps two years
+_BYBIT_PATIENCE = 13  # weeks
 _BYBIT = Quirks(
     enforces_validity=True,
     open_orders=_BYBIT_OPEN,
     all_orders=(
         _BYBIT_OPEN,
-        Listing("fetch_canceled_and_closed_orders", ByCursor(50, _BYBIT_REACH_MS), {"orderFilter": "Order"}),
+        Listing(
+            "fetch_canceled_and_closed_orders", ByWeek(50, _BYBIT_REACH_MS, _BYBIT_PATIENCE), {"orderFilter": "Order"}
+        ),
     ),
-    trades=(Listing("fetch_my_trades", ByCursor(100, _BYBIT_REACH_MS)),),
+    searches_back=True,
+    trades=(Listing("fetch_my_trades", ByWeek(100, _BYBIT_REACH_MS, _BYBIT_PATIENCE)),),
 )
 
 _QUIRKS: Mapping[str, Quirks] = {

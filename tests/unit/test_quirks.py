@@ -1,6 +1,7 @@
 """Where exchanges differ: names of orders, pages, times that are missing, and where real orders may go."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import ccxt
@@ -10,7 +11,7 @@ from pydantic import SecretStr
 from tasks.base.errors import ConfigError
 from tasks.base.settings import ExchangeSettings
 from tasks.exchange.live import ccxt_exchange, refuse_missing_keys, refuse_unproven
-from tasks.exchange.pages import WEEK_MS, Ask, Backward, ByCursor, Forward
+from tasks.exchange.pages import WEEK_MS, Ask, Backward, ByCursor, ByWeek, Forward
 from tasks.exchange.parsing import ticker_of
 from tasks.exchange.quirks import quirks_of
 
@@ -51,18 +52,47 @@ def test_backward_from_the_lowest_id() -> None:
     assert pages.following(Ask(5), page[:1], True, NOW_MS) is None
 
 
-def test_cursor_and_weeks() -> None:
-    """A short page may have a successor; a week without one is followed by the next week, up to now."""
-    pages = ByCursor(2, 30 * DAY_MS)
-    start = NOW_MS - 10 * DAY_MS
-    assert pages.first(0, NOW_MS) == Ask(NOW_MS - 30 * DAY_MS)
-    first = pages.first(start, NOW_MS)
-    second = pages.following(first, [record(1, nextPageCursor="x")], True, NOW_MS)
-    assert second == Ask(start, {"cursor": "x"})
-    third = pages.following(second, [], False, NOW_MS)
-    assert third == Ask(start + WEEK_MS)
-    assert pages.following(third, [], False, NOW_MS) is None
-    assert ByCursor(2).following(Ask(), [], False, NOW_MS) is None
+def test_a_short_page_may_have_a_successor() -> None:
+    """The answer's word counts, as long as it is a new one."""
+    pages = ByCursor(2)
+    second = pages.following(Ask(), [record(1, nextPageCursor="x")], True, NOW_MS)
+    assert second == Ask(params={"cursor": "x"})
+    assert pages.following(second, [record(1, nextPageCursor="x")], False, NOW_MS) is None
+    assert pages.following(second, [], False, NOW_MS) is None
+
+
+def weeks(since_ms: int, busy: Callable[[int, int], bool], oldest_ms: int = NOW_MS) -> list[Ask]:
+    """Everything that is asked for, where `busy(start, end)` tells which weeks hold anything."""
+    pages, asked = ByWeek(2, 729 * DAY_MS, 13), []
+    ask: Ask | None = pages.first(since_ms, NOW_MS)
+    while ask is not None:
+        asked.append(ask)
+        end_ms = ask.params.get("endTime", (ask.since_ms or 0) + WEEK_MS)
+        page = [record(1)] if busy(ask.since_ms or 0, end_ms) else []
+        ask = pages.following(ask, page, bool(page), oldest_ms)
+    return asked
+
+
+def test_weeks_back_to_the_time_asked_for() -> None:
+    """Without a gap, however quiet they are; the latest reaches beyond now."""
+    since_ms = NOW_MS - 200 * DAY_MS
+    asked = weeks(since_ms, lambda start, end: False)
+    assert len(asked) == 29
+    assert (asked[0].since_ms or 0) + WEEK_MS > NOW_MS
+    ends = [ask.params["endTime"] for ask in asked[1:]]
+    assert ends == [ask.since_ms for ask in asked[:-1]]
+    assert asked[-1].since_ms == since_ms
+    assert weeks(NOW_MS - DAY_MS, lambda start, end: False) == [Ask(NOW_MS - DAY_MS, {}, NOW_MS - DAY_MS, -(2**31))]
+
+
+def test_the_search_for_the_oldest_ends_in_silence() -> None:
+    """A quarter of a year before all that is known; at the latest where the exchange's memory ends."""
+    assert len(weeks(0, lambda start, end: False)) == 13
+    moment = NOW_MS - 80 * DAY_MS
+    assert len(weeks(0, lambda start, end: start <= moment <= end)) == 12 + 13
+    assert len(weeks(0, lambda start, end: False, oldest_ms=NOW_MS - 300 * DAY_MS)) == 42 + 13
+    everything = weeks(0, lambda start, end: True)
+    assert everything[-1].since_ms == NOW_MS - 729 * DAY_MS
 
 
 def test_recent_trades_need_one_list_only() -> None:
