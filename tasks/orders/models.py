@@ -8,7 +8,11 @@ from tasks.exchange.models import Frozen, NotNegative, Order, Positive, Side, Tr
 
 
 class IntentState(StrEnum):
-    """INTENT → OPEN → PARTIAL → FILLED | CANCELLED; INTENT → REJECTED | UNKNOWN → any, or NEVER_PLACED."""
+    """INTENT → OPEN → PARTIAL → FILLED | CANCELLED; INTENT → REJECTED | UNKNOWN → any, or NEVER_PLACED.
+
+    INTENT means "may have been sent": it is written before the request goes out, and whoever finds it without an
+    answer looks it up either way. A state for "sent" in between would cost another write and change nothing.
+    """
 
     INTENT = "INTENT"
     OPEN = "OPEN"
