@@ -26,7 +26,7 @@ from tasks.exchange.models import (
     Trade,
     Unknown,
 )
-from tasks.exchange.pages import Ask, Listing, Record
+from tasks.exchange.pages import Ask, Listing, Record, read_all
 from tasks.exchange.parsing import STATUS, batch_refusal, or_zero, order_of, refusal_of, ticker_of, trade_of
 from tasks.exchange.price_band import price_bands
 from tasks.exchange.quirks import quirks_of
@@ -206,7 +206,7 @@ class CcxtClient:
 
     async def trades(self, symbol: str, since_ms: int) -> list[Trade]:
         """The account's executions at or after `since_ms` (exchange time; 0: all), all pages, oldest first."""
-        listings = self._quirks.trades_since(since_ms, self._clock_sync.exchange_time(self._exchange.milliseconds()))
+        listings = self._quirks.trades_since(since_ms, self._exchange_now())
         resting = await self.open_orders(symbol) if self._quirks.searches_back and not since_ms else []
         oldest_ms = min((order.at_ms for order in resting), default=None)
         return await self._all(listings, symbol, since_ms, self._trade, oldest_ms)
@@ -227,24 +227,16 @@ class CcxtClient:
         parse: Callable[[Record], tuple[str, R]],
         oldest_ms: int | None = None,
     ) -> list[R]:
-        """Every record of the lists, each once, as the last list has it; oldest first."""
-        found: dict[str, R] = {}
-        now_ms = self._clock_sync.exchange_time(self._exchange.milliseconds())
-        oldest_ms = now_ms if oldest_ms is None else oldest_ms
-        for listing in listings:
-            ask: Ask | None = listing.pages.first(since_ms, now_ms)
-            while ask is not None:
-                page = await self._read(self._page, listing, symbol, ask)
-                records: dict[str, R] = dict(map(parse, page))
-                fresh = not records.keys() <= found.keys()
-                found.update(records)
-                oldest_ms = min([oldest_ms, *(record.at_ms for record in records.values())])
-                ask = listing.pages.following(ask, page, fresh, oldest_ms)
-        return [record for _, record in sorted(found.items(), key=lambda pair: (pair[1].at_ms, len(pair[0]), pair[0]))]
+        """Every record of the lists, oldest first."""
 
-    async def _page(self, listing: Listing, symbol: str | None, ask: Ask) -> Sequence[Record]:
-        call = getattr(self._exchange, listing.method)
-        return list(await call(symbol, ask.since_ms, listing.pages.size, {**listing.params, **ask.params}))
+        async def page(listing: Listing, ask: Ask) -> list[Record]:
+            call, params = getattr(self._exchange, listing.method), {**listing.params, **ask.params}
+            return list(await self._read(call, symbol, ask.since_ms, listing.pages.size, params))
+
+        return await read_all(listings, page, parse, since_ms, self._exchange_now(), oldest_ms)
+
+    def _exchange_now(self) -> int:
+        return self._clock_sync.exchange_time(self._exchange.milliseconds())
 
     async def balances(self) -> Mapping[str, Balance]:
         """Free and locked amount by currency."""

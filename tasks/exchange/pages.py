@@ -1,8 +1,8 @@
 """How an exchange's lists are read to their end, page by page. Pure; records are dicts as ccxt gives them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 Record = Mapping[str, Any]
 WEEK_MS = 7 * 24 * 3600 * 1000
@@ -148,3 +148,40 @@ class Listing:
     method: str
     pages: Pages
     params: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Dated(Protocol):
+    """A record with the exchange's time in ms."""
+
+    @property
+    def at_ms(self) -> int:
+        """When."""
+
+
+R = TypeVar("R", bound=Dated)
+
+
+async def read_all(
+    listings: Sequence[Listing],
+    read: Callable[[Listing, Ask], Awaitable[Sequence[Record]]],
+    parse: Callable[[Record], tuple[str, R]],
+    since_ms: int,
+    now_ms: int,
+    oldest_ms: int | None = None,
+) -> list[R]:
+    """Every record of the lists, each id once and as the last list has it; oldest first.
+
+    `parse` gives id and record; `oldest_ms` is the time of the oldest thing known already.
+    """
+    found: dict[str, R] = {}
+    oldest_ms = now_ms if oldest_ms is None else oldest_ms
+    for listing in listings:
+        ask: Ask | None = listing.pages.first(since_ms, now_ms)
+        while ask is not None:
+            page = await read(listing, ask)
+            records: dict[str, R] = dict(map(parse, page))
+            fresh = not records.keys() <= found.keys()
+            found.update(records)
+            oldest_ms = min([oldest_ms, *(record.at_ms for record in records.values())])
+            ask = listing.pages.following(ask, page, fresh, oldest_ms)
+    return [record for _, record in sorted(found.items(), key=lambda pair: (pair[1].at_ms, len(pair[0]), pair[0]))]

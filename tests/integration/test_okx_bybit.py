@@ -11,9 +11,16 @@ from typing import Any
 import pytest
 
 from tasks.base.errors import ExchangeUnavailable, RejectReason
+from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
 from tasks.exchange.client import CcxtClient
+from tasks.exchange.live import open_exchange
 from tasks.exchange.models import Accepted, Grant, OrderRequest, OrderStatus, Placement, Rejected, Side, Unknown
+from tasks.exchange.shared import SharedReads
+from tasks.funds.allocator import GlobalFundAllocator
+from tasks.ledger.steps import audit_funds
+from tasks.tick.desk import Desk
+from tasks.tick.trader import GridTrader
 from tests.support.binance.config import API_KEY, SECRET, Config, SymbolRules
 from tests.support.binance.faults import Fault, FaultKind
 from tests.support.binance.record import sent_twice
@@ -21,10 +28,11 @@ from tests.support.binance.server import LocalExchange
 from tests.support.desk import BTC, settings, walk
 from tests.support.fault_run import check, settle
 from tests.support.venues.bybit import Bybit
-from tests.support.venues.desk import open_venue, open_venue_desk, venue_ccxt
+from tests.support.venues.desk import open_venue, open_venue_desk, venue_ccxt, venue_settings
 from tests.support.venues.okx import PASSPHRASE, Okx
 from tests.support.venues.venue import DAY_MS, Lie, Refusal, Venue
 
+ETH = "ETH/USDT"
 PLACE = {"okx": "trade/order", "bybit": "order/create"}
 RICH = {"USDT": Decimal(10_000_000)}
 GRIDS = {
@@ -152,6 +160,36 @@ async def test_a_wiped_redis_is_rebuilt(redis: RedisClient, name: str) -> None:
         await settle(trader)
         assert sent_twice(await desk.server.record()) == {}
         await check(desk, await desk.server.record())  # type: ignore[arg-type]
+
+
+async def test_the_whole_way_of_a_live_worker(redis: RedisClient, name: str) -> None:
+    """As a worker opens it: shared readings of two symbols, and the shared rate budget before every request."""
+    grid = {"grid": "geometric", "range_pct": "0.04", "cells": 6, "start": "balanced", "quote_per_cell": "100"}
+    candles = {BTC: walk(10, step_bp=60), ETH: walk(10, step_bp=60, start="2280")}
+    async with open_venue(name, candles) as (_, server):
+        own = settings(
+            exchange=venue_settings(name, server.url),
+            symbols={BTC: grid, ETH: grid},
+            trading={"request_valid_seconds": "20", "protection_seconds": "40"},
+            live=True,
+        )
+        exchange = await open_exchange(own, redis)
+        assert isinstance(exchange, SharedReads)
+        allocator = GlobalFundAllocator.from_settings(own, redis)
+        await allocator.rebalance_if_needed(reason="start")
+        desk = Desk(settings=own, redis=redis, exchange=exchange, allocator=allocator, keys=Keys(own.account))
+        markets = await exchange.markets([BTC, ETH])
+        traders = [GridTrader(desk, markets[symbol], f"worker-{symbol}") for symbol in (BTC, ETH)]
+        for _ in range(6):
+            await asyncio.gather(*(trader.tick() for trader in traders))
+            await server.advance(1)
+        record = await server.record()
+        assert {row.outcome for row in record.requests} == {"200"}
+        assert sent_twice(record) == {}
+        assert {trade.symbol for trade in record.trades} == {"BTCUSDT", "ETHUSDT"}
+        report = await audit_funds(redis, desk.keys, [BTC, ETH], exchange)
+        assert report.drift == ()
+        await exchange.close()
 
 
 # ---- stale requests

@@ -17,6 +17,8 @@ from tests.support.venues.venue import DAY_MS, Call, Refusal, Venue
 PASSPHRASE = "test-passphrase"  # of a loopback exchange in a test
 LATEST_STAMP_MS = 30_000
 PAGE = 100
+RECENT_MS, WEEK_MS = 3 * DAY_MS, 7 * DAY_MS
+LAG_MS = 60_000  # the lists that reach far back are behind
 CLIENT_ID = re.compile(r"^[A-Za-z0-9]{1,32}$")
 FIELDS = {"instId", "tdMode", "clOrdId", "tag", "side", "ordType", "sz", "px", "tgtCcy"}
 STATES = {"NEW": "live", "PARTIALLY_FILLED": "partially_filled", "FILLED": "filled", "CANCELED": "canceled"}
@@ -117,9 +119,9 @@ class Okx(Venue):
             ("POST", "trade/cancel-order"): self._cancel,
             ("GET", "trade/order"): self._one_order,
             ("GET", "trade/orders-pending"): self._pending,
-            ("GET", "trade/orders-history"): lambda call: self._history(call, 7 * DAY_MS),
+            ("GET", "trade/orders-history"): lambda call: self._history(call, WEEK_MS),
             ("GET", "trade/orders-history-archive"): lambda call: self._history(call, 90 * DAY_MS),
-            ("GET", "trade/fills"): lambda call: self._fills(call, 3 * DAY_MS),
+            ("GET", "trade/fills"): lambda call: self._fills(call, RECENT_MS),
             ("GET", "trade/fills-history"): lambda call: self._fills(call, 365 * DAY_MS),
         }
         if (call.method, call.name) not in handlers:
@@ -301,6 +303,7 @@ class Okx(Venue):
             for order in self.engine.orders.values()
             if not order.now.open
             and order.now.at_ms > call.now_ms - (reach_ms if order.now.executed else 2 * 3600 * 1000)
+            and order.now.at_ms <= call.now_ms - (0 if reach_ms == WEEK_MS else LAG_MS)
         ]
         return self._paged(call, self._wanted(call, ended), "ordId", "cTime")
 
@@ -327,7 +330,7 @@ class Okx(Venue):
                 "tag": "",
             }
             for trade in self.engine.trades
-            if trade.at_ms > call.now_ms - reach_ms
+            if call.now_ms - reach_ms < trade.at_ms <= call.now_ms - (0 if reach_ms == RECENT_MS else LAG_MS)
         ]
         inst = call.query.get("instId")
         return self._paged(call, [row for row in rows if inst in (None, row["instId"])], "billId", "ts")
