@@ -13,8 +13,9 @@ import pytest
 from tasks.base.errors import ExchangeUnavailable, RejectReason
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
+from tasks.base.settings import ExchangeSettings
 from tasks.exchange.client import CcxtClient
-from tasks.exchange.live import open_exchange
+from tasks.exchange.live import ccxt_exchange, open_exchange
 from tasks.exchange.models import Accepted, Grant, OrderRequest, OrderStatus, Placement, Rejected, Side, Unknown
 from tasks.exchange.shared import SharedReads
 from tasks.funds.allocator import GlobalFundAllocator
@@ -521,3 +522,14 @@ async def test_candles_and_tickers(stand: Stand) -> None:
     assert ticker.last == walk(5)[-1].close
     assert abs(ticker.at_ms - now_ms()) < 1000
     assert (await stand.client.tickers([BTC]))[BTC].last == ticker.last
+
+
+async def test_public_data_needs_no_keys(stand: Stand) -> None:
+    """Who trades on paper reads markets and prices with the same client."""
+    exchange = ccxt_exchange(ExchangeSettings(id=stand.name, api_url=stand.server.url))
+    client = CcxtClient(exchange)
+    market = (await client.markets([BTC]))[BTC]
+    assert (market.tick_size, market.lot_step) == (Decimal("0.01"), Decimal("0.00001"))
+    assert market.min_notional == (5 if stand.name == "bybit" else 0)  # OKX has a least amount only
+    assert (await client.ticker(BTC)).last == 42_000
+    await client.close()

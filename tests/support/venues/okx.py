@@ -293,7 +293,12 @@ class Okx(Venue):
         return [row for row in rows if inst in (None, row["instId"]) and state in (None, row["state"])]
 
     def _pending(self, call: Call) -> Any:
-        return self._paged(call, self._wanted(call, list(self.engine.open.values())), "ordId", "cTime")
+        """The whole account's, contracts included, unless it is asked for spot alone."""
+        rows = self._wanted(call, list(self.engine.open.values()))
+        if "instType" not in call.query:
+            foreign = {"instType": "SWAP", "instId": "BTC-USDT-SWAP", "ordId": "1", "sz": "1", "side": "buy"}
+            rows.append({**foreign, "px": "1", "state": "live", "cTime": "1", "clOrdId": ""})
+        return self._paged(call, rows, "ordId", "cTime")
 
     def _history(self, call: Call, reach_ms: int) -> Any:
         """Cancelled orders of which nothing was filled are kept for two hours."""
