@@ -171,9 +171,9 @@ class CcxtClient:
             return
         with call_class(CallClass.CANCEL):
             if self._quirks.batch and len(exchange_ids) > 1:
-                await _cancelled(self._exchange.cancel_orders(list(exchange_ids), symbol))
+                await _cancelled(self._exchange.cancel_orders, list(exchange_ids), symbol)
                 return
-            await asyncio.gather(*(_cancelled(self._exchange.cancel_order(one, symbol)) for one in exchange_ids))
+            await asyncio.gather(*(_cancelled(self._exchange.cancel_order, one, symbol) for one in exchange_ids))
 
     def lists_all_orders(self, symbols: int) -> bool:
         """Whether one call for the open orders of all symbols is lighter than one for each of so many."""
@@ -296,9 +296,9 @@ def _or_none(value: Any) -> Decimal | None:
     return dec(value) if value else None
 
 
-async def _cancelled(call: Awaitable[Any]) -> None:
+async def _cancelled(call: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
     try:
-        await call
+        await call(*arguments)
     except ccxt.OrderNotFound:
         return
     except ccxt.BaseError as error:

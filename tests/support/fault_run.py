@@ -30,6 +30,7 @@ from tasks.exchange.models import Candle
 from tasks.exchange.port import ExchangePort
 from tasks.exchange.shared import SharedReads
 from tasks.funds.allocator import GlobalFundAllocator
+from tasks.funds.steps import set_stopped
 from tasks.ledger.models import Book
 from tasks.ledger.rules import value
 from tasks.ledger.steps import audit_funds
@@ -41,7 +42,7 @@ from tests.support.binance.config import Config
 from tests.support.binance.desk import BinanceDesk, join_binance_desk, real_ccxt
 from tests.support.binance.faults import Chance, Fault, FaultKind
 from tests.support.binance.record import OrderRow, Record, most_committed, open_orders, sent_twice, unseen_trades
-from tests.support.binance.server import Exchange, local_exchange
+from tests.support.binance.server import LocalExchange, local_exchange
 from tests.support.mortal import Mortal
 
 SYMBOL = "BTC/USDT"
@@ -108,9 +109,10 @@ def plan_of(rng: random.Random) -> list[Chance]:
     chances = []
     for kind in rng.sample(KINDS, k=rng.randint(2, 5)):
         seconds = {FaultKind.OUTAGE: 0.15, FaultKind.BAN: 0.15, FaultKind.RATE_LIMIT: 0.1}.get(kind, 0.05)
-        slow = kind in (FaultKind.DELAY_BEFORE, FaultKind.DELAY_AFTER) and rng.random() < 0.3
+        if kind in (FaultKind.DELAY_BEFORE, FaultKind.DELAY_AFTER):
+            seconds = rng.choice([0.05, 0.2, 0.35])  # the last is longer than a request is valid
         drift = rng.choice([-20_000, 20_000])
-        fault = Fault(kind=kind, seconds=0.35 if slow else seconds, requests=rng.randint(1, 6), ms=drift)
+        fault = Fault(kind=kind, seconds=seconds, requests=rng.randint(1, 6), ms=drift)
         chances.append(Chance(fault=fault, probability=rng.uniform(0.02, 0.12)))
     return chances
 
@@ -167,7 +169,7 @@ class Play:
     """
 
     desk: BinanceDesk
-    server: Exchange
+    server: LocalExchange
     rng: random.Random
     redis_url: str
     whole: bool
@@ -175,15 +177,29 @@ class Play:
     leftovers: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def misbehave(self) -> int:
-        """Tick through faults; some ticks die, at a step or in the middle of any wait. Candles played."""
-        rng, played = self.rng, 0
+        """Tick through faults; some ticks die, at a step or in the middle of any wait. Candles played.
+
+        Now and then somebody cancels an order on the exchange by hand, or an operator stops trading for a tick.
+        """
+        rng, played, desk = self.rng, 0, self.desk.desk
         await self.server.use_plan(rng.randrange(2**31), *plan_of(rng))
         for number in range(STEPS):
             played += await self.server.advance(rng.randint(5, MOST_PER_STEP))
             fatal = rng.choice(["", "", "", "step", "await"])
+            meddling = rng.choice(["", "", "", "", "cancel", "stop"])
+            if meddling == "cancel":
+                self._cancel_by_hand()
+            await set_stopped(desk.settings, desk.redis, meddling == "stop")
             await self._one_tick(f"w{number}", fatal)
-            await self.desk.desk.redis.delete(self.desk.desk.keys.lease(SYMBOL))  # as if a dead worker's had run out
+            await desk.redis.delete(desk.keys.lease(SYMBOL))  # as if a dead worker's had run out
+        await set_stopped(desk.settings, desk.redis, False)
         return played
+
+    def _cancel_by_hand(self) -> None:
+        engine = self.server.binance.engine
+        if engine.open:
+            order = engine.open[self.rng.choice(sorted(engine.open))]
+            engine.cancel(order.symbol, {"orderId": str(order.order_id)})
 
     async def _one_tick(self, owner: str, fatal: str) -> None:
         left = self.rng.randint(1, 7)
