@@ -185,36 +185,47 @@ class Play:
         await self.server.use_plan(rng.randrange(2**31), *plan_of(rng))
         for number in range(STEPS):
             played += await self.server.advance(rng.randint(5, MOST_PER_STEP))
-            fatal = rng.choice(["", "", "", "step", "await"])
+            fatal = rng.choice(["", "", "", "", "step", "await", "sent"])
             meddling = rng.choice(["", "", "", "", "cancel", "stop"])
             if meddling == "cancel":
-                self._cancel_by_hand()
+                await self._cancel_by_hand()
             await set_stopped(desk.settings, desk.redis, meddling == "stop")
             await self._one_tick(f"w{number}", fatal)
             await desk.redis.delete(desk.keys.lease(SYMBOL))  # as if a dead worker's had run out
         await set_stopped(desk.settings, desk.redis, False)
         return played
 
-    def _cancel_by_hand(self) -> None:
-        engine = self.server.binance.engine
+    async def _cancel_by_hand(self) -> None:
+        """An order is gone before its last fill was seen, and the list of trades may be behind."""
+        rng, engine = self.rng, self.server.binance.engine
         if engine.open:
-            order = engine.open[self.rng.choice(sorted(engine.open))]
-            engine.cancel(order.symbol, {"orderId": str(order.order_id)})
+            order = engine.open[rng.choice(sorted(engine.open))]
+            if rng.random() < 0.5:
+                half = (order.left / 2).quantize(Decimal("0.00001"))
+                engine.fill(order.order_id, half or order.left)
+                await self.server.inject(Fault(kind=FaultKind.STALE, path="myTrades", requests=6))
+            if order.now.open:
+                engine.cancel(order.symbol, {"orderId": str(order.order_id)})
 
     async def _one_tick(self, owner: str, fatal: str) -> None:
         left = self.rng.randint(1, 7)
 
-        def checkpoint(_step: str) -> None:
+        def checkpoint(step: str) -> None:
             nonlocal left
             left -= 1
             if fatal == "step" and left == 0:
                 raise Killed
+            if fatal == "sent" and step == "reserved":  # dies while its orders are on their way
+                ticking.life = ticking.lived + self.rng.randint(1, 3)
 
-        life = self.rng.randint(1, 40) if fatal == "await" else 0
+        if fatal == "sent":
+            slow = Fault(kind=FaultKind.DELAY_BEFORE, method="POST", path="order", seconds=0.2)
+            await self.server.inject(slow, count=3)
         worker = self._worker()
         try:
             trader = await worker.trader(SYMBOL, owner, checkpoint)
-            await Mortal(self._ticks(trader)(), life, Killed)
+            ticking = Mortal(self._ticks(trader)(), self.rng.randint(1, 40) if fatal == "await" else 0, Killed)
+            await ticking
         except Killed:
             self.kills += 1
         except (GridflowError, BreakerOpen):

@@ -12,7 +12,8 @@ class Mortal(Generic[T]):
     """Awaits `work`; at its `life`-th suspension `die` is called, and what it gives is thrown instead of waiting.
 
     What was waited for is cancelled first, as the event loop does: it still watches a socket for it, and would go on
-    to watch whoever gets that socket's number next. `lived` counts suspensions; `at_wait` is called at each.
+    to watch whoever gets that socket's number next. `lived` counts suspensions, `life` may be changed
+    meanwhile; `at_wait` is called at each suspension.
     """
 
     def __init__(
@@ -22,7 +23,8 @@ class Mortal(Generic[T]):
         die: Callable[[], BaseException | None],
         at_wait: Callable[[], None] = lambda: None,
     ) -> None:
-        self._work, self._life, self._die, self._at_wait = work, life, die, at_wait
+        self._work, self._die, self._at_wait = work, die, at_wait
+        self.life = life
         self.lived = 0
 
     def __await__(self) -> Generator[Any, Any, T]:
@@ -39,7 +41,7 @@ class Mortal(Generic[T]):
             self.lived += 1
             self._at_wait()
             answer = failure = None
-            if self.lived == self._life:
+            if self.lived == self.life:
                 failure = self._die()
                 if failure is not None:
                     yield from _let_go(waiting)
