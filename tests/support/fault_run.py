@@ -216,7 +216,7 @@ class Play:
             if fatal == "step" and left == 0:
                 raise Killed
             if fatal == "sent" and step == "reserved":  # dies while its orders are on their way
-                ticking.life = ticking.lived + self.rng.randint(1, 3)
+                ticking.life, ticking.last_breath = ticking.lived + 1, 0.03
 
         if fatal == "sent":
             slow = Fault(kind=FaultKind.DELAY_BEFORE, method="POST", path="order", seconds=0.2)

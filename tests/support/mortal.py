@@ -1,6 +1,6 @@
 """Dying in the middle of a wait: at the n-th time a coroutine hands control to the event loop."""
 
-from asyncio import CancelledError
+from asyncio import CancelledError, sleep
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
@@ -12,8 +12,9 @@ class Mortal(Generic[T]):
     """Awaits `work`; at its `life`-th suspension `die` is called, and what it gives is thrown instead of waiting.
 
     What was waited for is cancelled first, as the event loop does: it still watches a socket for it, and would go on
-    to watch whoever gets that socket's number next. `lived` counts suspensions, `life` may be changed
-    meanwhile; `at_wait` is called at each suspension.
+    to watch whoever gets that socket's number next. Before that it stands still for `last_breath` seconds, in which
+    what it has started goes on. `lived` counts suspensions, `life` may be changed meanwhile; `at_wait` is called at
+    each suspension.
     """
 
     def __init__(
@@ -25,6 +26,7 @@ class Mortal(Generic[T]):
     ) -> None:
         self._work, self._die, self._at_wait = work, die, at_wait
         self.life = life
+        self.last_breath = 0.0
         self.lived = 0
 
     def __await__(self) -> Generator[Any, Any, T]:
@@ -44,6 +46,7 @@ class Mortal(Generic[T]):
             if self.lived == self.life:
                 failure = self._die()
                 if failure is not None:
+                    yield from sleep(self.last_breath).__await__()
                     yield from _let_go(waiting)
                     continue
             try:
