@@ -8,6 +8,7 @@ from tasks.orders.models import Evidence, Intent, IntentState
 
 TRADE_OVERLAP_MS = 60_000
 MOST_LOOKUPS = 20  # orders looked at for one intent in one tick
+FORGOTTEN_AFTER_MS = 3_600_000  # exchanges forget orders that were cancelled unfilled (OKX after two hours)
 
 
 def resting_order(intent: Intent, open_orders: Iterable[Order]) -> Order | None:
@@ -69,15 +70,16 @@ def advance(intent: Intent, evidence: Evidence, now_ms: int, protection_ms: int)
     """The journal entry after the evidence, and the trades to book now.
 
     An order ends only on proof: filled by its trades; or cancelled with every trade it reports in hand; or never
-    placed: no order under its id, no trade, and the protection window over (its request has expired by then).
+    placed: no order under its id, no trade, and the protection window over (its request has expired by then); or
+    cancelled so long ago that the exchange has forgotten it: known once, now neither resting nor found nor traded.
     """
     order = evidence.resting or evidence.found
     exchange_id = order.exchange_id if order else intent.exchange_id
     fresh = own_trades(intent, exchange_id, evidence.trades)
     filled = intent.filled + sum((trade.qty for trade in fresh), ZERO)
     state = _state(intent, evidence, filled > 0, filled >= intent.qty, order is not None and filled >= order.filled)
-    if state is IntentState.UNKNOWN and _never_placed(intent, evidence, now_ms, protection_ms) and filled == 0:
-        state = IntentState.NEVER_PLACED
+    if state is IntentState.UNKNOWN and filled == 0:
+        state = _without_a_trace(intent, evidence, now_ms - intent.created_ms, protection_ms)
     updated = intent.model_copy(
         update={
             "state": state,
@@ -104,6 +106,10 @@ def _state(intent: Intent, evidence: Evidence, touched: bool, full: bool, comple
     return IntentState.PARTIAL if touched else IntentState.OPEN
 
 
-def _never_placed(intent: Intent, evidence: Evidence, now_ms: int, protection_ms: int) -> bool:
-    asked_in_vain = evidence.looked_up and evidence.found is None and evidence.resting is None
-    return asked_in_vain and intent.exchange_id is None and now_ms - intent.created_ms > protection_ms
+def _without_a_trace(intent: Intent, evidence: Evidence, age_ms: int, protection_ms: int) -> IntentState:
+    """What an order is that nothing shows: unknown, until enough time has passed."""
+    if not evidence.looked_up or evidence.found is not None or evidence.resting is not None:
+        return IntentState.UNKNOWN
+    if intent.exchange_id is None:
+        return IntentState.NEVER_PLACED if age_ms > protection_ms else IntentState.UNKNOWN
+    return IntentState.CANCELLED if age_ms > FORGOTTEN_AFTER_MS else IntentState.UNKNOWN

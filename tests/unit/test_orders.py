@@ -5,7 +5,7 @@ from typing import Any
 
 from tasks.exchange.models import Order, OrderStatus, Side, Trade
 from tasks.orders.models import Evidence, Intent, IntentState
-from tasks.orders.rules import advance, needs_lookup, possible_orders, trades_since
+from tasks.orders.rules import FORGOTTEN_AFTER_MS, advance, needs_lookup, possible_orders, trades_since
 
 QTY = Decimal("0.01")
 PROTECTION = 15_000
@@ -105,6 +105,19 @@ def test_a_cancel_waits_for_every_fill_it_reports() -> None:
     assert not state_after(known, Evidence(looked_up=True, found=cancelled)).ended
     complete = Evidence(looked_up=True, found=cancelled, trades=(trade("1", "0.004"),))
     assert state_after(known, complete) is IntentState.CANCELLED
+
+
+def test_an_order_the_exchange_has_forgotten_was_cancelled() -> None:
+    """Known once, unfilled, and an hour later neither resting nor found nor traded; never before, nor half filled."""
+    known = intent(exchange_id="7", state=IntentState.OPEN)
+    vain = Evidence(looked_up=True)
+    assert state_after(known, vain, now_ms=1000 + FORGOTTEN_AFTER_MS) is IntentState.UNKNOWN
+    assert state_after(known, vain, now_ms=1001 + FORGOTTEN_AFTER_MS) is IntentState.CANCELLED
+    part = known.model_copy(update={"filled": Decimal("0.004")})
+    assert state_after(part, vain, now_ms=10 * FORGOTTEN_AFTER_MS) is IntentState.UNKNOWN
+    found = Evidence(looked_up=True, trades=(trade("1", "0.004"),))
+    assert state_after(known, found, now_ms=10 * FORGOTTEN_AFTER_MS) is IntentState.UNKNOWN
+    assert state_after(known, Evidence(), now_ms=10 * FORGOTTEN_AFTER_MS) is IntentState.OPEN
 
 
 def test_no_trace_is_unknown_until_the_protection_window_is_over() -> None:
