@@ -8,7 +8,7 @@ from tasks.orders.models import Evidence, Intent, IntentState
 
 TRADE_OVERLAP_MS = 60_000
 MOST_LOOKUPS = 20  # orders looked at for one intent in one tick
-FORGOTTEN_AFTER_MS = 3_600_000  # exchanges forget orders that were cancelled unfilled (OKX after two hours)
+FORGOTTEN_AFTER_MS = 3_600_000  # exchanges forget orders that were cancelled unfilled, OKX after two hours
 
 
 def resting_order(intent: Intent, open_orders: Iterable[Order]) -> Order | None:
@@ -71,15 +71,17 @@ def advance(intent: Intent, evidence: Evidence, now_ms: int, protection_ms: int)
 
     An order ends only on proof: filled by its trades; or cancelled with every trade it reports in hand; or never
     placed: no order under its id, no trade, and the protection window over (its request has expired by then); or
-    cancelled so long ago that the exchange has forgotten it: known once, now neither resting nor found nor traded.
+    cancelled so long ago that the exchange has forgotten it: accepted once, and for FORGOTTEN_AFTER_MS neither
+    resting nor found nor traded.
     """
     order = evidence.resting or evidence.found
     exchange_id = order.exchange_id if order else intent.exchange_id
     fresh = own_trades(intent, exchange_id, evidence.trades)
     filled = intent.filled + sum((trade.qty for trade in fresh), ZERO)
     state = _state(intent, evidence, filled > 0, filled >= intent.qty, order is not None and filled >= order.filled)
+    missing_ms = _missing_since(intent, evidence, now_ms)
     if state is IntentState.UNKNOWN and filled == 0:
-        state = _without_a_trace(intent, evidence, now_ms - intent.created_ms, protection_ms)
+        state = _without_a_trace(intent, evidence, missing_ms, now_ms, protection_ms)
     updated = intent.model_copy(
         update={
             "state": state,
@@ -87,6 +89,7 @@ def advance(intent: Intent, evidence: Evidence, now_ms: int, protection_ms: int)
             "filled": filled,
             "quote_filled": intent.quote_filled + sum((trade.price * trade.qty for trade in fresh), ZERO),
             "trade_ids": intent.trade_ids + tuple(trade.trade_id for trade in fresh),
+            "missing_ms": missing_ms,
             "ended_ms": now_ms if state.ended else None,
         }
     )
@@ -106,10 +109,22 @@ def _state(intent: Intent, evidence: Evidence, touched: bool, full: bool, comple
     return IntentState.PARTIAL if touched else IntentState.OPEN
 
 
-def _without_a_trace(intent: Intent, evidence: Evidence, age_ms: int, protection_ms: int) -> IntentState:
+def _missing_since(intent: Intent, evidence: Evidence, now_ms: int) -> int | None:
+    """Since when an accepted order has been looked for in vain; unchanged while nobody looked."""
+    if evidence.resting is not None or evidence.found is not None or intent.exchange_id is None:
+        return None
+    if not evidence.looked_up or intent.missing_ms is not None:
+        return intent.missing_ms
+    return now_ms
+
+
+def _without_a_trace(
+    intent: Intent, evidence: Evidence, missing_ms: int | None, now_ms: int, protection_ms: int
+) -> IntentState:
     """What an order is that nothing shows: unknown, until enough time has passed."""
     if not evidence.looked_up or evidence.found is not None or evidence.resting is not None:
         return IntentState.UNKNOWN
     if intent.exchange_id is None:
-        return IntentState.NEVER_PLACED if age_ms > protection_ms else IntentState.UNKNOWN
-    return IntentState.CANCELLED if age_ms > FORGOTTEN_AFTER_MS else IntentState.UNKNOWN
+        return IntentState.NEVER_PLACED if now_ms - intent.created_ms > protection_ms else IntentState.UNKNOWN
+    forgotten = missing_ms is not None and now_ms - missing_ms > FORGOTTEN_AFTER_MS
+    return IntentState.CANCELLED if forgotten else IntentState.UNKNOWN

@@ -108,16 +108,21 @@ def test_a_cancel_waits_for_every_fill_it_reports() -> None:
 
 
 def test_an_order_the_exchange_has_forgotten_was_cancelled() -> None:
-    """Known once, unfilled, and an hour later neither resting nor found nor traded; never before, nor half filled."""
-    known = intent(exchange_id="7", state=IntentState.OPEN)
-    vain = Evidence(looked_up=True)
-    assert state_after(known, vain, now_ms=1000 + FORGOTTEN_AFTER_MS) is IntentState.UNKNOWN
-    assert state_after(known, vain, now_ms=1001 + FORGOTTEN_AFTER_MS) is IntentState.CANCELLED
-    part = known.model_copy(update={"filled": Decimal("0.004")})
-    assert state_after(part, vain, now_ms=10 * FORGOTTEN_AFTER_MS) is IntentState.UNKNOWN
-    found = Evidence(looked_up=True, trades=(trade("1", "0.004"),))
-    assert state_after(known, found, now_ms=10 * FORGOTTEN_AFTER_MS) is IntentState.UNKNOWN
-    assert state_after(known, Evidence(), now_ms=10 * FORGOTTEN_AFTER_MS) is IntentState.OPEN
+    """Accepted once, unfilled, and for an hour neither resting nor found nor traded."""
+    vain, hour, late = Evidence(looked_up=True), FORGOTTEN_AFTER_MS, 10**9
+    accepted = intent(exchange_id="7", state=IntentState.OPEN)
+    missing, _ = advance(accepted, vain, late, PROTECTION)
+    assert (missing.state, missing.missing_ms) == (IntentState.UNKNOWN, late)
+    assert advance(missing, vain, late + hour, PROTECTION)[0] == missing, "written once, not at each look"
+    assert state_after(missing, vain, now_ms=late + hour + 1) is IntentState.CANCELLED
+    seen, _ = advance(missing, Evidence(resting=order(OrderStatus.OPEN)), late + hour + 1, PROTECTION)
+    assert (seen.state, seen.missing_ms) == (IntentState.OPEN, None)
+    assert state_after(seen, vain, now_ms=late + 2 * hour) is IntentState.UNKNOWN, "counted from the start again"
+    traded = Evidence(looked_up=True, trades=(trade("1", "0.004"),))
+    assert state_after(missing, traded, now_ms=late + 2 * hour) is IntentState.UNKNOWN, (
+        "what it filled says it is known"
+    )
+    assert state_after(missing, Evidence(), now_ms=late + 2 * hour) is IntentState.UNKNOWN
 
 
 def test_no_trace_is_unknown_until_the_protection_window_is_over() -> None:
@@ -128,7 +133,7 @@ def test_no_trace_is_unknown_until_the_protection_window_is_over() -> None:
 
 
 def test_an_order_that_was_seen_is_never_declared_never_placed() -> None:
-    """An exchange that forgets an accepted order leaves it unknown, not free."""
+    """An exchange that does not know an accepted order for a while leaves it unknown, not free."""
     seen = intent(exchange_id="7", state=IntentState.OPEN)
     assert state_after(seen, Evidence(looked_up=True), now_ms=10**9) is IntentState.UNKNOWN
 
