@@ -19,6 +19,7 @@ from tasks.exchange.budget import Allowance, Budget, BudgetCode, BudgetExhausted
 from tasks.exchange.call_class import CallClass, call_class
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.models import Accepted, Grant, OrderRequest, Rejected, Side
+from tests.support.binance.config import Config, SymbolRules
 from tests.support.binance.desk import real_ccxt
 from tests.support.binance.faults import Fault, FaultKind
 from tests.support.binance.server import LocalExchange, local_exchange
@@ -168,7 +169,7 @@ class Worker:
         self.client = CcxtClient(self.ccxt)
 
     async def __aenter__(self) -> "Worker":
-        await self.client.markets([BTC])
+        await self.client.markets([])
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -211,6 +212,22 @@ async def test_what_is_charged_is_no_less_than_what_the_exchange_counts(
             await call()
             charged = 12_000 - float(await redis.hget(keys.budget, "left") or 0)
             assert charged >= 10 * (server.binance.limits.used - used)
+
+
+@pytest.mark.parametrize(("named", "weight"), [(1, 2), (20, 2), (21, 40), (100, 40), (101, 80)])
+async def test_a_look_at_some_tickers_is_charged_as_the_exchange_counts_it(
+    redis: RedisClient, named: int, weight: int
+) -> None:
+    """Neither less nor, as ccxt would, as much as one of all symbols: that would leave little for trading."""
+    names = [f"C{number:03}/USDT" for number in range(named)]
+    config = Config(symbols={name: SymbolRules(symbol=name) for name in names})
+    async with local_exchange({name: walk(2) for name in names}, config) as server, Worker(server, redis) as worker:
+        await worker.client.markets(names)
+        await redis.delete(AddressKeys("binance").budget)
+        assert len(await worker.client.tickers(names)) == named
+        assert (await server.record()).requests[-1].weight == weight
+        charged = 12_000 - float(await redis.hget(AddressKeys("binance").budget, "left") or 0)
+        assert charged == pytest.approx(10 * weight, abs=1)
 
 
 async def test_three_workers_stay_below_the_limit(redis: RedisClient, server: LocalExchange) -> None:

@@ -29,7 +29,8 @@ def weight_of(method: str, name: str, params: dict[str, str]) -> int:
     if name == "myTrades":
         return 5 if "orderId" in params else 20
     if name == "ticker/24hr":
-        return 2 if one or len(json.loads(params.get("symbols", "[]"))) in range(1, 21) else 80
+        named = 1 if one else len(json.loads(params.get("symbols", "[]")))
+        return 2 if named in range(1, 21) else 40 if named in range(21, 101) else 80
     if name in ("ticker/price", "ticker/bookTicker"):
         return 2 if one else 4
     if name == "depth":
