@@ -219,4 +219,5 @@ def test_a_worker_that_ran_its_share_asks_for_a_fresh_process(server: PrefectSta
         assert worker.process.wait(30) == RECYCLE
     finally:
         worker.end()
-    assert (tmp_path / "calls.txt").read_text().split() == ["clear_stop", "request_stop"]
+    first, *others = (tmp_path / "calls.txt").read_text().split()
+    assert (first, set(others)) == ("clear_stop", {"request_stop"})  # once more for a run that begins meanwhile
