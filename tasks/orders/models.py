@@ -51,6 +51,7 @@ class Intent(Frozen):
     filled: NotNegative = ZERO
     quote_filled: Decimal = ZERO
     trade_ids: tuple[str, ...] = ()
+    behind: bool = False  # the exchange reports more filled than the trades known so far
     missing_ms: int | None = None  # since when the exchange has known nothing of an order that it had accepted
     ended_ms: int | None = None
     note: str = ""

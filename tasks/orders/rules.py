@@ -30,11 +30,16 @@ def moved(intent: Intent, resting: Order | None) -> bool:
 def trades_since(moved_intents: Sequence[Intent], cursor_ms: int) -> int:
     """From when trades must be read so that no fill of these intents can be missed: ms.
 
-    An order that has been in the book before the cursor cannot have unread trades older than the cursor. The overlap
-    is for late reports, and for our clock being ahead of the exchange's.
+    An order known since before the cursor cannot have unread trades older than the cursor, unless more of it is
+    filled than its known trades say. The overlap is for late reports, and for our clock being ahead of the exchange's.
     """
-    oldest = min(intent.created_ms for intent in moved_intents)
-    return max(oldest, cursor_ms) - TRADE_OVERLAP_MS
+    return min(_unread_from(intent, cursor_ms) for intent in moved_intents) - TRADE_OVERLAP_MS
+
+
+def _unread_from(intent: Intent, cursor_ms: int) -> int:
+    if intent.exchange_id is None or intent.behind:
+        return intent.created_ms
+    return max(intent.created_ms, cursor_ms)
 
 
 def own_trades(intent: Intent, exchange_id: str | None, trades: Iterable[Trade]) -> list[Trade]:
@@ -67,7 +72,7 @@ def possible_orders(intent: Intent, trades: Iterable[Trade], known: Collection[s
 
 
 def advance(intent: Intent, evidence: Evidence, now_ms: int, protection_ms: int) -> tuple[Intent, list[Trade]]:
-    """The journal entry after the evidence, and the trades to book now.
+    """The journal entry after the evidence, and the trades to book now. `now_ms`: when the exchange was asked.
 
     An order ends only on proof: filled by its trades; or cancelled with every trade it reports in hand; or never
     placed: no order under its id, no trade, and the protection window over (its request has expired by then); or
@@ -89,6 +94,7 @@ def advance(intent: Intent, evidence: Evidence, now_ms: int, protection_ms: int)
             "filled": filled,
             "quote_filled": intent.quote_filled + sum((trade.price * trade.qty for trade in fresh), ZERO),
             "trade_ids": intent.trade_ids + tuple(trade.trade_id for trade in fresh),
+            "behind": order is not None and filled < order.filled,
             "missing_ms": missing_ms,
             "ended_ms": now_ms if state.ended else None,
         }

@@ -70,13 +70,14 @@ class GridTrader:
         ticker = await self.desk.exchange.ticker(self.symbol)
         snapshot = Snapshot(market=self.market, ticker=ticker)
         self._checkpoint("read")
+        asked_ms = self._now()  # what is found missing was missing then, however long the answers take
         evidence = await gather_evidence(
             self.desk.exchange, self.symbol, list(state.intents.values()), open_orders, state.book.cursor_ms
         )
         prices = await third_coin_prices(self.desk.exchange, state.intents.values(), evidence, self.market)
         self._checkpoint("evidence")
         folded = fold(
-            state.book, state.cells, state.intents, evidence, self.market, self._now(), self._protection_ms, prices
+            state.book, state.cells, state.intents, evidence, self.market, asked_ms, self._protection_ms, prices
         )
         await self._commit(state, folded)
         self._checkpoint("recorded")

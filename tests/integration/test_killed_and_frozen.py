@@ -10,6 +10,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 import psutil
+import pytest
 
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, connect
@@ -20,11 +21,13 @@ from tasks.tick.trader import GridTrader
 from tests.integration.test_crash import STEPS
 from tests.support.binance.config import Config
 from tests.support.binance.desk import BinanceDesk, join_binance_desk
+from tests.support.binance.faults import Fault, FaultKind
 from tests.support.binance.record import sent_twice
 from tests.support.binance.server import LocalExchange, local_exchange
 from tests.support.binance_worker import own_settings, start_worker
 from tests.support.desk import BTC, walk
-from tests.support.fault_run import check, settle
+from tests.support.fault_run import Killed, check, settle
+from tests.support.mortal import Mortal
 
 AT_ONCE = 8
 THREE = (BTC, "ETH/USDT", "BNB/USDT")
@@ -111,6 +114,34 @@ async def test_killed_at_every_wait_of_a_tick(redis: RedisClient, redis_url: str
     assert waits > 10
     codes = await asyncio.gather(*(killed_at(life) for life in range(1, waits + 1)))
     assert codes.count(-signal.SIGKILL) >= waits - 2  # how often a tick waits differs by one or two
+
+
+async def test_a_slow_lookup_proves_nothing(redis: RedisClient) -> None:
+    """An order is looked for in vain while its request is still on the way; the answer comes after the protection.
+
+    What counts is when the exchange was asked: the order came to stand in between.
+    """
+    async with local_exchange({BTC: walk(60, seed=4)}) as server:
+        desk = await join_binance_desk(redis, own_settings("slow"), server)
+        await server.inject(Fault(kind=FaultKind.DELAY_BEFORE, method="POST", path="order", seconds=0.25), count=99)
+
+        def dying(step: str) -> None:
+            if step == "reserved":
+                ticking.life, ticking.last_breath = ticking.lived + 1, 0.05
+
+        ticking = Mortal((await desk.trader(owner="dies", checkpoint=dying)).tick(), 0, Killed)
+        with pytest.raises(Killed):
+            await ticking
+        await redis.delete(desk.desk.keys.lease(BTC))
+        await server.clear_faults()
+        await server.inject(Fault(kind=FaultKind.DELAY_AFTER, method="GET", path="order", seconds=1.2), count=99)
+        other = await desk.trader(owner="survives")
+        await other.tick()
+        assert len((await server.record()).orders) > ENTRIES
+        await server.clear_faults()
+        await settle(other)
+        await check(desk, await server.record())
+        await desk.close()
 
 
 def is_stopped(pid: int) -> bool:

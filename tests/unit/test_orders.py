@@ -145,8 +145,25 @@ def test_without_evidence_nothing_changes() -> None:
 
 def test_trades_are_read_from_the_cursor_with_an_overlap() -> None:
     """A fresh order reads from its birth, an old one from shortly before the newest booked trade."""
-    assert trades_since([intent(created_ms=500_000)], 0) == 440_000
-    assert trades_since([intent(created_ms=500_000)], 900_000) == 840_000
+    known = intent(created_ms=500_000, exchange_id="7", state=IntentState.OPEN)
+    assert trades_since([known], 0) == 440_000
+    assert trades_since([known], 900_000) == 840_000
+    assert trades_since([known, intent(created_ms=700_000)], 900_000) == 640_000, "its trades could not be told yet"
+
+
+def test_an_order_with_unread_fills_reads_from_its_birth_again() -> None:
+    """The list of trades was behind the order, and others' trades have moved the cursor on since."""
+    known = intent(exchange_id="7", state=IntentState.OPEN)
+    for shown in (
+        Evidence(resting=order(OrderStatus.OPEN, "0.004")),
+        Evidence(found=order(OrderStatus.FILLED, "0.01")),
+    ):
+        behind, _ = advance(known, shown, 2000, PROTECTION)
+        assert behind.behind
+        assert not behind.state.ended
+        assert trades_since([behind], 10**9) == 1000 - 60_000
+    caught_up, _ = advance(behind, shown.model_copy(update={"trades": (trade("1", "0.01"),)}), 3000, PROTECTION)
+    assert (caught_up.state, caught_up.behind) == (IntentState.FILLED, False)
 
 
 def test_an_order_whose_id_was_freed_is_sought_through_trades() -> None:
