@@ -46,6 +46,11 @@ class CcxtClient:
         self._quirks = quirks_of(exchange.id)
         self._clock_sync = ClockSync(exchange)
 
+    @property
+    def apart_from_redis(self) -> bool:
+        """See ExchangePort; the paper exchange lives in Redis."""
+        return str(self._exchange.id) != "paper"
+
     async def markets(self, symbols: Sequence[str]) -> Mapping[str, Market]:
         """Filters and fees by symbol. Raises ExchangeError for a symbol the exchange does not list."""
         listed = await self._read(self._exchange.load_markets)

@@ -9,6 +9,10 @@ from tasks.exchange.models import Balance, Candle, Market, Order, OrderRequest, 
 class ExchangePort(Protocol):
     """Spot exchange as the tick sees it. Reads raise ExchangeUnavailable; writes answer in values."""
 
+    @property
+    def apart_from_redis(self) -> bool:
+        """Whether the exchange outlives Redis, and requests to it may be on their way while Redis is lost."""
+
     async def markets(self, symbols: Sequence[str]) -> Mapping[str, Market]:
         """Filters and fees by symbol. Raises ExchangeError for a symbol the exchange does not list."""
 

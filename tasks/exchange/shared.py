@@ -98,6 +98,11 @@ class SharedReads:
             if await self._redis.get(lock) == token:  # else it ran out, and is somebody else's now
                 await self._redis.delete(lock)
 
+    @property
+    def apart_from_redis(self) -> bool:
+        """See ExchangePort."""
+        return self._client.apart_from_redis
+
     # --- everything else goes straight through -----------------------------------------------------------
     async def markets(self, symbols: Sequence[str]) -> Mapping[str, Market]:
         """See ExchangePort."""

@@ -80,6 +80,7 @@ class Cell(Frozen):
     order_id: str | None = None
     entry: bool = False  # balanced start: buy at the market once
     retry_ms: int = 0  # after a rejection: not before this time
+    refusals: int = 0  # by the exchange, in a row
 
     @property
     def used_units(self) -> int:

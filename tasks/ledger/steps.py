@@ -1,9 +1,9 @@
 """Auditing and repairing the pot."""
 
-import json
 import logging
 from collections.abc import Sequence
 
+from tasks.base.events import publish_event
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
 from tasks.exchange.port import ExchangePort
@@ -13,7 +13,6 @@ from tasks.ledger.audit import REPAIRABLE, AuditReport, audit
 from tasks.ledger.store import funds_snapshot
 
 log = logging.getLogger(__name__)
-_EVENTS_CAP = 200
 _TRIES = 20
 
 
@@ -48,8 +47,7 @@ async def watch_drift(redis: RedisClient, keys: Keys, symbols: Sequence[str]) ->
     """The scheduled audit: drift is logged and published as an event."""
     report = await audit_funds(redis, keys, symbols)
     if report.drift:
-        body = json.dumps([one.model_dump(mode="json") for one in report.drift])
-        await redis.xadd(keys.events, {"type": "funds_drift", "body": body}, maxlen=_EVENTS_CAP, approximate=True)
+        await publish_event(redis, keys, "funds_drift", [one.model_dump(mode="json") for one in report.drift])
         for one in report.drift:
             log.error(
                 "funds drift",

@@ -61,14 +61,17 @@ def needs_lookup(intent: Intent, resting: Order | None, trades: Iterable[Trade])
 
 
 def possible_orders(intent: Intent, trades: Iterable[Trade], known: Collection[str | None]) -> list[str]:
-    """Exchange ids of orders that may be the intent's: its side, its price or better, not older, nobody else's."""
+    """Exchange ids of orders that may be the intent's, the nearest in time first.
+
+    They have its side, its price or better, are not older, and not known as another's.
+    """
     found: dict[str, None] = {}
-    for trade in trades:
+    for trade in sorted(trades, key=lambda trade: abs(trade.at_ms - intent.created_ms)):
         better = trade.price <= intent.price if intent.side is Side.BUY else trade.price >= intent.price
         fits = trade.side is intent.side and better and trade.qty <= intent.qty
         if fits and trade.exchange_id not in known and trade.at_ms >= intent.created_ms - TRADE_OVERLAP_MS:
             found[trade.exchange_id] = None
-    return list(found)[:MOST_LOOKUPS]
+    return list(found)
 
 
 def advance(intent: Intent, evidence: Evidence, now_ms: int, protection_ms: int) -> tuple[Intent, list[Trade]]:

@@ -20,3 +20,8 @@ class Desk:
     allocator: GlobalFundAllocator
     keys: Keys
     clock: Clock = utc_now
+
+    @property
+    def lease_ms(self) -> int:
+        """How long a lease lasts without renewal."""
+        return int(self.settings.trading.lease_seconds * 1000)

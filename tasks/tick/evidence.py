@@ -10,7 +10,15 @@ from tasks.base.money import ZERO
 from tasks.exchange.models import Market, Order, Trade
 from tasks.exchange.port import ExchangePort
 from tasks.orders.models import Evidence, Intent
-from tasks.orders.rules import moved, needs_lookup, own_trades, possible_orders, resting_order, trades_since
+from tasks.orders.rules import (
+    MOST_LOOKUPS,
+    moved,
+    needs_lookup,
+    own_trades,
+    possible_orders,
+    resting_order,
+    trades_since,
+)
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +41,12 @@ async def gather_evidence(
     known = {intent.exchange_id for intent in intents}
     for intent in doubtful:
         if looked_up[intent.client_id] is None and intent.exchange_id is None:
-            looked_up[intent.client_id] = await _by_trades(exchange, intent, trades, known)
+            candidates = possible_orders(intent, trades, known)
+            order = await _by_trades(exchange, intent, candidates[:MOST_LOOKUPS])
+            if order is None and len(candidates) > MOST_LOOKUPS:
+                del looked_up[intent.client_id]  # not all were looked at: that it was not found proves nothing
+            else:
+                looked_up[intent.client_id] = order
     return {
         intent.client_id: Evidence(
             resting=resting[intent.client_id],
@@ -45,14 +58,12 @@ async def gather_evidence(
     }
 
 
-async def _by_trades(
-    exchange: ExchangePort, intent: Intent, trades: Sequence[Trade], known: Collection[str | None]
-) -> Order | None:
+async def _by_trades(exchange: ExchangePort, intent: Intent, candidates: Sequence[str]) -> Order | None:
     """An order whose id the exchange no longer finds, through the trades since the intent.
 
     An exchange may free the id of an order that filled at once; its trades still name the order.
     """
-    for exchange_id in possible_orders(intent, trades, known):
+    for exchange_id in candidates:
         order = await exchange.order(intent.symbol, intent.client_id, exchange_id)
         if order is not None and order.client_id == intent.client_id:
             return order

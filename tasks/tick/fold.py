@@ -94,6 +94,16 @@ def refuse(result: Folded, intent: Intent, market: Market, retry_ms: int, note: 
     """The exchange clearly refused a journalled order: settle its cell, to be tried again after `retry_ms`."""
     rejected = intent.model_copy(update={"state": IntentState.REJECTED, "note": note, "ended_ms": now_ms})
     _end(result, rejected, market, retry_ms)
+    cell = result.cells[intent.cell_key]
+    result.cells[cell.key] = cell.model_copy(update={"refusals": cell.refusals + 1})
+
+
+def accept(result: Folded, intent: Intent) -> None:
+    """The exchange took the order: its cell's refusals in a row are over."""
+    cell = result.cells[intent.cell_key]
+    if cell.refusals:
+        result.cells[cell.key] = cell.model_copy(update={"refusals": 0})
+        result.touched.add(cell.key)
 
 
 def writes(result: Folded, keys: Keys, symbol: str) -> list[Write]:

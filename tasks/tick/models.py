@@ -28,6 +28,8 @@ class TickReport(Frozen):
     total_fills: int = 0
     refused: Mapping[str, str] = Field(default_factory=dict)  # cell key → why the pot said no
     idle: Mapping[str, str] = Field(default_factory=dict)  # cell key → reason
+    not_placed: int = 0  # orders sent whose answer speaks against the exchange or the account, or that had none
+    strays: tuple[str, ...] = ()  # resting orders of ours without a journal entry
     resolving: int = 0  # orders whose outcome is not known yet
     next_in: Decimal = ZERO  # seconds
     samples: tuple[tuple[int, Decimal], ...] = ()  # recent (ms, price), oldest first

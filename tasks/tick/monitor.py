@@ -4,6 +4,7 @@ import logging
 
 from tasks.base.money import ZERO, from_units
 from tasks.base.settings import Settings
+from tasks.exchange.models import Balance
 from tasks.funds.models import RebalanceReport
 from tasks.ledger.store import last_profits
 from tasks.tick.desk import Desk
@@ -25,8 +26,11 @@ async def rebalance(desk: Desk, settings: Settings, *, force: bool, reason: str)
 
 async def guard_balance(desk: Desk, settings: Settings) -> int:
     """Stop new grants while the exchange holds less quote than the pot promises; units short (0: enough)."""
-    held = (await desk.exchange.balances()).get(settings.quote)
-    short, before = await desk.allocator.guard(held.free + held.locked if held else ZERO)
+    reserved = (await desk.allocator.get_global_status_summary()).reserved_units
+    held = (await desk.exchange.balances()).get(settings.quote) or Balance(free=ZERO, locked=ZERO)
+    reserved = max(reserved, (await desk.allocator.get_global_status_summary()).reserved_units)  # it moves meanwhile
+    own_orders = min(held.locked, from_units(reserved))  # what other orders bind is not there for ours
+    short, before = await desk.allocator.guard(held.free + own_orders)
     if short and not before:
         log.error("the exchange holds less than promised: no new grants", extra={"short": str(from_units(short))})
     elif before and not short:

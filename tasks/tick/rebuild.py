@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from tasks.base.errors import ExchangeUnavailable
+from tasks.base.money import ZERO
 from tasks.base.settings import StartMode, SymbolSettings
 from tasks.base.spacing import raw_levels
 from tasks.exchange.models import Market, Order, OrderStatus, Side, Trade
@@ -102,7 +104,10 @@ def rebuild(
     allocated: Decimal,
     other_prices: Mapping[str, Decimal],
 ) -> Rebuilt | None:
-    """The symbol's state as it must have been; None when the exchange knows no order of ours."""
+    """The symbol's state as it must have been; None when the exchange knows no order of ours.
+
+    Raises ExchangeUnavailable while the trades are behind the orders: no fill may be left out of the books.
+    """
     ours = own_orders(orders)
     if not ours:
         return None
@@ -168,6 +173,12 @@ def _replay(
     other_prices: Mapping[str, Decimal],
 ) -> None:
     """Book the order's trades; then it rests on, or has ended and settles its cell."""
+    listed = sum((trade.qty for trade in trades), ZERO)
+    if listed < order.filled:
+        what = (
+            f"{order.symbol}: the trades of order {order.exchange_id} show {listed} of the {order.filled} it has filled"
+        )
+        raise ExchangeUnavailable(f"{what}; they are read again")
     key = name.cell_key
     units = reserve_units(order.price, order.qty, market.taker_fee) if name.side is Side.BUY else 0
     cell = result.cells[key].model_copy(update={"cycle": name.cycle})

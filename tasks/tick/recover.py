@@ -13,23 +13,28 @@ from tasks.tick import store
 from tasks.tick.desk import Desk
 from tasks.tick.evidence import prices_of_coins
 from tasks.tick.fold import FILLS_CAP
+from tasks.tick.lease import kept_lease
 from tasks.tick.mode import claim_books
 from tasks.tick.models import SymbolState
 from tasks.tick.rebuild import Rebuilt, parse_name, rebuild
 
 log = logging.getLogger(__name__)
-_TRIES = 240
+_TRIES = 2400
 
 
 async def open_books(desk: Desk, markets: Mapping[str, Market], owner: str) -> None:
     """Before anybody trades out of a pot that nobody has shared yet: rebuild what the exchange knows of every symbol.
 
     Only then is the pot shared: until it is, no order is granted, so one symbol never gets what another has committed.
+    If Redis was lost under a running worker, its last requests may still be on their way, so the exchange is read once
+    they have expired.
     Raises StateError where the account holds the books of another kind of trading, ExchangeUnavailable, LeaseHeld.
     """
     await claim_books(desk.redis, desk.keys, desk.settings)
     status = await desk.allocator.get_global_status_summary()
     if status.version == 0:
+        if desk.exchange.apart_from_redis:
+            await asyncio.sleep(float(desk.settings.trading.protection_seconds))
         for symbol in desk.settings.symbols:
             await _recover_first(desk, markets[symbol], owner)
     await desk.allocator.rebalance_if_needed(reason="start")
@@ -37,12 +42,13 @@ async def open_books(desk: Desk, markets: Mapping[str, Market], owner: str) -> N
 
 async def _recover_first(desk: Desk, market: Market, owner: str) -> None:
     """Recover one symbol under its lease; waits for another worker that does the same."""
-    symbol, lease_ms = market.symbol, int(desk.settings.trading.lease_seconds * 1000)
+    symbol, lease_ms = market.symbol, desk.lease_ms
     for _ in range(_TRIES):
         state, wait_ms = await store.begin(desk.redis, keys=desk.keys, symbol=symbol, owner=owner, lease_ms=lease_ms)
         if state is not None:
             if state.grid is None:
-                await recover(desk, market, state)
+                async with kept_lease(desk, symbol, owner):
+                    await recover(desk, market, state)
             await store.end_lease(desk.redis, keys=desk.keys, symbol=symbol, owner=owner)
             return
         await asyncio.sleep(min(max(wait_ms, 50) / 1000, 0.5))

@@ -5,14 +5,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tasks.base.errors import RejectReason
-from tasks.exchange.models import Accepted, Grant, Market, OrderRequest, Placement, Rejected
+from tasks.exchange.models import Accepted, Grant, Market, OrderRequest, Placement, Rejected, Unknown
 from tasks.funds.models import Reservation
 from tasks.grid.models import Cell, PlannedOrder
 from tasks.orders.models import Intent, IntentState
-from tasks.tick.fold import Folded, refuse
+from tasks.tick.fold import Folded, accept, refuse
 
 log = logging.getLogger(__name__)
 REJECTION_WAIT_MS = 30_000
+MOST_WAIT_MS = 600_000
+_AT_ONCE = 2  # refusals in a row before the wait begins to double
 # Refusals that say nothing against the order itself are tried again sooner.
 _WAITS_MS = {RejectReason.WOULD_TAKE: 0, RejectReason.EXPIRED_REQUEST: 0, RejectReason.RATE_LIMITED: 5_000}
 
@@ -72,6 +74,19 @@ def requests(granted: Sequence[Granted], valid_ms: int) -> list[OrderRequest]:
     ]
 
 
+def amiss(answer: Placement) -> bool:
+    """Whether an answer speaks of trouble with the exchange or the account, rather than with one order."""
+    return isinstance(answer, Unknown) or (isinstance(answer, Rejected) and answer.reason is RejectReason.OTHER)
+
+
+def wait_after(reason: RejectReason, before: int) -> int:
+    """Ms until a cell whose order was refused, after `before` refusals in a row, sends the next one."""
+    base = _WAITS_MS.get(reason, REJECTION_WAIT_MS)
+    if before < _AT_ONCE:
+        return base
+    return int(min(max(base, 1_000) * 2 ** min(before - _AT_ONCE + 1, 20), MOST_WAIT_MS))
+
+
 def outcome_of(
     granted: Sequence[Granted], answers: Sequence[Placement], folded: Folded, market: Market, now_ms: int
 ) -> Folded:
@@ -82,9 +97,10 @@ def outcome_of(
         if isinstance(answer, Accepted):
             update = {"state": IntentState.OPEN, "exchange_id": answer.order.exchange_id}
             outcome.changed.append(intent.model_copy(update=update))
+            accept(outcome, intent)
         elif isinstance(answer, Rejected):
             log.warning("order refused by the exchange", extra=fields | {"reason": answer.reason.value})
-            wait = _WAITS_MS.get(answer.reason, REJECTION_WAIT_MS)
+            wait = wait_after(answer.reason, outcome.cells[intent.cell_key].refusals)
             refuse(outcome, intent, market, now_ms + wait, answer.reason.value, now_ms)
         else:
             log.warning("order outcome unknown", extra=fields)

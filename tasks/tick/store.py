@@ -66,6 +66,11 @@ def _parse(symbol: str, answer: Sequence[Any]) -> SymbolState:
     )
 
 
+async def renew_lease(client: RedisClient, *, keys: Keys, symbol: str, owner: str, lease_ms: int) -> bool:
+    """Whether `owner` still holds the lease; it then lasts `lease_ms` from now."""
+    return bool(await script(client, "tasks.tick", "renew_lease")(keys=[keys.lease(symbol)], args=[owner, lease_ms]))
+
+
 async def end_lease(client: RedisClient, *, keys: Keys, symbol: str, owner: str) -> None:
     """Give up the lease if `owner` still holds it."""
     await script(client, "tasks.tick", "end_lease")(keys=[keys.lease(symbol)], args=[owner])

@@ -6,8 +6,9 @@ from decimal import Decimal
 
 from tasks.base.clock import to_ms
 from tasks.base.errors import GridflowError, LeaseLost, StateError
+from tasks.base.events import publish_event
 from tasks.base.money import from_units
-from tasks.exchange.models import Market, Placement
+from tasks.exchange.models import Market, Order, Placement
 from tasks.funds.models import FundCode, Write
 from tasks.grid.cells import with_order
 from tasks.grid.levels import build_cells, build_grid, grid_id
@@ -20,11 +21,13 @@ from tasks.tick import store
 from tasks.tick.desk import Desk
 from tasks.tick.evidence import gather_evidence, third_coin_prices
 from tasks.tick.fold import Folded, fold, writes
+from tasks.tick.lease import kept_lease
 from tasks.tick.models import SymbolState, TickReport
 from tasks.tick.recover import open_books, recover
 from tasks.tick.regrid import regrid, spent
-from tasks.tick.sending import Granted, intent_of, outcome_of, requests, reservation_of
+from tasks.tick.sending import Granted, amiss, intent_of, outcome_of, requests, reservation_of
 from tasks.tick.store import published
+from tasks.tick.strays import stray_orders, unjournalled
 
 log = logging.getLogger(__name__)
 SAMPLES = 30
@@ -62,6 +65,10 @@ class GridTrader:
         self._checkpoint("begun")
         if state.troubled and gate is not None:
             await gate()
+        async with kept_lease(self.desk, self.symbol, self.owner):
+            return await self._pass(state, started_ms)
+
+    async def _pass(self, state: SymbolState, started_ms: int) -> TickReport:
         if state.grid is None and await recover(self.desk, self.market, state):
             await self.desk.allocator.rebalance_if_needed(force=True, reason="recovery")
             state = await self._begin()
@@ -84,7 +91,8 @@ class GridTrader:
         grid = await self._grid(state, folded, snapshot)
         limits = await self._limits(state, folded, snapshot)
         planned = plan(snapshot, grid, list(folded.cells.values()), limits)
-        await self._cancel(planned, folded)
+        strays = stray_orders(state, open_orders)
+        await self._cancel(planned, folded, strays)
         self._checkpoint("cancelled")
         granted, refused = await self._reserve(state, planned, folded)
         self._checkpoint("reserved")
@@ -92,6 +100,12 @@ class GridTrader:
         self._checkpoint("sent")
         outcome = outcome_of(granted, answers, folded, self.market, self._now())
         report = self._report(started_ms, state, outcome, planned, granted, refused, snapshot, grid)
+        report = report.model_copy(
+            update={
+                "strays": tuple(order.client_id for order in unjournalled(state, open_orders)),
+                "not_placed": sum(map(amiss, answers)),
+            }
+        )
         await self._finish(state, outcome, grid, report)
         self._checkpoint("finished")
         return report
@@ -108,9 +122,8 @@ class GridTrader:
         return int(self.desk.settings.trading.protection_seconds * 1000)
 
     async def _begin(self, *, may_open: bool = True) -> SymbolState:
-        lease_ms = int(self.desk.settings.trading.lease_seconds * 1000)
         state, wait_ms = await store.begin(
-            self.desk.redis, keys=self.desk.keys, symbol=self.symbol, owner=self.owner, lease_ms=lease_ms
+            self.desk.redis, keys=self.desk.keys, symbol=self.symbol, owner=self.owner, lease_ms=self.desk.lease_ms
         )
         if state is None:
             raise LeaseHeld(self.symbol, wait_ms)
@@ -182,9 +195,17 @@ class GridTrader:
             now_ms=self._now(),
         )
 
-    async def _cancel(self, planned: GridPlan, folded: Folded) -> None:
+    async def _cancel(self, planned: GridPlan, folded: Folded, strays: Sequence[Order]) -> None:
         ids = [folded.intents[client_id].exchange_id for client_id in planned.cancel if client_id in folded.intents]
+        ids += [order.exchange_id for order in strays]
         await self.desk.exchange.cancel(self.symbol, [exchange_id for exchange_id in ids if exchange_id])
+        for order in strays:
+            await self._tell_of(order)
+
+    async def _tell_of(self, stray: Order) -> None:
+        facts = {"symbol": self.symbol, "id": stray.client_id, "filled": str(stray.filled)}
+        log.error("an order of ours without a journal entry: cancelled; what it filled is in no book", extra=facts)
+        await publish_event(self.desk.redis, self.desk.keys, "stray_order", facts)
 
     async def _reserve(
         self, state: SymbolState, planned: GridPlan, folded: Folded

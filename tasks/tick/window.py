@@ -9,7 +9,7 @@ from decimal import Decimal
 from redis.exceptions import RedisError
 
 from tasks.base.clock import Clock
-from tasks.base.errors import GridflowError, LeaseLost
+from tasks.base.errors import ExchangeError, GridflowError, LeaseLost
 from tasks.exchange.breakers import Breakers, Pass
 from tasks.tick.models import TickReport, WindowReport
 from tasks.tick.trader import GridTrader, LeaseHeld
@@ -120,8 +120,20 @@ async def guarded_tick(trader: GridTrader, breakers: Breakers) -> TickReport:
     except Exception as error:
         await breakers.report(given, error)
         raise
-    await breakers.report(given, None)
+    await breakers.report(given, _trouble(report))
     return report
+
+
+def _trouble(report: TickReport) -> GridflowError | None:
+    """What a tick says of placing, though its readings went well.
+
+    That no order was taken counts against the symbol; while orders are in doubt nothing is said for it.
+    """
+    if report.placed and report.not_placed >= report.placed:
+        return ExchangeError(f"{report.symbol}: not one of {report.placed} orders was clearly taken")
+    if report.resolving:
+        return GridflowError(f"{report.symbol}: {report.resolving} orders are in doubt")
+    return None
 
 
 async def _sleep(seconds: float, ends_at: float, clock: Clock, why_end: Callable[[], str | None]) -> str | None:

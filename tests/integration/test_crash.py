@@ -94,6 +94,6 @@ def test_every_step_is_tried() -> None:
     import inspect
     import re
 
-    named = re.findall(r'_checkpoint\("(\w+)"\)', inspect.getsource(GridTrader.tick))
+    named = re.findall(r'_checkpoint\("(\w+)"\)', inspect.getsource(GridTrader))
     assert tuple(named) == STEPS
     assert issubclass(LeaseHeld, GridflowError)

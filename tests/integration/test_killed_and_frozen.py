@@ -20,7 +20,7 @@ from tasks.tick.recover import open_books
 from tasks.tick.trader import GridTrader
 from tests.integration.test_crash import STEPS
 from tests.support.binance.config import Config
-from tests.support.binance.desk import BinanceDesk, join_binance_desk
+from tests.support.binance.desk import BinanceDesk, join_binance_desk, open_binance_desk
 from tests.support.binance.faults import Fault, FaultKind
 from tests.support.binance.record import sent_twice
 from tests.support.binance.server import LocalExchange, local_exchange
@@ -116,32 +116,70 @@ async def test_killed_at_every_wait_of_a_tick(redis: RedisClient, redis_url: str
     assert codes.count(-signal.SIGKILL) >= waits - 2  # how often a tick waits differs by one or two
 
 
+async def die_with_orders_on_the_way(desk: BinanceDesk) -> None:
+    """The first tick of a grid dies while its requests are under way; they arrive a quarter of a second later."""
+    slow = Fault(kind=FaultKind.DELAY_BEFORE, method="POST", path="order", seconds=0.25)
+    await desk.server.inject(slow, count=99)
+
+    def dying(step: str) -> None:
+        if step == "reserved":
+            ticking.life, ticking.last_breath = ticking.lived + 1, 0.05
+
+    ticking = Mortal((await desk.trader(owner="dies", checkpoint=dying)).tick(), 0, Killed)
+    with pytest.raises(Killed):
+        await ticking
+    await desk.desk.redis.delete(desk.desk.keys.lease(BTC))
+    await desk.server.clear_faults()
+
+
 async def test_a_slow_lookup_proves_nothing(redis: RedisClient) -> None:
     """An order is looked for in vain while its request is still on the way; the answer comes after the protection.
 
     What counts is when the exchange was asked: the order came to stand in between.
     """
-    async with local_exchange({BTC: walk(60, seed=4)}) as server:
-        desk = await join_binance_desk(redis, own_settings("slow"), server)
-        await server.inject(Fault(kind=FaultKind.DELAY_BEFORE, method="POST", path="order", seconds=0.25), count=99)
-
-        def dying(step: str) -> None:
-            if step == "reserved":
-                ticking.life, ticking.last_breath = ticking.lived + 1, 0.05
-
-        ticking = Mortal((await desk.trader(owner="dies", checkpoint=dying)).tick(), 0, Killed)
-        with pytest.raises(Killed):
-            await ticking
-        await redis.delete(desk.desk.keys.lease(BTC))
-        await server.clear_faults()
-        await server.inject(Fault(kind=FaultKind.DELAY_AFTER, method="GET", path="order", seconds=1.2), count=99)
+    async with open_binance_desk(redis, own_settings("slow"), {BTC: walk(60, seed=4)}) as desk:
+        await die_with_orders_on_the_way(desk)
+        slow = Fault(kind=FaultKind.DELAY_AFTER, method="GET", path="order", seconds=1.2)
+        await desk.server.inject(slow, count=99)
         other = await desk.trader(owner="survives")
         await other.tick()
-        assert len((await server.record()).orders) > ENTRIES
-        await server.clear_faults()
+        assert len((await desk.server.record()).orders) > ENTRIES
+        await desk.server.clear_faults()
         await settle(other)
-        await check(desk, await server.record())
-        await desk.close()
+        await check(desk, await desk.server.record())
+
+
+async def test_redis_lost_while_orders_are_on_the_way(redis: RedisClient, redis_url: str) -> None:
+    """Recovery reads the exchange only once every request from before the loss has arrived or expired."""
+    async with open_binance_desk(redis, own_settings("lost"), {BTC: walk(60, seed=4)}) as desk:
+        await die_with_orders_on_the_way(desk)
+        await connect_and_flush(redis_url)
+        other = await desk.trader(owner="survives")
+        await settle(other)
+        for _ in range(20):
+            await desk.server.advance(2)
+            await other.tick()
+        await settle(other)
+        await check(desk, await desk.server.record())
+
+
+async def test_a_recovery_may_take_longer_than_the_lease(redis: RedisClient, redis_url: str) -> None:
+    """Whoever recovers keeps its lease; two that open the books at once both find them in order."""
+    async with open_binance_desk(redis, own_settings("long"), {BTC: walk(60, seed=4)}) as desk:
+        first = await desk.trader()
+        await first.tick()
+        await settle(first)
+        await connect_and_flush(redis_url)
+        long = Fault(kind=FaultKind.DELAY_AFTER, method="GET", path="allOrders", seconds=1.6)
+        await desk.server.inject(long, count=99)  # a lease lasts one second
+        markets = await desk.client.markets([BTC])
+        await asyncio.gather(*(open_books(desk.desk, markets, owner) for owner in ("one", "two")))
+        asked = [row for row in (await desk.server.record()).requests if row.path.endswith("allOrders")]
+        assert len(asked) == 2, "at the first start and once in the recovery"
+        await desk.server.clear_faults()
+        other = await desk.trader(owner="survives")
+        await settle(other)
+        await check(desk, await desk.server.record())
 
 
 def is_stopped(pid: int) -> bool:

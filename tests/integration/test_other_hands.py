@@ -1,11 +1,13 @@
 """Somebody else's hand on the account: cancels, orders, deposits and withdrawals that are not Gridflow's."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from decimal import Decimal
 
 import pytest
 
 from tasks.base.redis import RedisClient
+from tasks.exchange.breakers import Breakers
 from tasks.exchange.models import Order, Side
 from tasks.funds.steps import set_stopped
 from tasks.grid.models import Cell, CellState
@@ -13,9 +15,12 @@ from tasks.ledger.models import Book
 from tasks.ledger.rules import value
 from tasks.tick.monitor import guard_balance
 from tasks.tick.trader import GridTrader
+from tasks.tick.window import BreakerOpen, guarded_tick
+from tasks.views import store as views
 from tests.integration.test_crash import check_books, settle
 from tests.support.binance.config import Config
 from tests.support.binance.desk import BinanceDesk, open_binance_desk
+from tests.support.binance.faults import Fault, FaultKind
 from tests.support.binance.record import sent_twice
 from tests.support.binance.server import LocalExchange
 from tests.support.desk import BTC, settings, walk
@@ -131,6 +136,54 @@ async def test_money_comes_and_goes(desk: BinanceDesk) -> None:
     ]
     assert buys[-1].number > placed[-1].number
     await check_books(desk, redis)
+
+
+async def test_money_bound_by_other_orders_is_not_there(redis: RedisClient) -> None:
+    """A large order by hand locks what the pot promises: no new grants, instead of orders refused for want of funds."""
+    small = {"grid": "geometric", "range_pct": "0.04", "cells": 20, "quote_per_cell": "100"}
+    async with open_binance_desk(redis, settings(symbols={BTC: small}), {BTC: walk(20)}) as desk:
+        await (await desk.trader()).tick()
+        assert await guard_balance(desk.desk, desk.desk.settings) == 0
+        own = await desk.exchange.create_order(BTC, "limit", "buy", 0.2, 38_000)
+        free = (await desk.client.balances())["USDT"].free
+        reserved = (await desk.desk.allocator.get_global_status_summary()).reserved_units
+        short = await guard_balance(desk.desk, desk.desk.settings)
+        assert short == 9500 * 10**8 - reserved - int(free * 10**8)
+        await desk.exchange.cancel_order(own["id"], BTC)
+        assert await guard_balance(desk.desk, desk.desk.settings) == 0
+
+
+async def test_an_order_of_ours_without_a_journal_entry_is_cancelled(desk: BinanceDesk) -> None:
+    """It should not exist; when it does, it is cancelled and told of once it was seen twice."""
+    trader, name = await desk.trader(), "g0a1b2c3d-4-b-7"
+    await desk.exchange.create_order(BTC, "limit", "buy", 0.001, 39_000, {"clientOrderId": name})
+    await trader.tick()
+    assert name in {order.client_id for order in await desk.client.open_orders(BTC)}
+    await trader.tick()
+    assert name not in {order.client_id for order in await desk.client.open_orders(BTC)}
+    await trader.tick()
+    told = [one for one in await views.events(desk.desk.redis, desk.desk.keys, 50) if one.type == "stray_order"]
+    assert len(told) == 1
+    assert name in str(told[0])
+    await check_books(desk, desk.desk.redis)
+
+
+async def test_orders_that_never_get_an_answer_open_the_breaker(desk: BinanceDesk) -> None:
+    """Reading goes well, placing does not: that is trouble too."""
+    redis, trader = desk.desk.redis, await desk.trader()
+    breakers = Breakers(redis, desk.desk.keys)
+    await desk.server.inject(Fault(kind=FaultKind.ERROR_BEFORE, method="POST", path="order", status=502), count=10_000)
+
+    order = await order_of(desk, Side.BUY)
+    await desk.exchange.cancel_order(order.exchange_id, BTC)
+
+    async def keep_trying() -> None:
+        while True:
+            await guarded_tick(trader, breakers)
+            await asyncio.sleep(0.1)
+
+    with pytest.raises(BreakerOpen, match="not one of"):
+        await asyncio.wait_for(keep_trying(), 60)
 
 
 async def test_the_base_is_withdrawn(desk: BinanceDesk) -> None:
