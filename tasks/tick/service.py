@@ -29,6 +29,7 @@ from tasks.funds.steps import set_closing, set_paused, set_stopped
 from tasks.ledger.audit import AuditReport
 from tasks.ledger.steps import watch_drift
 from tasks.tick import window
+from tasks.tick.clock_check import check_clock
 from tasks.tick.desk import Desk
 from tasks.tick.mode import claim_books
 from tasks.tick.models import WindowReport
@@ -84,6 +85,7 @@ class TradingService:
         redis = connect(self._redis_url)
         exchange: ExchangePort | None = None
         try:
+            await check_clock(redis)
             await claim_books(redis, self.keys, self.settings)
             exchange = await open_exchange(self.settings, redis)
             self._markets = dict(await exchange.markets(list(self.settings.symbols)))
@@ -99,6 +101,7 @@ class TradingService:
 
     async def _trader(self, symbol: str) -> GridTrader:
         desk = await self.desk()
+        await check_clock(desk.redis)
         if symbol not in self._markets:
             known = ", ".join(self.settings.symbols)
             raise GridflowError(f"{symbol} is not configured; configured are {known}")

@@ -1,6 +1,8 @@
 """One seeded scenario: a whole grid over real candles, on a Binance-like exchange that misbehaves, by workers that die.
 
-The seed decides grid, fees, path, faults and kills. `run(seed, …)` raises AssertionError with what went wrong.
+The seed decides grid, fees, path, meddling, kills, and which request meets which fault; how many requests fit into a
+short validity is left to the machine. `run(seed, …)` raises AssertionError with what went wrong, and keeps the
+exchange's own record of a scenario that failed.
 Every worker has a Redis connection of its own. In one scenario of three it also has an exchange client of its own,
 with the shared readings, the shared rate budget and the circuit breakers around its ticks, as a live worker has.
 """
@@ -15,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 from tasks.base.errors import GridflowError
@@ -150,15 +153,12 @@ async def run(seed: int, redis_url: str) -> Outcome:
         play.leftovers.push_async_callback(redis.aclose)
         play.leftovers.push_async_callback(desk.close)
         async with play.leftovers:
-            played = await play.misbehave()
-            await server.clear_faults()
-            before = await server.record()
-            await server.advance(REAL - played)
-            await play.go_on()
-            after = await server.record()
-            await check(desk, after)
-            assert len(after.orders) + len(after.trades) > len(before.orders) + len(before.trades), "trading stopped"
-            return Outcome(seed, len(after.faults), play.kills, len(after.orders), len(after.trades))
+            try:
+                return await play.to_the_end(seed)
+            except AssertionError as error:
+                kept = Path(gettempdir()) / f"gridflow-seed-{seed}.json"
+                kept.write_text((await server.record()).model_dump_json(indent=1), encoding="utf-8")
+                raise AssertionError(f"{error}; the exchange's record: {kept}") from error
 
 
 @dataclass
@@ -175,6 +175,18 @@ class Play:
     whole: bool
     kills: int = 0
     leftovers: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    async def to_the_end(self, seed: int) -> Outcome:
+        """All of it; the books are held against the exchange's record at the end."""
+        played = await self.misbehave()
+        await self.server.clear_faults()
+        before = await self.server.record()
+        await self.server.advance(REAL - played)
+        await self.go_on()
+        after = await self.server.record()
+        await check(self.desk, after)
+        assert len(after.orders) + len(after.trades) > len(before.orders) + len(before.trades), "trading stopped"
+        return Outcome(seed, len(after.faults), self.kills, len(after.orders), len(after.trades))
 
     async def misbehave(self) -> int:
         """Tick through faults; some ticks die, at a step or in the middle of any wait. Candles played.

@@ -5,7 +5,15 @@ from typing import Any
 
 from tasks.exchange.models import Order, OrderStatus, Side, Trade
 from tasks.orders.models import Evidence, Intent, IntentState
-from tasks.orders.rules import FORGOTTEN_AFTER_MS, advance, needs_lookup, possible_orders, trades_since
+from tasks.orders.rules import (
+    FORGOTTEN_AFTER_MS,
+    MOST_LOOKUPS,
+    advance,
+    needs_lookup,
+    possible_orders,
+    trades_since,
+)
+from tasks.tick.evidence import gather_evidence
 
 QTY = Decimal("0.01")
 PROTECTION = 15_000
@@ -175,3 +183,43 @@ def test_an_order_whose_id_was_freed_is_sought_through_trades() -> None:
     sold = trade("4", "0.004").model_copy(update={"exchange_id": "10", "side": Side.SELL})
     assert possible_orders(own, [fits, fits, dear, early, sold], {"11"}) == ["7"]
     assert possible_orders(own, [fits], {"7"}) == []
+
+
+def some_order(number: int) -> Trade:
+    """A fill of some order that might be the intent's, `number` ms after its birth."""
+    return trade(str(number), "0.004").model_copy(update={"exchange_id": str(number), "at_ms": 1000 + number})
+
+
+class Shelf:
+    """An exchange that finds no id, has many trades, and knows whose orders they were."""
+
+    def __init__(self, mine: str | None) -> None:
+        self.mine, self.asked = mine, 0
+
+    async def trades(self, symbol: str, since_ms: int) -> list[Trade]:
+        return [some_order(number) for number in range(60, 0, -1)]
+
+    async def order(self, symbol: str, client_id: str, exchange_id: str | None = None) -> Order | None:
+        if exchange_id is None:
+            return None
+        self.asked += 1
+        whose = client_id if exchange_id == self.mine else "other"
+        found = order(OrderStatus.FILLED, "0.01")
+        return found.model_copy(update={"exchange_id": exchange_id, "client_id": whose})
+
+
+async def evidence_from(shelf: Any) -> Evidence:
+    """What the shelf shows of one doubtful intent."""
+    own = intent(state=IntentState.UNKNOWN)
+    return (await gather_evidence(shelf, own.symbol, [own], [], 0))[own.client_id]
+
+
+async def test_candidates_that_were_not_looked_at_prove_nothing() -> None:
+    """The nearest in time are tried first; where not all could be, the order is not called missing."""
+    near = Shelf("3")
+    found = await evidence_from(near)
+    assert (found.found is not None, near.asked) == (True, 3)
+    far = Shelf("59")
+    cut = await evidence_from(far)
+    assert (cut.looked_up, cut.found, far.asked) == (False, None, MOST_LOOKUPS)
+    assert state_after(intent(state=IntentState.UNKNOWN), cut, now_ms=10**9) is IntentState.UNKNOWN

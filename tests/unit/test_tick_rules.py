@@ -1,0 +1,84 @@
+"""Rules of a tick that need no server: waits after refusals, books that may not be rebuilt yet, clocks."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from tasks.base.errors import ExchangeUnavailable, RejectReason, StateError
+from tasks.base.redis import RedisClient
+from tasks.base.settings import SymbolSettings
+from tasks.exchange.models import Market, Order, OrderStatus, Side, Trade
+from tasks.tick.clock_check import check_clock
+from tasks.tick.rebuild import rebuild
+from tasks.tick.sending import MOST_WAIT_MS, wait_after
+
+BTC = "BTC/USDT"
+
+
+def test_refusals_in_a_row_wait_longer_each_time() -> None:
+    """What says nothing against the order is tried again at once, but not for ever; nothing waits over ten minutes."""
+    waits = [wait_after(RejectReason.WOULD_TAKE, before) for before in range(14)]
+    assert waits[:4] == [0, 0, 2_000, 4_000]
+    assert waits == sorted(waits)
+    assert waits[-1] == MOST_WAIT_MS
+    assert [wait_after(RejectReason.FILTER, before) for before in (0, 1, 2, 9)] == [
+        30_000,
+        30_000,
+        60_000,
+        MOST_WAIT_MS,
+    ]
+
+
+def trade(number: str, qty: str) -> Trade:
+    """A fill of the order below."""
+    return Trade(
+        trade_id=number,
+        exchange_id="7",
+        symbol=BTC,
+        side=Side.BUY,
+        price=Decimal(40_000),
+        qty=Decimal(qty),
+        fee=Decimal(0),
+        fee_currency="USDT",
+        maker=True,
+        at_ms=2_000,
+    )
+
+
+def test_books_are_not_rebuilt_from_half_the_trades() -> None:
+    """An order that has filled more than the listed trades show: read again, rather than lose a fill."""
+    settings = SymbolSettings.model_validate({"lower": "39000", "upper": "48000", "cells": 9, "quote_per_cell": "400"})
+    market = Market(
+        symbol=BTC,
+        base="BTC",
+        quote="USDT",
+        tick_size=Decimal("0.01"),
+        lot_step=Decimal("0.00001"),
+        maker_fee=Decimal(0),
+        taker_fee=Decimal(0),
+    )
+    filled = Order(
+        exchange_id="7",
+        client_id="g0a1b2c3d-1-b-0",
+        symbol=BTC,
+        side=Side.BUY,
+        price=Decimal(40_000),
+        qty=Decimal("0.01"),
+        filled=Decimal("0.01"),
+        status=OrderStatus.FILLED,
+        at_ms=1_000,
+    )
+    with pytest.raises(ExchangeUnavailable, match=r"order 7 show 0\.004 of the 0\.01"):
+        rebuild(BTC, settings, market, [filled], [trade("1", "0.004")], Decimal(9500), {})
+    whole = rebuild(BTC, settings, market, [filled], [trade("1", "0.004"), trade("2", "0.006")], Decimal(9500), {})
+    assert whole is not None
+    assert whole.book.base == Decimal("0.01")
+
+
+@pytest.mark.parametrize("seconds", [-3, 3])
+async def test_a_clock_that_is_off_stops_trading(redis: RedisClient, seconds: int) -> None:
+    """Ahead or behind, by more than two seconds."""
+    await check_clock(redis)
+    with pytest.raises(StateError, match=r"clock is \d\.\d s off"):
+        await check_clock(redis, lambda: datetime.now(UTC) + timedelta(seconds=seconds))
