@@ -34,7 +34,9 @@ async def open_books(desk: Desk, markets: Mapping[str, Market], owner: str) -> N
     status = await desk.allocator.get_global_status_summary()
     if status.version == 0:
         if desk.exchange.apart_from_redis:
-            await asyncio.sleep(float(desk.settings.trading.protection_seconds))
+            seconds = float(desk.settings.trading.protection_seconds)
+            log.info("new books: requests from before are given time to arrive or expire", extra={"seconds": seconds})
+            await asyncio.sleep(seconds)
         for symbol in desk.settings.symbols:
             await _recover_first(desk, markets[symbol], owner)
     await desk.allocator.rebalance_if_needed(reason="start")
