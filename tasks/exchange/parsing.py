@@ -1,5 +1,6 @@
 """ccxt's answers as Gridflow's records. Floats become Decimal here and nowhere else."""
 
+import logging
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -11,7 +12,11 @@ from tasks.base.errors import ExchangeUnavailable, RejectReason
 from tasks.base.money import ZERO, dec
 from tasks.exchange.budget import BudgetExhausted
 from tasks.exchange.models import Order, OrderStatus, Placement, Rejected, Side, Ticker, Trade, Unknown
+from tasks.exchange.names import parse_name
 from tasks.exchange.quirks import Quirks
+
+log = logging.getLogger(__name__)
+_left_out: set[tuple[str, str]] = set()  # what was warned of already
 
 STATUS = {
     "open": OrderStatus.OPEN,
@@ -127,3 +132,43 @@ def trade_of(raw: Mapping[str, Any], quirks: Quirks) -> Trade:
         )
     except (ValidationError, ArithmeticError, ValueError, KeyError, TypeError) as error:
         raise ExchangeUnavailable("a trade in the answer is unreadable") from error
+
+
+def listed_order(raw: Mapping[str, Any], quirks: Quirks) -> Order | None:
+    """An order out of a list; None for one that cannot be read and is not ours (ours all carry an id we made).
+
+    Raises ExchangeUnavailable for one of ours that cannot be read.
+    """
+    try:
+        return order_of(raw, quirks)
+    except ExchangeUnavailable:
+        if _has_our_name(raw, quirks):
+            raise
+        _leave_out("order", raw)
+        return None
+
+
+def listed_trade(raw: Mapping[str, Any], quirks: Quirks) -> Trade | None:
+    """A trade out of a list; None for one that cannot be read and carries somebody else's client id.
+
+    Raises ExchangeUnavailable for any other that cannot be read: few exchanges put the client id into their trades.
+    """
+    try:
+        return trade_of(raw, quirks)
+    except ExchangeUnavailable:
+        if not raw.get("clientOrderId") or _has_our_name(raw, quirks):
+            raise
+        _leave_out("trade", raw)
+        return None
+
+
+def _has_our_name(raw: Mapping[str, Any], quirks: Quirks) -> bool:
+    return parse_name(quirks.decode_id(str(raw.get("clientOrderId") or ""))) is not None
+
+
+def _leave_out(kind: str, raw: Mapping[str, Any]) -> None:
+    which = (kind, str(raw.get("id")))
+    if which not in _left_out:
+        _left_out.add(which)
+        fields = {"kind": kind, "record": which[1], "symbol": raw.get("symbol")}
+        log.warning("somebody else's record in the exchange's answer is unreadable and left out", extra=fields)
