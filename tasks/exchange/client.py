@@ -35,6 +35,7 @@ from tasks.exchange.parsing import (
     or_zero,
     order_of,
     refusal_of,
+    said_by,
     ticker_of,
 )
 from tasks.exchange.price_band import price_bands
@@ -295,7 +296,7 @@ class CcxtClient:
                 await self._clock_sync.after(error)
                 return await call(*arguments)
         except (ccxt.BaseError, *_UNREADABLE) as error:
-            raise ExchangeUnavailable(f"{type(error).__name__}: {str(error)[:200]}") from error
+            raise ExchangeUnavailable(f"{type(error).__name__}: {said_by(error)}") from error
 
 
 def _or_none(value: Any) -> Decimal | None:

@@ -1,6 +1,7 @@
 """ccxt's answers as Gridflow's records. Floats become Decimal here and nowhere else."""
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -50,6 +51,20 @@ _BATCH_REASONS = (
 )
 
 
+_QUERY = re.compile(r"""\?[^\s"']*""")
+
+
+def said_by(error: Exception) -> str:
+    """What an error says, cut short, without the query of a URL in it: that holds a signature.
+
+    ccxt's own error loses the query too: it stays behind ours as its cause, and stands in tracebacks.
+    """
+    text = _QUERY.sub("", str(error))
+    if isinstance(error, ccxt.BaseError):
+        error.args = (text,)
+    return text[:200]
+
+
 def batch_refusal(info: Mapping[str, Any], client_id: str) -> Placement:
     """A refusal inside a batch. A duplicate id says that the order exists, so its outcome is to be looked up."""
     said = str(info.get("msg", ""))
@@ -64,12 +79,13 @@ def refusal_of(error: Exception, client_id: str) -> Placement:
 
     A duplicate id says that an order with this id exists, in whatever words: ccxt has none of its own for most.
     """
+    said = said_by(error)
     if isinstance(error, ccxt.DuplicateOrderId) or "duplicate" in str(error).lower():
-        return Unknown(client_id=client_id, detail=f"{type(error).__name__}: {str(error)[:200]}")
+        return Unknown(client_id=client_id, detail=f"{type(error).__name__}: {said}")
     for kind, reason in _CLEAR_NO:
         if isinstance(error, kind):
-            return Rejected(client_id=client_id, reason=reason, detail=str(error)[:200])
-    return Unknown(client_id=client_id, detail=f"{type(error).__name__}: {str(error)[:200]}")
+            return Rejected(client_id=client_id, reason=reason, detail=said)
+    return Unknown(client_id=client_id, detail=f"{type(error).__name__}: {said}")
 
 
 def or_zero(value: Any) -> Decimal:
