@@ -25,7 +25,7 @@ def valkey_command(folder: Path, port: int) -> list[str]:
         "dir": str(folder),
         "pidfile": str(folder / "valkey.pid"),
         "appendonly": "yes",
-        "appendfsync": "everysec",
+        "appendfsync": "always",  # an order's journal entry is on disk before the order is sent
         "save": '""',  # the append-only file alone; SHUTDOWN still flushes it
         "maxmemory-policy": "noeviction",  # state may never be dropped
         "loglevel": "warning",

@@ -160,10 +160,11 @@ class Budget:
 
 @dataclass
 class _Answer:
-    """Status and headers of one HTTP answer; 0 while there was none."""
+    """Status, headers and text of one HTTP answer; 0 while there was none."""
 
     code: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
+    body: str = ""
 
 
 _answer: ContextVar[_Answer | None] = ContextVar("exchange_answer", default=None)
@@ -181,11 +182,11 @@ def attach_budget(exchange: Any, budget: Budget) -> None:
                 raise ccxt.RateLimitExceeded(str(error)) from error
             raise
 
-    def on_rest_response(code: int, reason: str, url: str, method: str, headers: Any, *rest: Any) -> Any:
+    def on_rest_response(code: int, reason: str, url: str, method: str, headers: Any, body: str, *rest: Any) -> Any:
         answer = _answer.get()
         if answer is not None:
-            answer.code, answer.headers = code, dict(headers)
-        return plain_response(code, reason, url, method, headers, *rest)
+            answer.code, answer.headers, answer.body = code, dict(headers), body
+        return plain_response(code, reason, url, method, headers, body, *rest)
 
     async def fetch(url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
         scope = current_scope()
@@ -200,7 +201,8 @@ def attach_budget(exchange: Any, budget: Budget) -> None:
             raise
         finally:
             _answer.reset(token)
-            await _tell(budget, exchange.id, heard_of(answer.code, answer.headers, refused=refused))
+            heard = heard_of(exchange.id, answer.code, answer.headers, answer.body, refused=refused)
+            await _tell(budget, exchange.id, heard)
 
     exchange.enableRateLimit = True
     exchange.throttle, exchange.fetch, exchange.on_rest_response = throttle, fetch, on_rest_response

@@ -27,7 +27,17 @@ from tasks.exchange.models import (
     Unknown,
 )
 from tasks.exchange.pages import Ask, Listing, Record, read_all
-from tasks.exchange.parsing import STATUS, batch_refusal, or_zero, order_of, refusal_of, ticker_of, trade_of
+from tasks.exchange.parsing import (
+    STATUS,
+    batch_refusal,
+    listed_order,
+    listed_trade,
+    or_zero,
+    order_of,
+    refusal_of,
+    said_by,
+    ticker_of,
+)
 from tasks.exchange.price_band import price_bands
 from tasks.exchange.quirks import quirks_of
 
@@ -216,20 +226,18 @@ class CcxtClient:
         oldest_ms = min((order.at_ms for order in resting), default=None)
         return await self._all(listings, symbol, since_ms, self._trade, oldest_ms)
 
-    def _order(self, raw: Record) -> tuple[str, Order]:
-        order = order_of(raw, self._quirks)
-        return order.exchange_id, order
+    def _order(self, raw: Record) -> tuple[str, Order | None]:
+        return str(raw.get("id")), listed_order(raw, self._quirks)
 
-    def _trade(self, raw: Record) -> tuple[str, Trade]:
-        trade = trade_of(raw, self._quirks)
-        return trade.trade_id, trade
+    def _trade(self, raw: Record) -> tuple[str, Trade | None]:
+        return str(raw.get("id")), listed_trade(raw, self._quirks)
 
     async def _all(
         self,
         listings: Sequence[Listing],
         symbol: str | None,
         since_ms: int,
-        parse: Callable[[Record], tuple[str, R]],
+        parse: Callable[[Record], tuple[str, R | None]],
         oldest_ms: int | None = None,
     ) -> list[R]:
         """Every record of the lists, oldest first."""
@@ -293,7 +301,7 @@ class CcxtClient:
                 await self._clock_sync.after(error)
                 return await call(*arguments)
         except (ccxt.BaseError, *_UNREADABLE) as error:
-            raise ExchangeUnavailable(f"{type(error).__name__}: {str(error)[:200]}") from error
+            raise ExchangeUnavailable(f"{type(error).__name__}: {said_by(error)}") from error
 
 
 def _or_none(value: Any) -> Decimal | None:

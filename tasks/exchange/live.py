@@ -1,6 +1,7 @@
 """The right exchange for the settings: real orders only with both consents, paper otherwise."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import ccxt.async_support
 
@@ -91,10 +92,30 @@ def refuse_missing_keys(exchange: Any, settings: ExchangeSettings) -> None:
 
 
 def _use_sandbox(exchange: Any, settings: ExchangeSettings) -> None:
+    """Raises ConfigError where there is no sandbox, or where `api_url` would send its orders to the live exchange.
+
+    OKX's sandbox is its live host: there a header that ccxt puts into every request makes the difference.
+    """
     if not exchange.urls.get("test"):
         rule = f"{settings.id} has no sandbox"
         raise ConfigError([Problem("exchange.sandbox", "true", rule, "Set it to false")], "the settings")
+    only_live = _hosts(exchange, exchange.urls["api"]) - _hosts(exchange, exchange.urls["test"])
+    if settings.api_url is not None and _host(settings.api_url) in only_live:
+        rule = f"sandbox is true, but this is a host of {settings.id}'s live exchange: orders there would be real"
+        remedy = "Remove api_url, or set sandbox to false for real orders"
+        raise ConfigError([Problem("exchange.api_url", settings.api_url, rule, remedy)], "the settings")
     exchange.set_sandbox_mode(True)
+
+
+def _hosts(exchange: Any, urls: Any) -> set[str]:
+    """The hosts of ccxt's URLs, which may be nested and hold {hostname}."""
+    if isinstance(urls, dict):
+        return set().union(*(_hosts(exchange, url) for url in urls.values()))
+    return {_host(exchange.implode_hostname(urls))}
+
+
+def _host(url: str) -> str:
+    return (urlsplit(url).hostname or "").rstrip(".")
 
 
 def _redirected(urls: Any, base: str) -> Any:

@@ -69,7 +69,7 @@ class Forward:
         """See Pages."""
         if len(page) < self.size or not fresh:
             return None
-        newest = max(page, key=lambda one: (one["timestamp"], len(str(one["id"])), str(one["id"])))
+        newest = max(page, key=lambda one: (one["timestamp"] or 0, len(str(one["id"])), str(one["id"])))
         return Ask(params={self.key: int(newest["id"]) + 1}) if self.key else Ask(newest["timestamp"])
 
 
@@ -164,24 +164,26 @@ R = TypeVar("R", bound=Dated)
 async def read_all(
     listings: Sequence[Listing],
     read: Callable[[Listing, Ask], Awaitable[Sequence[Record]]],
-    parse: Callable[[Record], tuple[str, R]],
+    parse: Callable[[Record], tuple[str, R | None]],
     since_ms: int,
     now_ms: int,
     oldest_ms: int | None = None,
 ) -> list[R]:
     """Every record of the lists, each id once and as the last list has it; oldest first.
 
-    `parse` gives id and record; `oldest_ms` is the time of the oldest thing known already.
+    `parse` gives id and record; None for one that is left out, whose page is none the less a page that was read.
+    `oldest_ms` is the time of the oldest thing known already.
     """
-    found: dict[str, R] = {}
+    found: dict[str, R | None] = {}
     oldest_ms = now_ms if oldest_ms is None else oldest_ms
     for listing in listings:
         ask: Ask | None = listing.pages.first(since_ms, now_ms)
         while ask is not None:
             page = await read(listing, ask)
-            records: dict[str, R] = dict(map(parse, page))
+            records: dict[str, R | None] = dict(map(parse, page))
             fresh = not records.keys() <= found.keys()
             found.update(records)
-            oldest_ms = min([oldest_ms, *(record.at_ms for record in records.values())])
+            oldest_ms = min([oldest_ms, *(record.at_ms for record in records.values() if record is not None)])
             ask = listing.pages.following(ask, page, fresh, oldest_ms)
-    return [record for _, record in sorted(found.items(), key=lambda pair: (pair[1].at_ms, len(pair[0]), pair[0]))]
+    kept = [(record.at_ms, len(name), name, record) for name, record in found.items() if record is not None]
+    return [record for *_, record in sorted(kept, key=lambda one: one[:3])]

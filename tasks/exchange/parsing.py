@@ -1,5 +1,7 @@
 """ccxt's answers as Gridflow's records. Floats become Decimal here and nowhere else."""
 
+import logging
+import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -11,7 +13,11 @@ from tasks.base.errors import ExchangeUnavailable, RejectReason
 from tasks.base.money import ZERO, dec
 from tasks.exchange.budget import BudgetExhausted
 from tasks.exchange.models import Order, OrderStatus, Placement, Rejected, Side, Ticker, Trade, Unknown
+from tasks.exchange.names import parse_name
 from tasks.exchange.quirks import Quirks
+
+log = logging.getLogger(__name__)
+_left_out: set[tuple[str, str]] = set()  # what was warned of already
 
 STATUS = {
     "open": OrderStatus.OPEN,
@@ -45,6 +51,20 @@ _BATCH_REASONS = (
 )
 
 
+_QUERY = re.compile(r"""\?[^\s"']*""")
+
+
+def said_by(error: Exception) -> str:
+    """What an error says, cut short, without the query of a URL in it: that holds a signature.
+
+    ccxt's own error loses the query too: it stays behind ours as its cause, and stands in tracebacks.
+    """
+    text = _QUERY.sub("", str(error))
+    if isinstance(error, ccxt.BaseError):
+        error.args = (text,)
+    return text[:200]
+
+
 def batch_refusal(info: Mapping[str, Any], client_id: str) -> Placement:
     """A refusal inside a batch. A duplicate id says that the order exists, so its outcome is to be looked up."""
     said = str(info.get("msg", ""))
@@ -59,12 +79,13 @@ def refusal_of(error: Exception, client_id: str) -> Placement:
 
     A duplicate id says that an order with this id exists, in whatever words: ccxt has none of its own for most.
     """
+    said = said_by(error)
     if isinstance(error, ccxt.DuplicateOrderId) or "duplicate" in str(error).lower():
-        return Unknown(client_id=client_id, detail=f"{type(error).__name__}: {str(error)[:200]}")
+        return Unknown(client_id=client_id, detail=f"{type(error).__name__}: {said}")
     for kind, reason in _CLEAR_NO:
         if isinstance(error, kind):
-            return Rejected(client_id=client_id, reason=reason, detail=str(error)[:200])
-    return Unknown(client_id=client_id, detail=f"{type(error).__name__}: {str(error)[:200]}")
+            return Rejected(client_id=client_id, reason=reason, detail=said)
+    return Unknown(client_id=client_id, detail=f"{type(error).__name__}: {said}")
 
 
 def or_zero(value: Any) -> Decimal:
@@ -127,3 +148,43 @@ def trade_of(raw: Mapping[str, Any], quirks: Quirks) -> Trade:
         )
     except (ValidationError, ArithmeticError, ValueError, KeyError, TypeError) as error:
         raise ExchangeUnavailable("a trade in the answer is unreadable") from error
+
+
+def listed_order(raw: Mapping[str, Any], quirks: Quirks) -> Order | None:
+    """An order out of a list; None for one that cannot be read and is not ours (ours all carry an id we made).
+
+    Raises ExchangeUnavailable for one of ours that cannot be read.
+    """
+    try:
+        return order_of(raw, quirks)
+    except ExchangeUnavailable:
+        if _has_our_name(raw, quirks):
+            raise
+        _leave_out("order", raw)
+        return None
+
+
+def listed_trade(raw: Mapping[str, Any], quirks: Quirks) -> Trade | None:
+    """A trade out of a list; None for one that cannot be read and carries somebody else's client id.
+
+    Raises ExchangeUnavailable for any other that cannot be read: few exchanges put the client id into their trades.
+    """
+    try:
+        return trade_of(raw, quirks)
+    except ExchangeUnavailable:
+        if not raw.get("clientOrderId") or _has_our_name(raw, quirks):
+            raise
+        _leave_out("trade", raw)
+        return None
+
+
+def _has_our_name(raw: Mapping[str, Any], quirks: Quirks) -> bool:
+    return parse_name(quirks.decode_id(str(raw.get("clientOrderId") or ""))) is not None
+
+
+def _leave_out(kind: str, raw: Mapping[str, Any]) -> None:
+    which = (kind, str(raw.get("id")))
+    if which not in _left_out:
+        _left_out.add(which)
+        fields = {"kind": kind, "record": which[1], "symbol": raw.get("symbol")}
+        log.warning("somebody else's record in the exchange's answer is unreadable and left out", extra=fields)

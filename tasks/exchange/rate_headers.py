@@ -1,13 +1,16 @@
 """What an exchange's answer says of its limits. Pure."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
-TOO_MANY, BANNED = 429, 418
+TOO_MANY, BANNED, FORBIDDEN = 429, 418, 403
 _DEFAULT_SECONDS = {TOO_MANY: 60.0, BANNED: 120.0}
 _MOST_SECONDS = 3 * 24 * 3600.0  # the longest ban an exchange announces
+_BYBIT_BAN_SECONDS = 600.0  # of an IP address, by its documentation
+_BYBIT_BAN = re.compile(r'"retCode"\s*:\s*10018\b')  # the address's limit; 10006 is the account's
 _BINANCE_WEIGHT = 6000  # a minute, for an IP address
 _BINANCE_ORDERS = 100  # in 10 s, for an account
 
@@ -26,28 +29,38 @@ class Left(NamedTuple):
     address: float | None = None
 
 
-def heard_of(code: int, headers: Mapping[str, str], *, refused: bool) -> Heard:
+def heard_of(exchange_id: str, code: int, headers: Mapping[str, str], body: str, *, refused: bool) -> Heard:
     """`refused`: ccxt read the answer as "too many calls", whatever its HTTP status `code`."""
     named = {name.lower(): value for name, value in headers.items()}
-    if not refused and code not in _DEFAULT_SECONDS:
+    address = exchange_id == "bybit" and (code == FORBIDDEN or (refused and _BYBIT_BAN.search(body) is not None))
+    if not refused and not address and code not in _DEFAULT_SECONDS:
         return Heard(0, named)
+    least = _BYBIT_BAN_SECONDS if address else 1.0
     told = _retry_after(named)
+    if told is None and not address:
+        told = _account_reset(named)
     seconds = _DEFAULT_SECONDS.get(code, _DEFAULT_SECONDS[TOO_MANY]) if told is None else told
-    return Heard(min(max(seconds, 1), _MOST_SECONDS), named)
+    return Heard(min(max(seconds, least), _MOST_SECONDS), named)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait: a number or a date (RFC 9110), or Bybit's time of the next reset (ms)."""
-    now = datetime.now(UTC)
+    """Seconds to wait: a number or a date (RFC 9110)."""
     text = headers.get("retry-after", "").strip()
     try:
         if text:
-            return float(text) if text[0].isdigit() else (parsedate_to_datetime(text) - now).total_seconds()
-        if "x-bapi-limit-reset-timestamp" in headers:
-            return int(headers["x-bapi-limit-reset-timestamp"]) / 1000 - now.timestamp()
+            at = None if text[0].isdigit() else parsedate_to_datetime(text)
+            return float(text) if at is None else (at - datetime.now(UTC)).total_seconds()
     except (ValueError, TypeError):
         return None
     return None
+
+
+def _account_reset(headers: Mapping[str, str]) -> float | None:
+    """Seconds until Bybit counts the account's calls anew."""
+    try:
+        return int(headers["x-bapi-limit-reset-timestamp"]) / 1000 - datetime.now(UTC).timestamp()
+    except (KeyError, ValueError):
+        return None
 
 
 def left_of(exchange_id: str, headers: Mapping[str, str]) -> Left:

@@ -25,6 +25,7 @@ _ORDERS = TypeAdapter(dict[str, list[Order]])
 _POLL_SECONDS = 0.02
 _PATIENCE_SECONDS = 10.0
 _ASK_SECONDS = 5.0  # patience with the rate budget
+_SHARE_OF_LOCK = 0.9  # a reading that takes longer is given up: the lock never ends before it
 
 
 class SharedReads:
@@ -89,11 +90,15 @@ class SharedReads:
 
     async def _ask(self, key: str, lock: str, token: str, ask: Callable[[], Awaitable[str]]) -> str:
         asked_ms = to_ms(self._clock())
+        seconds = self._lock_ms / 1000 * _SHARE_OF_LOCK
         try:
-            with call_class(CallClass.READ, _ASK_SECONDS):  # ends before the lock does
-                body = await ask()
-            await self._redis.set(key, json.dumps({"asked_ms": asked_ms, "body": body}), px=60_000)
+            async with asyncio.timeout(seconds):
+                with call_class(CallClass.READ, _ASK_SECONDS):
+                    body = await ask()
+                await self._redis.set(key, json.dumps({"asked_ms": asked_ms, "body": body}), px=60_000)
             return body
+        except TimeoutError as error:
+            raise ExchangeUnavailable(f"the reading did not end within {seconds:.1f} s") from error
         finally:
             if await self._redis.get(lock) == token:  # else it ran out, and is somebody else's now
                 await self._redis.delete(lock)

@@ -1,6 +1,5 @@
 """Rebuilding a symbol's books from the exchange's orders and trades plus the configuration. Pure."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from tasks.base.money import ZERO
 from tasks.base.settings import StartMode, SymbolSettings
 from tasks.base.spacing import raw_levels
 from tasks.exchange.models import Market, Order, OrderStatus, Side, Trade
+from tasks.exchange.names import OrderName
+from tasks.exchange.names import parse_name as parse_name
 from tasks.grid.cells import settled
 from tasks.grid.levels import build_cells, build_grid, grid_id, levels
 from tasks.grid.models import Cell, CellState, Grid
@@ -19,32 +20,7 @@ from tasks.ledger.models import LAST_ROUNDS, Book, Fill
 from tasks.ledger.rules import book_fill
 from tasks.orders.models import Intent, IntentState
 
-_NAME = re.compile(r"^(g[0-9a-f]{8})-(\d{1,3})-([bs])-(\d+)$")
 _NEARBY_TICKS = range(-3, 4)
-
-
-@dataclass(frozen=True)
-class OrderName:
-    """What a client order id says."""
-
-    grid_id: str
-    index: int
-    side: Side
-    cycle: int
-
-    @property
-    def cell_key(self) -> str:
-        """The cell it belongs to."""
-        return f"{self.grid_id}.{self.index}"
-
-
-def parse_name(client_id: str) -> OrderName | None:
-    """Grid, cell, side and cycle of one of our ids; None for anybody else's."""
-    match = _NAME.match(client_id)
-    if match is None:
-        return None
-    side = Side.BUY if match[3] == "b" else Side.SELL
-    return OrderName(match[1], int(match[2]), side, int(match[4]))
 
 
 @dataclass

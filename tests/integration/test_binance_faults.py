@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -10,6 +11,10 @@ from typing import Any
 import ccxt
 import pytest
 
+from tasks.base.errors import ExchangeUnavailable
+from tasks.exchange.client import CcxtClient
+from tasks.exchange.models import Rejected, Unknown
+from tasks.exchange.parsing import refusal_of, said_by
 from tests.support.binance.desk import real_ccxt
 from tests.support.binance.faults import Chance, Fault, FaultKind
 from tests.support.binance.server import LocalExchange, exchange_process, local_exchange
@@ -245,3 +250,40 @@ async def test_a_process_of_its_own(tmp_path: Path) -> None:
         await server.reset()
         assert (await server.record()).orders == ()
         await binance.close()
+
+
+SIGNED_CALLS: list[Callable[[CcxtClient], Awaitable[Any]]] = [
+    lambda client: client.balances(),
+    lambda client: client.open_orders(BTC),
+    lambda client: client.trades(BTC, 0),
+    lambda client: client.order(BTC, "one"),
+]
+
+
+@pytest.mark.parametrize("kind", [FaultKind.OUTAGE, FaultKind.ERROR_BEFORE])
+@pytest.mark.parametrize("call", SIGNED_CALLS)
+async def test_no_signature_is_kept_of_a_failed_read(
+    server: LocalExchange, binance: Any, kind: FaultKind, call: Callable[[CcxtClient], Awaitable[Any]]
+) -> None:
+    """ccxt's error has the signed URL; ours has its path alone, in its text and in its whole traceback."""
+    client = CcxtClient(binance)
+    await server.inject(Fault(kind=kind, method="GET", seconds=1))
+    with pytest.raises(ExchangeUnavailable) as failed:
+        await call(client)
+    shown = "".join(traceback.format_exception(failed.value))
+    assert "/api/v3/" in str(failed.value)
+    assert "signature=" not in shown
+    assert "timestamp=" not in shown
+
+
+def test_no_signature_is_kept_of_a_failed_order() -> None:
+    """Whatever it means; what stands around the query stays."""
+    said = 'binance POST https://api.binance.com/api/v3/order?timestamp=1&signature=ab 400 {"msg":"no"}'
+    for kind in (ccxt.RequestTimeout, ccxt.InvalidOrder, ccxt.DuplicateOrderId):
+        answer = refusal_of(kind(said), "one")
+        assert isinstance(answer, Rejected | Unknown)
+        assert answer.detail.endswith('binance POST https://api.binance.com/api/v3/order 400 {"msg":"no"}')
+    assert (
+        said_by(ValueError("'https://host/a?b=c&d' is not 'https://host/e?f'."))
+        == "'https://host/a' is not 'https://host/e'."
+    )

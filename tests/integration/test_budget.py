@@ -11,6 +11,8 @@ from typing import Any
 
 import ccxt
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from tasks.base.errors import ExchangeUnavailable, RejectReason
 from tasks.base.keys import AddressKeys, Keys
@@ -26,6 +28,7 @@ from tests.support.binance.server import LocalExchange, local_exchange
 from tests.support.budget_racer import ALLOWANCE, GRANTS, budget
 from tests.support.desk import BTC, walk
 from tests.support.servers import free_port
+from tests.support.venues.desk import venue_ccxt
 
 ROOT = Path(__file__).parents[2]
 CAPACITY = 400  # ms, a fifth of ALLOWANCE's window
@@ -295,6 +298,46 @@ async def test_the_ban_lasts_as_long_as_the_exchange_says(
             await worker.client.ticker(BTC)
         for key in (Keys("main").ban, AddressKeys("binance").ban):
             assert (seconds - 2) * 1000 < await redis.pttl(key) <= seconds * 1000
+
+
+RESETS_IN = 3  # s
+IP_LIMIT = '{"retCode": 10018, "retMsg": "IP rate limit"}'
+ACCOUNT_LIMIT = '{"retCode": 10006, "retMsg": "Too many visits!"}'
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "seconds"),
+    [
+        (403, "403, access too frequent", 600),
+        (403, '{"message": "Forbidden"}', 600),
+        (200, IP_LIMIT, 600),
+        (200, IP_LIMIT.replace(" ", ""), 600),
+        (200, ACCOUNT_LIMIT, RESETS_IN),
+        (200, '{"retCode": 10001, "retMsg": "limit 10018"}', 0),
+    ],
+)
+async def test_bybits_ban_of_an_address_is_not_the_accounts_limit(
+    redis: RedisClient, status: int, body: str, seconds: int
+) -> None:
+    """Ten minutes for the address, whatever the account's counter says; for the account until that is counted anew."""
+
+    async def answer(_: web.Request) -> web.Response:
+        reset = str(int((time.time() + RESETS_IN) * 1000))
+        kind = "application/json" if body.startswith("{") else "text/html"
+        headers = {"X-Bapi-Limit-Reset-Timestamp": reset}
+        return web.Response(status=status, text=body, content_type=kind, headers=headers)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with TestServer(app) as server:
+        exchange = venue_ccxt("bybit", str(server.make_url("/")))
+        attach_budget(exchange, Budget(redis, Keys("main"), AddressKeys("bybit"), allowance_of("bybit")))
+        client = CcxtClient(exchange)
+        with pytest.raises(ExchangeUnavailable):
+            await client.balances()
+        await client.close()
+    for key in (Keys("main").ban, AddressKeys("bybit").ban):
+        assert (seconds - 2) * 1000 < max(await redis.pttl(key), 0) <= seconds * 1000
 
 
 async def test_the_exchanges_own_count_corrects_the_bucket(redis: RedisClient, server: LocalExchange) -> None:

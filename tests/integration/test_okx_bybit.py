@@ -31,7 +31,7 @@ from tests.support.fault_run import check, settle
 from tests.support.venues.bybit import Bybit
 from tests.support.venues.desk import open_venue, open_venue_desk, venue_ccxt, venue_settings
 from tests.support.venues.okx import PASSPHRASE, Okx
-from tests.support.venues.venue import DAY_MS, Lie, Refusal, Venue
+from tests.support.venues.venue import DAY_MS, Call, Lie, Refusal, Venue
 
 ETH = "ETH/USDT"
 PLACE = {"okx": "trade/order", "bybit": "order/create"}
@@ -269,6 +269,41 @@ async def test_a_read_mends_the_clock_by_itself(stand: Stand) -> None:
     """It goes out once more, with the right time."""
     await stand.server.drift(-40_000)
     assert (await stand.client.balances())["USDT"].free == RICH["USDT"]
+
+
+@pytest.mark.parametrize("sandbox", [True, False])
+async def test_okxs_sandbox_is_a_header_of_every_request(sandbox: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it arrives at the host that real orders go to: without it an order would be real, with it none is."""
+    async with open_venue("okx", {BTC: walk(5)}, config()) as (venue, server):
+        seen: list[tuple[str, str | None, bool]] = []
+        check = venue.check
+
+        def noted(call: Call) -> None:
+            signed = "OK-ACCESS-SIGN" in call.headers
+            seen.append((f"{call.method} {call.name}", call.headers.get("x-simulated-trading"), signed))
+            check(call)
+
+        monkeypatch.setattr(venue, "check", noted)
+        exchange = ccxt_exchange(venue_settings("okx", server.url).model_copy(update={"sandbox": sandbox}))
+        exchange.enableRateLimit = False
+        stand = Stand("okx", venue, server, exchange, CcxtClient(exchange))
+        await stand.client.markets([BTC])
+        await server.drift(-40_000)
+        placement = await stand.place()
+        assert isinstance(placement, Rejected), "the clock is mended and the next one goes out"
+        placement = await stand.place("g1a2b3c4d-1-b-1")
+        assert isinstance(placement, Accepted)
+        await stand.client.open_orders(BTC)
+        await stand.client.all_open_orders()
+        await stand.client.orders(BTC)
+        await stand.client.trades(BTC, 0)
+        await stand.client.balances()
+        await stand.client.order(BTC, placement.order.client_id)
+        await stand.client.cancel(BTC, [placement.order.exchange_id])
+        await stand.client.close()
+        assert {header for _, header, _ in seen} == {"1" if sandbox else None}
+        signed = {name for name, _, is_signed in seen if is_signed}
+        assert {"POST trade/order", "POST trade/cancel-order", "GET trade/order", "GET account/balance"} <= signed
 
 
 # ---- refusals

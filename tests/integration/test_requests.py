@@ -1,14 +1,18 @@
 """How many requests trading costs: readings of the exchange are shared by symbols and by processes."""
 
 import asyncio
+import time
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
+from tasks.base.errors import ExchangeUnavailable
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings
 from tasks.exchange.client import CcxtClient
-from tasks.exchange.models import Candle
+from tasks.exchange.models import Candle, Ticker
 from tasks.exchange.shared import SharedReads
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.tick.desk import Desk
@@ -87,3 +91,39 @@ async def test_a_reading_is_never_older_than_asked_for(redis: RedisClient) -> No
         resting = await redis.hvals(Keys(own.account).intents(NAMES[0]))
         assert all('"state":"OPEN"' in str(text) for text in resting)
         await desk.exchange.close()
+
+
+class SlowClient:
+    """Asked for tickers, the first one never gets an answer; notes how many ask at a time."""
+
+    def __init__(self) -> None:
+        self.calls = self.now = self.most = 0
+
+    async def tickers(self, symbols: list[str]) -> dict[str, Ticker]:
+        """See CcxtClient."""
+        self.calls += 1
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            if self.calls == 1:
+                await asyncio.sleep(30)
+            price = Decimal(100)
+            return {name: Ticker(symbol=name, bid=price, ask=price, last=price, at_ms=START_MS) for name in symbols}
+        finally:
+            self.now -= 1
+
+
+async def test_a_reading_ends_before_its_lock(redis: RedisClient) -> None:
+    """An exchange that does not answer is never asked twice at a time; the next one asks once the first gave up."""
+    client: Any = SlowClient()
+    one, two = (SharedReads(client, redis, Keys("main"), NAMES, AGE_MS, lock_ms=1000) for _ in range(2))
+    started = time.monotonic()
+    asking = asyncio.create_task(one.ticker(NAMES[0]))
+    await asyncio.sleep(0.1)
+    assert await redis.pttl(Keys("main").board("tickers", "lock")) > 0
+    assert (await two.ticker(NAMES[1])).last == 100
+    with pytest.raises(ExchangeUnavailable, match=r"did not end within 0\.9 s"):
+        await asking
+    assert 0.85 < time.monotonic() - started < 2
+    assert (client.calls, client.most) == (2, 1)
+    assert await redis.get(Keys("main").board("tickers", "lock")) is None

@@ -12,9 +12,12 @@ from typing import Any
 
 import psutil
 import pytest
+import redis as sync_redis
 
 from flows.runtime import state as stack_state
 from flows.runtime.postgres import remove
+from flows.runtime.valkey import redis_url, valkey_command
+from tests.support.servers import free_port
 
 _ROOT = Path(__file__).parents[2]
 
@@ -120,6 +123,30 @@ def test_serves_refuses_a_second_mends_a_child_and_stops_without_a_trace(state: 
     assert "Worker ended with code -9: starting it again" in first.said
     assert _processes_of(state) == []
     assert stack_state.read(state) is None
+
+
+def test_valkey_answers_a_write_once_it_is_on_disk(tmp_path: Path) -> None:
+    """Not up to a second later; and a killed one has it again."""
+    port = free_port()
+    for number in range(2):
+        server = subprocess.Popen(valkey_command(tmp_path / "valkey", port))
+        try:
+            with sync_redis.Redis.from_url(redis_url(port)) as client:
+                _until(lambda: _answers(client), 10)
+                kept = client.config_get("append*")
+                assert (kept["appendonly"], kept["appendfsync"]) == ("yes", "always")
+                assert client.get("entry") == (b"written" if number else None)
+                client.set("entry", "written")
+        finally:
+            server.kill()
+            server.wait(10)
+
+
+def _answers(client: sync_redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except sync_redis.RedisError:
+        return False
 
 
 def test_takes_over_from_a_killed_stack(state: Path, tmp_path: Path) -> None:

@@ -266,7 +266,7 @@ class Play:
             self.leftovers.push_async_callback(exchange.close)
             client = CcxtClient(exchange)
             client.lists_all_orders = lambda symbols: True  # type: ignore[method-assign]  # as with many symbols
-            port = SharedReads(client, redis, shared.keys, [SYMBOL], max_age_ms=200, lock_ms=300)
+            port = SharedReads(client, redis, shared.keys, [SYMBOL], max_age_ms=200, lock_ms=1000)
         desk = replace(shared, redis=redis, allocator=allocator, exchange=port)
         return BinanceDesk(desk, exchange, client, self.server)
 

@@ -136,6 +136,43 @@ async def test_a_missing_pass_phrase_is_said_at_once() -> None:
         await exchange.close()
 
 
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("binance", "https://api.binance.com"),
+        ("binance", "https://API.Binance.com.:443/api/v3"),
+        ("binance", "http://fapi.binance.com/"),
+        ("bybit", "https://api.bybit.com"),
+    ],
+)
+def test_a_sandbox_on_a_live_host_is_refused(name: str, url: str) -> None:
+    """`api_url` comes after the sandbox's own URLs: its orders would be real ones."""
+    settings = ExchangeSettings(id=name, sandbox=True, api_url=url)
+    with pytest.raises(ConfigError) as refused:
+        ccxt_exchange(settings)
+    (problem,) = refused.value.problems
+    assert (problem.field, problem.value) == ("exchange.api_url", url)
+    assert "would be real" in problem.rule
+    assert "Remove api_url" in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "sandbox", "url"),
+    [
+        ("binance", True, "http://127.0.0.1:9"),
+        ("binance", True, "https://testnet.binance.vision"),
+        ("binance", False, "https://api.binance.com"),
+        ("bybit", True, "https://api-testnet.bybit.com"),
+        ("okx", True, "https://www.okx.com"),
+    ],
+)
+async def test_other_hosts_are_not_refused(name: str, sandbox: bool, url: str) -> None:
+    """A test net, a proxy, the live host for real orders; OKX's one host serves both."""
+    exchange = ccxt_exchange(ExchangeSettings(id=name, sandbox=sandbox, api_url=url))
+    assert exchange.isSandboxModeEnabled is sandbox
+    await exchange.close()
+
+
 @pytest.mark.parametrize("name", ["okx", "bybit"])
 async def test_a_request_that_brings_no_time_is_signed_now(name: str) -> None:
     """Also after one that did, and after one that failed while being signed."""
