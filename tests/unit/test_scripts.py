@@ -1,5 +1,6 @@
 """Every Lua script has a header that tells the truth."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -49,3 +50,16 @@ def test_scripts_touch_only_keys_they_were_given() -> None:
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"redis\.call\('\w+', *['\"]", text), path
         assert "gridflow" not in re.sub(r"--.*", "", text), path
+
+
+def test_only_the_pot_makes_grants() -> None:
+    """A request cannot be built without a grant, and in the whole program only the reserve call builds one."""
+    root = Path(__file__).parents[2]
+    makers = {
+        str(path.relative_to(root))
+        for folder in ("tasks", "flows", "dashboard")
+        for path in (root / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Grant"
+    }
+    assert makers == {"tasks/funds/store.py"}
