@@ -8,12 +8,14 @@ from tasks.tick.rebuild import parse_name
 
 
 def unjournalled(state: SymbolState, open_orders: Sequence[Order]) -> list[Order]:
-    """Resting orders with one of our ids but without a journal entry."""
-    return [
-        order
-        for order in open_orders
-        if order.client_id not in state.intents and parse_name(order.client_id) is not None
-    ]
+    """Resting orders of this account's grids without a journal entry; another account's grids are none of ours."""
+    grids = {cell.grid_id for cell in state.cells.values()} | ({state.grid.grid_id} if state.grid else set())
+    found = []
+    for order in open_orders:
+        name = parse_name(order.client_id)
+        if name is not None and name.grid_id in grids and order.client_id not in state.intents:
+            found.append(order)
+    return found
 
 
 def stray_orders(state: SymbolState, open_orders: Sequence[Order]) -> list[Order]:

@@ -155,8 +155,11 @@ async def test_money_bound_by_other_orders_is_not_there(redis: RedisClient) -> N
 
 async def test_an_order_of_ours_without_a_journal_entry_is_cancelled(desk: BinanceDesk) -> None:
     """It should not exist; when it does, it is cancelled and told of once it was seen twice."""
-    trader, name = await desk.trader(), "g0a1b2c3d-4-b-7"
-    await desk.exchange.create_order(BTC, "limit", "buy", 0.001, 39_000, {"clientOrderId": name})
+    trader, another = await desk.trader(), "g0a1b2c3d-4-b-7"
+    grid = (await order_of(desk, Side.BUY)).client_id.partition("-")[0]
+    name = f"{grid}-4-b-77"
+    for one in (name, another):
+        await desk.exchange.create_order(BTC, "limit", "buy", 0.001, 39_000, {"clientOrderId": one})
     await trader.tick()
     assert name in {order.client_id for order in await desk.client.open_orders(BTC)}
     await trader.tick()
@@ -165,6 +168,9 @@ async def test_an_order_of_ours_without_a_journal_entry_is_cancelled(desk: Binan
     told = [one for one in await views.events(desk.desk.redis, desk.desk.keys, 50) if one.type == "stray_order"]
     assert len(told) == 1
     assert name in str(told[0])
+    left = [order for order in await desk.client.open_orders(BTC) if order.client_id == another]
+    assert left, "the order of somebody else's Gridflow stays"
+    await desk.exchange.cancel_order(left[0].exchange_id, BTC)
     await check_books(desk, desk.desk.redis)
 
 
