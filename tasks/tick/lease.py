@@ -16,17 +16,19 @@ log = logging.getLogger(__name__)
 @asynccontextmanager
 async def kept_lease(desk: Desk, symbol: str, owner: str) -> AsyncIterator[None]:
     """Renew the lease each third of its time. Once it is lost nothing is renewed: the scripts refuse the old fence."""
-    keeper = asyncio.create_task(_keep(desk, symbol, owner))
+    over = asyncio.Event()
+    keeper = asyncio.create_task(_keep(desk, symbol, owner, over))
     try:
         yield
     finally:
+        over.set()  # a wait that has just ended may swallow a cancellation
         keeper.cancel()
 
 
-async def _keep(desk: Desk, symbol: str, owner: str) -> None:
+async def _keep(desk: Desk, symbol: str, owner: str, over: asyncio.Event) -> None:
     lease_ms = desk.lease_ms
     held = True
-    while held:
+    while held and not over.is_set():
         await asyncio.sleep(lease_ms / 3000)
         try:
             held = await store.renew_lease(desk.redis, keys=desk.keys, symbol=symbol, owner=owner, lease_ms=lease_ms)
