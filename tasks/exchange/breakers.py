@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tasks.base.errors import ExchangeError, ExchangeUnavailable, StateError
+from tasks.base.events import EVENTS_CAP
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, script
 from tasks.exchange.breaker import EXCHANGE_RULES, SYMBOL_RULES, Breaker, BreakerRules, Outcome, Phase, ask, tell
 
 log = logging.getLogger(__name__)
 EXCHANGE = "*"  # field of the exchange's breaker
-_EVENTS_CAP = 200
 _TRIES = 50
 
 
@@ -131,7 +131,7 @@ class Breakers:
             changed = {name: new for name, new in decide(seen).items() if new != seen.states[name]}
             if not changed:
                 return
-            args: list[str | int] = [_EVENTS_CAP]
+            args: list[str | int] = [EVENTS_CAP]
             for name, new in changed.items():
                 args += [name, seen.texts[name], new.model_dump_json(), _event(name, seen.states[name], new)]
             if await self._swap(keys=[self._keys.breakers, self._keys.events], args=args):

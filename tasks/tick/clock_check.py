@@ -1,7 +1,5 @@
 """Workers on several machines compare moments: their clocks must agree."""
 
-from datetime import UTC, datetime
-
 from tasks.base.clock import Clock, utc_now
 from tasks.base.errors import StateError
 from tasks.base.redis import RedisClient
@@ -14,7 +12,7 @@ async def check_clock(redis: RedisClient, clock: Clock = utc_now) -> None:
     before = clock()
     seconds, micros = await redis.time()
     after = clock()
-    theirs = datetime.fromtimestamp(int(seconds), UTC).timestamp() + int(micros) / 1e6
+    theirs = int(seconds) + int(micros) / 1e6
     off = max(before.timestamp() - theirs, theirs - after.timestamp())
     if off > MOST_SECONDS:
         raise StateError(

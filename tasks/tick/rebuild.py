@@ -10,8 +10,7 @@ from tasks.base.money import ZERO
 from tasks.base.settings import StartMode, SymbolSettings
 from tasks.base.spacing import raw_levels
 from tasks.exchange.models import Market, Order, OrderStatus, Side, Trade
-from tasks.exchange.names import OrderName
-from tasks.exchange.names import parse_name as parse_name
+from tasks.exchange.names import OrderName, parse_name
 from tasks.grid.cells import settled
 from tasks.grid.levels import build_cells, build_grid, grid_id, levels
 from tasks.grid.models import Cell, CellState, Grid

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from tasks.base.errors import LeaseLost, StateError
 from tasks.base.money import from_units
 from tasks.exchange.models import Market
+from tasks.exchange.names import parse_name
 from tasks.funds.models import FundCode, Write
 from tasks.ledger.steps import repair_funds
 from tasks.tick import store
@@ -16,7 +17,7 @@ from tasks.tick.fold import FILLS_CAP
 from tasks.tick.lease import kept_lease
 from tasks.tick.mode import claim_books
 from tasks.tick.models import SymbolState
-from tasks.tick.rebuild import Rebuilt, parse_name, rebuild
+from tasks.tick.rebuild import Rebuilt, rebuild
 
 log = logging.getLogger(__name__)
 _TRIES = 2400

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from tasks.exchange.models import Order
+from tasks.exchange.names import parse_name
 from tasks.tick.models import SymbolState
-from tasks.tick.rebuild import parse_name
 
 
 def unjournalled(state: SymbolState, open_orders: Sequence[Order]) -> list[Order]:
@@ -18,7 +18,7 @@ def unjournalled(state: SymbolState, open_orders: Sequence[Order]) -> list[Order
     return found
 
 
-def stray_orders(state: SymbolState, open_orders: Sequence[Order]) -> list[Order]:
+def seen_twice(state: SymbolState, strays: Sequence[Order]) -> list[Order]:
     """Those that the tick before has seen too: a reading may be older than the journal, but not by a whole tick."""
     before = state.last.strays if state.last else ()
-    return [order for order in unjournalled(state, open_orders) if order.client_id in before]
+    return [order for order in strays if order.client_id in before]

@@ -27,7 +27,7 @@ from tasks.tick.recover import open_books, recover
 from tasks.tick.regrid import regrid, spent
 from tasks.tick.sending import Granted, amiss, intent_of, outcome_of, requests, reservation_of
 from tasks.tick.store import published
-from tasks.tick.strays import stray_orders, unjournalled
+from tasks.tick.strays import seen_twice, unjournalled
 
 log = logging.getLogger(__name__)
 SAMPLES = 30
@@ -91,21 +91,15 @@ class GridTrader:
         grid = await self._grid(state, folded, snapshot)
         limits = await self._limits(state, folded, snapshot)
         planned = plan(snapshot, grid, list(folded.cells.values()), limits)
-        strays = stray_orders(state, open_orders)
-        await self._cancel(planned, folded, strays)
+        strays = unjournalled(state, open_orders)
+        await self._cancel(planned, folded, seen_twice(state, strays))
         self._checkpoint("cancelled")
         granted, refused = await self._reserve(state, planned, folded)
         self._checkpoint("reserved")
         answers = await self._send(granted)
         self._checkpoint("sent")
         outcome = outcome_of(granted, answers, folded, self.market, self._now())
-        report = self._report(started_ms, state, outcome, planned, granted, refused, snapshot, grid)
-        report = report.model_copy(
-            update={
-                "strays": tuple(order.client_id for order in unjournalled(state, open_orders)),
-                "not_placed": sum(map(amiss, answers)),
-            }
-        )
+        report = self._report(started_ms, state, outcome, planned, answers, refused, strays, snapshot, grid)
         await self._finish(state, outcome, grid, report)
         self._checkpoint("finished")
         return report
@@ -255,8 +249,9 @@ class GridTrader:
         state: SymbolState,
         outcome: Folded,
         planned: GridPlan,
-        granted: Sequence[Granted],
+        answers: Sequence[Placement],
         refused: dict[str, str],
+        strays: Sequence[Order],
         snapshot: Snapshot,
         grid: Grid,
     ) -> TickReport:
@@ -272,7 +267,7 @@ class GridTrader:
         )
         booked = outcome.book.buys + outcome.book.sells
         fills = booked - state.book.buys - state.book.sells
-        if granted or fills or len(samples) < 3:
+        if answers or fills or len(samples) < 3:
             interval = trading.tick_min_seconds  # something is moving, or nothing is known yet: look again soon
         return TickReport(
             symbol=self.symbol,
@@ -283,7 +278,9 @@ class GridTrader:
             fills=fills,
             total_ticks=(state.last.total_ticks if state.last else 0) + 1,
             total_fills=booked,
-            placed=len(granted),
+            placed=len(answers),
+            not_placed=sum(map(amiss, answers)),
+            strays=tuple(order.client_id for order in strays),
             cancelled=len(planned.cancel),
             refused=refused,
             idle={key: reason.value for key, reason in planned.idle_reasons.items()} | refused,

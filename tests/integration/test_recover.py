@@ -15,8 +15,8 @@ from tasks.base.keys import Keys
 from tasks.base.money import plain
 from tasks.base.redis import RedisClient, connect
 from tasks.base.settings import Settings
+from tasks.exchange.names import parse_name
 from tasks.tick.mode import claim_books, stored_mode
-from tasks.tick.rebuild import parse_name
 from tasks.tick.recover import open_books
 from tests.integration.test_crash import check_books, settle
 from tests.support.desk import BTC, TestDesk, open_desk, settings, walk

@@ -30,6 +30,7 @@ from tasks.exchange.breakers import Breakers
 from tasks.exchange.budget import Budget, allowance_of, attach_budget
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.models import Candle
+from tasks.exchange.names import parse_name
 from tasks.exchange.port import ExchangePort
 from tasks.exchange.shared import SharedReads
 from tasks.funds.allocator import GlobalFundAllocator
@@ -38,7 +39,6 @@ from tasks.ledger.models import Book
 from tasks.ledger.rules import value
 from tasks.ledger.steps import audit_funds
 from tasks.tick.models import TickReport
-from tasks.tick.rebuild import parse_name
 from tasks.tick.trader import GridTrader
 from tasks.tick.window import BreakerOpen, guarded_tick
 from tests.support.binance.config import Config
