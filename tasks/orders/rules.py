@@ -97,7 +97,7 @@ def advance(intent: Intent, evidence: Evidence, now_ms: int, protection_ms: int)
             "filled": filled,
             "quote_filled": intent.quote_filled + sum((trade.price * trade.qty for trade in fresh), ZERO),
             "trade_ids": intent.trade_ids + tuple(trade.trade_id for trade in fresh),
-            "behind": order is not None and filled < order.filled,
+            "behind": intent.behind if order is None else filled < order.filled,
             "missing_ms": missing_ms,
             "ended_ms": now_ms if state.ended else None,
         }
