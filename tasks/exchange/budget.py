@@ -8,7 +8,6 @@ exactly W: whatever minute the exchange counts in, it never sees more than it al
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -97,7 +96,7 @@ class Budget:
         Calls of a class go first come, first served within a process.
         """
         scope = current_scope()
-        deadline = time.monotonic() + scope.wait_seconds
+        deadline = asyncio.get_running_loop().time() + scope.wait_seconds
         turn = self._turns[scope.kind]
         try:
             async with asyncio.timeout(scope.wait_seconds):
@@ -122,14 +121,14 @@ class Budget:
                 return
             if code is BudgetCode.BANNED:
                 raise BudgetExhausted(f"the exchange wants no calls for another {wait_ms} ms", wait_ms)
-            if time.monotonic() + wait_ms / 1000 > deadline:
+            if asyncio.get_running_loop().time() + wait_ms / 1000 > deadline:
                 raise BudgetExhausted(f"the shared budget is spent for another {wait_ms} ms", wait_ms)
             await asyncio.sleep((wait_ms + 1) / 1000 * random.uniform(1, 1.1))
 
     async def _ask(
         self, bucket: _Bucket, cost_ms: float, kind: CallClass, said_left: float = -1
     ) -> tuple[BudgetCode, int]:
-        banned_ms = (self._banned_until - time.monotonic()) * 1000
+        banned_ms = (self._banned_until - asyncio.get_running_loop().time()) * 1000
         if banned_ms > 0:
             return BudgetCode.BANNED, int(banned_ms)
         reserve = kind.reserve * bucket.capacity
@@ -153,7 +152,7 @@ class Budget:
     async def ban(self, seconds: float) -> None:
         """Stop every call of this account and from this address, in every process; never shortens an earlier ban."""
         log.error("the exchange wants no calls for a while: everybody stops", extra={"seconds": seconds})
-        self._banned_until = max(self._banned_until, time.monotonic() + seconds)
+        self._banned_until = max(self._banned_until, asyncio.get_running_loop().time() + seconds)
         for bucket in (self._account, self._address):
             await self._ban_script(keys=[bucket.ban], args=[int(seconds * 1000)])
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from typing import Any
 
 import ccxt
@@ -32,12 +31,12 @@ class ClockSync:
         if not isinstance(error, ccxt.InvalidNonce) or not hasattr(self._exchange, "load_time_difference"):
             return
         async with self._one_at_a_time:
-            if time.monotonic() - self._looked_at < _AGAIN_AFTER_SECONDS:
+            if asyncio.get_running_loop().time() - self._looked_at < _AGAIN_AFTER_SECONDS:
                 return
             try:
                 await self._exchange.load_time_difference()
             except ccxt.BaseError as failed:
                 log.warning("clock not synchronised", extra={"error": type(failed).__name__})
                 return
-            self._looked_at = time.monotonic()
+            self._looked_at = asyncio.get_running_loop().time()
             log.warning("clock synchronised", extra={"difference_ms": self._exchange.options.get("timeDifference")})

@@ -37,7 +37,8 @@ async def begin(
 
 
 def _pairs(flat: Sequence[str]) -> dict[str, str]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
+    """A hash by field, in one order: Redis gives it in an order that changes with each start."""
+    return dict(sorted(zip(flat[::2], flat[1::2], strict=True)))
 
 
 def _parse(symbol: str, answer: Sequence[Any]) -> SymbolState:

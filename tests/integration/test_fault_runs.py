@@ -1,22 +1,29 @@
 """Seeded fault runs: whole grids over real candles, an exchange that misbehaves, workers that die.
 
-A failing seed is named; `pytest tests/integration/test_fault_runs.py --seed N` plays it again.
-`--long` plays ten times as many.
+A failing seed is named; `pytest tests/integration/test_fault_runs.py --seed N` plays it again, the same to the last
+request. `--long` plays ten times as many.
 """
 
-import asyncio
-import gc
-import io
+import json
 import logging
+import os
+import random
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
-from tests.support.fault_run import Outcome, run
+from tasks.tick import evidence
+from tests.support.fault_run import Outcome, stage
+from tests.support.virtual.redis import VirtualRedis
 
 SCENARIOS = 300
-AT_ONCE = 8
-LONGEST = 120  # seconds; a scenario takes two
+ROOT = Path(__file__).parents[2]
+REPLAYED = range(30, 37)  # whole and plain ones; all kinds of faults, kills and meddling between them
 
 
 @pytest.fixture(autouse=True)
@@ -27,46 +34,27 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-def stacks() -> str:
-    """Where every task of this loop waits."""
-    text = io.StringIO()
-    for task in asyncio.all_tasks():
-        task.print_stack(file=text)
-    return text.getvalue()
-
-
-async def play(seeds: range, url: str) -> tuple[list[Outcome], dict[int, str]]:
-    """Every seed, a few at once; (what they saw, what went wrong by seed)."""
-    turns = asyncio.Semaphore(AT_ONCE)
+def play(seeds: range) -> tuple[list[Outcome], dict[int, str]]:
+    """Every seed; (what they saw, what went wrong by seed)."""
     outcomes: list[Outcome] = []
     wrong: dict[int, str] = {}
-
-    async def one(seed: int) -> None:
-        async with turns:
-            playing = asyncio.create_task(run(seed, url))
-            done, _ = await asyncio.wait({playing}, timeout=LONGEST)
-            if not done:
-                wrong[seed] = f"still running after {LONGEST} s:\n{stacks()}"
-                playing.cancel()
-                return
+    with stage() as play_seed:
+        for seed in seeds:
             try:
-                outcomes.append(playing.result())
+                outcomes.append(play_seed(seed))
             except AssertionError as error:
                 wrong[seed] = str(error)
-
-    await asyncio.gather(*map(one, seeds))
     return outcomes, wrong
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the dead close no sockets
-async def test_books_hold_under_every_fault(redis_url: str, pytestconfig: pytest.Config) -> None:
+def test_books_hold_under_every_fault(pytestconfig: pytest.Config) -> None:
     """No order twice, no spend above the pool, no fill missing, PnL identity 0, and trading goes on."""
     chosen = pytestconfig.getoption("--seed")
     count = SCENARIOS * (10 if pytestconfig.getoption("--long") else 1)
     seeds = range(chosen, chosen + 1) if chosen is not None else range(count)
-    outcomes, wrong = await play(seeds, redis_url)
-    gc.collect()  # what the dead left open is told of here, not in some other test
+    outcomes, wrong = play(seeds)
     assert wrong == {}, f"play again with --seed {min(wrong)}"
     assert len(outcomes) == len(seeds)
     if chosen is None:
@@ -75,3 +63,41 @@ async def test_books_hold_under_every_fault(redis_url: str, pytestconfig: pytest
         assert totals["faults"] > 5 * len(seeds)
         assert totals["kills"] > len(seeds)
         assert totals["trades"] > 10 * len(seeds)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_seed_replays_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On another machine or a slow one: the same requests, orders and trades at the same moments, the same Redis."""
+    first, wrong = play(REPLAYED)
+    assert wrong == {}
+    assert [one.digest for one in first] != [one.digest for one in play(range(40, 47))[0]]
+    command = [sys.executable, "-m", "tests.support.fault_run", str(REPLAYED[0]), str(REPLAYED[-1])]
+    env = os.environ | {"PYTHONHASHSEED": "4711"}
+    elsewhere = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=200, check=True)
+    assert [json.loads(line) for line in elsewhere.stdout.splitlines()] == [asdict(one) for one in first]
+
+    moody, show = random.Random(), VirtualRedis.show
+
+    def slowly(world: VirtualRedis, *said: object) -> None:
+        time.sleep(moody.choice([0, 0, 0.0003, 0.003]))
+        show(world, *said)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(VirtualRedis, "show", slowly)
+    one_alone = REPLAYED[-1]  # nothing was played before it
+    assert play(range(one_alone, one_alone + 1)) == ([first[-1]], {})
+
+
+def test_a_failing_seed_is_told_and_fails_again_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that reads trades of the wrong time: what the test says, and the record it keeps."""
+    monkeypatch.setattr(evidence, "trades_since", lambda restless, cursor_ms: 10**13)
+
+    def fail() -> tuple[str, str]:
+        outcomes, wrong = play(range(1, 2))
+        assert outcomes == []
+        return wrong[1], Path(wrong[1].rpartition("record: ")[2]).read_text(encoding="utf-8")
+
+    first = fail()
+    assert "a fill is missing" in first[0]
+    assert "gridflow-seed-1.json" in first[0]
+    assert len(first[1]) > 10_000
+    assert fail() == first

@@ -26,8 +26,8 @@ from tests.support.binance.record import sent_twice
 from tests.support.binance.server import LocalExchange, local_exchange
 from tests.support.binance_worker import own_settings, start_worker
 from tests.support.desk import BTC, walk
-from tests.support.fault_run import Killed, check, settle
-from tests.support.mortal import Mortal
+from tests.support.fault_check import check_books, settle
+from tests.support.mortal import Killed, Mortal
 
 AT_ONCE = 8
 THREE = (BTC, "ETH/USDT", "BNB/USDT")
@@ -55,7 +55,7 @@ class Stage:
             await self.server.advance(3)
             await trader.tick()
         await settle(trader)
-        await check(self.desk, await self.server.record())
+        await check_books(self.desk, await self.server.record())
         return await self.books()
 
     async def books(self) -> tuple[Any, ...]:
@@ -146,7 +146,7 @@ async def test_a_slow_lookup_proves_nothing(redis: RedisClient) -> None:
         assert len((await desk.server.record()).orders) > ENTRIES
         await desk.server.clear_faults()
         await settle(other)
-        await check(desk, await desk.server.record())
+        await check_books(desk, await desk.server.record())
 
 
 async def test_redis_lost_while_orders_are_on_the_way(redis: RedisClient, redis_url: str) -> None:
@@ -160,7 +160,7 @@ async def test_redis_lost_while_orders_are_on_the_way(redis: RedisClient, redis_
             await desk.server.advance(2)
             await other.tick()
         await settle(other)
-        await check(desk, await desk.server.record())
+        await check_books(desk, await desk.server.record())
 
 
 async def test_a_recovery_may_take_longer_than_the_lease(redis: RedisClient, redis_url: str) -> None:
@@ -179,7 +179,7 @@ async def test_a_recovery_may_take_longer_than_the_lease(redis: RedisClient, red
         await desk.server.clear_faults()
         other = await desk.trader(owner="survives")
         await settle(other)
-        await check(desk, await desk.server.record())
+        await check_books(desk, await desk.server.record())
 
 
 def is_stopped(pid: int) -> bool:

@@ -27,7 +27,7 @@ from tests.support.binance.faults import Fault, FaultKind
 from tests.support.binance.record import sent_twice
 from tests.support.binance.server import LocalExchange
 from tests.support.desk import BTC, settings, walk
-from tests.support.fault_run import check, settle
+from tests.support.fault_check import check_books, settle
 from tests.support.venues.bybit import Bybit
 from tests.support.venues.desk import open_venue, open_venue_desk, venue_ccxt, venue_settings
 from tests.support.venues.okx import PASSPHRASE, Okx
@@ -121,7 +121,7 @@ async def test_a_grid_over_60_candles(redis: RedisClient, name: str, kind: str) 
             await desk.server.advance(1)
         await settle(trader)
         record = await desk.server.record()
-        await check(desk, record)  # type: ignore[arg-type]
+        await check_books(desk, record)  # type: ignore[arg-type]
         assert {row.outcome for row in record.requests} == {"200"}
         assert len(record.trades) > 30
         assert {trade.side for trade in record.trades} == {"BUY", "SELL"}
@@ -144,7 +144,7 @@ async def test_a_grid_whose_answers_get_lost(redis: RedisClient, name: str) -> N
         await settle(trader)
         record = await desk.server.record()
         assert len(record.faults) > 5
-        await check(desk, record)  # type: ignore[arg-type]
+        await check_books(desk, record)  # type: ignore[arg-type]
 
 
 async def test_a_wiped_redis_is_rebuilt(redis: RedisClient, name: str) -> None:
@@ -160,7 +160,7 @@ async def test_a_wiped_redis_is_rebuilt(redis: RedisClient, name: str) -> None:
             await desk.server.advance(1)
         await settle(trader)
         assert sent_twice(await desk.server.record()) == {}
-        await check(desk, await desk.server.record())  # type: ignore[arg-type]
+        await check_books(desk, await desk.server.record())  # type: ignore[arg-type]
 
 
 async def test_the_whole_way_of_a_live_worker(redis: RedisClient, name: str) -> None:

@@ -20,8 +20,7 @@ from tasks.tick.mode import claim_books, stored_mode
 from tasks.tick.recover import open_books
 from tests.integration.test_crash import check_books, settle
 from tests.support.desk import BTC, TestDesk, open_desk, settings, walk
-from tests.support.fault_run import Killed
-from tests.support.mortal import Mortal
+from tests.support.mortal import Killed, Mortal
 
 KEYS = Keys("main")
 ARITHMETIC = {"lower": "39000", "upper": "45000", "cells": 30, "quote_per_cell": "100", "start": "flat"}

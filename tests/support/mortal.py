@@ -8,6 +8,10 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 
+class Killed(BaseException):
+    """The worker process is gone: nothing after this line runs."""
+
+
 class Mortal(Generic[T]):
     """Awaits `work`; at its `life`-th suspension `die` is called, and what it gives is thrown instead of waiting.
 
@@ -56,8 +60,8 @@ class Mortal(Generic[T]):
 
 
 def _let_go(waiting: Any) -> Generator[Any, Any, None]:
-    """Cancel and let the loop see it; a bare pause (None) has nothing to cancel."""
+    """Cancel and let the loop see it; a bare pause (None) has nothing to cancel. How it ends reaches nobody."""
     if waiting is not None:
         waiting.cancel()
-        with suppress(CancelledError):
+        with suppress(CancelledError, Exception):
             yield waiting

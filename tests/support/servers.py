@@ -3,7 +3,7 @@
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,24 +27,24 @@ def redis_server(folder: Path, binary: Path | None = None) -> Iterator[str]:
     command = [str(binary or get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
     process = subprocess.Popen([*command, "--dir", str(folder)], stdout=subprocess.DEVNULL)
     try:
-        _wait_for_port(port, process)
+        wait_for_server(lambda: socket.create_connection(("127.0.0.1", port), 0.2).close(), process)
         yield f"redis://127.0.0.1:{port}/0"
     finally:
         process.terminate()
         process.wait(10)
 
 
-def _wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 10) -> None:
+def wait_for_server(connect: Callable[[], None], process: subprocess.Popen[bytes], seconds: float = 10) -> None:
+    """Until `connect` raises no OSError. Raises RuntimeError if the process ends before, or takes longer."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError(f"server ended with code {process.returncode}")
         try:
-            socket.create_connection(("127.0.0.1", port), 0.2).close()
-            return
+            return connect()
         except OSError:
             time.sleep(0.02)
-    raise RuntimeError(f"no server on port {port} after {seconds} s")
+    raise RuntimeError(f"no server after {seconds} s")
 
 
 def debian_redis() -> Path:

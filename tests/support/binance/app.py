@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from urllib.parse import parse_qsl
 
@@ -24,13 +25,24 @@ LOST_BEFORE = (FaultKind.DROP_BEFORE, FaultKind.OUTAGE)
 HTML_BEFORE = (FaultKind.ERROR_BEFORE, FaultKind.HTML_BEFORE)
 
 
-class Binance:
-    """The exchange behind HTTP: engine, faults, limits, record. `drift_ms` is how far its clock is ahead."""
+def real_ms() -> int:
+    """This machine's time in ms since the epoch."""
+    return time.time_ns() // 1_000_000
 
-    def __init__(self, candles: Mapping[str, Sequence[Candle]], config: Config | None = None) -> None:
+
+class Binance:
+    """The exchange behind HTTP: engine, faults, limits, record. `drift_ms` is how far it is ahead of `clock` (ms)."""
+
+    def __init__(
+        self,
+        candles: Mapping[str, Sequence[Candle]],
+        config: Config | None = None,
+        clock: Callable[[], int] = real_ms,
+    ) -> None:
         self._candles = {symbol: list(rows) for symbol, rows in candles.items()}
+        self._clock = clock
         self.drift_ms = 0
-        self._outage_until = 0.0
+        self._outage_until_ms = 0.0
         self._config = config or Config()
         self.reset()
 
@@ -46,15 +58,15 @@ class Binance:
 
     def now_ms(self) -> int:
         """The exchange's time."""
-        return time.time_ns() // 1_000_000 + self.drift_ms
+        return self._clock() + self.drift_ms
 
     def start_outage(self, seconds: float | None = None) -> None:
         """Close every connection from now on, for a while or until `end_outage`."""
-        self._outage_until = time.monotonic() + (1e9 if seconds is None else seconds)
+        self._outage_until_ms = math.inf if seconds is None else self._clock() + seconds * 1000
 
     def end_outage(self) -> None:
         """Answer again."""
-        self._outage_until = 0.0
+        self._outage_until_ms = 0.0
 
     def clear_faults(self) -> None:
         """No faults, bans, drift or outage from now on."""
@@ -89,7 +101,7 @@ class Binance:
         )
         self.requests.append(row)
         self._seen.append((now, self.engine.seq))
-        if time.monotonic() < self._outage_until:
+        if self._clock() < self._outage_until_ms:
             return self._lost(request, number, "outage")
         fault = self.faults.pick(request.method, request.path, kept)
         if fault is not None:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import httpx
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from pydantic import SecretStr
 
 from tasks.base.settings import ExchangeSettings
@@ -187,17 +188,19 @@ def _plain(value: Any) -> Any:
 
 
 @asynccontextmanager
-async def serve(binance: Binance, port: int = 0) -> AsyncIterator[LocalExchange]:
-    """Serve on a loopback port (0: a free one) in this event loop; control endpoints included."""
-    app = web.Application()
+async def serve(
+    binance: Binance, port: int = 0, *, socket: Path | None = None, middlewares: Sequence[Middleware] = ()
+) -> AsyncIterator[LocalExchange]:
+    """Serve on a loopback port (0: a free one), or on a Unix socket, in this event loop; control endpoints included."""
+    app = web.Application(middlewares=middlewares)
     app.add_routes(control_routes(binance))
     app.router.add_route("*", "/{path:.*}", binance.handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", port)
+        site = web.UnixSite(runner, str(socket)) if socket else web.TCPSite(runner, "127.0.0.1", port)
         await site.start()
-        yield LocalExchange(binance, int(runner.addresses[0][1]))
+        yield LocalExchange(binance, 1 if socket else int(runner.addresses[0][1]))
     finally:
         await runner.cleanup()
 

@@ -1,0 +1,70 @@
+"""The end of a scenario: nothing is doubtful any more, and the exchange's own record says what our books say."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from decimal import Decimal
+from typing import Any
+
+from tasks.base.errors import GridflowError
+from tasks.base.money import from_units
+from tasks.exchange.names import parse_name
+from tasks.ledger.models import Book
+from tasks.ledger.rules import value
+from tasks.ledger.steps import audit_funds
+from tasks.tick.models import TickReport
+from tasks.tick.trader import GridTrader
+from tasks.tick.window import BreakerOpen
+from tests.support.binance.desk import BinanceDesk
+from tests.support.binance.record import OrderRow, Record, most_committed, open_orders, sent_twice, unseen_trades
+from tests.support.desk import BTC
+
+Tick = Callable[[], Coroutine[Any, Any, TickReport]]
+
+
+async def settle(trader: GridTrader, tick: Tick | None = None, pause: float = 0.04) -> None:
+    """Tick every `pause` seconds until nothing is doubtful and nothing moves."""
+    quiet = 0
+    for _ in range(120):
+        await asyncio.sleep(pause)
+        try:
+            report = await (tick or trader.tick)()
+        except BreakerOpen as closed:
+            await asyncio.sleep(closed.wait_seconds)
+            continue
+        except GridflowError:
+            continue
+        entries = await trader.desk.redis.hvals(trader.desk.keys.intents(trader.symbol))
+        doubtful = any('"state":"INTENT"' in str(text) or '"state":"UNKNOWN"' in str(text) for text in entries)
+        quiet = 0 if doubtful or report.fills or report.placed else quiet + 1
+        if quiet >= 2:
+            return
+    raise AssertionError("the journal never settled")
+
+
+def lot_of(order: OrderRow) -> str:
+    """Cost basis goes by cell."""
+    name = parse_name(order.client_id)
+    return name.cell_key if name else order.symbol
+
+
+async def check_books(desk: BinanceDesk, record: Record, symbol: str = BTC) -> None:
+    """Raise AssertionError unless both say the same of `symbol`, the only one traded."""
+    redis, keys = desk.desk.redis, desk.desk.keys
+    assert sent_twice(record) == {}, "an order was sent twice"
+    seen: Sequence[Any] = await redis.zrange(keys.seen(symbol), 0, -1)
+    assert unseen_trades(record, seen) == [], "a fill is missing"
+    assert len(seen) == len(record.trades), "a fill was booked that never was"
+    status = await desk.desk.allocator.get_global_status_summary()
+    pool = from_units(status.pool_units)
+    assert most_committed(record, lot_of) <= pool, "the exchange saw more spent than the pool"
+    assert from_units(status.max_committed_units) <= pool
+    book = Book.model_validate_json(await redis.get(keys.book(symbol)) or "")
+    assert value(book, Decimal("42123.45")).identity_error == 0
+    balances = await desk.client.balances()
+    quote, base = balances["USDT"], balances.get("BTC")
+    assert quote.free + quote.locked == Decimal(10_000) + book.cash
+    assert (base.free + base.locked if base else Decimal(0)) == book.base
+    resting = {order.client_id for order in open_orders(record)}
+    assert resting == {str(name) for name in await redis.hkeys(keys.intents(symbol))}
+    report = await audit_funds(redis, keys, [symbol], desk.client)
+    assert report.differences == (), report.differences

@@ -1,0 +1,99 @@
+"""What the seed of a fault run decides before it begins: grid, exchange, path of the price, kinds of faults."""
+
+import csv
+import gzip
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tasks.base.settings import Settings
+from tasks.exchange.models import Candle
+from tests.support.binance.config import Config
+from tests.support.binance.faults import Chance, Fault, FaultKind
+
+SYMBOL = "BTC/USDT"
+STEPS = 16
+MOST_PER_STEP = 60
+REAL = STEPS * MOST_PER_STEP  # recorded minutes in a scenario
+DATA = Path(__file__).parents[1] / "data"
+KINDS = tuple(FaultKind)
+LASTING = {FaultKind.OUTAGE: 3.0, FaultKind.BAN: 3.0, FaultKind.RATE_LIMIT: 2.0}
+DELAYS = (0.5, 3.0, 6.0)  # the last is longer than a request is valid
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Where a scenario plays. `whole`: workers with all that stands between a tick and a live exchange."""
+
+    settings: Settings
+    candles: Mapping[str, Sequence[Candle]]
+    exchange: Config
+    whole: bool
+
+
+def draw_scene(rng: random.Random, seed: int) -> Scene:
+    """The seed's scene; draws go on with `rng`."""
+    own = settings_of(rng, f"s{seed}")
+    first = rng.randrange(0, 2000)
+    real = real_candles()[first : first + REAL]
+    exchange = Config(
+        seed=seed,
+        fee_currency=rng.choice(["quote", "quote", "base"]),
+        fill_parts=rng.choice([1, 1, 3]),
+        partial_chance=rng.choice([0.0, 0.3]),
+        partial_share=0.4,
+    )
+    return Scene(own, {SYMBOL: (*real, *swings(real[0].open, real[-1]))}, exchange, whole=seed % 3 == 0)
+
+
+@cache
+def real_candles(symbol: str = SYMBOL) -> tuple[Candle, ...]:
+    """Three days of recorded minutes."""
+    with gzip.open(DATA / f"{symbol.replace('/', '-')}-1m-2024-01.csv.gz", "rt", encoding="utf-8") as stream:
+        rows = csv.DictReader(stream)
+        return tuple(
+            Candle(
+                at_ms=int(row["timestamp"]),
+                **{name: Decimal(row[name]) for name in ("open", "high", "low", "close", "volume")},
+            )
+            for row in rows
+        )
+
+
+def settings_of(rng: random.Random, account: str) -> Settings:
+    """A grid of some shape; all else is as a user has it who sets nothing."""
+    grid: dict[str, Any] = {
+        "grid": rng.choice(["arithmetic", "geometric"]),
+        "range_pct": rng.choice(["0.02", "0.03"]),
+        "cells": rng.randint(5, 9),
+        "start": rng.choice(["flat", "balanced"]),
+    }
+    return Settings(account=account, symbols={SYMBOL: grid})
+
+
+def plan_of(rng: random.Random) -> list[Chance]:
+    """A few kinds of faults, each with its own probability."""
+    chances = []
+    for kind in rng.sample(KINDS, k=rng.randint(2, 5)):
+        delayed = kind in (FaultKind.DELAY_BEFORE, FaultKind.DELAY_AFTER)
+        seconds = rng.choice(DELAYS) if delayed else LASTING.get(kind, 1.0)
+        drift = rng.choice([-20_000, 20_000])
+        fault = Fault(kind=kind, seconds=seconds, requests=rng.randint(1, 6), ms=drift)
+        chances.append(Chance(fault=fault, probability=rng.uniform(0.02, 0.12)))
+    return chances
+
+
+def swings(centre: Decimal, last: Candle) -> list[Candle]:
+    """Candles that end a scenario: down and up through the whole of any grid set on the way, so that it must trade."""
+    price, found = last.close, []
+    for number, share in enumerate(("0.95", "1.05", "0.95", "1.05", "0.95", "1"), start=1):
+        close = (centre * Decimal(share)).quantize(Decimal("0.01"))
+        at_ms = last.at_ms + number * 60_000
+        high, low = max(price, close), min(price, close)
+        found.append(Candle(at_ms=at_ms, open=price, high=high, low=low, close=close, volume=Decimal(1)))
+        price = close
+    return found

@@ -1,0 +1,29 @@
+"""All that a Redis server holds, in words that two equal states share."""
+
+from json import dumps
+from typing import Any
+
+from tasks.base.redis import RedisClient
+
+
+async def contents(redis: RedisClient) -> str:
+    """Every key with its type and value, sorted; hashes and sets have no order of their own."""
+    found = {}
+    for key in sorted([str(key) async for key in redis.scan_iter()]):
+        kind = str(await redis.type(key))
+        found[key] = [kind, await _value(redis, key, kind)]
+    return dumps(found)
+
+
+async def _value(redis: RedisClient, key: str, kind: str) -> Any:
+    if kind == "hash":
+        return sorted((await redis.hgetall(key)).items())
+    if kind == "set":
+        return sorted(await redis.smembers(key))
+    if kind == "zset":
+        return await redis.zrange(key, 0, -1, withscores=True)
+    if kind == "list":
+        return await redis.lrange(key, 0, -1)
+    if kind == "stream":
+        return await redis.xrange(key)
+    return await redis.get(key)

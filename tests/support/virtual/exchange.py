@@ -1,0 +1,70 @@
+"""The loopback exchange, and the real ccxt client before it, in virtual time."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from ssl import SSLContext, create_default_context
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from tasks.exchange.models import Candle
+from tests.support.binance.app import Binance
+from tests.support.binance.config import Config
+from tests.support.binance.desk import real_ccxt
+from tests.support.binance.server import LocalExchange, serve
+from tests.support.virtual.loop import VirtualClock, virtual_clock
+
+SLOWEST_SECONDS = 0.04
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True)
+class VirtualExchange:
+    """The exchange, and where it listens."""
+
+    server: LocalExchange
+    socket: Path
+    clock: VirtualClock
+
+    def ccxt(self) -> Any:
+        """A ccxt client with a session of its own."""
+        exchange = real_ccxt(self.server)
+        exchange.milliseconds = self.clock.ms
+        exchange.ssl_context = _ssl()
+        exchange.session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self.socket)))
+        return exchange
+
+
+@cache
+def _ssl() -> SSLContext:
+    """What ccxt wants to have; making one takes longer than a tick."""
+    return create_default_context()
+
+
+def _far_away(rng: random.Random) -> Any:
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The way there and the way back."""
+        await asyncio.sleep(rng.uniform(0, SLOWEST_SECONDS))
+        response = await handler(request)
+        await asyncio.sleep(rng.uniform(0, SLOWEST_SECONDS))
+        return response
+
+    return middleware
+
+
+@asynccontextmanager
+async def virtual_exchange(
+    folder: Path, candles: Mapping[str, Sequence[Candle]], config: Config, rng: random.Random
+) -> AsyncIterator[VirtualExchange]:
+    """The exchange over `candles`. `rng` draws how long requests and answers are on their way."""
+    clock, socket = virtual_clock(), folder / "exchange.sock"
+    socket.unlink(missing_ok=True)
+    async with serve(Binance(candles, config, clock.ms), socket=socket, middlewares=[_far_away(rng)]) as server:
+        yield VirtualExchange(server, socket, clock)
