@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import random
+import shlex
 import subprocess
 import sys
 import time
@@ -85,6 +86,15 @@ def test_a_seed_replays_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(VirtualRedis, "show", slowly)
     one_alone = REPLAYED[-1]  # nothing was played before it
     assert play(range(one_alone, one_alone + 1)) == ([first[-1]], {})
+
+
+def test_the_readme_s_way_to_play_a_seed_again() -> None:
+    """`pytest tests/integration/test_fault_runs.py … --seed N`, word by word."""
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    (line,) = [line for line in lines if line.startswith("uv run pytest tests/integration/test_fault_runs.py")]
+    words = [sys.executable, "-m", *shlex.split(line)[2:], "-p", "no:cacheprovider"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_a_failing_seed_is_told_and_fails_again_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

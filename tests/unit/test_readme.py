@@ -33,6 +33,7 @@ RUN_BY = {
     "prefect work-pool": "tests/integration/test_runtime_prefect.py",
     "prefect worker": "tests/integration/test_runtime_prefect.py",
     "pytest": ".ci/run",
+    "pytest tests/integration/test_fault_runs.py": "tests/integration/test_fault_runs.py",
     "ruff format": ".ci/run",
     "ruff check": ".ci/run",
     "mypy": ".ci/run",
@@ -43,7 +44,7 @@ RUN_BY = {
 def work_of(command: str) -> str:
     """`pip install uv && uv run gridflow up …` → `gridflow up`."""
     words = shlex.split(command.split("uv run ", 1)[1])
-    return " ".join(words[:2]) if words[0] in {"gridflow", "prefect", "ruff"} else words[0]
+    return " ".join(words[:2])
 
 
 @pytest.mark.parametrize("command", COMMANDS)
