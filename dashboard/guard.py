@@ -6,29 +6,17 @@ socket), whatever server was started and however, and it must name a loopback ho
 reach the dashboard through a DNS name that points at 127.0.0.1.
 """
 
-import ipaddress
 from collections.abc import Sequence
 
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tasks.base.addresses import is_loopback
+
 REFUSAL = (
     "Gridflow's dashboard has no log-in yet, so it answers on the loopback address only. "
     "Use http://127.0.0.1 on this machine, or an SSH tunnel to it (ssh -L 8501:127.0.0.1:8501 …)."
 )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine and no other."""
-    name = host.strip("[]").lower()
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
 
 
 def asked_host(arguments: Sequence[str]) -> str | None:

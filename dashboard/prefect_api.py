@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 
-from dashboard.guard import is_loopback
+from tasks.base.addresses import is_loopback
 from tasks.base.errors import GridflowError
 
 DEPLOYMENT = "rebalance/manual"

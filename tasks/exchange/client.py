@@ -3,13 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from decimal import Decimal
 from typing import Any, TypeVar
 
 import ccxt
 
 from tasks.base.errors import ExchangeError, ExchangeUnavailable
-from tasks.base.money import dec
 from tasks.exchange.call_class import CallClass, call_class, placing
 from tasks.exchange.clock_sync import ClockSync
 from tasks.exchange.models import (
@@ -21,7 +19,6 @@ from tasks.exchange.models import (
     OrderRequest,
     OrderStatus,
     Placement,
-    Side,
     Ticker,
     Trade,
     Unknown,
@@ -30,15 +27,16 @@ from tasks.exchange.pages import Ask, Listing, Record, read_all
 from tasks.exchange.parsing import (
     STATUS,
     batch_refusal,
+    candle_of,
     listed_order,
     listed_trade,
+    market_of,
     or_zero,
     order_of,
     refusal_of,
     said_by,
     ticker_of,
 )
-from tasks.exchange.price_band import price_bands
 from tasks.exchange.quirks import quirks_of
 
 log = logging.getLogger(__name__)
@@ -69,30 +67,7 @@ class CcxtClient:
         missing = [symbol for symbol in symbols if symbol not in listed]
         if missing:
             raise ExchangeError(f"{self._exchange.id} does not list {', '.join(missing)}; mend the symbols' names")
-        return {symbol: self._market(listed[symbol]) for symbol in symbols}
-
-    def _market(self, raw: Mapping[str, Any]) -> Market:
-        limits, bands = raw["limits"], price_bands(raw.get("info") or {})
-        return Market(
-            symbol=raw["symbol"],
-            base=raw["base"],
-            quote=raw["quote"],
-            tick_size=self._step(raw["precision"]["price"]),
-            lot_step=self._step(raw["precision"]["amount"]),
-            min_qty=or_zero(limits["amount"].get("min")),
-            max_qty=_or_none(limits["amount"].get("max")),
-            min_notional=or_zero(limits["cost"].get("min")),
-            max_notional=_or_none(limits["cost"].get("max")),
-            buy_band=bands[Side.BUY],
-            sell_band=bands[Side.SELL],
-            maker_fee=dec(raw["maker"]),
-            taker_fee=dec(raw["taker"]),
-        )
-
-    def _step(self, precision: float | int) -> Decimal:
-        """ccxt gives a step (TICK_SIZE) or a number of decimals (DECIMAL_PLACES)."""
-        tick_size_mode = self._exchange.precisionMode == ccxt.TICK_SIZE
-        return dec(precision) if tick_size_mode else Decimal(1).scaleb(-int(precision))
+        return {symbol: market_of(listed[symbol], self._exchange.precisionMode) for symbol in symbols}
 
     async def ticker(self, symbol: str) -> Ticker:
         """Current best bid and ask and last price."""
@@ -264,17 +239,7 @@ class CcxtClient:
     async def candles(self, symbol: str, since_ms: int | None, limit: int) -> list[Candle]:
         """1-minute bars, oldest first."""
         rows = await self._read(self._exchange.fetch_ohlcv, symbol, "1m", since_ms, limit)
-        return [
-            Candle(
-                at_ms=int(row[0]),
-                open=dec(row[1]),
-                high=dec(row[2]),
-                low=dec(row[3]),
-                close=dec(row[4]),
-                volume=dec(row[5]),
-            )
-            for row in rows
-        ]
+        return [candle_of(row) for row in rows]
 
     async def close(self) -> None:
         """Release connections."""
@@ -302,11 +267,6 @@ class CcxtClient:
                 return await call(*arguments)
         except (ccxt.BaseError, *_UNREADABLE) as error:
             raise ExchangeUnavailable(f"{type(error).__name__}: {said_by(error)}") from error
-
-
-def _or_none(value: Any) -> Decimal | None:
-    """No bound, or 0 where an exchange means none, is None."""
-    return dec(value) if value else None
 
 
 async def _cancelled(call: Callable[..., Awaitable[Any]], *arguments: Any) -> None:

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 import ccxt.async_support
 
+from tasks.base.addresses import is_loopback
 from tasks.base.clock import Clock, utc_now
 from tasks.base.errors import ConfigError, Problem
 from tasks.base.keys import AddressKeys, Keys
@@ -92,16 +93,17 @@ def refuse_missing_keys(exchange: Any, settings: ExchangeSettings) -> None:
 
 
 def _use_sandbox(exchange: Any, settings: ExchangeSettings) -> None:
-    """Raises ConfigError where there is no sandbox, or where `api_url` would send its orders to the live exchange.
+    """Raises ConfigError where there is no sandbox, or where `api_url` is neither the sandbox nor this machine.
 
-    OKX's sandbox is its live host: there a header that ccxt puts into every request makes the difference.
+    An exchange has more live hosts than ccxt lists, so all others count as live. OKX's sandbox is its live host:
+    there a header that ccxt puts into every request makes the difference.
     """
     if not exchange.urls.get("test"):
         rule = f"{settings.id} has no sandbox"
         raise ConfigError([Problem("exchange.sandbox", "true", rule, "Set it to false")], "the settings")
-    only_live = _hosts(exchange, exchange.urls["api"]) - _hosts(exchange, exchange.urls["test"])
-    if settings.api_url is not None and _host(settings.api_url) in only_live:
-        rule = f"sandbox is true, but this is a host of {settings.id}'s live exchange: orders there would be real"
+    host = _host(settings.api_url or "")
+    if settings.api_url is not None and host not in _hosts(exchange, exchange.urls["test"]) and not is_loopback(host):
+        rule = f"sandbox is true, but this is no host of {settings.id}'s sandbox: orders there might be real"
         remedy = "Remove api_url, or set sandbox to false for real orders"
         raise ConfigError([Problem("exchange.api_url", settings.api_url, rule, remedy)], "the settings")
     exchange.set_sandbox_mode(True)

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -12,8 +12,20 @@ from pydantic import ValidationError
 from tasks.base.errors import ExchangeUnavailable, RejectReason
 from tasks.base.money import ZERO, dec
 from tasks.exchange.budget import BudgetExhausted
-from tasks.exchange.models import Order, OrderStatus, Placement, Rejected, Side, Ticker, Trade, Unknown
+from tasks.exchange.models import (
+    Candle,
+    Market,
+    Order,
+    OrderStatus,
+    Placement,
+    Rejected,
+    Side,
+    Ticker,
+    Trade,
+    Unknown,
+)
 from tasks.exchange.names import parse_name
+from tasks.exchange.price_band import price_bands
 from tasks.exchange.quirks import Quirks
 
 log = logging.getLogger(__name__)
@@ -188,3 +200,38 @@ def _leave_out(kind: str, raw: Mapping[str, Any]) -> None:
         _left_out.add(which)
         fields = {"kind": kind, "record": which[1], "symbol": raw.get("symbol")}
         log.warning("somebody else's record in the exchange's answer is unreadable and left out", extra=fields)
+
+
+def market_of(raw: Mapping[str, Any], precision_mode: int) -> Market:
+    """A market's filters and fees. `precision_mode`: ccxt gives steps (TICK_SIZE) or numbers of decimals."""
+
+    def step(precision: float | int) -> Decimal:
+        return dec(precision) if precision_mode == ccxt.TICK_SIZE else Decimal(1).scaleb(-int(precision))
+
+    limits, bands = raw["limits"], price_bands(raw.get("info") or {})
+    return Market(
+        symbol=raw["symbol"],
+        base=raw["base"],
+        quote=raw["quote"],
+        tick_size=step(raw["precision"]["price"]),
+        lot_step=step(raw["precision"]["amount"]),
+        min_qty=or_zero(limits["amount"].get("min")),
+        max_qty=_or_none(limits["amount"].get("max")),
+        min_notional=or_zero(limits["cost"].get("min")),
+        max_notional=_or_none(limits["cost"].get("max")),
+        buy_band=bands[Side.BUY],
+        sell_band=bands[Side.SELL],
+        maker_fee=dec(raw["maker"]),
+        taker_fee=dec(raw["taker"]),
+    )
+
+
+def _or_none(value: Any) -> Decimal | None:
+    """No bound, or 0 where an exchange means none, is None."""
+    return dec(value) if value else None
+
+
+def candle_of(row: Sequence[Any]) -> Candle:
+    """One of ccxt's bars: time in ms, open, high, low, close, volume in base."""
+    names = ("open", "high", "low", "close", "volume")
+    return Candle(at_ms=int(row[0]), **{name: dec(value) for name, value in zip(names, row[1:6], strict=True)})

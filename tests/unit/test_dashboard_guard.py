@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from dashboard.guard import allowed, asked_host, is_loopback, refuse_open_address
+from dashboard.guard import allowed, asked_host, refuse_open_address
+from tasks.base.addresses import is_loopback
 
 
 @pytest.mark.parametrize(

@@ -143,16 +143,21 @@ async def test_a_missing_pass_phrase_is_said_at_once() -> None:
         ("binance", "https://API.Binance.com.:443/api/v3"),
         ("binance", "http://fapi.binance.com/"),
         ("bybit", "https://api.bybit.com"),
+        ("binance", "https://api1.binance.com"),  # as live as the others, and not on ccxt's list
+        ("okx", "https://aws.okx.com"),
+        ("binance", "https://proxy.example.org/binance"),
+        ("binance", "https://testnet.binance.vision.example.org"),
+        ("binance", "https://127.0.0.1.example.org"),
     ],
 )
-def test_a_sandbox_on_a_live_host_is_refused(name: str, url: str) -> None:
-    """`api_url` comes after the sandbox's own URLs: its orders would be real ones."""
+def test_a_sandbox_on_another_host_is_refused(name: str, url: str) -> None:
+    """`api_url` comes after the sandbox's own URLs: its orders might be real ones."""
     settings = ExchangeSettings(id=name, sandbox=True, api_url=url)
     with pytest.raises(ConfigError) as refused:
         ccxt_exchange(settings)
     (problem,) = refused.value.problems
     assert (problem.field, problem.value) == ("exchange.api_url", url)
-    assert "would be real" in problem.rule
+    assert "might be real" in problem.rule
     assert "Remove api_url" in problem.remedy
 
 
@@ -160,6 +165,7 @@ def test_a_sandbox_on_a_live_host_is_refused(name: str, url: str) -> None:
     ("name", "sandbox", "url"),
     [
         ("binance", True, "http://127.0.0.1:9"),
+        ("binance", False, "https://proxy.example.org/binance"),
         ("binance", True, "https://testnet.binance.vision"),
         ("binance", False, "https://api.binance.com"),
         ("bybit", True, "https://api-testnet.bybit.com"),
@@ -167,7 +173,7 @@ def test_a_sandbox_on_a_live_host_is_refused(name: str, url: str) -> None:
     ],
 )
 async def test_other_hosts_are_not_refused(name: str, sandbox: bool, url: str) -> None:
-    """A test net, a proxy, the live host for real orders; OKX's one host serves both."""
+    """A test net, this machine, the live host for real orders; OKX's one host serves both."""
     exchange = ccxt_exchange(ExchangeSettings(id=name, sandbox=sandbox, api_url=url))
     assert exchange.isSandboxModeEnabled is sandbox
     await exchange.close()

@@ -86,30 +86,10 @@ class Binance:
         """One request to the API."""
         body = await request.text()
         params = dict(parse_qsl(f"{request.rel_url.raw_query_string}&{body}", keep_blank_values=True))
-        number = len(self.requests)
         kept = {name: value for name, value in params.items() if name != "signature"}
-        now = self.now_ms()
-        row = RequestRow(
-            number=number,
-            at_ms=now,
-            method=request.method,
-            path=request.path,
-            params=kept,
-            weight=0,
-            used_weight=self.limits.used,
-            outcome="pending",
-        )
-        self.requests.append(row)
-        self._seen.append((now, self.engine.seq))
-        if self._clock() < self._outage_until_ms:
-            return self._lost(request, number, "outage")
-        fault = self.faults.pick(request.method, request.path, kept)
-        if fault is not None:
-            self._fire(number, fault)
-        if fault is not None and fault.kind in LOST_BEFORE:
-            return self._lost(request, number, "lost before")
-        if fault is not None and fault.kind is FaultKind.DELAY_BEFORE:
-            await asyncio.sleep(fault.seconds)
+        number, fault, lost = await self._arrive(request, request.path, kept)
+        if lost is not None:
+            return lost
         payload = f"{request.raw_path.partition('?')[2]}{body}"
         response = self._respond(number, request.headers.get("X-MBX-APIKEY"), payload, fault)
         if fault is not None and fault.kind is FaultKind.DELAY_AFTER:
@@ -117,6 +97,35 @@ class Binance:
         if fault is not None and fault.kind is FaultKind.DROP_AFTER:
             return self._lost(request, number, f"{self.requests[number].outcome}, answer lost")
         return response
+
+    async def _arrive(
+        self, request: web.Request, path: str, params: dict[str, str]
+    ) -> tuple[int, Fault | None, web.Response | None]:
+        """Write the request down and let it meet its fault: (its number, the fault, the end of it if it is lost)."""
+        number, now = len(self.requests), self.now_ms()
+        row = RequestRow(
+            number=number,
+            at_ms=now,
+            method=request.method,
+            path=request.path,
+            params=params,
+            weight=0,
+            used_weight=self.limits.used,
+            outcome="pending",
+        )
+        self.requests.append(row)
+        self._seen.append((now, self.engine.seq))
+        if self._clock() < self._outage_until_ms:
+            return number, None, self._lost(request, number, "outage")
+        fault = self.faults.pick(request.method, path, params)
+        if fault is None:
+            return number, None, None
+        self._fire(number, fault)
+        if fault.kind in LOST_BEFORE:
+            return number, fault, self._lost(request, number, "lost before")
+        if fault.kind is FaultKind.DELAY_BEFORE:
+            await asyncio.sleep(fault.seconds)
+        return number, fault, None
 
     def _fire(self, number: int, fault: Fault) -> None:
         row = self.requests[number]

@@ -1,6 +1,5 @@
 """What the exchanges share: one engine behind HTTP, faults, records; each words requests and answers its own way."""
 
-import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +8,12 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from tests.support.binance.app import LOST_BEFORE, Binance
+from tests.support.binance.app import Binance
 from tests.support.binance.book import BookOrder
 from tests.support.binance.engine import Engine
 from tests.support.binance.errors import BinanceError
 from tests.support.binance.faults import FaultKind
-from tests.support.binance.record import Record, RequestRow
+from tests.support.binance.record import Record
 
 DAY_MS = 24 * 3600 * 1000
 
@@ -99,26 +98,12 @@ class Venue(Binance):
         target = request.raw_path
         query = dict(parse_qsl(target.partition("?")[2], keep_blank_values=True))
         said = json.loads(body) if body else {}
-        name, number = request.path.removeprefix(self.prefix), len(self.requests)
-        kept = {key: str(value) for key, value in {**query, **said}.items()}
-        row = RequestRow(
-            number=number,
-            at_ms=self.now_ms(),
-            method=request.method,
-            path=request.path,
-            params=kept,
-            weight=0,
-            used_weight=0,
-            outcome="pending",
+        name = request.path.removeprefix(self.prefix)
+        number, fault, lost = await self._arrive(
+            request, name, {key: str(value) for key, value in {**query, **said}.items()}
         )
-        self.requests.append(row)
-        fault = self.faults.pick(request.method, name, kept)
-        if fault is not None:
-            self._fire(number, fault)
-        if fault is not None and fault.kind in LOST_BEFORE:
-            return self._lost(request, number, "lost before")
-        if fault is not None and fault.kind is FaultKind.DELAY_BEFORE:
-            await asyncio.sleep(fault.seconds)
+        if lost is not None:
+            return lost
         call = Call(request.method, name, target, query, said, body, request.headers, self.now_ms())
         status, text = self._spoken(number, call)
         if fault is not None and fault.kind is FaultKind.DROP_AFTER:

@@ -13,6 +13,7 @@ import random
 import selectors
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, localcontext
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -99,13 +100,13 @@ def virtual_clock() -> VirtualClock:
 def run_virtually(work: Callable[[], Coroutine[Any, Any, T]], seed: int) -> T:
     """Run in a loop of virtual time of its own.
 
-    Everybody's `random` starts from `seed`; the garbage collector, which comes when it likes and may close things,
-    comes afterwards.
+    Everybody's `random` starts from `seed`; decimals round as ccxt has them round from its first order on; the garbage
+    collector, which comes when it likes and may close things, comes afterwards.
     """
     random.seed(seed)
     gc.disable()
     try:
-        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        with localcontext(rounding=ROUND_HALF_UP), asyncio.Runner(loop_factory=VirtualLoop) as runner:
             return runner.run(work())
     finally:
         gc.enable()
