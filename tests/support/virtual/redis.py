@@ -81,7 +81,8 @@ class VirtualRedis:
         """The program's own client, on connections of this kind. `rng` draws how long each call takes."""
         client = connect(f"unix://{self.path}")
         client.connection_pool.connection_class = _Connection
-        client.connection_pool.connection_kwargs |= {"world": self, "rng": rng, "driver_info": _DRIVER}
+        own = {"world": self, "rng": rng, "driver_info": _DRIVER, "socket_timeout": None}  # it always answers
+        client.connection_pool.connection_kwargs |= own
         return client
 
     async def forget(self) -> None:
