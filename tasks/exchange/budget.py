@@ -200,7 +200,8 @@ def attach_budget(exchange: Any, budget: Budget) -> None:
             raise
         finally:
             _answer.reset(token)
-            heard = heard_of(exchange.id, answer.code, answer.headers, answer.body, refused=refused)
+            now_ms = exchange.milliseconds()
+            heard = heard_of(exchange.id, answer.code, answer.headers, answer.body, now_ms, refused=refused)
             await _tell(budget, exchange.id, heard)
 
     exchange.enableRateLimit = True

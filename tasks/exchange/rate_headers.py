@@ -29,36 +29,38 @@ class Left(NamedTuple):
     address: float | None = None
 
 
-def heard_of(exchange_id: str, code: int, headers: Mapping[str, str], body: str, *, refused: bool) -> Heard:
+def heard_of(
+    exchange_id: str, code: int, headers: Mapping[str, str], body: str, now_ms: int, *, refused: bool
+) -> Heard:
     """`refused`: ccxt read the answer as "too many calls", whatever its HTTP status `code`."""
     named = {name.lower(): value for name, value in headers.items()}
     address = exchange_id == "bybit" and (code == FORBIDDEN or (refused and _BYBIT_BAN.search(body) is not None))
     if not refused and not address and code not in _DEFAULT_SECONDS:
         return Heard(0, named)
     least = _BYBIT_BAN_SECONDS if address else 1.0
-    told = _retry_after(named)
+    told = _retry_after(named, now_ms)
     if told is None and not address:
-        told = _account_reset(named)
+        told = _account_reset(named, now_ms)
     seconds = _DEFAULT_SECONDS.get(code, _DEFAULT_SECONDS[TOO_MANY]) if told is None else told
     return Heard(min(max(seconds, least), _MOST_SECONDS), named)
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
+def _retry_after(headers: Mapping[str, str], now_ms: int) -> float | None:
     """Seconds to wait: a number or a date (RFC 9110)."""
     text = headers.get("retry-after", "").strip()
     try:
         if text:
             at = None if text[0].isdigit() else parsedate_to_datetime(text)
-            return float(text) if at is None else (at - datetime.now(UTC)).total_seconds()
+            return float(text) if at is None else (at - datetime.fromtimestamp(now_ms / 1000, UTC)).total_seconds()
     except (ValueError, TypeError):
         return None
     return None
 
 
-def _account_reset(headers: Mapping[str, str]) -> float | None:
+def _account_reset(headers: Mapping[str, str], now_ms: int) -> float | None:
     """Seconds until Bybit counts the account's calls anew."""
     try:
-        return int(headers["x-bapi-limit-reset-timestamp"]) / 1000 - datetime.now(UTC).timestamp()
+        return (int(headers["x-bapi-limit-reset-timestamp"]) - now_ms) / 1000
     except (KeyError, ValueError):
         return None
 
