@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import httpx
 from aiohttp import web
-from aiohttp.typedefs import Middleware
 from pydantic import SecretStr
 
 from tasks.base.settings import ExchangeSettings
@@ -188,11 +187,9 @@ def _plain(value: Any) -> Any:
 
 
 @asynccontextmanager
-async def serve(
-    binance: Binance, port: int = 0, *, socket: Path | None = None, middlewares: Sequence[Middleware] = ()
-) -> AsyncIterator[LocalExchange]:
+async def serve(binance: Binance, port: int = 0, *, socket: Path | None = None) -> AsyncIterator[LocalExchange]:
     """Serve on a loopback port (0: a free one), or on a Unix socket, in this event loop; control endpoints included."""
-    app = web.Application(middlewares=middlewares)
+    app = web.Application()
     app.add_routes(control_routes(binance))
     app.router.add_route("*", "/{path:.*}", binance.handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)

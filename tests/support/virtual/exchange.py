@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +21,6 @@ from tests.support.binance.server import LocalExchange, serve
 from tests.support.virtual.loop import VirtualClock, virtual_clock
 
 SLOWEST_SECONDS = 0.04
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True)
@@ -47,16 +46,19 @@ def _ssl() -> SSLContext:
     return create_default_context()
 
 
-def _far_away(rng: random.Random) -> Any:
-    @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        """The way there and the way back."""
-        await asyncio.sleep(rng.uniform(0, SLOWEST_SECONDS))
-        response = await handler(request)
-        await asyncio.sleep(rng.uniform(0, SLOWEST_SECONDS))
-        return response
+class _FarAway(Binance):
+    """The exchange, and the ways to it and back."""
 
-    return middleware
+    def __init__(self, candles: Mapping[str, Sequence[Candle]], config: Config, lag: random.Random) -> None:
+        self._lag = lag
+        super().__init__(candles, config, virtual_clock().ms)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """See Binance."""
+        await asyncio.sleep(self._lag.uniform(0, SLOWEST_SECONDS))
+        response = await super().handle(request)
+        await asyncio.sleep(self._lag.uniform(0, SLOWEST_SECONDS))
+        return response
 
 
 @asynccontextmanager
@@ -66,5 +68,5 @@ async def virtual_exchange(
     """The exchange over `candles`. `rng` draws how long requests and answers are on their way."""
     clock, socket = virtual_clock(), folder / "exchange.sock"
     socket.unlink(missing_ok=True)
-    async with serve(Binance(candles, config, clock.ms), socket=socket, middlewares=[_far_away(rng)]) as server:
+    async with serve(_FarAway(candles, config, rng), socket=socket) as server:
         yield VirtualExchange(server, socket, clock)
