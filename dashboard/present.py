@@ -86,13 +86,15 @@ def breaker_text(view: StatusView) -> str:
     return f"Tick after tick failed, circuit breaker open: {', '.join(broken[:10])}{more}" if broken else ""
 
 
-def market_source(market: Mapping[str, str]) -> str:
-    """Where paper trading takes its prices from: `prices replay (folder data), 60 × speed`."""
-    kind = market.get("source")
-    if not kind:
-        return "prices not known before the first tick"
-    why, speed = market.get("why"), market.get("speed", "1")
-    return f"prices {kind}" + (f" ({why})" if why else "") + ("" if speed == "1" else f", {speed} × speed")
+def failure_text(view: StatusView, limit: int = 5) -> str:
+    """Whose newest tick failed, and why; empty when none did. At most `limit` symbols."""
+    failed = [
+        f"{symbol.symbol}, tick of {iso(symbol.failed_tick_ms)}: {symbol.failed_tick_why}"
+        for symbol in view.symbols
+        if symbol.failed_tick_ms is not None
+    ]
+    shown = failed[:limit]
+    return " · ".join(shown) + (f" · and {len(failed) - limit} more" if len(failed) > limit else "")
 
 
 def counts(found: Mapping[str, int]) -> str:

@@ -4,6 +4,7 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 from flows.runtime.cancelling import cancel_requested
+from tasks.base.errors import GridflowError
 from tasks.tick.models import WindowReport
 from tasks.tick.service import service
 from tasks.views.steps import record_equity
@@ -11,7 +12,10 @@ from tasks.views.steps import record_equity
 
 @flow(name="grid-tick", flow_run_name="{symbol}", validate_parameters=True)
 def grid_tick(symbol: str) -> WindowReport:
-    """Tick `symbol` at a dynamic interval until the window that began at the run's scheduled time ends."""
+    """Tick `symbol` at a dynamic interval until the window that began at the run's scheduled time ends.
+
+    Raises GridflowError where not one tick went well.
+    """
     trading = service()
     report = trading.run_window(symbol, flow_run.scheduled_start_time, cancel_requested)
     trading.run(record_equity(trading.settings, trading.desk))
@@ -24,4 +28,6 @@ def grid_tick(symbol: str) -> WindowReport:
         report.failed_ticks,
         report.ended,
     )
+    if report.failed_ticks and not report.ticks:
+        raise GridflowError(f"{symbol}: every tick of this window failed. The last one: {report.why_failed}")
     return report

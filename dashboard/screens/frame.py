@@ -12,8 +12,8 @@ from dashboard.present import (
     age_text,
     breaker_text,
     escaped,
+    failure_text,
     late_symbols,
-    market_source,
     money,
     percent,
     signed,
@@ -76,6 +76,9 @@ def header(view: StatusView) -> None:
     trouble = breaker_text(view)
     if trouble:
         st.error(escaped(trouble), icon=":material/electrical_services:")
+    failed = failure_text(view)
+    if failed:
+        st.error(escaped(failed), icon=":material/error:")
     late = late_symbols(view, now)
     if late:
         oldest = max(tick_age(symbol, now) or 0 for symbol in view.symbols)
@@ -99,7 +102,7 @@ def _badges(view: StatusView) -> None:
     paused = [symbol.symbol for symbol in view.symbols if symbol.paused]
     if paused:
         st.badge(escaped(f"{len(paused)} symbol(s) paused"), color="orange")
-    source = f"orders on {reader().settings.exchange.id}" if live else market_source(view.market)
+    source = f"orders on {reader().settings.exchange.id}" if live else f"prices {view.prices}"
     st.caption(escaped(f"account {view.account} · {source}"))
 
 

@@ -117,7 +117,7 @@ class Keys:
 
     @property
     def stats(self) -> str:
-        """Hash of counters and high-water marks: ticks|symbol, fills|symbol, max_committed."""
+        """Hash of counters, marks and last errors: ticks|symbol, fills|symbol, error|symbol (JSON), max_committed."""
         return self._key("stats")
 
     @property

@@ -51,6 +51,13 @@ class SymbolState(Frozen):
     troubled: bool = False  # a circuit breaker is not at rest, or the exchange bans us: ask before going on
 
 
+class TickFailure(Frozen):
+    """Why the newest failed tick of a symbol failed."""
+
+    at_ms: int
+    error: str
+
+
 class WindowReport(Frozen):
     """What one window did; the result of a grid-tick run."""
 
@@ -59,5 +66,6 @@ class WindowReport(Frozen):
     fills: int
     placed: int
     failed_ticks: int
+    why_failed: str = ""  # the newest of them
     ended: str  # time | cancelled | stopping | lease held elsewhere | late
     price: Decimal | None = None

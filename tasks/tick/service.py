@@ -31,6 +31,7 @@ from tasks.ledger.steps import watch_drift
 from tasks.tick import window
 from tasks.tick.clock_check import check_clock
 from tasks.tick.desk import Desk
+from tasks.tick.first_grids import refuse_impossible_grids
 from tasks.tick.mode import claim_books
 from tasks.tick.models import WindowReport
 from tasks.tick.monitor import guard_balance, look_after, rebalance
@@ -92,6 +93,7 @@ class TradingService:
             allocator = GlobalFundAllocator.from_settings(self.settings, redis)
             desk = Desk(self.settings, redis, exchange, allocator, self.keys, utc_now)
             await open_books(desk, self._markets, owner=uuid4().hex)
+            await refuse_impossible_grids(desk, self._markets)
         except BaseException:
             if exchange is not None:
                 await exchange.close()

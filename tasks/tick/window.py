@@ -8,10 +8,10 @@ from decimal import Decimal
 
 from redis.exceptions import RedisError
 
-from tasks.base.clock import Clock
+from tasks.base.clock import Clock, to_ms
 from tasks.base.errors import ExchangeError, GridflowError, LeaseLost
 from tasks.exchange.breakers import Breakers, Pass
-from tasks.tick.models import TickReport, WindowReport
+from tasks.tick.models import TickFailure, TickReport, WindowReport
 from tasks.tick.trader import GridTrader, LeaseHeld
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,7 @@ class _Tally:
     fills: int = 0
     placed: int = 0
     failed: int = 0
+    why_failed: str = ""
     price: Decimal | None = None
 
     def add(self, report: TickReport) -> None:
@@ -64,6 +65,7 @@ async def run_window(
         fills=tally.fills,
         placed=tally.placed,
         failed_ticks=tally.failed,
+        why_failed=tally.why_failed,
         ended=ended or "time",
         price=tally.price,
     )
@@ -81,15 +83,25 @@ async def _one_tick(trader: GridTrader, breakers: Breakers, tally: _Tally) -> fl
     except LeaseLost:
         return None
     except (GridflowError, RedisError) as error:
-        tally.failed += 1
         log.error("tick failed; the next one starts anew", extra={"symbol": trader.symbol, "error": str(error)})
-        return min(2.0**tally.failed, _MOST_WAIT_SECONDS)
-    except Exception:  # a fault of ours in one tick must not end the window; it is told in full
-        tally.failed += 1
+        return await _failed(trader, tally, str(error))
+    except Exception as error:  # a fault of ours in one tick must not end the window; it is told in full
         log.exception("tick failed unexpectedly; the next one starts anew", extra={"symbol": trader.symbol})
-        return min(2.0**tally.failed, _MOST_WAIT_SECONDS)
+        return await _failed(trader, tally, f"{type(error).__name__}; the worker's log has all of it")
     tally.add(report)
     return float(report.next_in)
+
+
+async def _failed(trader: GridTrader, tally: _Tally, error: str) -> float:
+    """Keep why the tick failed for the views; one that failed for want of Redis has the log only. Seconds to wait."""
+    tally.failed, tally.why_failed = tally.failed + 1, error
+    desk = trader.desk
+    failure = TickFailure(at_ms=to_ms(desk.clock()), error=error)
+    try:
+        await desk.redis.hset(desk.keys.stats, f"error|{trader.symbol}", failure.model_dump_json())
+    except RedisError as missing:
+        log.warning("the failed tick is not shown", extra={"symbol": trader.symbol, "error": str(missing)})
+    return min(2.0**tally.failed, _MOST_WAIT_SECONDS)
 
 
 class BreakerOpen(Exception):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 from pydantic import Field, field_serializer
 
@@ -49,6 +50,8 @@ class SymbolView(View):
     fills: int
     last_tick_ms: int | None  # when, ms since the epoch
     last_tick_duration_ms: int | None
+    failed_tick_ms: int | None = None  # when a tick failed, if none has gone well since …
+    failed_tick_why: str = ""  # … and why
     breaker: Phase = Phase.CLOSED  # of the symbol's circuit breaker
     breaker_until_ms: int | None = None  # while open: when it is tried again
 
@@ -59,7 +62,7 @@ class StatusView(View):
     account: str
     quote: str
     mode: str  # paper or live
-    market: Mapping[str, str]  # where prices come from
+    market: Mapping[str, Any]  # where prices come from
     total_funds: Decimal
     equity: Decimal
     equity_change: Decimal
@@ -84,6 +87,14 @@ class StatusView(View):
     breaker: Phase = Phase.CLOSED  # of the exchange's circuit breaker
     breaker_until_ms: int | None = None  # while open: when it is tried again
     breaker_why: str = ""
+
+    @property
+    def prices(self) -> str:
+        """Where paper trading takes its prices from: `replay (folder data), 60 × speed`."""
+        kind, why, speed = (self.market.get(name) for name in ("source", "why", "speed"))
+        if not kind:
+            return "not known before the first tick"
+        return str(kind) + (f" ({why})" if why else "") + ("" if speed in (None, "1") else f", {speed} × speed")
 
     def totals(self) -> tuple[str, ...]:
         """Equity, profit, grid profit, floating and fees as text."""

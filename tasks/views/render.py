@@ -23,14 +23,17 @@ def _counts(counts: Mapping[str, int]) -> str:
 def _when(symbol: SymbolView) -> str:
     if symbol.last_tick_ms is None:
         return "never"
-    moment = datetime.fromtimestamp(symbol.last_tick_ms / 1000, UTC)
-    return f"{moment:%H:%M:%S} ({symbol.last_tick_duration_ms} ms)"
+    return f"{_clock(symbol.last_tick_ms)} ({symbol.last_tick_duration_ms} ms)"
+
+
+def _clock(at_ms: int) -> str:
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%H:%M:%S}"
 
 
 def _breaker(view: StatusView | SymbolView) -> str:
     if view.breaker_until_ms is None:
         return view.breaker.value.replace("_", "-")
-    return f"{view.breaker.value} until {datetime.fromtimestamp(view.breaker_until_ms / 1000, UTC):%H:%M:%S}"
+    return f"{view.breaker.value} until {_clock(view.breaker_until_ms)}"
 
 
 def _broken(symbol: SymbolView) -> str:
@@ -69,6 +72,13 @@ def status_table(view: StatusView) -> RenderableType:
             _when(symbol),
         )
     parts: list[RenderableType] = [head, pot, money, work]
+    parts += [
+        f"{symbol.symbol}: the tick at {_clock(symbol.failed_tick_ms)} failed. {symbol.failed_tick_why}"
+        for symbol in view.symbols
+        if symbol.failed_tick_ms is not None
+    ]
+    if view.mode == "paper":
+        parts.insert(1, f"Prices: {view.prices}")
     if view.breaker is not Phase.CLOSED:
         parts.insert(0, f"The exchange's circuit breaker is {_breaker(view)}: {view.breaker_why}")
     if view.short:

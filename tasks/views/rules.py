@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 from tasks.base.money import ZERO, from_units
 from tasks.base.settings import Settings
@@ -10,6 +11,7 @@ from tasks.exchange.breaker import Breaker, Phase
 from tasks.funds.models import FundsStatus, TraderAllocation
 from tasks.ledger.models import Valuation
 from tasks.ledger.rules import total, value
+from tasks.tick.models import TickFailure, TickReport
 from tasks.views.models import StatusView, SymbolView
 from tasks.views.store import AccountRecords, SymbolRecords
 
@@ -18,6 +20,7 @@ def symbol_view(records: SymbolRecords, share: TraderAllocation, stats: Mapping[
     """One symbol. Before its first tick there is no price, and nothing to value."""
     symbol, last, grid = share.symbol, records.last, records.grid
     worth = value(records.book, last.price) if last else _nothing()
+    failure = _failure(stats.get(f"error|{symbol}"), last)
     return SymbolView(
         symbol=symbol,
         price=last.price if last else None,
@@ -47,9 +50,17 @@ def symbol_view(records: SymbolRecords, share: TraderAllocation, stats: Mapping[
         fills=int(stats.get(f"fills|{symbol}", 0)),
         last_tick_ms=last.at_ms if last else None,
         last_tick_duration_ms=last.duration_ms if last else None,
+        failed_tick_ms=failure.at_ms if failure else None,
+        failed_tick_why=failure.error if failure else "",
         breaker=records.breaker.phase,
         breaker_until_ms=_until_ms(records.breaker),
     )
+
+
+def _failure(text: str | None, last: TickReport | None) -> TickFailure | None:
+    """The failure that no tick came after."""
+    failure = TickFailure.model_validate_json(text) if text else None
+    return failure if failure and (last is None or failure.at_ms > last.at_ms) else None
 
 
 def _until_ms(breaker: Breaker) -> int | None:
@@ -64,7 +75,7 @@ def status_view(
     settings: Settings,
     records: AccountRecords,
     funds: FundsStatus,
-    market: Mapping[str, str],
+    market: Mapping[str, Any],
     mode: str,
 ) -> StatusView:
     """The whole account; totals are exact sums of the symbols. `mode`: what the books belong to."""

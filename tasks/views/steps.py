@@ -29,11 +29,12 @@ async def read_status(settings: Settings, redis: RedisClient) -> StatusView:
     return status_view(settings, records, funds, await _market(redis, keys), mode)
 
 
-async def _market(redis: RedisClient, keys: Keys) -> Mapping[str, str]:
+async def _market(redis: RedisClient, keys: Keys) -> Mapping[str, Any]:
     """Where paper prices come from; empty when trading is live."""
     told = await describe_market(redis, keys)
-    names = ("source", "why", "market", "speed", "seed", "data", "candles_done")
-    return {name: str(told[name]) for name in names if told.get(name) is not None}
+    names = ("source", "why", "market", "speed", "seed", "data")
+    found: dict[str, Any] = {name: str(told[name]) for name in names if told.get(name) is not None}
+    return found | {name: told[name] for name in ("candles_done",) if name in told}
 
 
 async def record_equity(settings: Settings, desk: Callable[[], Awaitable[Desk]], clock: Clock = utc_now) -> StatusView:

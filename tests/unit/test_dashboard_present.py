@@ -165,8 +165,15 @@ def test_markdown_of_others_is_harmless() -> None:
 
 def test_where_prices_come_from() -> None:
     """Source, reason and speed, as far as they are known."""
-    assert present.market_source({}) == "prices not known before the first tick"
-    assert present.market_source({"source": "live", "speed": "1", "spans": "{}"}) == "prices live"
-    assert (
-        present.market_source({"source": "replay", "why": "data", "speed": "60"}) == "prices replay (data), 60 × speed"
-    )
+    assert status(market={}).prices == "not known before the first tick"
+    assert status(market={"source": "live", "speed": "1", "candles_done": {}}).prices == "live"
+    assert status(market={"source": "replay", "why": "data", "speed": "60"}).prices == "replay (data), 60 × speed"
+
+
+def test_whose_tick_failed_and_why() -> None:
+    """A few by name, the rest by number."""
+    assert present.failure_text(status(symbol())) == ""
+    failed = [symbol(f"A{number}/USDT", failed_tick_ms=NOW, failed_tick_why="no answer") for number in range(7)]
+    text = present.failure_text(status(*failed))
+    assert text.startswith("A0/USDT, tick of 2024-01-01T00:00:00.000Z: no answer · A1/USDT")
+    assert text.endswith(" · and 2 more")
