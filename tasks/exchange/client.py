@@ -195,7 +195,8 @@ class CcxtClient:
         return await self._all(self._quirks.all_orders, symbol, 0, self._order)
 
     async def trades(self, symbol: str, since_ms: int) -> list[Trade]:
-        """The account's executions at or after `since_ms` (exchange time; 0: all), all pages, oldest first."""
+        """The account's executions at or after `since_ms` (our time or the exchange's; 0: all), oldest first."""
+        since_ms = max(self._clock_sync.at_latest(since_ms), 1) if since_ms else 0
         listings = self._quirks.trades_since(since_ms, self._exchange_now())
         resting = await self.open_orders(symbol) if self._quirks.searches_back and not since_ms else []
         oldest_ms = min((order.at_ms for order in resting), default=None)

@@ -26,6 +26,10 @@ class ClockSync:
         """A moment of the exchange's clock on ours."""
         return exchange_ms + int(self._exchange.options.get("timeDifference") or 0)
 
+    def at_latest(self, own_ms: int) -> int:
+        """A moment of the exchange's clock not after `own_ms`, whichever of the two clocks that was read from."""
+        return own_ms - max(int(self._exchange.options.get("timeDifference") or 0), 0)
+
     async def after(self, error: Exception) -> None:
         """If `error` is a refused time stamp, look at the exchange's clock; callers at the same time share one look."""
         if not isinstance(error, ccxt.InvalidNonce) or not hasattr(self._exchange, "load_time_difference"):

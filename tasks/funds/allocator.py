@@ -125,15 +125,23 @@ class GlobalFundAllocator:
         return await store.status(self.redis, keys=self.keys, symbols=sorted({*registered, *self.shares}))
 
     async def rebalance_if_needed(
-        self, force: bool = False, reason: str = "scheduled", profits: Mapping[str, Decimal] | None = None
+        self,
+        force: bool = False,
+        reason: str = "scheduled",
+        profits: Mapping[str, Decimal] | None = None,
+        *,
+        only_open: bool = False,
     ) -> RebalanceReport:
         """Share the pool anew when forced, when the set-up changed, or when usage spreads by more than 0.3.
 
         `profits`: profit of the last closed cells by symbol, for the dynamic strategy. Running it twice changes
-        nothing; of two at once, one writes and the other finds its work done.
+        nothing; of two at once, one writes and the other finds its work done. `only_open`: leave a pot that nobody has
+        shared yet as it is, for instance because Redis has just lost it.
         """
         for _ in range(_TRIES):
             status = await self.get_global_status_summary()
+            if only_open and status.version == 0:
+                return self._report(status, {}, reason, outcome="the pot is not open")
             requests = self._requests(status, profits or {})
             wanted = share_pool(self.strategy, self.pool_units, requests)
             if not force and not self._due(status, set(wanted)):

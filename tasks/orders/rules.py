@@ -8,6 +8,7 @@ from tasks.orders.models import Evidence, Intent, IntentState
 
 TRADE_OVERLAP_MS = 60_000
 MOST_LOOKUPS = 20  # orders looked at for one intent in one tick
+MOST_APART_MS = 600_000  # an intent's time is ours, a trade's the exchange's
 FORGOTTEN_AFTER_MS = 3_600_000  # exchanges forget orders that were cancelled unfilled, OKX after two hours
 
 
@@ -69,7 +70,7 @@ def possible_orders(intent: Intent, trades: Iterable[Trade], known: Collection[s
     for trade in sorted(trades, key=lambda trade: abs(trade.at_ms - intent.created_ms)):
         better = trade.price <= intent.price if intent.side is Side.BUY else trade.price >= intent.price
         fits = trade.side is intent.side and better and trade.qty <= intent.qty
-        if fits and trade.exchange_id not in known and trade.at_ms >= intent.created_ms - TRADE_OVERLAP_MS:
+        if fits and trade.exchange_id not in known and trade.at_ms >= intent.created_ms - MOST_APART_MS:
             found[trade.exchange_id] = None
     return list(found)
 

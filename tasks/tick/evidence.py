@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from tasks.base.errors import ExchangeError
@@ -21,14 +21,21 @@ from tasks.orders.rules import (
 )
 
 log = logging.getLogger(__name__)
+Booked = Callable[[Sequence[str]], Awaitable[Collection[str]]]
 
 
 async def gather_evidence(
-    exchange: ExchangePort, symbol: str, intents: Sequence[Intent], open_orders: Sequence[Order], cursor_ms: int
+    exchange: ExchangePort,
+    symbol: str,
+    intents: Sequence[Intent],
+    open_orders: Sequence[Order],
+    cursor_ms: int,
+    booked: Booked,
 ) -> dict[str, Evidence]:
     """Evidence by client id. Nothing moved: no call. Else one read of trades; a lookup only where those leave doubt.
 
-    Open orders must have been read before: a fill between the two reads then shows in the trades.
+    Open orders must have been read before: a fill between the two reads then shows in the trades. `booked` tells
+    which trades are in the books already: their orders are others than those in doubt.
     """
     resting = {intent.client_id: resting_order(intent, open_orders) for intent in intents}
     restless = [intent for intent in intents if moved(intent, resting[intent.client_id])]
@@ -38,15 +45,18 @@ async def gather_evidence(
     doubtful = [intent for intent in restless if needs_lookup(intent, resting[intent.client_id], trades)]
     found = await asyncio.gather(*(exchange.order(symbol, intent.client_id, intent.exchange_id) for intent in doubtful))
     looked_up = {intent.client_id: order for intent, order in zip(doubtful, found, strict=True)}
+    lost = [one for one in doubtful if looked_up[one.client_id] is None and one.exchange_id is None]
     known = {intent.exchange_id for intent in intents}
-    for intent in doubtful:
-        if looked_up[intent.client_id] is None and intent.exchange_id is None:
-            candidates = possible_orders(intent, trades, known)
-            order = await _by_trades(exchange, intent, candidates[:MOST_LOOKUPS])
-            if order is None and len(candidates) > MOST_LOOKUPS:
-                del looked_up[intent.client_id]  # not all were looked at: that it was not found proves nothing
-            else:
-                looked_up[intent.client_id] = order
+    if lost and trades:
+        in_books = await booked([trade.trade_id for trade in trades])
+        known |= {trade.exchange_id for trade in trades if trade.trade_id in in_books}
+    for intent in lost:
+        candidates = possible_orders(intent, trades, known)
+        order = await _by_trades(exchange, intent, candidates[:MOST_LOOKUPS])
+        if order is None and len(candidates) > MOST_LOOKUPS:
+            del looked_up[intent.client_id]  # not all were looked at: that it was not found proves nothing
+        else:
+            looked_up[intent.client_id] = order
     return {
         intent.client_id: Evidence(
             resting=resting[intent.client_id],

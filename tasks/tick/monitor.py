@@ -19,9 +19,12 @@ async def look_after(desk: Desk, settings: Settings) -> RebalanceReport:
 
 
 async def rebalance(desk: Desk, settings: Settings, *, force: bool, reason: str) -> RebalanceReport:
-    """Share the pot anew, with the profits that the dynamic strategy scores."""
+    """Share the pot anew, with the profits that the dynamic strategy scores.
+
+    A pot that Redis has lost is left to the next tick, which rebuilds what the exchange knows of it first.
+    """
     profits = await last_profits(desk.redis, desk.keys, list(settings.symbols))
-    return await desk.allocator.rebalance_if_needed(force=force, reason=reason, profits=profits)
+    return await desk.allocator.rebalance_if_needed(force=force, reason=reason, profits=profits, only_open=True)
 
 
 async def guard_balance(desk: Desk, settings: Settings) -> int:

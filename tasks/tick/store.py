@@ -77,6 +77,12 @@ async def end_lease(client: RedisClient, *, keys: Keys, symbol: str, owner: str)
     await script(client, "tasks.tick", "end_lease")(keys=[keys.lease(symbol)], args=[owner])
 
 
+async def booked_trades(client: RedisClient, keys: Keys, symbol: str, trade_ids: Sequence[str]) -> set[str]:
+    """Those of the trades that are in the books."""
+    scores = await client.zmscore(keys.seen(symbol), list(trade_ids))
+    return {trade_id for trade_id, score in zip(trade_ids, scores, strict=True) if score is not None}
+
+
 async def next_cycles(client: RedisClient, *, keys: Keys, symbol: str) -> dict[str, int]:
     """First unused cycle by cell key, from the slots ever used."""
     cycles: dict[str, int] = {}

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 
 from tasks.base.clock import to_ms
 from tasks.base.errors import GridflowError, LeaseLost, StateError
@@ -78,8 +79,10 @@ class GridTrader:
         snapshot = Snapshot(market=self.market, ticker=ticker)
         self._checkpoint("read")
         asked_ms = self._now()  # what is found missing was missing then, however long the answers take
+        booked = partial(store.booked_trades, self.desk.redis, self.desk.keys, self.symbol)
+        intents = list(state.intents.values())
         evidence = await gather_evidence(
-            self.desk.exchange, self.symbol, list(state.intents.values()), open_orders, state.book.cursor_ms
+            self.desk.exchange, self.symbol, intents, open_orders, state.book.cursor_ms, booked
         )
         prices = await third_coin_prices(self.desk.exchange, state.intents.values(), evidence, self.market)
         self._checkpoint("evidence")

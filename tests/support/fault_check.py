@@ -47,10 +47,33 @@ def lot_of(order: OrderRow) -> str:
     return name.cell_key if name else order.symbol
 
 
+def sharing_a_cell(record: Record) -> list[int]:
+    """Orders that were placed while another of their cell was open."""
+    orders = {order.order_id: order for order in record.orders}
+    left = {order.order_id: order.qty for order in record.orders}
+    traded = {trade.trade_id: trade.qty for trade in record.trades}
+    holder: dict[str, int] = {}
+    found = []
+    for event in record.events:
+        cell = lot_of(orders[event.order_id])
+        if event.kind == "placed":
+            found += [event.order_id] if cell in holder else []
+            holder[cell] = event.order_id
+        elif event.trade_id is not None:
+            left[event.order_id] -= traded[event.trade_id]
+        if (event.kind == "closed" or left[event.order_id] <= 0) and holder.get(cell) == event.order_id:
+            del holder[cell]
+    return found
+
+
 async def check_books(desk: BinanceDesk, record: Record, symbol: str = BTC) -> None:
     """Raise AssertionError unless both say the same of `symbol`, the only one traded."""
     redis, keys = desk.desk.redis, desk.desk.keys
     assert sent_twice(record) == {}, "an order was sent twice"
+    assert all(parse_name(order.client_id) for order in record.orders), "an order without one of our names"
+    assert sharing_a_cell(record) == [], "two orders of one cell rested at once"
+    events: Sequence[Any] = await redis.xrange(keys.events) or ()
+    assert not [fields for _, fields in events if fields.get("type") == "stray_order"], "an order without a journal"
     seen: Sequence[Any] = await redis.zrange(keys.seen(symbol), 0, -1)
     assert unseen_trades(record, seen) == [], "a fill is missing"
     assert len(seen) == len(record.trades), "a fill was booked that never was"

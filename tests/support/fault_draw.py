@@ -22,7 +22,8 @@ REAL = STEPS * MOST_PER_STEP  # recorded minutes in a scenario
 DATA = Path(__file__).parents[1] / "data"
 KINDS = tuple(FaultKind)
 LASTING = {FaultKind.OUTAGE: 3.0, FaultKind.BAN: 3.0, FaultKind.RATE_LIMIT: 2.0}
-DELAYS = (0.5, 3.0, 6.0)  # the last is longer than a request is valid
+DELAYS = (0.5, 3.0, 6.0, 12.0, 20.0)  # 6 s is longer than a request is valid, 12 s than anybody waits for an answer
+LOST_ORDERS = tuple(kind for kind in KINDS if Fault(kind=kind).fits("POST", "order", {}))
 
 
 @dataclass(frozen=True)
@@ -76,15 +77,19 @@ def settings_of(rng: random.Random, account: str) -> Settings:
 
 
 def plan_of(rng: random.Random) -> list[Chance]:
-    """A few kinds of faults, each with its own probability."""
-    chances = []
-    for kind in rng.sample(KINDS, k=rng.randint(2, 5)):
-        delayed = kind in (FaultKind.DELAY_BEFORE, FaultKind.DELAY_AFTER)
-        seconds = rng.choice(DELAYS) if delayed else LASTING.get(kind, 1.0)
-        drift = rng.choice([-20_000, 20_000])
-        fault = Fault(kind=kind, seconds=seconds, requests=rng.randint(1, 6), ms=drift)
-        chances.append(Chance(fault=fault, probability=rng.uniform(0.02, 0.12)))
+    """A few kinds of faults, each with its own probability; in half of the scenarios one more for new orders alone."""
+    chances = [_chance(rng, kind, "", "", 0.12) for kind in rng.sample(KINDS, k=rng.randint(2, 5))]
+    if rng.random() < 0.5:
+        chances.append(_chance(rng, rng.choice(LOST_ORDERS), "POST", "order", 0.4))
     return chances
+
+
+def _chance(rng: random.Random, kind: FaultKind, method: str, path: str, most: float) -> Chance:
+    delayed = kind in (FaultKind.DELAY_BEFORE, FaultKind.DELAY_AFTER)
+    seconds = rng.choice(DELAYS) if delayed else LASTING.get(kind, 1.0)
+    drift = rng.choice([-20_000, 20_000])
+    fault = Fault(kind=kind, method=method, path=path, seconds=seconds, requests=rng.randint(1, 6), ms=drift)
+    return Chance(fault=fault, probability=rng.uniform(0.02, most))
 
 
 def swings(centre: Decimal, last: Candle) -> list[Candle]:

@@ -12,28 +12,24 @@ import asyncio
 import gc
 import hashlib
 import logging
+import os
 import random
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from json import dumps
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
-from typing import Any
+from typing import cast
 
 from tasks.base.errors import GridflowError
-from tasks.base.keys import AddressKeys, Keys
-from tasks.base.redis import RedisClient
+from tasks.base.keys import AddressKeys
 from tasks.exchange.breakers import Breakers
 from tasks.exchange.budget import Budget, allowance_of, attach_budget
-from tasks.exchange.client import CcxtClient
-from tasks.exchange.port import ExchangePort
 from tasks.exchange.shared import SharedReads
-from tasks.funds.allocator import GlobalFundAllocator
 from tasks.funds.steps import set_stopped
-from tasks.tick.desk import Desk
 from tasks.tick.trader import GridTrader
 from tasks.tick.window import BreakerOpen, guarded_tick
 from tests.support.binance.desk import BinanceDesk
@@ -42,12 +38,16 @@ from tests.support.fault_check import Tick, check_books, settle
 from tests.support.fault_draw import MOST_PER_STEP, REAL, STEPS, SYMBOL, Scene, draw_scene, plan_of
 from tests.support.mortal import Killed, Mortal
 from tests.support.redis_contents import contents
-from tests.support.virtual.exchange import VirtualExchange, virtual_exchange
-from tests.support.virtual.loop import run_virtually
+from tests.support.virtual.desk import VirtualWorld, in_world
+from tests.support.virtual.loop import Standstill, run_virtually
 from tests.support.virtual.redis import VirtualRedis, virtual_redis
 
-LONGEST = 3600.0  # virtual seconds
+LONGEST = 4 * 3600.0  # virtual seconds
 TICK_SECONDS = 2.0
+
+
+class Wrong(Exception):
+    """A scenario that did not end as it must; says how, and where the exchange's record is kept."""
 
 
 @dataclass(frozen=True)
@@ -65,92 +65,93 @@ class Outcome:
 def play(seed: int, world: VirtualRedis, folder: Path) -> Outcome:
     """Play the scenario and hold the books against the exchange's own record.
 
-    Raises AssertionError with what went wrong, and keeps the record of it.
+    Raises Wrong, and keeps the record of what went wrong.
     """
-    return run_virtually(lambda: asyncio.wait_for(_play(seed, world, folder), LONGEST), seed)
+    try:
+        return run_virtually(lambda: asyncio.wait_for(_play(seed, world, folder), LONGEST), seed)
+    except (Standstill, TimeoutError) as error:
+        raise Wrong(f"everybody waits, or still moves after {LONGEST:.0f} s: {type(error).__name__}") from error
 
 
-async def _play(seed: int, world: VirtualRedis, folder: Path) -> Outcome:
+async def _play(seed: int, redis: VirtualRedis, folder: Path) -> Outcome:
     rng = random.Random(seed)
     scene = draw_scene(rng, seed)
-    await world.forget()
-    lag = random.Random(f"way to the exchange {seed}")
-    async with (
-        virtual_exchange(folder, scene.candles, scene.exchange, lag) as exchange,
-        AsyncExitStack() as leftovers,
-    ):
-        stage = Play(scene, exchange, world, rng, random.Random(f"way to Redis {seed}"), leftovers)
+
+    async def work(world: VirtualWorld) -> Outcome:
         try:
-            return await stage.to_the_end(seed)
-        except AssertionError as error:
-            kept = Path(gettempdir()) / f"gridflow-seed-{seed}.json"
-            kept.write_text((await exchange.server.record()).model_dump_json(indent=1), encoding="utf-8")
-            raise AssertionError(f"{error}; the exchange's record: {kept}") from error
+            return await Play(scene, world, rng).to_the_end(seed)
+        except Exception as error:
+            kept = Path(gettempdir()) / f"gridflow-seed-{seed}-{os.getpid()}.json"
+            kept.write_text((await world.exchange.server.record()).model_dump_json(indent=1), encoding="utf-8")
+            raise Wrong(f"{_said(error)}; the exchange's record: {kept}") from error
+
+    return cast(Outcome, await in_world(scene.settings, scene.candles, scene.exchange, redis, folder, seed, work))
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
 
 
 @dataclass
 class Play:
-    """A scenario under way.
-
-    Requests of a dead worker may still be under way, so what it had open is closed as one of the `leftovers`.
-    """
+    """A scenario under way. Requests of a dead worker may still be under way, so nothing it had open is closed."""
 
     scene: Scene
-    exchange: VirtualExchange
-    world: VirtualRedis
+    world: VirtualWorld
     rng: random.Random
-    redis_lag: random.Random
-    leftovers: AsyncExitStack
     kills: int = 0
+    running: list[asyncio.Task[None]] = field(default_factory=list)
     desk: BinanceDesk = field(init=False)
 
     async def to_the_end(self, seed: int) -> Outcome:
         """All of it; the books are held against the exchange's record at the end."""
-        server = self.exchange.server
-        self.desk = self._worker(self._ccxt())
+        server = self.world.exchange.server
+        self.desk = self.world.worker()
         await self.desk.desk.allocator.rebalance_if_needed(reason="start")
         await self.desk.client.markets([SYMBOL])
         played = await self.misbehave()
         await server.clear_faults()
-        before = await server.record()
         await server.advance(REAL - played)
         await self.go_on()
         after = await server.record()
         await check_books(self.desk, after)
-        assert len(after.orders) + len(after.trades) > len(before.orders) + len(before.trades), "trading stopped"
         seen = after.model_dump_json() + await contents(self.desk.desk.redis)
         digest = hashlib.sha256(seen.encode()).hexdigest()
         return Outcome(seed, len(after.faults), self.kills, len(after.orders), len(after.trades), digest)
 
     async def misbehave(self) -> int:
-        """Tick through faults; some ticks die, at a step or in the middle of any wait. Candles played.
+        """Tick through faults; some ticks die, at a step or in the middle of any wait; others stand still in one, and
+        go on when others have traded on. Candles played.
 
         Now and then somebody cancels an order on the exchange by hand, or an operator stops trading for a tick.
         """
-        rng, server, played, desk = self.rng, self.exchange.server, 0, self.desk.desk
+        rng, server, played, desk = self.rng, self.world.exchange.server, 0, self.desk.desk
         await server.use_plan(rng.randrange(2**31), *plan_of(rng))
         for number in range(STEPS):
             played += await server.advance(rng.randint(5, MOST_PER_STEP))
-            fatal = rng.choice(["", "", "", "", "step", "await", "sent"])
+            fatal = rng.choice(["", "", "", "", "step", "await", "sent", "freeze"])
             meddling = rng.choice(["", "", "", "", "cancel", "stop"])
             if meddling == "cancel":
                 await self._cancel_by_hand()
             await set_stopped(desk.settings, desk.redis, meddling == "stop")
-            await self._one_tick(f"w{number}", fatal)
+            ticking = asyncio.create_task(self._one_tick(f"w{number}", fatal))
+            await asyncio.wait({ticking}, timeout=rng.uniform(1, 5) if fatal == "freeze" else None)
+            self.running.append(ticking)
             await desk.redis.delete(desk.keys.lease(SYMBOL))  # as if a dead worker's had run out
             await asyncio.sleep(rng.uniform(0, 8))  # less than an order is protected, most times
+        await asyncio.gather(*self.running)  # the frozen go on, at the latest now
         await set_stopped(desk.settings, desk.redis, False)
         return played
 
     async def _cancel_by_hand(self) -> None:
         """An order is gone before its last fill was seen, and the list of trades may be behind."""
-        rng, engine = self.rng, self.exchange.server.binance.engine
+        rng, engine = self.rng, self.world.exchange.server.binance.engine
         if engine.open:
             order = engine.open[rng.choice(sorted(engine.open))]
             if rng.random() < 0.5:
                 half = (order.left / 2).quantize(Decimal("0.00001"))
                 engine.fill(order.order_id, half or order.left)
-                await self.exchange.server.inject(Fault(kind=FaultKind.STALE, path="myTrades", requests=6))
+                await self.world.exchange.server.inject(Fault(kind=FaultKind.STALE, path="myTrades", requests=6))
             if order.now.open:
                 engine.cancel(order.symbol, {"orderId": str(order.order_id)})
 
@@ -167,11 +168,13 @@ class Play:
 
         if fatal == "sent":
             slow = Fault(kind=FaultKind.DELAY_BEFORE, method="POST", path="order", seconds=3)
-            await self.exchange.server.inject(slow, count=3)
-        worker = self._worker(self._ccxt() if self.scene.whole else self.desk.exchange)
+            await self.world.exchange.server.inject(slow, count=3)
+        worker = self._worker()
         try:
             trader = await worker.trader(SYMBOL, owner, checkpoint)
             ticking = Mortal(self._ticks(trader)(), self.rng.randint(1, 40) if fatal == "await" else 0, Killed)
+            if fatal == "freeze":
+                ticking.freezes = {self.rng.randint(1, 40): self.rng.uniform(5, 40)}
             ticking.last_breath = self.rng.choice([0, self.rng.uniform(0, 0.004), self.rng.uniform(0, 0.08)])
             await ticking
         except Killed:
@@ -188,39 +191,31 @@ class Play:
         breakers = Breakers(trader.desk.redis, trader.desk.keys)
         return lambda: guarded_tick(trader, breakers)
 
-    def _ccxt(self) -> Any:
-        """An exchange client of its own."""
-        exchange = self.exchange.ccxt()
-        self.leftovers.push_async_callback(exchange.close)
-        return exchange
-
-    def _worker(self, exchange: Any) -> BinanceDesk:
+    def _worker(self) -> BinanceDesk:
         """What a worker process has for itself."""
-        own, clock = self.scene.settings, self.exchange.clock.now
-        redis: RedisClient = self.world.client(self.redis_lag)
-        self.leftovers.push_async_callback(redis.aclose)
-        keys, client = Keys(own.account), CcxtClient(exchange)
-        port: ExchangePort = client
-        if self.scene.whole and hasattr(self, "desk"):
-            exchange.set_markets_from_exchange(self.desk.exchange)
-            attach_budget(exchange, Budget(redis, keys, AddressKeys(own.account), allowance_of("binance")))
-            client.lists_all_orders = lambda symbols: True  # type: ignore[method-assign]  # as with many symbols
-            port = SharedReads(client, redis, keys, [SYMBOL], max_age_ms=1800, clock=clock)
-        allocator = GlobalFundAllocator.from_settings(own, redis, clock)
-        desk = Desk(settings=own, redis=redis, exchange=port, allocator=allocator, keys=keys, clock=clock)
-        return BinanceDesk(desk, exchange, client, self.exchange.server)
+        if not self.scene.whole:
+            return self.world.worker(self.desk.exchange)
+        worker = self.world.worker()
+        redis, keys, exchange, client = worker.desk.redis, worker.desk.keys, worker.exchange, worker.client
+        exchange.set_markets_from_exchange(self.desk.exchange)
+        attach_budget(exchange, Budget(redis, keys, AddressKeys(keys.account), allowance_of("binance")))
+        client.lists_all_orders = lambda symbols: True  # type: ignore[method-assign]  # as with many symbols
+        port = SharedReads(client, redis, keys, [SYMBOL], max_age_ms=1800, clock=worker.desk.clock)
+        return replace(worker, desk=replace(worker.desk, exchange=port))
 
     async def go_on(self) -> None:
         """The exchange behaves again: settle what is doubtful, trade on, settle again."""
         await asyncio.sleep(10)  # requests of dead workers that are still under way expire
-        trader = await self._worker(self._ccxt() if self.scene.whole else self.desk.exchange).trader(SYMBOL, "survivor")
+        trader = await self._worker().trader(SYMBOL, "survivor")
         tick = self._ticks(trader)
         await settle(trader, tick, TICK_SECONDS)
+        before = len((await self.world.exchange.server.record()).orders)
         for _ in range(6):
             await tick()
-            await self.exchange.server.advance(1)
+            await self.world.exchange.server.advance(1)
             await asyncio.sleep(TICK_SECONDS)
         await settle(trader, tick, TICK_SECONDS)
+        assert len((await self.world.exchange.server.record()).orders) > before, "trading stopped"
 
 
 @contextmanager
@@ -242,7 +237,7 @@ def main(first: int, last: int) -> int:
         for seed in range(first, last + 1):
             try:
                 print(dumps(asdict(play_seed(seed))), flush=True)
-            except AssertionError as error:
+            except Wrong as error:
                 wrong += 1
                 print(dumps({"seed": seed, "wrong": str(error)}), flush=True)
     return 1 if wrong else 0

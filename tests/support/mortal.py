@@ -18,7 +18,7 @@ class Mortal(Generic[T]):
     What was waited for is cancelled first, as the event loop does: it still watches a socket for it, and would go on
     to watch whoever gets that socket's number next. Before that it stands still for `last_breath` seconds, in which
     what it has started goes on. `lived` counts suspensions, `life` may be changed meanwhile; `at_wait` is called at
-    each suspension.
+    each suspension. `freezes`: at these suspensions it stands still for so many seconds, and then goes on.
     """
 
     def __init__(
@@ -31,6 +31,7 @@ class Mortal(Generic[T]):
         self._work, self._die, self._at_wait = work, die, at_wait
         self.life = life
         self.last_breath = 0.0
+        self.freezes: dict[int, float] = {}
         self.lived = 0
 
     def __await__(self) -> Generator[Any, Any, T]:
@@ -54,9 +55,20 @@ class Mortal(Generic[T]):
                     yield from _let_go(waiting)
                     continue
             try:
+                if self.lived in self.freezes:
+                    yield from _frozen(self.freezes[self.lived], waiting)
                 answer = yield waiting
             except BaseException as error:  # noqa: BLE001 - handed on to the coroutine, as the event loop would
                 failure = error
+
+
+def _frozen(seconds: float, waiting: Any) -> Generator[Any, Any, None]:
+    """Stand still; a cancellation that comes meanwhile is one of what is waited for, too."""
+    try:
+        yield from sleep(seconds).__await__()
+    except CancelledError:
+        yield from _let_go(waiting)
+        raise
 
 
 def _let_go(waiting: Any) -> Generator[Any, Any, None]:

@@ -1,5 +1,6 @@
 """What the journal concludes from what the exchange shows."""
 
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -7,6 +8,7 @@ from tasks.exchange.models import Order, OrderStatus, Side, Trade
 from tasks.orders.models import Evidence, Intent, IntentState
 from tasks.orders.rules import (
     FORGOTTEN_AFTER_MS,
+    MOST_APART_MS,
     MOST_LOOKUPS,
     advance,
     needs_lookup,
@@ -181,7 +183,7 @@ def test_an_order_whose_id_was_freed_is_sought_through_trades() -> None:
     own = intent()
     fits = trade("1", "0.004")
     dear = trade("2", "0.004").model_copy(update={"exchange_id": "8", "price": Decimal(40001)})
-    early = trade("3", "0.004").model_copy(update={"exchange_id": "9", "at_ms": -70_000})
+    early = trade("3", "0.004").model_copy(update={"exchange_id": "9", "at_ms": -MOST_APART_MS - 1})
     sold = trade("4", "0.004").model_copy(update={"exchange_id": "10", "side": Side.SELL})
     assert possible_orders(own, [fits, fits, dear, early, sold], {"11"}) == ["7"]
     assert possible_orders(own, [fits], {"7"}) == []
@@ -210,10 +212,14 @@ class Shelf:
         return found.model_copy(update={"exchange_id": exchange_id, "client_id": whose})
 
 
-async def evidence_from(shelf: Any) -> Evidence:
+async def evidence_from(shelf: Any, booked: Collection[str] = ()) -> Evidence:
     """What the shelf shows of one doubtful intent."""
     own = intent(state=IntentState.UNKNOWN)
-    return (await gather_evidence(shelf, own.symbol, [own], [], 0))[own.client_id]
+
+    async def in_books(trade_ids: Sequence[str]) -> Collection[str]:
+        return [one for one in trade_ids if one in booked]
+
+    return (await gather_evidence(shelf, own.symbol, [own], [], 0, in_books))[own.client_id]
 
 
 async def test_candidates_that_were_not_looked_at_prove_nothing() -> None:
@@ -225,3 +231,13 @@ async def test_candidates_that_were_not_looked_at_prove_nothing() -> None:
     cut = await evidence_from(far)
     assert (cut.looked_up, cut.found, far.asked) == (False, None, MOST_LOOKUPS)
     assert state_after(intent(state=IntentState.UNKNOWN), cut, now_ms=10**9) is IntentState.UNKNOWN
+
+
+async def test_orders_whose_trades_are_booked_are_not_looked_at() -> None:
+    """They are others; with them left out the rest can be looked at, and that nothing was found counts."""
+    booked = [str(number) for number in range(1, 45)]
+    shelf = Shelf("50")
+    found = await evidence_from(shelf, booked)
+    assert (found.found is not None, shelf.asked) == (True, 6)
+    none = await evidence_from(Shelf(None), booked)
+    assert (none.looked_up, none.found) == (True, None)
