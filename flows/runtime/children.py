@@ -26,6 +26,7 @@ STOP_ORDER = (WORKER, DASHBOARD, PREFECT_SERVER, POSTGRES, VALKEY)
 WORKER_MODULE = "flows.runtime.stack_worker"
 ONLY_STOP = "--only-stop"
 RECYCLE = 75  # the worker's exit code when it wants to be started afresh (EX_TEMPFAIL)
+REFUSED = 78  # … and when it cannot trade as it is set up, with the reason in a file (EX_CONFIG)
 
 # Python processes with many threads otherwise keep an arena of freed memory per thread.
 _LEAN = {"MALLOC_ARENA_MAX": "2", "PYTHONUNBUFFERED": "1"}
@@ -114,6 +115,11 @@ def worker(state: Path, logs: Path, port: int, redis: str, module: str = WORKER_
 def worker_ready_file(state: Path) -> Path:
     """Made by the worker when it begins to take runs."""
     return state / "worker.ready"
+
+
+def worker_refusal_file(state: Path) -> Path:
+    """Why the worker cannot start, in its own words; there only after it ended with REFUSED."""
+    return state / "worker.refused"
 
 
 def dashboard(state: Path, logs: Path, port: int, prefect_port: int, redis: str) -> Child:

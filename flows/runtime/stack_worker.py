@@ -10,14 +10,14 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
 
-from flows.runtime.children import ONLY_STOP, RECYCLE, worker_ready_file
+from flows.runtime.children import ONLY_STOP, RECYCLE, REFUSED, worker_ready_file, worker_refusal_file
 from flows.runtime.plan import POOL_NAME, PlannedDeployment, planned_deployments
-from tasks.base.settings import configured_prefect_api, load, state_dir
+from tasks.base.errors import GridflowError
+from tasks.base.settings import Settings, configured_prefect_api, load, state_dir
 
 _log = logging.getLogger("gridflow.worker")
 _PREFETCH_SECONDS = 3
@@ -92,17 +92,23 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     settings = load()
-    ready_file: Path = worker_ready_file(state_dir())
     from tasks.tick import service  # imports the exchange side, while the server is still starting
 
     try:
-        if ONLY_STOP in sys.argv:
-            _log.info("trading stopped: %s", service.graceful_stop())
-            return
-        code = asyncio.run(work(planned_deployments(settings), service, ready_file.touch))
+        sys.exit(_run(settings, service))
+    except GridflowError as error:
+        _log.error("%s", error)
+        worker_refusal_file(state_dir()).write_text(str(error), encoding="utf-8")
+        sys.exit(REFUSED)
     finally:
         service.service().close()
-    sys.exit(code)
+
+
+def _run(settings: Settings, service: TradingService) -> int:
+    if ONLY_STOP in sys.argv:
+        _log.info("trading stopped: %s", service.graceful_stop())
+        return 0
+    return asyncio.run(work(planned_deployments(settings), service, worker_ready_file(state_dir()).touch))
 
 
 if __name__ == "__main__":

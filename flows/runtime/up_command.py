@@ -47,7 +47,7 @@ def up(
     if settings.live:
         check_exchange(settings)
     summary = asyncio.run(_run(settings, state_dir(state), seconds, not no_dashboard, as_json))
-    click.echo(json.dumps(summary, default=str) if as_json else _summary_text(summary))
+    click.echo(json.dumps(summary, default=str) if as_json else summary_text(summary))
     if not summary["stopped_in_order"]:
         raise StackError("The worker did not end in order: orders may be open. See its log in the state folder")
 
@@ -87,6 +87,12 @@ def _urls_text(record: StackRecord, logs: list[str]) -> str:
     return "\n".join(["Gridflow runs. Ctrl-C stops it in order.", *(f"  {name:11}{row}" for name, row in rows.items())])
 
 
-def _summary_text(summary: dict[str, Any]) -> str:
+def summary_text(summary: dict[str, Any]) -> str:
+    """The end of a run in words: what each symbol did, then the account."""
     plain = {name: value for name, value in summary.items() if not isinstance(value, dict | list)}
-    return "\n".join(["Gridflow has stopped.", *(f"  {name}: {value}" for name, value in plain.items())])
+    each = [
+        f"  {symbol}: {summary['ticks'][symbol]} ticks, {summary['fills'][symbol]} fills, "
+        f"{summary['rounds'][symbol]} rounds"
+        for symbol in summary.get("symbols", [])
+    ]
+    return "\n".join(["Gridflow has stopped.", *each, *(f"  {name}: {value}" for name, value in plain.items())])

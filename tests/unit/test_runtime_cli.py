@@ -8,6 +8,7 @@ import pytest
 
 from flows.runtime import preflight
 from flows.runtime.cli import main
+from flows.runtime.up_command import summary_text
 from tasks.base.errors import ConfigError
 from tasks.base.settings import load
 
@@ -80,3 +81,15 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert _exit_code("--help") == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in ("init", "check", "up", "stop", "status", "deploy", "rebalance", "pause"))
+
+
+def test_the_summary_names_what_each_symbol_did() -> None:
+    """Also where nothing ever started."""
+    told = {"symbols": ["BTC/USDT"], "ticks": {"BTC/USDT": 5}, "fills": {"BTC/USDT": 3}, "rounds": {"BTC/USDT": 1}}
+    text = summary_text({**told, "equity_end": "10001.5", "market": {"source": "replay"}})
+    assert text.splitlines() == [
+        "Gridflow has stopped.",
+        "  BTC/USDT: 5 ticks, 3 fills, 1 rounds",
+        "  equity_end: 10001.5",
+    ]
+    assert summary_text({"stopped_in_order": True}) == "Gridflow has stopped.\n  stopped_in_order: True"
