@@ -15,6 +15,7 @@ import logging
 import os
 import random
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -55,7 +56,7 @@ class Outcome:
     """What a scenario saw. `digest` stands for every request, order, trade and all that Redis held at the end."""
 
     seed: int
-    faults: int
+    faults: dict[str, int]  # kind → how often
     kills: int
     orders: int
     trades: int
@@ -117,7 +118,8 @@ class Play:
         await check_books(self.desk, after)
         seen = after.model_dump_json() + await contents(self.desk.desk.redis)
         digest = hashlib.sha256(seen.encode()).hexdigest()
-        return Outcome(seed, len(after.faults), self.kills, len(after.orders), len(after.trades), digest)
+        faults = dict(Counter(fault.kind for fault in after.faults))
+        return Outcome(seed, faults, self.kills, len(after.orders), len(after.trades), digest)
 
     async def misbehave(self) -> int:
         """Tick through faults; some ticks die, at a step or in the middle of any wait; others stand still in one, and

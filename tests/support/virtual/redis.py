@@ -25,6 +25,7 @@ from tests.support.virtual.loop import VirtualClock, moment, virtual_clock
 
 LIBRARIES = Path("/usr/lib")
 SLOWEST_SECONDS = 0.002
+READ_SECONDS = 10.0
 _DRIVER = DriverInfo()  # making one looks through all installed packages
 _DONE = b"all before has been done"
 _SENT_LAST = b"*2\r\n$4\r\nECHO\r\n$%d\r\n%s\r\n" % (len(_DONE), _DONE)
@@ -81,7 +82,7 @@ class VirtualRedis:
         """The program's own client, on connections of this kind. `rng` draws how long each call takes."""
         client = connect(f"unix://{self.path}")
         client.connection_pool.connection_class = _Connection
-        own = {"world": self, "rng": rng, "driver_info": _DRIVER, "socket_timeout": None}  # it always answers
+        own = {"world": self, "rng": rng, "driver_info": _DRIVER, "socket_timeout": None}
         client.connection_pool.connection_kwargs |= own
         return client
 
@@ -119,6 +120,14 @@ class _Connection(UnixDomainSocketConnection):
     def __init__(self, *, world: VirtualRedis, rng: random.Random, **kwargs: Any) -> None:
         self._world, self._rng = world, rng
         super().__init__(**kwargs)
+
+    async def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        """See redis-py. Only reading can take for ever here, and a bound on sending costs a task each time."""
+        self.socket_timeout = READ_SECONDS
+        try:
+            return await super().read_response(*args, **kwargs)
+        finally:
+            self.socket_timeout = None
 
     async def _connect(self) -> None:
         self._reader = asyncio.StreamReader()
