@@ -5,7 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 Record = Mapping[str, Any]
-WEEK_MS = 7 * 24 * 3600 * 1000
+DAY_MS = 24 * 3600 * 1000
+WEEK_MS = 7 * DAY_MS
+_CLOCKS_MS = 60_000  # a day that ends sooner than so far ahead may be over at the exchange when it answers
 _AHEAD_MS = 3600 * 1000  # how far the first week reaches into the future, for clocks that are not quite ours
 
 
@@ -14,12 +16,14 @@ class Ask:
     """One page to ask for: from when on (ms, exchange time; None: not said), and the exchange's own params.
 
     Where weeks are read one by one: `floor_ms`, the moment to end at, and how many weeks in a row had nothing.
+    Where days are: `now_ms`, the moment to end at; 0 once nothing limits how far a page reaches.
     """
 
     since_ms: int | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     floor_ms: int = 0
     quiet_weeks: int = 0
+    now_ms: int = 0
 
 
 class Pages(Protocol):
@@ -62,15 +66,49 @@ class Forward:
     key: str | None = None
 
     def first(self, since_ms: int, now_ms: int) -> Ask:  # noqa: ARG002
-        """See Pages. A time reaches back a day only where ids reach back to the first."""
+        """See Pages."""
         return Ask(params={self.key: 0}) if self.key and not since_ms else Ask(since_ms)
 
     def following(self, ask: Ask, page: Sequence[Record], fresh: bool, oldest_ms: int) -> Ask | None:  # noqa: ARG002
         """See Pages."""
         if len(page) < self.size or not fresh:
             return None
-        newest = max(page, key=lambda one: (one["timestamp"] or 0, len(str(one["id"])), str(one["id"])))
+        newest = _newest(page)
         return Ask(params={self.key: int(newest["id"]) + 1}) if self.key else Ask(newest["timestamp"])
+
+
+def _newest(page: Sequence[Record]) -> Record:
+    return max(page, key=lambda one: (one["timestamp"] or 0, len(str(one["id"])), str(one["id"])))
+
+
+@dataclass(frozen=True)
+class ByDay:
+    """Oldest first, by id (params[key]) from the first record found on; a time reaches a day only.
+
+    Days that hold nothing are stepped over one by one. Each ends 1 ms before the next begins, and says so, so that no
+    record is read twice whether or not the exchange itself cuts its answer after a day. The last one has no end.
+    """
+
+    size: int
+    key: str
+
+    def first(self, since_ms: int, now_ms: int) -> Ask:
+        """See Pages."""
+        return _day(since_ms, now_ms) if since_ms else Ask(params={self.key: 0})
+
+    def following(self, ask: Ask, page: Sequence[Record], fresh: bool, oldest_ms: int) -> Ask | None:
+        """See Pages."""
+        if not ask.now_ms:
+            return Forward(self.size, self.key).following(ask, page, fresh, oldest_ms)
+        if not page:
+            return _day((ask.since_ms or 0) + DAY_MS, ask.now_ms)
+        return Ask(params={self.key: int(_newest(page)["id"]) + 1})
+
+
+def _day(start_ms: int, now_ms: int) -> Ask:
+    if start_ms + DAY_MS > now_ms + _CLOCKS_MS:
+        return Ask(start_ms)
+    return Ask(start_ms, {"endTime": start_ms + DAY_MS - 1}, now_ms=now_ms)
 
 
 @dataclass(frozen=True)

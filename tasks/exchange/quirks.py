@@ -4,9 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.exchange.pages import Backward, ByCursor, ByWeek, Forward, Listing, OnePage
+from tasks.exchange.pages import DAY_MS, Backward, ByCursor, ByDay, ByWeek, Forward, Listing, OnePage
 
-_DAY_MS = 24 * 3600 * 1000
 _OPEN = Listing("fetch_open_orders", OnePage())
 _ORDERS = Listing("fetch_orders", Forward(1000))
 _TRADES = Listing("fetch_my_trades", Forward(1000))
@@ -67,7 +66,7 @@ _BINANCE = Quirks(
     enforces_validity=True,
     all_orders_from=14,
     all_orders=(Listing("fetch_orders", Forward(1000, "orderId")),),
-    trades=(Listing("fetch_my_trades", Forward(1000, "fromId")),),
+    trades=(Listing("fetch_my_trades", ByDay(1000, "fromId")),),
 )
 
 _OKX_BY_ORDER, _OKX_BY_BILL = Backward(100, "ordId"), Backward(100, "billId")
@@ -89,11 +88,11 @@ _OKX = Quirks(
         ),
     ),
     trades=(Listing("fetch_my_trades", _OKX_BY_BILL), Listing("fetch_recent_trades", _OKX_BY_BILL)),
-    recent_ms=2 * _DAY_MS,
+    recent_ms=2 * DAY_MS,
 )
 
 _BYBIT_OPEN = Listing("fetch_open_orders", ByCursor(50), {"orderFilter": "Order"})
-_BYBIT_REACH_MS = 729 * _DAY_MS  # it keeps two years
+_BYBIT_REACH_MS = 729 * DAY_MS  # it keeps two years
 _BYBIT_PATIENCE = 13  # weeks
 _BYBIT = Quirks(
     enforces_validity=True,

@@ -13,7 +13,7 @@ from tasks.base.money import units_up
 from tasks.base.redis import RedisClient
 from tasks.exchange.models import Trade
 from tasks.tick.trader import GridTrader, LeaseHeld
-from tests.support.desk import BTC, START_MS, TestDesk, open_desk, settings, walk
+from tests.support.desk import BTC, TestDesk, open_desk, settings, walk
 
 STEPS = ("begun", "read", "evidence", "recorded", "cancelled", "reserved", "sent", "finished")
 
@@ -46,7 +46,7 @@ async def check_books(desk: TestDesk, redis: RedisClient) -> None:
     ids = [order["clientOrderId"] for order in raw]
     assert len(ids) == len(set(ids)), "an order was sent twice"
     keys = desk.desk.keys
-    traded: list[Trade] = await desk.client.trades(BTC, START_MS)
+    traded: list[Trade] = await desk.client.trades(BTC, 0)
     assert await redis.zcard(keys.seen(BTC)) == len(traded), "a fill is missing or was booked twice"
     state = await desk.desk.allocator.get_global_status_summary()
     held = [int(units) for units in await redis.hvals(keys.reservations(BTC))]

@@ -9,6 +9,7 @@ from tests.support.binance.errors import failed_filter
 
 API_KEY = "test-api-key"
 SECRET = "test-secret"  # of a loopback exchange in a test
+DAY_MS = 86_400_000
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -76,6 +77,7 @@ class Config(BaseModel):
     `fee_currency`: `quote` on both sides; `base`: of what is received, as Binance charges; `BNB` where the account
     has enough of it and BNB is listed, else of what is received. `fill_parts`: trades per fill. `partial_share`: how
     much of the rest of a resting order fills when a candle reaches it, in `partial_chance` of the cases (seeded).
+    `time_reaches_ms`: how far trades that are asked for by `startTime` alone reach.
     `weight_limit` for the IP in each `weight_window_ms`; after `strikes` more requests over it the IP is banned for
     `ban_seconds`.
     """
@@ -93,6 +95,7 @@ class Config(BaseModel):
     partial_share: Share = 1.0
     partial_chance: Share = 1.0
     seed: int = 1
+    time_reaches_ms: int = DAY_MS
     weight_limit: int = 6000
     weight_window_ms: Annotated[int, Field(ge=1000)] = 60_000
     orders_per_10s: int = 100

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.support.binance import market_data, payloads
+from tests.support.binance.config import DAY_MS
 from tests.support.binance.engine import Engine
 from tests.support.binance.errors import BinanceError, bad_symbol, missing, nothing_to_cancel
 from tests.support.binance.payloads import Json
@@ -95,9 +96,7 @@ def _my_trades(engine: Engine, ask: Ask) -> Json:
     symbol, params = ask.symbol(engine), ask.params
     if "fromId" in params and ("startTime" in params or "endTime" in params):
         raise BinanceError(-1128, "Combination of optional parameters invalid.")
-    start, end = int(params.get("startTime", 0)), int(params.get("endTime", 2**62))
-    if "startTime" in params and "endTime" in params and end - start > 86_400_000:
-        raise BinanceError(-1127, "More than 24 hours between startTime and endTime.")
+    start, end = _span(params, engine.config.time_reaches_ms)
     rows = [
         trade
         for trade in engine.trades
@@ -110,6 +109,15 @@ def _my_trades(engine: Engine, ask: Ask) -> Json:
     oldest_first = "fromId" in params or "startTime" in params
     rows = rows[: _page(ask)] if oldest_first else rows[-_page(ask) :]
     return [payloads.trade(row) for row in rows]
+
+
+def _span(params: dict[str, str], reach_ms: int) -> tuple[int, int]:
+    """First and last ms that trades are asked for."""
+    start = int(params.get("startTime", 0))
+    end = int(params.get("endTime", start + reach_ms if "startTime" in params else 2**62))
+    if "startTime" in params and "endTime" in params and end - start > DAY_MS:
+        raise BinanceError(-1127, "More than 24 hours between startTime and endTime.")
+    return start, end
 
 
 def _page(ask: Ask) -> int:
