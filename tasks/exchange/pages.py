@@ -94,7 +94,7 @@ class ByDay:
 
     def first(self, since_ms: int, now_ms: int) -> Ask:
         """See Pages."""
-        return _day(since_ms, now_ms) if since_ms else Ask(params={self.key: 0})
+        return _day(since_ms, now_ms) if since_ms > 0 else Ask(params={self.key: 0})
 
     def following(self, ask: Ask, page: Sequence[Record], fresh: bool, oldest_ms: int) -> Ask | None:
         """See Pages."""

@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -24,13 +25,15 @@ from tests.support.binance.desk import BinanceDesk, join_binance_desk, open_bina
 from tests.support.binance.faults import Fault, FaultKind
 from tests.support.binance.record import sent_twice
 from tests.support.binance.server import LocalExchange, local_exchange
-from tests.support.binance_worker import own_settings, start_worker
+from tests.support.binance_worker import FENCED_OFF, LIVED, own_settings, start_worker
 from tests.support.desk import BTC, walk
 from tests.support.fault_check import check_books, settle
 from tests.support.mortal import Killed, Mortal
+from tests.support.redis_contents import contents
 
 AT_ONCE = 8
 THREE = (BTC, "ETH/USDT", "BNB/USDT")
+PLENTY = Decimal(10**6)
 ENTRIES = 10  # a balanced start buys ten of twenty cells at the market
 
 
@@ -57,6 +60,16 @@ class Stage:
         await settle(trader)
         await check_books(self.desk, await self.server.record())
         return await self.books()
+
+    def move_money(self, amount: Decimal) -> None:
+        """Pay into the account, or out of it, so much of every asset."""
+        engine = self.server.binance.engine
+        engine.totals.append((engine.seq, {asset: held + amount for asset, held in engine.totals[-1][1].items()}))
+
+    async def held(self) -> str:
+        """All that Redis holds of this account, but for the lease, which ends by itself."""
+        keys = self.desk.desk.keys
+        return await contents(self.desk.desk.redis, f"{keys.prefix}:*", [keys.lease(BTC)])
 
     async def books(self) -> tuple[Any, ...]:
         """What must not depend on kills."""
@@ -99,8 +112,8 @@ async def test_killed_at_every_wait_of_a_tick(redis: RedisClient, redis_url: str
     """SIGKILL at the first, second, … last wait; each time the books end as they do without a kill."""
     async with stage(redis, "alive") as healthy:
         code = await ended(start_worker(redis_url, healthy.server.url, "alive"))
-        assert code > 100
-        waits = code - 100
+        assert code > LIVED
+        waits = code - LIVED
         wanted = await healthy.trade_on()
     turns = asyncio.Semaphore(AT_ONCE)
 
@@ -187,36 +200,55 @@ def is_stopped(pid: int) -> bool:
     return psutil.Process(pid).status() == psutil.STATUS_STOPPED
 
 
-async def frozen_at(redis: RedisClient, redis_url: str, step: str) -> int:
-    """Freeze a worker at `step`, let another trade on for longer than lease and protection, then let it go on."""
+async def stopped(process: BaseProcess) -> int:
+    """Wait until the worker stands still; its process id."""
+    assert process.pid is not None
+    for _ in range(600):
+        if is_stopped(process.pid):
+            return process.pid
+        await asyncio.sleep(0.02)
+    raise AssertionError("the worker never stood still")
+
+
+def fenced_off_after(step: str) -> int:
+    """Exit code of a worker that the first script after `step` refuses: of booking, reserving or ending the tick."""
+    last = next(last for last in ("evidence", "cancelled", "sent") if STEPS.index(step) <= STEPS.index(last))
+    return FENCED_OFF + STEPS.index(last) + 1
+
+
+async def frozen_at(redis: RedisClient, redis_url: str, step: str) -> None:
+    """Freeze a worker at `step`, let another trade on for longer than lease and protection, then let it go on.
+
+    A script refuses it, nothing that it does changes anything, and the exchange finds its requests stale.
+    """
     account = f"f-{step}"
     async with stage(redis, account) as one:
         process = start_worker(redis_url, one.server.url, account, frozen_step=step)
-        assert process.pid is not None
-        for _ in range(600):
-            if is_stopped(process.pid):
-                break
-            await asyncio.sleep(0.02)
-        else:
-            raise AssertionError("the worker never stood still")
+        pid = await stopped(process)
         await asyncio.sleep(1.1)  # its lease is over
         other = await one.trader()
         await settle(other)
         await asyncio.sleep(0.9)
         await other.tick()
-        os.kill(process.pid, signal.SIGCONT)
+        one.move_money(PLENTY)  # no request of the late worker can fail for want of it
+        before, held = await one.server.record(), await one.held()
+        os.kill(pid, signal.SIGCONT)
         code = await ended(process)
-        record = await one.server.record()
-        assert sent_twice(record) == {}
+        assert code > LIVED if step == "finished" else code == fenced_off_after(step), (step, code)
+        after = await one.server.record()
+        sent = [row for row in after.requests[len(before.requests) :] if row.method == "POST"]
+        assert [row.outcome for row in sent] == ["400 -1021"] * len(sent), "a late order was not refused as stale"
+        assert bool(sent) == (step == "reserved"), step
+        assert after.events == before.events, "a late worker changed the exchange's book"
+        assert await one.held() == held, "a late worker changed our books"
+        one.move_money(-PLENTY)
+        assert sent_twice(after) == {}
         await one.trade_on()
-        return code
 
 
 async def test_frozen_at_every_step(redis: RedisClient, redis_url: str) -> None:
     """A late worker's scripts are refused by their fence, its requests by the exchange; never two orders in a slot."""
-    codes = await asyncio.gather(*(frozen_at(redis, redis_url, step) for step in STEPS))
-    for step, code in zip(STEPS, codes, strict=True):
-        assert (code == 1) == (step != "finished"), (step, code)
+    await asyncio.gather(*(frozen_at(redis, redis_url, step) for step in STEPS))
 
 
 async def test_flushed_in_the_middle(redis: RedisClient, redis_url: str) -> None:

@@ -3,12 +3,12 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from typing import Any
 from uuid import uuid4
 
+from tasks.base.errors import LeaseLost
 from tasks.base.redis import connect
 from tasks.base.settings import Settings
 from tests.support.binance.desk import join_binance_desk
@@ -16,6 +16,7 @@ from tests.support.binance.server import RemoteExchange
 from tests.support.desk import settings
 from tests.support.mortal import Mortal
 
+FENCED_OFF, LIVED = 10, 100  # exit codes; see start_worker
 _forks = get_context("forkserver")
 _forks.set_forkserver_preload([__name__])
 
@@ -26,23 +27,30 @@ def own_settings(account: str, **changes: Any) -> Settings:
     return settings(account=account, trading=short, **changes)
 
 
-def _stand_still_at(step: str) -> Callable[[str], None]:
-    def checkpoint(reached: str) -> None:
-        if reached == step:
-            os.kill(os.getpid(), signal.SIGSTOP)
+class _Steps:
+    """Counts the steps a tick has done, and stands still at one."""
 
-    return checkpoint
+    def __init__(self, frozen_step: str) -> None:
+        self.count, self._frozen_step = 0, frozen_step
+
+    def reached(self, step: str) -> None:
+        self.count += 1
+        if step == self._frozen_step:
+            os.kill(os.getpid(), signal.SIGSTOP)
 
 
 async def _tick(redis_url: str, exchange_url: str, account: str, life: int, frozen_step: str) -> int:
     redis = connect(redis_url)
     desk = await join_binance_desk(redis, own_settings(account), RemoteExchange(exchange_url))
-    trader = await desk.trader(owner=uuid4().hex, checkpoint=_stand_still_at(frozen_step))
+    steps = _Steps(frozen_step)
+    trader = await desk.trader(owner=uuid4().hex, checkpoint=steps.reached)
     waits = _Waits(life)
     asyncio.get_running_loop().set_task_factory(waits.new_task)
     try:
         await asyncio.create_task(trader.tick())
-        return waits.count
+        return LIVED + min(waits.count, 100)
+    except LeaseLost:
+        return FENCED_OFF + steps.count
     finally:
         await desk.close()
         await redis.aclose()
@@ -68,16 +76,17 @@ class _Waits:
 
 def _main(*arguments: Any) -> None:
     try:
-        waits = asyncio.run(_tick(*arguments))
-    except Exception:  # noqa: BLE001 - a fenced-off worker fails its tick; how is told by the exit code
+        code = asyncio.run(_tick(*arguments))
+    except Exception:  # noqa: BLE001 - the tick failed; the exit code tells
         os._exit(1)
-    os._exit(100 + min(waits, 100))
+    os._exit(code)
 
 
 def start_worker(redis_url: str, exchange_url: str, account: str, life: int = 0, frozen_step: str = "") -> BaseProcess:
     """One tick in a process of its own: killed at its `life`-th wait, or stopped (SIGSTOP) at a step.
 
-    Exit code: -SIGKILL; 1 when the tick failed; 100 + the number of waits when it lived.
+    Exit code: -SIGKILL; FENCED_OFF + the steps it had done when a script refused its fence; 1 when the tick failed
+    otherwise; LIVED + the number of waits when it lived.
     """
     process = _forks.Process(target=_main, args=(redis_url, exchange_url, account, life, frozen_step), daemon=True)
     process.start()

@@ -1,15 +1,16 @@
 """All that a Redis server holds, in words that two equal states share."""
 
+from collections.abc import Collection
 from json import dumps
 from typing import Any
 
 from tasks.base.redis import RedisClient
 
 
-async def contents(redis: RedisClient) -> str:
-    """Every key with its type and value, sorted; hashes and sets have no order of their own."""
+async def contents(redis: RedisClient, match: str = "*", but: Collection[str] = ()) -> str:
+    """Every key (of a pattern, but for some) with its type and value, sorted, as hashes and sets have no order."""
     found = {}
-    for key in sorted([str(key) async for key in redis.scan_iter()]):
+    for key in sorted({str(key) async for key in redis.scan_iter(match)}.difference(but)):
         kind = str(await redis.type(key))
         found[key] = [kind, await _value(redis, key, kind)]
     return dumps(found)

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from tasks.base.errors import ConfigError
 from tasks.base.settings import ExchangeSettings
 from tasks.exchange.live import ccxt_exchange, refuse_missing_keys, refuse_unproven
-from tasks.exchange.pages import WEEK_MS, Ask, Backward, ByCursor, ByWeek, Forward
+from tasks.exchange.pages import WEEK_MS, Ask, Backward, ByCursor, ByDay, ByWeek, Forward
 from tasks.exchange.parsing import ticker_of
 from tasks.exchange.quirks import quirks_of
 
@@ -41,6 +41,12 @@ def test_forward_by_id_after_the_first_page() -> None:
     assert pages.following(Ask(5), page, True, NOW_MS) == Ask(params={"fromId": 11})
     assert pages.following(Ask(5), page[:1], True, NOW_MS) is None
     assert pages.following(Ask(5), page, False, NOW_MS) is None
+
+
+@pytest.mark.parametrize("since_ms", [0, -60_000])
+def test_no_day_lies_before_the_first_id(since_ms: int) -> None:
+    """An order without a time, less the overlap, is asked for from the first id: not from 1970 day by day."""
+    assert ByDay(2, "fromId").first(since_ms, NOW_MS) == Ask(params={"fromId": 0})
 
 
 def test_backward_from_the_lowest_id() -> None:
