@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from flows.runtime import children, state
-from flows.runtime.processes import Identity, end
+from flows.runtime.processes import Identity, end, kill_group
 from flows.runtime.supervisor import Say
 
 _WORKER_SECONDS = 120.0  # it cancels open orders
@@ -24,6 +24,14 @@ def living(record: state.StackRecord) -> dict[str, Identity]:
     """The record's processes that live now, in the order in which they are ended."""
     known = [(name, record.processes.get(name)) for name in children.STOP_ORDER]
     return {name: process for name, process in known if process is not None and process.is_alive()}
+
+
+def kill_left_overs(folder: Path) -> None:
+    """SIGKILL to all that is left over."""
+    record = left_over(folder)
+    if record is not None:
+        for process in living(record).values():
+            kill_group(process.pid)
 
 
 def end_left_overs(record: state.StackRecord, say: Say, seconds: float) -> bool:

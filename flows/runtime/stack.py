@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.runtime import children, state
-from flows.runtime.left_overs import end_left_overs, left_over
+from flows.runtime.left_overs import end_left_overs, kill_left_overs, left_over
 from flows.runtime.measures import MemoryPeak, completed_windows, log_files, tick_count
 from flows.runtime.ports import PortClaims
 from flows.runtime.postgres import Postgres, prepare
@@ -112,6 +112,7 @@ class Stack:
             return
         self._say("Ending everything at once; open orders stay open")
         self._end_asked.set()
+        kill_left_overs(self._folder)
         for supervisor in self._children.values():
             supervisor.kill()
 
