@@ -177,8 +177,8 @@ def http_answers(port: int, path: str) -> Callable[[], Awaitable[bool]]:
             return False
         try:
             writer.write(f"GET {path} HTTP/1.0\r\nHost: {HOST}\r\n\r\n".encode())
-            status = await asyncio.wait_for(reader.readline(), 5)
-            return b" 200 " in status
+            async with asyncio.timeout(5):
+                return b" 200 " in await reader.readline()
         except (OSError, TimeoutError):
             return False
         finally:

@@ -9,6 +9,7 @@ import click
 from redis.exceptions import RedisError
 
 from flows.runtime import state as stack_state
+from flows.runtime.left_overs import left_over
 from tasks.base.errors import StackError
 from tasks.base.redis import RedisClient, connect
 from tasks.base.settings import Settings, configured_prefect_api, state_dir
@@ -41,6 +42,11 @@ def running_stack(state: Path | None) -> stack_state.StackRecord | None:
     return stack_state.running(state_dir(state))
 
 
+def left_over_stack(state: Path | None) -> stack_state.StackRecord | None:
+    """The stack on this state folder that was killed while processes of it live on, if any."""
+    return left_over(state_dir(state))
+
+
 def prefect_api(state: Path | None) -> str:
     """The running stack's Prefect API, else $PREFECT_API_URL. Raises StackError where there is neither."""
     stack = running_stack(state)
@@ -51,10 +57,10 @@ def prefect_api(state: Path | None) -> str:
 
 
 def redis_url(settings: Settings, state: Path | None) -> str:
-    """The settings' Redis, else the running stack's. Raises StackError where there is neither."""
+    """The settings' Redis, else that of the stack that runs or was killed. Raises StackError where there is none."""
     if settings.redis_url is not None:
         return settings.redis_url.get_secret_value()
-    stack = running_stack(state)
+    stack = running_stack(state) or left_over_stack(state)
     if stack is None:
         raise StackError(f"No stack runs on {state_dir(state)}. Run `gridflow up`, or set redis_url to your own Redis")
     return stack.redis

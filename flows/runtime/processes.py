@@ -72,15 +72,20 @@ def age_seconds() -> float:
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / _CLOCK_TICKS)
 
 
-def end(identity: Identity, number: int = signal.SIGTERM, seconds: float = 10) -> None:
-    """End a process that is not our child, with its whole group: `number` first, SIGKILL after `seconds`."""
+def end(identity: Identity, number: int = signal.SIGTERM, seconds: float = 10) -> bool:
+    """End a process that is not our child, with its whole group: `number` first, SIGKILL after `seconds`.
+
+    Whether the first signal was enough.
+    """
     if not identity.is_alive():
-        return
+        return True
     with suppress(ProcessLookupError, PermissionError):
         os.kill(identity.pid, number)
     _await_end(identity, seconds)
+    by_itself = not identity.is_alive()
     kill_group(identity.pid)
     _await_end(identity, _KILLED_SECONDS)
+    return by_itself
 
 
 def _await_end(identity: Identity, seconds: float) -> None:

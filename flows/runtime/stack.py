@@ -5,20 +5,20 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from flows.runtime import children, state
+from flows.runtime.left_overs import end_left_overs, kill_left_overs, left_over
 from flows.runtime.measures import MemoryPeak, completed_windows, log_files, tick_count
 from flows.runtime.ports import PortClaims
 from flows.runtime.postgres import Postgres, prepare
 from flows.runtime.prefect_server import PREFERRED_PORT as PREFECT_PORT
 from flows.runtime.prefect_server import api_url
-from flows.runtime.processes import Identity, age_seconds, end
-from flows.runtime.supervisor import Child, Say, Supervisor, cap_log
+from flows.runtime.processes import Identity, age_seconds
+from flows.runtime.supervisor import Child, Say, Supervisor, cancel, cap_log
 from flows.runtime.valkey import PREFERRED_PORT as VALKEY_PORT
 from flows.runtime.valkey import redis_url
 from tasks.base.errors import StackError
@@ -30,6 +30,7 @@ _DASHBOARD_PORT = 8501
 _WATCH_SECONDS = 0.5
 _SAMPLE_SECONDS = 5.0
 _FIRST_TICK_SECONDS = 180.0
+_LEFT_OVER_SECONDS = 240.0
 
 
 async def _final_summary(settings: Settings, redis: RedisClient) -> dict[str, Any]:
@@ -64,12 +65,13 @@ class Stack:
         self._children: dict[str, Supervisor] = {}
         self._claims = PortClaims()
         self._stop_asked = asyncio.Event()
+        self._end_asked = asyncio.Event()
         self._peak = MemoryPeak()
         self._first_tick: float | None = None
         self._ticks_before = 0
         self._redis: RedisClient | None = None
         self._record: state.StackRecord | None = None
-        self._database: Postgres | None = None
+        self._preparing: asyncio.Future[Postgres] | None = None
 
     async def run(self) -> dict[str, Any]:
         """Start, serve until Ctrl-C, SIGTERM or the end of `seconds`, stop in order; returns the final summary.
@@ -78,12 +80,12 @@ class Stack:
         """
         with state.sole_owner(self._folder):
             self._logs.mkdir(mode=0o700, exist_ok=True)
-            self._end_left_overs()
             self._listen_to_signals()
+            await asyncio.to_thread(self._end_left_overs)
             watch = asyncio.create_task(self._sample())
             try:
-                await self._unless_stopped(self._start())
-                await self._unless_stopped(self._serve())
+                await self._unless(self._stop_asked, self._start())
+                await self._unless(self._stop_asked, self._serve())
             except BaseException:
                 await self._stop()
                 raise
@@ -94,14 +96,9 @@ class Stack:
     # --- start -----------------------------------------------------------------------------------------
     def _end_left_overs(self) -> None:
         """Take over from a stack that was killed: end its processes in order before anything else starts."""
-        left = state.read(self._folder)
-        if left is None:
-            return
-        for name in children.STOP_ORDER:
-            process = left.processes.get(name)
-            if process is not None and process.is_alive():
-                self._say(f"Ending {name} (pid {process.pid}), left over from a stack that was killed")
-                end(process, signal.SIGINT if name == children.POSTGRES else signal.SIGTERM, 30)
+        left = left_over(self._folder)
+        if left is not None:
+            end_left_overs(left, self._say, _LEFT_OVER_SECONDS)
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -114,22 +111,31 @@ class Stack:
             self._stop_asked.set()
             return
         self._say("Ending everything at once; open orders stay open")
+        self._end_asked.set()
+        kill_left_overs(self._folder)
         for supervisor in self._children.values():
             supervisor.kill()
 
-    async def _unless_stopped(self, work: Any) -> None:
-        """Run `work` until it is done or a stop is asked for."""
+    async def _unless(self, asked: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` until it is done or `asked` is set; nothing of it runs where that is set already."""
+        if asked.is_set():
+            work.close()
+            return
         task = asyncio.ensure_future(work)
-        stop = asyncio.ensure_future(self._stop_asked.wait())
+        wish = asyncio.ensure_future(asked.wait())
         try:
-            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                task.result()
+            await asyncio.wait({task, wish}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for each in (task, stop):
-                each.cancel()
-                with suppress(asyncio.CancelledError, StackError):
-                    await each
+            await cancel(wish)
+            await cancel(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is None:
+            return
+        if not asked.is_set() or not isinstance(error, StackError):
+            raise error
+        self._say(str(error))  # of a child that ended because everything does
 
     async def _start(self) -> None:
         ports = {"prefect": self._claims.claim(PREFECT_PORT), "dashboard": self._claims.claim(_DASHBOARD_PORT)}
@@ -137,7 +143,8 @@ class Stack:
         valkey_port = self._claims.claim(VALKEY_PORT) if own is None else 0
         redis = own.get_secret_value() if own else redis_url(valkey_port)
         with_dashboard = self._options.dashboard and children.has_dashboard()
-        database = self._database = await asyncio.to_thread(prepare, self._folder)
+        self._preparing = asyncio.ensure_future(asyncio.to_thread(prepare, self._folder))
+        database = await asyncio.shield(self._preparing)  # a thread cannot be cancelled: the stop waits for it
         self._record = state.StackRecord(
             started=self._started.isoformat(),
             state=str(self._folder),
@@ -196,10 +203,15 @@ class Stack:
     # --- serve -----------------------------------------------------------------------------------------
     async def _serve(self) -> None:
         await self._wait_first_tick()
-        if self._options.seconds is None:
-            await self._stop_asked.wait()
-        else:
-            await asyncio.sleep(self._options.seconds)
+        await self._stopped_within(self._options.seconds)
+
+    async def _stopped_within(self, seconds: float | None) -> bool:
+        """Wait that long (None: for ever) or until a stop is asked for; whether it is."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._stop_asked.wait()
+        except TimeoutError:
+            return False
 
     async def _wait_first_tick(self) -> None:
         assert self._redis is not None
@@ -208,7 +220,8 @@ class Stack:
             waited = time.monotonic() - self._begun
             if self._options.seconds is not None and waited > _FIRST_TICK_SECONDS:
                 raise StackError(f"No tick within {waited:.0f} s. See {self._logs / 'worker.log'}")
-            await asyncio.sleep(_WATCH_SECONDS)
+            if await self._stopped_within(_WATCH_SECONDS):
+                return
         self._first_tick = round(time.monotonic() - self._begun + self._command_age, 1)
         self._say(f"First tick {self._first_tick:.1f} s after the command")
 
@@ -221,8 +234,19 @@ class Stack:
 
     # --- stop ------------------------------------------------------------------------------------------
     async def _stop(self) -> dict[str, Any]:
-        summary: dict[str, Any] = {}
-        clean = await self._stop_trading()
+        """End everything, in order unless that is asked to be cut short; the summary."""
+        summary: dict[str, Any] = {"stopped_in_order": not self._may_have_traded()}
+        try:
+            await self._unless(self._end_asked, self._stop_in_order(summary))
+        finally:
+            await self._clean_up()
+        summary["first_tick_seconds"] = self._first_tick
+        summary["peak_rss_mib"] = round(self._peak.rss, 1)
+        summary["peak_pss_mib"] = round(self._peak.pss, 1)
+        return summary
+
+    async def _stop_in_order(self, summary: dict[str, Any]) -> None:
+        summary["stopped_in_order"] = await self._stop_trading()
         await self._stop_child(children.DASHBOARD)
         if self._record is not None:
             summary["flow_runs_completed"] = await completed_windows(self._record.prefect_api, self._started)
@@ -230,24 +254,36 @@ class Stack:
         await self._stop_child(children.POSTGRES)
         if self._redis is not None:
             summary |= await self._options.summarise(self._settings, self._redis)
-            await self._redis.aclose()
         await self._stop_child(children.VALKEY)
+
+    async def _clean_up(self) -> None:
+        """Leave no process, lock or file behind, however the stop went."""
+        for name in children.STOP_ORDER:
+            supervisor = self._children.get(name)
+            if supervisor is not None:
+                if self._end_asked.is_set():
+                    supervisor.kill()
+                await supervisor.stop()
+        if self._redis is not None:
+            await self._redis.aclose()
         self._claims.close()
-        if self._database is not None:
-            self._database.tidy()
+        if self._preparing is not None:
+            await asyncio.wait({self._preparing})
+            if self._preparing.exception() is None:
+                self._preparing.result().tidy()
         state.record_path(self._folder).unlink(missing_ok=True)
-        summary["stopped_in_order"] = clean
-        summary["first_tick_seconds"] = self._first_tick
-        summary["peak_rss_mib"] = round(self._peak.rss, 1)
-        summary["peak_pss_mib"] = round(self._peak.pss, 1)
-        return summary
+
+    def _may_have_traded(self) -> bool:
+        """Whether the worker has begun to take runs."""
+        took_runs = self._first_tick is not None or children.worker_ready_file(self._folder).exists()
+        return children.WORKER in self._children and took_runs
 
     async def _stop_trading(self) -> bool:
         """Let the worker drain and close the trading side; whether it did."""
         worker = self._children.get(children.WORKER)
-        if worker is None or self._first_tick is None:
+        if worker is None or not self._may_have_traded():
             await self._stop_child(children.WORKER)
-            return True  # nothing was traded
+            return True
         if worker.is_running and await self._stop_child(children.WORKER) == 0:
             return True
         await worker.stop()

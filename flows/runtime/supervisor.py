@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from flows.runtime.processes import Identity, kill_group
 from tasks.base.errors import StackError
@@ -18,6 +19,9 @@ _MAX_LOG_BYTES = 10_000_000
 _MAX_BACK_OFF_SECONDS = 30.0
 _STEADY_SECONDS = 60.0
 _POLL_SECONDS = 0.1
+# A child that was never ready has nothing to finish.
+_UNREADY_STOP_SECONDS = 3.0
+_CANCEL_AGAIN_SECONDS = 1.0
 
 Say = Callable[[str], None]
 
@@ -53,6 +57,7 @@ class Supervisor:
         self._on_start = on_start
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._killed = False
 
     async def start(self) -> None:
         """Start the child and return when it is ready. Raises StackError, with its last lines, if it is not."""
@@ -72,40 +77,52 @@ class Supervisor:
         await self._spawn(*arguments)
         assert self._process is not None
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), self.child.stop_seconds)
-        await self._end_group(self._process)
-        return self._process.returncode
+            async with asyncio.timeout(self.child.stop_seconds):
+                await self._process.wait()
+        return await self._end_group(self._process)
 
     async def stop(self) -> int | None:
         """End the child: its stop signal, then SIGKILL to what is left of its group. Its exit code."""
         if self._keeper is not None:
-            self._keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._keeper
+            await cancel(self._keeper)
         process = self._process
         if process is None:
             return None
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 process.send_signal(self.child.stop_signal)
+            seconds = self.child.stop_seconds
+            if self._keeper is None:
+                seconds = min(seconds, _UNREADY_STOP_SECONDS)
             try:
-                await asyncio.wait_for(process.wait(), self.child.stop_seconds)
+                async with asyncio.timeout(seconds):
+                    await process.wait()
             except TimeoutError:
-                self._say(f"{self.child.name} did not end within {self.child.stop_seconds:.0f} s: killed")
-        await self._end_group(process)
-        return process.returncode
+                self._say(f"{self.child.name} did not end within {seconds:.0f} s: killed")
+        return await self._end_group(process)
 
     def kill(self) -> None:
-        """End the child at once; `stop` still has to be awaited."""
-        if self._process is not None and self._process.returncode is None:
-            kill_group(self._process.pid)
+        """End the child at once and for good: it is not started again. `stop` still has to be awaited."""
+        self._killed = True
+        if self._keeper is not None:
+            self._keeper.cancel()
+        if self.is_running:
+            self._kill_group()
 
-    async def _end_group(self, process: asyncio.subprocess.Process) -> None:
+    def _kill_group(self) -> None:
+        assert self._process is not None
+        kill_group(self._process.pid)
+
+    async def _end_group(self, process: asyncio.subprocess.Process) -> int | None:
         kill_group(process.pid)
-        await process.wait()
+        code = await process.wait()
+        self._process = None  # its pid may be another's from now on
+        return code
 
     async def _spawn(self, *arguments: str) -> None:
         child = self.child
+        if self._killed:
+            raise StackError(f"{child.name} was ended for good and is not started again")
         child.before_start()
         cap_log(child.log, keep=True)
         entry = pwd.getpwnam(child.user) if child.user else None
@@ -143,7 +160,7 @@ class Supervisor:
             assert self._process is not None
             begun = time.monotonic()
             code = await self._process.wait()
-            kill_group(self._process.pid)
+            self._kill_group()
             pause = 1.0 if time.monotonic() - begun > _STEADY_SECONDS else pause
             self._say(f"{self.child.name} ended with code {code}: starting it again in {pause:.0f} s")
             await asyncio.sleep(pause)
@@ -154,8 +171,19 @@ class Supervisor:
                 self._say(f"{self.child.name} ready again{self.child.where}")
             except (StackError, OSError) as error:
                 self._say(str(error))
-                if self._process.returncode is None:
-                    self.kill()
+                if self.is_running:
+                    self._kill_group()
+
+
+async def cancel(task: asyncio.Future[Any]) -> None:
+    """Cancel and wait until it has ended; how it ended is the caller's to read.
+
+    A cancellation may get lost: Python 3.11's `wait_for`, which Redis calls go through, drops the one that comes at
+    the moment of its answer. So it is repeated.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CANCEL_AGAIN_SECONDS)
 
 
 def cap_log(log: Path, keep: bool = False, limit: int = _MAX_LOG_BYTES) -> None:

@@ -6,17 +6,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import psutil
 import pytest
+import redis as sync_redis
 from playwright.sync_api import Page, expect
 
+from flows.runtime.plan import GRACEFUL_STOP
+from flows.runtime.runs import run_deployment
+from tasks.base.keys import Keys
+from tasks.ledger.models import Fill
 from tests.support.candles import write_candles
 
 GRIDFLOW = str(Path(sys.executable).with_name("gridflow"))
@@ -158,9 +164,9 @@ def test_a_second_up_on_the_same_state_says_so(up: Running) -> None:
     assert "http://127.0.0.1" in second.stderr + second.stdout
 
 
-@pytest.mark.parametrize("screen", ["trades", "allocation", "logs"])
+@pytest.mark.parametrize("screen", ["allocation", "logs"])
 def test_the_dashboard_shows_it(up: Running, page: Page, screen: str, tmp_path: Path) -> None:
-    """Each screen in a real browser, over the running stack; the picture is kept where the environment says."""
+    """Each screen in a real browser, over the running stack; pytest keeps the picture in the test's temp folder."""
     url = up.status()["urls"]["dashboard"]
     page.goto(f"{url}/{screen}")
     expect(page.get_by_text("BTC/USDT").first).to_be_visible(timeout=20_000)
@@ -175,6 +181,81 @@ def test_the_dashboard_shows_it(up: Running, page: Page, screen: str, tmp_path: 
         "gridflow_allocation_efficiency",
     ):
         assert f"# TYPE {name}" in metrics
+
+
+def test_the_trades_screen_shows_trades_of_each_symbol(up: Running, page: Page, tmp_path: Path) -> None:
+    """One symbol after the other is chosen: an order that was filled stands in the table by its id.
+
+    pytest keeps a picture of each in the test's temp folder.
+    """
+    urls = up.status()["urls"]
+    page.goto(f"{urls['dashboard']}/trades")
+    with sync_redis.Redis.from_url(urls["redis"], decode_responses=True) as client:
+        for symbol in SYMBOLS:
+            page.get_by_role("combobox", name="Symbol").click(timeout=20_000)
+            page.get_by_role("option", name=symbol).click()
+            wait_for(partial(shown_orders, page, client, symbol), 20)
+            page.screenshot(path=str(tmp_path / f"{symbol.replace('/', '-')}.png"), full_page=True)
+
+
+def shown_orders(page: Page, client: sync_redis.Redis, symbol: str) -> set[str]:
+    """Ids of the symbol's filled orders, as Redis holds them, that stand in a table of the screen.
+
+    Tables are drawn on a canvas that holds its cells for readers.
+    """
+    fills: Any = client.lrange(Keys("main").fills(symbol), 0, -1)
+    cells = {text.strip() for text in page.locator("[role=gridcell]").all_text_contents()}
+    return cells & {Fill.model_validate_json(one).client_id for one in fills}
+
+
+def wait_for(question: Callable[[], object], seconds: float) -> None:
+    """Wait until the answer is anything but empty."""
+    deadline = time.monotonic() + seconds
+    while not question():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.2)
+
+
+def test_the_status_can_be_logged_by_prefect(up: Running) -> None:
+    """A run of log-status/five-minutes completes, and its log at Prefect names the money and each symbol."""
+    api = up.status()["urls"]["prefect_api"]
+    ended = run_deployment(api, "log-status/five-minutes", 60)
+    assert ended.ok, ended.message
+    wanted = {"logs": {"flow_run_id": {"any_": [ended.id]}}}
+
+    def told() -> bool:
+        lines = [one["message"] for one in httpx.post(f"{api}/logs/filter", json=wanted, trust_env=False).json()]
+        return all(any(line.startswith(head) for line in lines) for head in ("equity ", *SYMBOLS))
+
+    wait_for(told, 20)
+
+
+def test_prefect_stops_trading_and_resumes_it(up: Running) -> None:
+    """graceful-stop/manual: windows tick on, and nothing rests or fills; resume/manual: each symbol orders again."""
+    urls = up.status()["urls"]
+    with sync_redis.Redis.from_url(urls["redis"], decode_responses=True) as client:
+        ended = run_deployment(urls["prefect_api"], GRACEFUL_STOP, 60)
+        assert ended.ok, ended.message
+        assert open_orders(client) == [0, 0, 0]
+        fills, ticks = counted(client, "fills"), counted(client, "ticks")
+        wait_for(lambda: all(now > then for now, then in zip(counted(client, "ticks"), ticks, strict=True)), 40)
+        assert open_orders(client) == [0, 0, 0]
+        assert counted(client, "fills") == fills
+        assert up.status()["stopped"]
+
+        ended = run_deployment(urls["prefect_api"], "resume/manual", 60)
+        assert ended.ok, ended.message
+        wait_for(lambda: all(open_orders(client)), 40)
+
+
+def open_orders(client: sync_redis.Redis) -> list[int]:
+    """Journalled orders of each symbol."""
+    return [client.hlen(Keys("main").intents(symbol)) for symbol in SYMBOLS]
+
+
+def counted(client: sync_redis.Redis, what: str) -> list[int]:
+    """`ticks` or `fills` of each symbol since the account began."""
+    return [int(cast(str, client.hget(Keys("main").stats, f"{what}|{symbol}"))) for symbol in SYMBOLS]
 
 
 def test_ticks_inside_a_window_call_prefect_never(up: Running, redis_url: str) -> None:

@@ -210,6 +210,25 @@ class TestWorker:
         assert (worker.state / "calls.txt").read_text().split() == ["clear_stop", "request_stop", "graceful_stop"]
 
 
+def test_prefects_own_command_starts_a_worker_that_completes_a_run(worker: Worker, tmp_path: Path) -> None:
+    """`prefect worker start --type gridflow` finds the worker type by itself; the run takes no process of its own."""
+    if worker.process.poll() is None:
+        worker.end()
+    command = ["prefect", "worker", "start", "--pool", "gridflow", "--type", "gridflow"]
+    environment = worker.server.environment | {"GRIDFLOW_STATE": str(worker.state), "PREFECT_WORKER_QUERY_SECONDS": "1"}
+    with (tmp_path / "worker.log").open("w") as log:
+        process = subprocess.Popen([sys.executable, "-m", *command], env=environment, cwd=_ROOT, stdout=log, stderr=log)
+    try:
+        run = worker.start_run("write-file/manual", path=str(tmp_path / "pid"))
+        assert worker.wait_for(run, *_ENDS, seconds=60) == "COMPLETED"
+        assert (tmp_path / "pid").read_text() == str(process.pid)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_a_worker_that_ran_its_share_asks_for_a_fresh_process(server: PrefectStack, tmp_path: Path) -> None:
     """Its windows end, its orders stay for the next process: it says so with its exit code."""
     server.delete_everything()

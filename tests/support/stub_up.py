@@ -1,5 +1,6 @@
-"""`gridflow up` with the stub worker, as its own process: `python -m tests.support.stub_up STATE [SECONDS]`."""
+"""`gridflow up` with a stub worker, as its own process: `python -m tests.support.stub_up STATE`."""
 
+import argparse
 import asyncio
 import json
 import sys
@@ -19,13 +20,15 @@ async def summarise(settings: Settings, redis: RedisClient) -> dict[str, Any]:
 
 def main() -> None:
     """Run it; the summary is the only line on stdout."""
-    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else None
-    options = UpOptions(
-        seconds=seconds, dashboard=False, worker_module="tests.support.stub_worker", summarise=summarise
-    )
+    parser = argparse.ArgumentParser()
+    parser.add_argument("state", type=Path)
+    parser.add_argument("--for", dest="seconds", type=float)
+    parser.add_argument("--worker", default="tests.support.stub_worker")
+    asked = parser.parse_args()
+    options = UpOptions(seconds=asked.seconds, dashboard=False, worker_module=asked.worker, summarise=summarise)
 
     async def run() -> dict[str, Any]:
-        return await Stack(load(), Path(sys.argv[1]), options, lambda line: print(line, file=sys.stderr)).run()
+        return await Stack(load(), asked.state, options, lambda line: print(line, file=sys.stderr, flush=True)).run()
 
     try:
         print(json.dumps(asyncio.run(run())))

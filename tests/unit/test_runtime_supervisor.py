@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flows.runtime.processes import Identity
-from flows.runtime.supervisor import Child, Supervisor
+from flows.runtime.supervisor import Child, Supervisor, cancel
 from tasks.base.errors import StackError
 
 
@@ -75,3 +75,34 @@ async def test_a_child_that_cannot_start_says_why(tmp_path: Path) -> None:
     with pytest.raises(StackError, match=r"ended with code 4 while starting[\s\S]*no such thing"):
         await watched.supervisor.start()
     await watched.supervisor.stop()
+
+
+async def test_a_killed_child_stays_ended(tmp_path: Path) -> None:
+    """Unlike one that dies, and whoever asks: it is neither kept alive nor run once more."""
+    watched = Watched(tmp_path, "import time; time.sleep(60)")
+    await watched.supervisor.start()
+    identity = await watched.until_started(1)
+    watched.supervisor.kill()
+    assert await watched.supervisor.stop() == -signal.SIGKILL
+    assert not identity.is_alive()
+    with pytest.raises(StackError, match="not started again"):
+        await watched.supervisor.run_once()
+    assert len(watched.started) == 1
+
+
+async def test_a_lost_cancellation_is_repeated() -> None:
+    """The first one gets lost, as in a Redis call; the task ends all the same."""
+    lost = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            lost.set()
+        await asyncio.sleep(60)
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    await cancel(task)
+    assert lost.is_set()
+    assert task.cancelled()

@@ -1,0 +1,60 @@
+"""Stand-ins of the processes that a killed `gridflow up` leaves running."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from flows.runtime import state
+from flows.runtime.processes import Identity
+
+_CODE = """
+import signal, sys
+name, folder, stubborn = sys.argv[1:]
+numbers = signal.SIGTERM, signal.SIGINT
+for number in numbers:
+    signal.signal(number, signal.SIG_IGN if stubborn == name else signal.default_int_handler)
+print("ready", flush=True)
+try:
+    signal.pause()
+except KeyboardInterrupt:
+    open(folder + "/ended.txt", "a").write(name + chr(10))
+"""
+
+
+class LeftOvers:
+    """Stand-ins of a stack's processes, and the record of an `up` that is gone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._processes: list[subprocess.Popen[str]] = []
+
+    def start(self, *names: str, stubborn: str = "") -> None:
+        gone = self._launch("up", stubborn)
+        identities = {name: self._launch(name, stubborn) for name in names}
+        self._processes[0].kill()
+        self._processes[0].wait()
+        urls = {"redis": "redis://127.0.0.1:1/0", "prefect_api": "http://127.0.0.1:2/api"}
+        record = state.StackRecord(
+            "now", str(self.folder), gone, prefect_ui="", dashboard=None, postgres_data="", processes=identities, **urls
+        )
+        state.write(self.folder, record)
+
+    def _launch(self, name: str, stubborn: str) -> Identity:
+        command = [sys.executable, "-c", _CODE, name, str(self.folder), stubborn]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        self._processes.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        found = Identity.of(process.pid)
+        assert found is not None
+        return found
+
+    def alive(self) -> int:
+        return sum(process.poll() is None for process in self._processes)
+
+    def close(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
