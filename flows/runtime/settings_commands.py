@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.runtime.options import common_options, json_option
-from flows.runtime.preflight import check_exchange
+from flows.runtime.preflight import start_problems
 from tasks.base.errors import GridflowError
 from tasks.base.money import plain
 from tasks.base.settings import (
@@ -107,8 +107,7 @@ def _toml(value: Any) -> str:
 @json_option
 def check(config: Path | None, state: Path | None, as_json: bool) -> None:  # noqa: ARG001 - every command takes --state
     """Check settings and grids without starting anything, and print what would run."""
-    settings = load(config)
-    check_exchange(settings)
+    settings = load(config, start_problems)
     rows = [_summary(name, symbol, settings) for name, symbol in settings.symbols.items()]
     pool = plain(settings.total_funds * settings.global_max_usage)
     head = {

@@ -392,6 +392,30 @@ def test_check_names_the_features_an_exchange_lacks(write: Path, monkeypatch: py
     assert "binance lacks fetchOpenOrders, fetchMyTrades" in f"{found.exception} {found.output}"
 
 
+def test_check_tells_what_stands_against_the_start_too(write: Path, tmp_path: Path) -> None:
+    """A wrong field, missing keys, the exchange and the candle files in one report; nothing from a faulty field."""
+    write.write_text(
+        'total_funds = 0\n[exchange]\nid = "kucoin"\nlive = true\nsandbox = true\n'
+        f'[paper]\nmarket = "replay"\ndata = "{tmp_path / "none"}"\n',
+        encoding="utf-8",
+    )
+    found = CliRunner().invoke(cli, ["check"]).exception
+    assert isinstance(found, ConfigError)
+    assert [problem.field for problem in found.problems] == [
+        "total_funds",
+        "exchange.api_key",
+        "exchange.secret",
+        "exchange.id",
+        "exchange.password",
+        "exchange.sandbox",
+        "paper.data",
+    ]
+    write.write_text('[exchange]\nid = "KuCoin"\nlive = true\napi_key = "k"\nsecret = "s"\n', encoding="utf-8")
+    found = CliRunner().invoke(cli, ["check"]).exception
+    assert isinstance(found, ConfigError)
+    assert [problem.field for problem in found.problems] == ["exchange.id"]
+
+
 def test_slugs() -> None:
     """Symbol names in keys and deployments."""
     assert slug("BTC/USDT") == "btc-usdt"
