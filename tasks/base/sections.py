@@ -120,9 +120,13 @@ class SymbolSettings(Section):
 
     grid: GridKind = Field(GridKind.ARITHMETIC, description="level spacing: arithmetic or geometric")
     lower: Price | None = Field(None, description="lowest level, quote per base, above 0", examples=["39000"])
-    upper: Price | None = Field(None, description="highest level, quote per base, above lower", examples=["48000"])
+    upper: Price | None = Field(
+        None, description="highest level, quote per base, above 0 and above lower", examples=["48000"]
+    )
     range_pct: Annotated[Decimal, Field(gt=0, lt=1)] | None = Field(
-        None, description="instead of lower and upper: share on either side of the first price, above 0, below 1"
+        None,
+        description="instead of lower and upper: share on either side of the first price, above 0, below 1",
+        examples=["0.04"],
     )
     cells: Annotated[int, Field(ge=1, le=500)] = Field(20, description="number of cells between levels, 1 to 500")
     quote_per_cell: Annotated[Decimal, Field(gt=0, le=MAX_QUOTE)] | None = Field(
@@ -139,5 +143,5 @@ class SymbolSettings(Section):
     )
     max_usage_pct: Share = Field(Decimal(1), description="cap: share of total_funds, above 0 to 1")
     weight: Annotated[Decimal, Field(ge=0, le=1000)] = Field(
-        Decimal(1), description='share under allocation_strategy = "weighted", 0 to 1000'
+        Decimal(1), description="share under the weighted strategy, 0 to 1000"
     )

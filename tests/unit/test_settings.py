@@ -1,18 +1,23 @@
 """Settings: the file, the environment, and every refusal."""
 
+import re
+import tomllib
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import ccxt.async_support
 import pytest
 from click.testing import CliRunner
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from flows.runtime.cli import cli
-from flows.runtime.settings_commands import settings_file
+from flows.runtime.settings_file import settings_file
 from tasks.base.errors import ConfigError
 from tasks.base.keys import slug
-from tasks.base.settings import AllocationStrategy, Settings, load
+from tasks.base.settings import AllocationStrategy, PaperSettings, Settings, SymbolSettings, load
 
 GRID = '[symbols."BTC/USDT"]\nlower = "39000"\nupper = "48000"\ncells = 19\n'
 
@@ -337,6 +342,56 @@ def test_init_writes_a_file_that_loads_as_the_defaults(write: Path) -> None:
     again = runner.invoke(cli, ["init"])
     assert again.exit_code != 0
     assert settings_file() == text
+
+
+def fields_of(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
+    """All fields, those of sections too."""
+    for name, info in model.model_fields.items():
+        yield name, info
+        if isinstance(info.default, BaseModel):
+            yield from fields_of(type(info.default))
+
+
+def bounds_of(part: Any) -> Iterator[Decimal | int]:
+    """Every bound of a field, however deep in its type it stands."""
+    yield from (bound for kind in ("gt", "ge", "lt", "le") if (bound := getattr(part, kind, None)) is not None)
+    within = (*getattr(part, "metadata", ()), *getattr(part, "__metadata__", ()))
+    for inner in (*within, *get_args(getattr(part, "annotation", None))):
+        yield from bounds_of(inner)
+
+
+FIELDS = [*fields_of(Settings), *fields_of(SymbolSettings)]
+
+
+def test_the_file_of_init_stays_toml_when_its_lines_are_uncommented() -> None:
+    """Every line that sets something, each in its own table; what it sets has the form of the field."""
+    text = re.sub(r"(?m)^# (?=[a-z_]+ = )", "", settings_file())
+    found = tomllib.loads(text)
+    assert set(found["symbols"]["BTC/USDT"]) == set(SymbolSettings.model_fields)
+    assert set(found["paper"]) == set(PaperSettings.model_fields)
+    for name in ("range_pct", "base_per_cell"):  # these stand for others, which are there as well now
+        del found["symbols"]["BTC/USDT"][name]
+    assert Settings(**found).symbols["BTC/USDT"].lower == 39_000
+
+
+@pytest.mark.parametrize(("name", "info"), FIELDS, ids=[name for name, _ in FIELDS])
+def test_init_states_every_field_with_its_bounds(name: str, info: FieldInfo) -> None:
+    """By name, with its description and every bound; secrets are named, not set."""
+    text = settings_file()
+    assert re.search(rf"(?m)^(# +)?(\[{name}\]|{name}\b)", text)
+    if info.description is None:
+        return  # a section; its fields are told
+    assert info.description in text
+    for bound in bounds_of(info):
+        assert re.search(rf"\b{bound}\b", info.description)
+
+
+def test_init_where_no_file_can_be_written(tmp_path: Path) -> None:
+    """The path and what to do, not a traceback."""
+    found = CliRunner().invoke(cli, ["init", "--config", str(tmp_path / "none" / "x.toml")]).exception
+    assert isinstance(found, ConfigError)
+    assert "--config" in str(found)
+    assert "cannot be written (No such file or directory)" in str(found)
 
 
 def test_check_prints_what_would_run(write: Path) -> None:
