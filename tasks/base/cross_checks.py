@@ -82,7 +82,7 @@ def _duplicate_problems(names: list[str]) -> list[Problem]:
     first: dict[str, str] = {}
     found = []
     for name in names:
-        same = first.setdefault(re.sub(r"[^a-z0-9]", "", name.lower()), name)
+        same = first.setdefault(re.sub(r"[^a-z0-9]", "", name.lower()) or name, name)
         if same != name:
             found.append(Problem(dotted(("symbols", name)), name, f"duplicate of {same}", "Keep one of them"))
     return found

@@ -20,7 +20,7 @@ def id_problems(settings: ExchangeSettings, sound: Sound = all_sound) -> list[Pr
 
 
 def _is_known(exchange_id: str) -> bool:
-    """Looked up by file: importing ccxt costs a second and 60 MB, which `gridflow up` would hold as long as it runs."""
+    """Looked up by file: importing ccxt costs a second and 90 MB, which `gridflow up` would hold as long as it runs."""
     spec = find_spec("ccxt")
     folders = spec.submodule_search_locations if spec else None
     return any(Path(folder, "async_support", f"{exchange_id}.py").is_file() for folder in folders or ())

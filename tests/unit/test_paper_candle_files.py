@@ -114,6 +114,8 @@ def test_parquet_names_the_row(tmp_path: Path) -> None:
 def test_every_bad_file_of_a_symbol_is_told(tmp_path: Path) -> None:
     """One fault a file, and where the good ones overlap; where there is no line, none is named."""
     assert [str(fault) for fault in faults(tmp_path / "no", "BTC/USDT")] == [f"{tmp_path / 'no'}: no such folder"]
+    for name in ("x" * 300, "x\0"):
+        assert "unreadable" in str(faults(tmp_path / name, "BTC/USDT"))
     written(tmp_path, HEADER, row(0), row(1), name="BTC-USDT-a.csv")
     written(tmp_path, HEADER, row(1), name="BTC-USDT-b.csv")
     assert faults(tmp_path, "ETH/USDT")[0].line == 0

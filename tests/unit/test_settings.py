@@ -175,6 +175,7 @@ def test_every_independent_fault_is_told_once(write: Path) -> None:
         ("symbols = 5\n", ["symbols"]),
         ("[symbols]\n", ["symbols"]),
         ("live = true\n", ["live"]),
+        ('[symbols.""]\nrange_pct = 0.1\n[symbols."é"]\nrange_pct = 0.1\n', ['symbols.""', 'symbols."é"']),
     ],
 )
 def test_nothing_is_said_from_a_value_that_stands_in(write: Path, text: str, fields: list[str]) -> None:

@@ -50,8 +50,8 @@ def files_of(folder: Path, symbol: str) -> list[Path]:
         found = [path for path in sorted(folder.iterdir()) if _is_of(path.name, symbol)]
     except (FileNotFoundError, NotADirectoryError):
         raise MarketDataError(folder, 0, "no such folder") from None
-    except OSError as error:
-        raise MarketDataError(folder, 0, f"unreadable ({error.strerror or error})") from None
+    except (OSError, ValueError) as error:  # ValueError: no name of a folder, for it holds a null byte
+        raise MarketDataError(folder, 0, f"unreadable ({error})") from None
     if not found:
         wanted = f"{symbol.replace('/', '-')}-1m-2024-01.csv.gz"
         raise MarketDataError(folder, 0, f"no candle file for {symbol}; name one like {wanted}")
