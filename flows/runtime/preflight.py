@@ -3,28 +3,48 @@
 from collections.abc import Callable
 
 from tasks.base.errors import ConfigError, Problem
+from tasks.base.known import Known
 from tasks.base.settings import Settings, load, override_environment
+from tasks.exchange.live_checks import id_problems, live_problems
+
+
+def start_problems(known: Known) -> list[Problem]:
+    """What settings alone cannot tell: whether the exchange takes what they want of it, and the candle files."""
+    sound = known.within("exchange")
+    exchange = known.settings.exchange
+    stands_against = live_problems if sound("live") and exchange.live else id_problems
+    return [*stands_against(exchange, sound), *_candle_problems(known)]
 
 
 def check_market_data(settings: Settings) -> None:
-    """Read the replay's candle files once. Raises MarketDataError (file, line, fault) or ConfigError."""
-    if settings.paper.market != "replay" or settings.paper.data is None or (settings.live and settings.exchange.live):
-        return
-    from tasks.exchange.paper.replay import scan  # reads files only; needs neither ccxt nor Redis
+    """For paper trading: that ccxt knows the exchange and the candle files are good.
 
-    for symbol in settings.symbols:
-        scan(settings.paper.data, symbol)
+    Raises ConfigError with all faults. Of real orders `check_exchange` tells what stands against them.
+    """
+    if not (settings.live and settings.exchange.live):
+        _refuse([*id_problems(settings.exchange), *_candle_problems(Known(settings))])
 
 
 def check_exchange(settings: Settings) -> None:
-    """Whether real orders could go to the configured exchange, where the settings say so; nothing is sent.
+    """For real orders: that they could go to the exchange; nothing is sent. Raises ConfigError with all faults."""
+    _refuse(live_problems(settings.exchange))
 
-    Raises ConfigError: an unknown exchange, features or keys it lacks, no sandbox, or no refusal of stale requests.
-    """
-    if settings.exchange.live:
-        from tasks.exchange.live import live_exchange  # ccxt costs seconds: only for real orders
 
-        live_exchange(settings.exchange)
+def _refuse(problems: list[Problem]) -> None:
+    if problems:
+        raise ConfigError(problems, "the settings")
+
+
+def _candle_problems(known: Known) -> list[Problem]:
+    paper = known.settings.paper
+    if not known.within("paper")("market", "data") or paper.market != "replay" or paper.data is None:
+        return []
+    from tasks.exchange.paper.replay import faults  # only a replay needs it
+
+    symbols = known.settings.symbols if known.within()("symbols") else ()
+    told = dict.fromkeys(str(fault) for symbol in symbols for fault in faults(paper.data, symbol))
+    remedy = "Mend or replace the file, or name another folder"
+    return [Problem("paper.data", str(paper.data), fault, remedy) for fault in told]
 
 
 def settle_live(settings: Settings, live: bool, say: Callable[[str], None]) -> Settings:

@@ -43,11 +43,15 @@ class ConfigError(GridflowError):
 
 
 class MarketDataError(GridflowError):
-    """A candle file is malformed; names the file, the line (1 = header) and the fault."""
+    """A candle file is malformed; names the file, the line and the fault.
+
+    Line 1 is the header; in a parquet file, which has none, row 1 is the first candle. 0: the file as a whole.
+    """
 
     def __init__(self, file: Path, line: int, fault: str) -> None:
         self.file, self.line, self.fault = file, line, fault
-        super().__init__(f"{file}, line {line}: {fault}")
+        place = "row" if file.suffix == ".parquet" else "line"
+        super().__init__(f"{file}, {place} {line}: {fault}" if line else f"{file}: {fault}")
 
 
 class ExchangeError(GridflowError):

@@ -9,7 +9,7 @@ import pytest
 
 from tasks.base.errors import MarketDataError
 from tasks.exchange.paper.candle_files import files_of, read_file
-from tasks.exchange.paper.replay import ReplaySeries, scan
+from tasks.exchange.paper.replay import ReplaySeries, faults, scan
 
 HEADER = "timestamp,open,high,low,close,volume"
 T0 = 1_704_067_200_000
@@ -92,6 +92,40 @@ def test_parquet_reads_like_csv(tmp_path: Path) -> None:
     parquet.write_table(pyarrow.table({**columns, "low": [200.0]}), path)
     with pytest.raises(MarketDataError, match=r"high 101\.0 below low 200\.0"):
         read_file(path)
+
+
+def test_parquet_names_the_row(tmp_path: Path) -> None:
+    """Also of a timestamp that is text; a file as a whole has no row."""
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {name: [100.0, 100.0] for name in ("open", "high", "low", "close", "volume")}
+    path = tmp_path / "BTC-USDT-1m-2024-01.parquet"
+    for stamps in ([str(T0), "2024-01-01 00:01"], pyarrow.array([str(T0), "x"]).dictionary_encode()):
+        parquet.write_table(pyarrow.table({"timestamp": stamps, **columns}), path)
+        with pytest.raises(MarketDataError, match=r"parquet, row 2: timestamp is not a number: '"):
+            read_file(path)
+    parquet.write_table(pyarrow.table({"timestamp": [str(T0), str(T0 + 60_000)], **columns}), path)
+    assert len(read_file(path)) == 2
+    parquet.write_table(pyarrow.table({"timestamp": [T0]}), path)
+    with pytest.raises(MarketDataError, match="parquet: missing column open"):
+        read_file(path)
+
+
+def test_every_bad_file_of_a_symbol_is_told(tmp_path: Path) -> None:
+    """One fault a file, and where the good ones overlap; where there is no line, none is named."""
+    assert [str(fault) for fault in faults(tmp_path / "no", "BTC/USDT")] == [f"{tmp_path / 'no'}: no such folder"]
+    for name in ("x" * 300, "x\0"):
+        assert "unreadable" in str(faults(tmp_path / name, "BTC/USDT"))
+    written(tmp_path, HEADER, row(0), row(1), name="BTC-USDT-a.csv")
+    written(tmp_path, HEADER, row(1), name="BTC-USDT-b.csv")
+    assert faults(tmp_path, "ETH/USDT")[0].line == 0
+    for name in ("BTC-USDT-c.csv", "BTC-USDT-d.csv"):
+        written(tmp_path, HEADER, row(2, "x"), name=name)
+    assert [(fault.file.name, fault.line) for fault in faults(tmp_path, "BTC/USDT")] == [
+        ("BTC-USDT-c.csv", 2),
+        ("BTC-USDT-d.csv", 2),
+        ("BTC-USDT-b.csv", 0),
+    ]
 
 
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,10 @@ import pytest
 from pydantic import SecretStr
 
 from tasks.base.errors import ConfigError
-from tasks.base.settings import ExchangeSettings
-from tasks.exchange.live import ccxt_exchange, refuse_missing_keys, refuse_unproven
+from tasks.base.redis import connect
+from tasks.base.settings import ExchangeSettings, Settings
+from tasks.exchange.live import ccxt_exchange, live_exchange, open_exchange
+from tasks.exchange.live_checks import id_problems, live_problems
 from tasks.exchange.pages import WEEK_MS, Ask, Backward, ByCursor, ByDay, ByWeek, Forward
 from tasks.exchange.parsing import ticker_of
 from tasks.exchange.quirks import quirks_of
@@ -123,9 +125,38 @@ def test_a_ticker_without_a_time_is_as_old_as_the_question() -> None:
 def test_where_real_orders_may_go() -> None:
     """The list in the message is that of the exchanges that may be traded."""
     for name in ("binance", "okx", "bybit"):
-        refuse_unproven(ExchangeSettings(id=name))
+        assert live_problems(ExchangeSettings(id=name, password=SecretStr("p"))) == []
     with pytest.raises(ConfigError, match=r"was not shown to refuse .* real orders go to binance, bybit, okx"):
-        refuse_unproven(ExchangeSettings(id="kraken"))
+        live_exchange(ExchangeSettings(id="kraken"))
+
+
+def test_every_exchange_of_ccxt_is_known_and_no_other() -> None:
+    """Though ccxt is not imported to tell."""
+    assert not any(id_problems(ExchangeSettings(id=name)) for name in ccxt.async_support.exchanges)
+    for name in ("nosuch", "base", "paper"):
+        (problem,) = id_problems(ExchangeSettings(id=name))
+        assert (problem.field, problem.rule) == ("exchange.id", "ccxt knows no such exchange")
+
+
+async def test_an_unknown_exchange_is_refused_on_paper_too() -> None:
+    """Before anything asks it for prices."""
+    with pytest.raises(ConfigError, match="ccxt knows no such exchange"):
+        await open_exchange(Settings(exchange=ExchangeSettings(id="nosuch")), connect("redis://127.0.0.1:1"))
+
+
+def test_all_that_stands_against_real_orders_is_told_at_once() -> None:
+    """Unproven, features, pass phrase, sandbox; each only where its own field is sound."""
+    settings = ExchangeSettings(id="kucoin", sandbox=True)
+    assert [problem.field for problem in live_problems(settings)] == [
+        "exchange.id",
+        "exchange.password",
+        "exchange.sandbox",
+    ]
+    assert [problem.field for problem in live_problems(settings, lambda name: name != "sandbox")] == [
+        "exchange.id",
+        "exchange.password",
+    ]
+    assert live_problems(settings, lambda name: name != "id") == []
 
 
 async def test_a_missing_pass_phrase_is_said_at_once() -> None:
@@ -136,9 +167,9 @@ async def test_a_missing_pass_phrase_is_said_at_once() -> None:
         assert exchange.precisionMode == ccxt.TICK_SIZE
         if name == "okx":
             with pytest.raises(ConfigError, match="GRIDFLOW_EXCHANGE__PASSWORD"):
-                refuse_missing_keys(exchange, settings)
+                live_exchange(settings)
         else:
-            refuse_missing_keys(exchange, settings)
+            assert live_problems(settings) == []
         await exchange.close()
 
 

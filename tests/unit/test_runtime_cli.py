@@ -65,6 +65,34 @@ def test_live_needs_both_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert preflight.settle_live(load(), True, said.append).live is True
 
 
+@pytest.mark.parametrize("command", ["check", "up"])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[paper]\nmarket = "replay"\ndata = "none"\n', "paper.data = none: none: no such folder. Mend"),
+        ('[paper]\nmarket = "replay"\ndata = "."\n', "paper.data = .: .: no candle file for ETH/USDT; name one like"),
+        ('[exchange]\nid = "nosuch"\n', "exchange.id = nosuch: ccxt knows no such exchange. Use one of ccxt's ids"),
+    ],
+)
+def test_what_paper_trading_lacks_is_refused(
+    command: str, text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Candle files and the exchange, by `check` and `up` alike: exit code 2, field and remedy, nothing started."""
+    config = tmp_path / "paper.toml"
+    config.write_text(text)
+    assert _exit_code(command, "--config", str(config), "--state", str(tmp_path / "state")) == 2
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert "line 0" not in shown
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_redis_url_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By whatever command, as a setting."""
+    monkeypatch.setenv("GRIDFLOW_REDIS_URL", "nonsense")
+    assert _exit_code("status") == _exit_code("check") == 2
+
+
 def test_help_and_light_commands_load_no_heavy_library() -> None:
     """`up` itself must stay small, and `status` quick."""
     modules = "cli, up_command, stack, stack_commands, fund_commands, stack_worker"

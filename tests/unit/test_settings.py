@@ -1,18 +1,23 @@
 """Settings: the file, the environment, and every refusal."""
 
+import re
+import tomllib
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import ccxt.async_support
 import pytest
 from click.testing import CliRunner
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from flows.runtime.cli import cli
-from flows.runtime.settings_commands import settings_file
+from flows.runtime.settings_file import settings_file
 from tasks.base.errors import ConfigError
 from tasks.base.keys import slug
-from tasks.base.settings import AllocationStrategy, Settings, load
+from tasks.base.settings import AllocationStrategy, PaperSettings, Settings, SymbolSettings, load
 
 GRID = '[symbols."BTC/USDT"]\nlower = "39000"\nupper = "48000"\ncells = 19\n'
 
@@ -122,6 +127,180 @@ def test_all_problems_are_told_at_once(write: Path) -> None:
     } <= set(found)
 
 
+def told(text: str, path: Path) -> dict[str, list[str]]:
+    """What is said of each field of this file."""
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    rules: dict[str, list[str]] = {}
+    for problem in caught.value.problems:
+        rules.setdefault(problem.field, []).append(problem.rule)
+    return rules
+
+
+def test_every_independent_fault_is_told_once(write: Path) -> None:
+    """Whatever else is wrong: each symbol, each section and each field is looked at."""
+    found = told(
+        "foo = 1\n[paper]\nmarket = 'replay'\n"
+        + GRID.replace('"48000"', '"38000"').replace("19", "0")
+        + '[symbols."ETH/EUR"]\nrange_pct = 0.1\n[symbols."eth/usdt"]\nrange_pct = 0.01\ncells = 50\n',
+        write,
+    )
+    assert {field: len(rules) for field, rules in found.items()} == {
+        "foo": 1,
+        'symbols."BTC/USDT".cells': 1,
+        'symbols."BTC/USDT".upper': 1,
+        'symbols."ETH/EUR"': 1,
+        'symbols."eth/usdt"': 1,
+        'symbols."eth/usdt".cells': 1,
+        "paper.data": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        (GRID.replace('"48000"', '"38000"'), ['symbols."BTC/USDT".upper']),
+        ('[symbols."BTC/USDT"]\nrange_pct = nan\n', ['symbols."BTC/USDT".range_pct']),
+        ('total_funds = "100000x"\n' + GRID + 'quote_per_cell = "20000"\n', ["total_funds"]),
+        (
+            'quote = "eur"\n[symbols."BTC/EUR"]\nrange_pct = 0.04\n[symbols."ETH/EUR"]\nrange_pct = 0.04\n',
+            ["quote"],
+        ),
+        ("[exchange]\nmaker_fee = 5\n" + GRID.replace("19", "300"), ["exchange.maker_fee"]),
+        ("exchange = 5\n" + GRID.replace("19", "300"), ["exchange"]),
+        ("[exchange]\nlive = true\napi_key = 5\nsecret = 's'\n", ["exchange.api_key"]),
+        ("[trading]\ntick_min_seconds = 'x'\ntick_max_seconds = 0.1\n", ["trading.tick_min_seconds"]),
+        ('[symbols]\n"BTC/USDT" = 5\n', ['symbols."BTC/USDT"']),
+        ("symbols = 5\n", ["symbols"]),
+        ("[symbols]\n", ["symbols"]),
+        ("live = true\n", ["live"]),
+        ('[symbols.""]\nrange_pct = 0.1\n[symbols."é"]\nrange_pct = 0.1\n', ['symbols.""', 'symbols."é"']),
+    ],
+)
+def test_nothing_is_said_from_a_value_that_stands_in(write: Path, text: str, fields: list[str]) -> None:
+    """A rule is passed over where one of its own inputs is faulty."""
+    assert refused(write, text) == fields
+
+
+def test_a_fault_in_the_environment_hides_none_in_the_file(write: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong value, broken JSON and an unknown name, beside levels out of order."""
+    monkeypatch.setenv("GRIDFLOW_TOTAL_FUNDS", "-3")
+    monkeypatch.setenv("GRIDFLOW_EXCHANGE", '{"id": "okx", "secret": "pw-554433"')
+    monkeypatch.setenv("GRIDFLOW_FOO", "1")
+    found = told(GRID.replace('"48000"', '"38000"'), write)
+    assert sorted(found) == ["GRIDFLOW_FOO", "exchange", 'symbols."BTC/USDT".upper', "total_funds"]
+    with pytest.raises(ConfigError) as caught:
+        load(write)
+    assert "554433" not in str(caught.value)
+
+
+def test_the_environment_takes_tables_as_json(write: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A section's own variable, and one of its fields over it."""
+    monkeypatch.setenv("GRIDFLOW_PAPER", '{"seed": 3, "speed": 0.1}')
+    monkeypatch.setenv("GRIDFLOW_PAPER__SEED", "4")
+    monkeypatch.setenv("GRIDFLOW_SYMBOLS", '{"BTC/USDT": {"range_pct": "0.04"}}')
+    own = load()
+    assert (own.paper.seed, own.paper.speed, list(own.symbols)) == (4, Decimal("0.1"), ["BTC/USDT"])
+
+
+def test_a_missing_file_hides_no_fault_of_the_environment(write: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But what the file might have held is not made up."""
+    monkeypatch.setenv("GRIDFLOW_FOO", "1")
+    monkeypatch.setenv("GRIDFLOW_TOTAL_FUNDS", "-3")
+    monkeypatch.setenv("GRIDFLOW_PAPER__MARKET", "replay")
+    with pytest.raises(ConfigError) as caught:
+        load(write)
+    assert [problem.field for problem in caught.value.problems] == ["GRIDFLOW_FOO", "file", "total_funds"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[exchange]\napiKey = 'S3CRET'\n",
+        "[exchange]\nid = 'S3CRET@x'\n",
+        "api_secret = 'S3CRET'\n",
+        "[symbols.'BTC/USDT']\nrange_pct = 0.04\npassphrase = 'S3CRET'\n",
+        "[exchange.keys]\napi = 'S3CRET'\n",
+        "exchange = 'S3CRET'\n",
+        "[symbols]\n'BTC/USDT' = 'S3CRET'\n",
+        "[exchange]\napi_url = 'https://user:S3CRET@host'\n",
+        "redis_url = 'S3CRET'\n",
+        "redis_url = 'redis://:S3CRET@host:port'\n",
+    ],
+)
+def test_a_secret_under_a_wrong_name_is_not_shown(write: Path, text: str) -> None:
+    """Nothing is told of the value of an unknown key, nor of what stands where a table should."""
+    write.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load(write)
+    assert "S3CRET" not in str(caught.value)
+    assert "(hidden)" in str(caught.value)
+
+
+def test_a_secret_in_a_variable_with_a_wrong_name_is_not_shown(write: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The field is named, its value is not."""
+    monkeypatch.setenv("GRIDFLOW_EXCHANGE__API_SECRET", "S3CRET")
+    with pytest.raises(ConfigError, match=r"exchange\.api_secret = \(hidden\): no such setting"):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("total_funds = 'x'\n", "must be a number"),
+        ("total_funds = nan\n", "must be a number"),
+        ("total_funds = true\n", "must be a number"),
+        ("total_funds = 0\n", "must be above 0"),
+        ("total_funds = 90000001\n", "must be at most 90000000"),
+        ("allocation_strategy = 'fair'\n", "must be 'equal', 'weighted' or 'dynamic'"),
+        ("quote = 'eur'\n", "must be 1 to 10 of A-Z and 0-9"),
+        ("quote = 5\n", "must be text"),
+        ("account = ''\n", "must be 1 to 16 of a-z, 0-9 and -, not - first"),
+        ("exchange = 5\n", "must be a table"),
+        ("symbols = 5\n", "must be a table"),
+        ("[symbols]\n", "must hold 1 to 500 symbols"),
+        ("[exchange]\nid = 'Binance'\n", "must be 2 to 30 of a-z and 0-9"),
+        ("[exchange]\nsandbox = 'maybe'\n", "must be true or false"),
+        ("[exchange]\nmaker_fee = 0.1\n", "must be below 0.1"),
+        ("[exchange]\napi_url = 'host'\n", "must be http:// or https:// and a host, without user or password"),
+        ("[paper]\nmarket = 'x'\n", "must be 'auto', 'live', 'replay' or 'synthetic'"),
+        ("[paper]\ndata = 5\n", "must be text"),
+        ("[paper]\nseed = 1.5\n", "must be a whole number"),
+        ("[trading]\nwindow_seconds = 9\n", "must be at least 10"),
+    ],
+)
+def test_rules_are_in_plain_words(write: Path, text: str, rule: str) -> None:
+    """The library's own words never reach a user."""
+    assert list(told(text, write).values()) == [[rule]]
+
+
+@pytest.mark.parametrize(
+    ("url", "taken"),
+    [
+        ("redis://localhost", True),
+        ("rediss://user:pw@host:6380/2", True),
+        ("unix:///run/redis.sock?db=1", True),
+        ("nonsense", False),
+        ("", False),
+        ("http://host", False),
+        ("redis://", False),
+        ("redis://host:port", False),
+        ("redis://host/books", False),
+        ("redis://[::1", False),
+        ("unix://", False),
+    ],
+)
+def test_a_redis_url_has_one_of_three_forms(url: str, taken: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anything else is refused with the settings, not when a command opens it."""
+    monkeypatch.setenv("GRIDFLOW_REDIS_URL", url)
+    if taken:
+        assert load().redis_url is not None
+    else:
+        with pytest.raises(ConfigError, match=r"redis_url = \(hidden\): must be redis://"):
+            load()
+
+
 def test_files_that_cannot_be_read(write: Path, tmp_path: Path) -> None:
     """Missing, a folder, not UTF-8."""
     for path, content in ((tmp_path / "none.toml", None), (tmp_path / "latin.toml", b"quote = '\xe9'")):
@@ -164,6 +343,56 @@ def test_init_writes_a_file_that_loads_as_the_defaults(write: Path) -> None:
     again = runner.invoke(cli, ["init"])
     assert again.exit_code != 0
     assert settings_file() == text
+
+
+def fields_of(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
+    """All fields, those of sections too."""
+    for name, info in model.model_fields.items():
+        yield name, info
+        if isinstance(info.default, BaseModel):
+            yield from fields_of(type(info.default))
+
+
+def bounds_of(part: Any) -> Iterator[Decimal | int]:
+    """Every bound of a field, however deep in its type it stands."""
+    yield from (bound for kind in ("gt", "ge", "lt", "le") if (bound := getattr(part, kind, None)) is not None)
+    within = (*getattr(part, "metadata", ()), *getattr(part, "__metadata__", ()))
+    for inner in (*within, *get_args(getattr(part, "annotation", None))):
+        yield from bounds_of(inner)
+
+
+FIELDS = [*fields_of(Settings), *fields_of(SymbolSettings)]
+
+
+def test_the_file_of_init_stays_toml_when_its_lines_are_uncommented() -> None:
+    """Every line that sets something, each in its own table; what it sets has the form of the field."""
+    text = re.sub(r"(?m)^# (?=[a-z_]+ = )", "", settings_file())
+    found = tomllib.loads(text)
+    assert set(found["symbols"]["BTC/USDT"]) == set(SymbolSettings.model_fields)
+    assert set(found["paper"]) == set(PaperSettings.model_fields)
+    for name in ("range_pct", "base_per_cell"):  # these stand for others, which are there as well now
+        del found["symbols"]["BTC/USDT"][name]
+    assert Settings(**found).symbols["BTC/USDT"].lower == 39_000
+
+
+@pytest.mark.parametrize(("name", "info"), FIELDS, ids=[name for name, _ in FIELDS])
+def test_init_states_every_field_with_its_bounds(name: str, info: FieldInfo) -> None:
+    """By name, with its description and every bound; secrets are named, not set."""
+    text = settings_file()
+    assert re.search(rf"(?m)^(# +)?(\[{name}\]|{name}\b)", text)
+    if info.description is None:
+        return  # a section; its fields are told
+    assert info.description in text
+    for bound in bounds_of(info):
+        assert re.search(rf"\b{bound}\b", info.description)
+
+
+def test_init_where_no_file_can_be_written(tmp_path: Path) -> None:
+    """The path and what to do, not a traceback."""
+    found = CliRunner().invoke(cli, ["init", "--config", str(tmp_path / "none" / "x.toml")]).exception
+    assert isinstance(found, ConfigError)
+    assert "--config" in str(found)
+    assert "cannot be written (No such file or directory)" in str(found)
 
 
 def test_check_prints_what_would_run(write: Path) -> None:
@@ -217,6 +446,30 @@ def test_check_names_the_features_an_exchange_lacks(write: Path, monkeypatch: py
     monkeypatch.setattr(ccxt.async_support.binance, "describe", without)
     found = CliRunner().invoke(cli, ["check"])
     assert "binance lacks fetchOpenOrders, fetchMyTrades" in f"{found.exception} {found.output}"
+
+
+def test_check_tells_what_stands_against_the_start_too(write: Path, tmp_path: Path) -> None:
+    """A wrong field, missing keys, the exchange and the candle files in one report; nothing from a faulty field."""
+    write.write_text(
+        'total_funds = 0\n[exchange]\nid = "kucoin"\nlive = true\nsandbox = true\n'
+        f'[paper]\nmarket = "replay"\ndata = "{tmp_path / "none"}"\n',
+        encoding="utf-8",
+    )
+    found = CliRunner().invoke(cli, ["check"]).exception
+    assert isinstance(found, ConfigError)
+    assert [problem.field for problem in found.problems] == [
+        "total_funds",
+        "exchange.api_key",
+        "exchange.secret",
+        "exchange.id",
+        "exchange.password",
+        "exchange.sandbox",
+        "paper.data",
+    ]
+    write.write_text('[exchange]\nid = "KuCoin"\nlive = true\napi_key = "k"\nsecret = "s"\n', encoding="utf-8")
+    found = CliRunner().invoke(cli, ["check"]).exception
+    assert isinstance(found, ConfigError)
+    assert [problem.field for problem in found.problems] == ["exchange.id"]
 
 
 def test_slugs() -> None:

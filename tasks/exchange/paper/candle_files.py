@@ -45,10 +45,13 @@ class Candles:
 
 
 def files_of(folder: Path, symbol: str) -> list[Path]:
-    """Candle files of `symbol` in `folder`, by name. Raises MarketDataError where there is none."""
-    if not folder.is_dir():
-        raise MarketDataError(folder, 0, "no such folder")
-    found = [path for path in sorted(folder.iterdir()) if _is_of(path.name, symbol)]
+    """Candle files of `symbol` in `folder`, by name. Raises MarketDataError where there is none to be read."""
+    try:
+        found = [path for path in sorted(folder.iterdir()) if _is_of(path.name, symbol)]
+    except (FileNotFoundError, NotADirectoryError):
+        raise MarketDataError(folder, 0, "no such folder") from None
+    except (OSError, ValueError) as error:  # ValueError: no name of a folder, for it holds a null byte
+        raise MarketDataError(folder, 0, f"unreadable ({error})") from None
     if not found:
         wanted = f"{symbol.replace('/', '-')}-1m-2024-01.csv.gz"
         raise MarketDataError(folder, 0, f"no candle file for {symbol}; name one like {wanted}")
@@ -65,9 +68,9 @@ def _is_of(name: str, symbol: str) -> bool:
 
 
 def read_file(path: Path) -> Candles:
-    """All candles of a file. Raises MarketDataError with file, line (1 = header) and fault."""
+    """All candles of a file. Raises MarketDataError with file, line and fault."""
     if path.name.endswith(".parquet"):
-        return _collect(path, _parquet_rows(path))
+        return _collect(path, _parquet_rows(path), empty=0)
     try:
         with _open_text(path) as stream:
             return _read_csv(path, stream)
@@ -112,15 +115,16 @@ def _picked(row: Sequence[str], places: list[int]) -> Sequence[str]:
     return [row[place] for place in places] if len(row) > max(places) else []
 
 
-def _places(path: Path, header: Sequence[str]) -> list[int]:
+def _places(path: Path, header: Sequence[str], line: int = 1) -> list[int]:
     names = [name.strip().lower() for name in header]
     missing = [name for name in COLUMNS if name not in names]
     if missing:
-        raise MarketDataError(path, 1, f"missing column {', '.join(missing)} (needs {', '.join(COLUMNS)})")
+        raise MarketDataError(path, line, f"missing column {', '.join(missing)} (needs {', '.join(COLUMNS)})")
     return [names.index(name) for name in COLUMNS]
 
 
-def _collect(path: Path, rows: Iterable[tuple[int, Sequence[Any]]]) -> Candles:
+def _collect(path: Path, rows: Iterable[tuple[int, Sequence[Any]]], empty: int = 2) -> Candles:
+    """`empty`: the line to name where there is no row."""
     candles = Candles()
     add = [getattr(candles, name).append for name in ("at", *COLUMNS[1:])]
     add_at, add_open, add_high, add_low, add_close, add_volume = add
@@ -144,7 +148,7 @@ def _collect(path: Path, rows: Iterable[tuple[int, Sequence[Any]]]) -> Candles:
         add_close(round(close * 1e8))
         add_volume(volume)
     if not candles:
-        raise MarketDataError(path, 2, "the file is empty: no candle after the header")
+        raise MarketDataError(path, empty, "the file is empty: it holds no candle")
     return candles
 
 
@@ -175,17 +179,24 @@ def _fault(at: int, opened: float, high: float, low: float, close: float, before
 
 def _parquet_rows(path: Path) -> Iterator[tuple[int, Sequence[Any]]]:
     try:
-        from pyarrow import ArrowException, parquet
+        from pyarrow import ArrowException, parquet, types
     except ImportError:
         fault = "parquet needs pyarrow: install gridflow[parquet], or convert the file to csv"
         raise MarketDataError(path, 0, fault) from None
     try:
         names = parquet.read_schema(path).names
-        places = _places(path, names)
+        places = _places(path, names, line=0)
         table = parquet.read_table(path, columns=[names[place] for place in places])
         columns = [table.column(names[place]) for place in places]
-        columns[0] = columns[0].cast("timestamp[ms]") if "timestamp" in str(columns[0].type) else columns[0]
-        values = [columns[0].cast("int64").to_pylist(), *(column.to_pylist() for column in columns[1:])]
+        if types.is_timestamp(columns[0].type):
+            columns[0] = columns[0].cast("timestamp[ms]")
+        if not _is_text(types, columns[0].type):  # text is read row by row, so that a fault names its row
+            columns[0] = columns[0].cast("int64")
+        values = [column.to_pylist() for column in columns]
     except (ArrowException, OSError) as error:
         raise MarketDataError(path, 0, f"not a readable parquet file ({error})") from None
-    return enumerate(zip(*values, strict=True), 2)
+    return enumerate(zip(*values, strict=True), 1)
+
+
+def _is_text(types: Any, kind: Any) -> bool:
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_dictionary(kind))

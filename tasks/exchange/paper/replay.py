@@ -32,16 +32,42 @@ class FileSpan:
 
 def scan(folder: Path, symbol: str) -> list[FileSpan]:
     """Reads and checks every file of `symbol`, in order of time. Raises MarketDataError."""
-    spans = []
-    for path in files_of(folder, symbol):
-        candles = read_file(path)
-        spans.append(FileSpan(str(path), len(candles), candles.at[0], candles.at[-1], candles.gaps()))
-    spans.sort(key=lambda span: span.first)
-    for before, after in pairwise(spans):
-        if after.first <= before.last:
-            fault = f"time not increasing: begins at {after.first}, but {before.path} ends at {before.last}"
-            raise MarketDataError(Path(after.path), 2, fault)
+    spans = sorted((_span(path) for path in files_of(folder, symbol)), key=lambda span: span.first)
+    for fault in _overlaps(spans):
+        raise fault
     return spans
+
+
+def faults(folder: Path, symbol: str) -> list[MarketDataError]:
+    """What is wrong with the files of `symbol`: the first fault of each, or where they overlap."""
+    spans, found = [], []
+    try:
+        paths = files_of(folder, symbol)
+    except MarketDataError as error:
+        return [error]
+    for path in paths:
+        try:
+            spans.append(_span(path))
+        except MarketDataError as error:
+            found.append(error)
+    return found + _overlaps(sorted(spans, key=lambda span: span.first))
+
+
+def _span(path: Path) -> FileSpan:
+    candles = read_file(path)
+    return FileSpan(str(path), len(candles), candles.at[0], candles.at[-1], candles.gaps())
+
+
+def _overlaps(spans: list[FileSpan]) -> list[MarketDataError]:
+    return [
+        MarketDataError(
+            Path(after.path),
+            0,
+            f"time not increasing: begins at {after.first}, but {before.path} ends at {before.last}",
+        )
+        for before, after in pairwise(spans)
+        if after.first <= before.last
+    ]
 
 
 class ReplaySeries:
