@@ -29,7 +29,7 @@ from tasks.base.sections import (
     SymbolSettings,
     TradingSettings,
 )
-from tasks.base.sources import Values, file_values, merged, variable_values, without
+from tasks.base.sources import Values, file_values, merged, unknown_variables, variable_values, without
 
 __all__ = [
     "CONFIG_VARIABLE",
@@ -110,7 +110,8 @@ def load(config: Path | None = None, more: Callable[[Known], list[Problem]] = _n
     """
     named = config or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
     path = named or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
-    variables, unknown = variable_values(_variables(), set(Settings.model_fields))
+    variables = variable_values(Settings)
+    unknown = unknown_variables(_variables(), set(Settings.model_fields))
     content, unreadable = file_values(path) if path else ({}, [])
     known, refused = _known(merged(without(content, ("live",)), variables))
     if unreadable:

@@ -7,6 +7,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_settings import EnvSettingsSource
+
 from tasks.base.errors import Problem
 from tasks.base.known import Place
 
@@ -30,40 +34,31 @@ def file_values(path: Path) -> tuple[Values, list[Problem]]:
         return refused(f"not valid TOML ({error})", "Mend that line; a table or key may stand only once")
 
 
-def variable_values(environ: Mapping[str, str], known: set[str]) -> tuple[Values, list[Problem]]:
-    """GRIDFLOW_… variables as nested values, and those whose setting is not `known`.
-
-    Sorted, so that a section's own variable (a JSON object) comes before those of its fields, which outrank it.
-    """
-    values: Values = {}
-    found = []
-    for name in sorted(name for name in environ if name.upper().startswith(PREFIX)):
-        place = tuple(name[len(PREFIX) :].lower().split("__"))
-        if place[0] in known:
-            _put(values, place, _value(environ[name]))
-        else:
-            remedy = f"Unset it, or use one of: {', '.join(sorted(known))}"
-            found.append(Problem(name, "(environment)", "no such setting", remedy))
-    return values, found
+def unknown_variables(environ: Mapping[str, str], known: set[str]) -> list[Problem]:
+    """GRIDFLOW_… variables whose setting is not `known`."""
+    remedy = f"Unset it, or use one of: {', '.join(sorted(known))}"
+    return [
+        Problem(name, "(environment)", "no such setting", remedy)
+        for name in sorted(environ)
+        if name.upper().startswith(PREFIX) and name[len(PREFIX) :].lower().split("__")[0] not in known
+    ]
 
 
-def _value(text: str) -> Any:
-    """JSON objects and lists as such; all else, broken JSON too, is text, which its field takes or refuses."""
-    if not text.lstrip().startswith(("{", "[")):
-        return text
-    try:
-        return json.loads(text, parse_float=Decimal)
-    except ValueError:
-        return text
+def variable_values(model: type[BaseModel]) -> Values:
+    """The GRIDFLOW_… variables as nested values of the model's fields."""
+    source = _Variables(model, env_prefix=PREFIX, env_nested_delimiter="__")  # type: ignore[arg-type]
+    return source()
 
 
-def _put(values: Values, place: Place, value: Any) -> None:
-    for part in place[:-1]:
-        inner = values.get(part)
-        if not isinstance(inner, dict):
-            inner = values[part] = {}
-        values = inner
-    values[place[-1]] = value
+class _Variables(EnvSettingsSource):
+    """A source wants a model's fields alone, so any model does. Text that is no JSON is left for its field to refuse."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ARG002 - its shape
+        """JSON as such, all else as it is: the source itself would stop at the first."""
+        try:
+            return json.loads(value, parse_float=Decimal)
+        except ValueError:
+            return value
 
 
 def merged(under: Values, over: Values) -> Values:
