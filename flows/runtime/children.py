@@ -26,7 +26,6 @@ STOP_ORDER = (WORKER, DASHBOARD, PREFECT_SERVER, POSTGRES, VALKEY)
 WORKER_MODULE = "flows.runtime.stack_worker"
 ONLY_STOP = "--only-stop"
 RECYCLE = 75  # the worker's exit code when it wants to be started afresh (EX_TEMPFAIL)
-REFUSED = 78  # … and when it cannot trade as it is set up, with the reason in a file (EX_CONFIG)
 
 # Python processes with many threads otherwise keep an arena of freed memory per thread.
 _LEAN = {"MALLOC_ARENA_MAX": "2", "PYTHONUNBUFFERED": "1"}
@@ -86,10 +85,14 @@ def prefect_server(state: Path, logs: Path, port: int, database: Postgres) -> Ch
 
 def worker(state: Path, logs: Path, port: int, redis: str, module: str = WORKER_MODULE) -> Child:
     """The process that deploys, runs the flows and, at the end, cancels open orders."""
-    ready_file = worker_ready_file(state)
+    ready_file, refusal = worker_ready_file(state), worker_refusal_file(state)
 
     async def ready() -> bool:
         return ready_file.exists()
+
+    def forget() -> None:
+        ready_file.unlink(missing_ok=True)
+        refusal.unlink(missing_ok=True)
 
     return Child(
         name=WORKER,
@@ -108,7 +111,8 @@ def worker(state: Path, logs: Path, port: int, redis: str, module: str = WORKER_
         ready=ready,
         ready_seconds=240,
         stop_seconds=120,
-        before_start=lambda: ready_file.unlink(missing_ok=True),
+        before_start=forget,
+        refusal=refusal,
     )
 
 
@@ -118,7 +122,7 @@ def worker_ready_file(state: Path) -> Path:
 
 
 def worker_refusal_file(state: Path) -> Path:
-    """Why the worker cannot start, in its own words; there only after it ended with REFUSED."""
+    """Why the worker cannot start, in its own words; there only after it ended for that."""
     return state / "worker.refused"
 
 

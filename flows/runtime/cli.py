@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from tasks.base.errors import ConfigError, GridflowError
+from tasks.base.errors import ConfigError, GridflowError, SetupRefused
 
 # name → (module, attribute, line in the help)
 _COMMANDS = {
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point: errors Gridflow raises on purpose become one message and an exit code (settings 2, others 1)."""
     try:
         cli.main(args=arguments, prog_name="gridflow", standalone_mode=True)
-    except ConfigError as error:
+    except (ConfigError, SetupRefused) as error:
         click.echo(str(error), err=True)
         sys.exit(2)
     except GridflowError as error:

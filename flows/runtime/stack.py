@@ -39,6 +39,13 @@ async def _final_summary(settings: Settings, redis: RedisClient) -> dict[str, An
     return dict(await final_summary(settings, redis))
 
 
+async def _prices(settings: Settings, redis: RedisClient) -> str:
+    from tasks.views.steps import read_status
+
+    view = await read_status(settings, redis)
+    return f"Prices: {view.prices}" if view.mode == "paper" else f"Orders on {settings.exchange.id} are real"
+
+
 @dataclass(frozen=True)
 class UpOptions:
     """What the command line says about one run of the stack."""
@@ -223,7 +230,9 @@ class Stack:
             if await self._stopped_within(_WATCH_SECONDS):
                 return
         self._first_tick = round(time.monotonic() - self._begun + self._command_age, 1)
-        self._say(f"First tick {self._first_tick:.1f} s after the command")
+        self._say(
+            f"First tick {self._first_tick:.1f} s after the command. {await _prices(self._settings, self._redis)}"
+        )
 
     async def _sample(self) -> None:
         while True:

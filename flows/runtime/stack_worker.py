@@ -6,6 +6,7 @@ trading side in order: pause, wait for orders in flight, cancel open orders, sav
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -14,9 +15,9 @@ from typing import Any, Protocol
 
 import httpx
 
-from flows.runtime.children import ONLY_STOP, RECYCLE, REFUSED, worker_ready_file, worker_refusal_file
+from flows.runtime.children import ONLY_STOP, RECYCLE, worker_ready_file, worker_refusal_file
 from flows.runtime.plan import POOL_NAME, PlannedDeployment, planned_deployments
-from tasks.base.errors import GridflowError
+from tasks.base.errors import ConfigError, GridflowError
 from tasks.base.settings import Settings, configured_prefect_api, load, state_dir
 
 _log = logging.getLogger("gridflow.worker")
@@ -99,7 +100,7 @@ def main() -> None:
     except GridflowError as error:
         _log.error("%s", error)
         worker_refusal_file(state_dir()).write_text(str(error), encoding="utf-8")
-        sys.exit(REFUSED)
+        sys.exit(os.EX_CONFIG if isinstance(error, ConfigError) else 1)
     finally:
         service.service().close()
 

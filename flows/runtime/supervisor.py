@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.runtime.processes import Identity, kill_group
-from tasks.base.errors import StackError
+from tasks.base.errors import SetupRefused, StackError
 
 _MAX_LOG_BYTES = 10_000_000
 _MAX_BACK_OFF_SECONDS = 30.0
@@ -45,6 +45,7 @@ class Child:
     stop_seconds: float = 15
     user: str | None = None
     folder: Path | None = None
+    refusal: Path | None = None  # where it may say why it cannot start; EX_CONFIG: its settings are at fault
     before_start: Callable[[], None] = field(default=lambda: None)
 
 
@@ -147,12 +148,21 @@ class Supervisor:
         deadline = time.monotonic() + self.child.ready_seconds
         while not await self.child.ready():
             if self._process.returncode is not None:
+                self._tell_refusal(self._process.returncode)
                 why = f"ended with code {self._process.returncode} while starting"
                 raise StackError(f"{self.child.name} {why}. Its log {self.child.log} ends:\n{tail(self.child.log)}")
             if time.monotonic() > deadline:
                 why = f"was not ready within {self.child.ready_seconds:.0f} s"
                 raise StackError(f"{self.child.name} {why}. Its log {self.child.log} ends:\n{tail(self.child.log)}")
             await asyncio.sleep(_POLL_SECONDS)
+
+    def _tell_refusal(self, code: int) -> None:
+        """A child that says itself why it cannot start is quoted, and nothing more."""
+        refusal = self.child.refusal
+        if refusal is None or not refusal.exists():
+            return
+        text = refusal.read_text(encoding="utf-8")
+        raise SetupRefused(text) if code == os.EX_CONFIG else StackError(text)
 
     async def _keep(self) -> None:
         pause = 1.0
@@ -169,7 +179,7 @@ class Supervisor:
                 await self._spawn()
                 await self._wait_ready()
                 self._say(f"{self.child.name} ready again{self.child.where}")
-            except (StackError, OSError) as error:
+            except (SetupRefused, StackError, OSError) as error:
                 self._say(str(error))
                 if self.is_running:
                     self._kill_group()

@@ -51,7 +51,7 @@ def variable_values(model: type[BaseModel]) -> Values:
 
 
 class _Variables(EnvSettingsSource):
-    """A source wants a model's fields alone, so any model does. Text that is no JSON is left for its field to refuse."""
+    """Wants a model's fields alone, so any model does. Text that is no JSON is left for its field to refuse."""
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ARG002 - its shape
         """JSON as such, all else as it is: the source itself would stop at the first."""

@@ -83,7 +83,10 @@ def until(question: Callable[[], bool], seconds: float) -> None:
 
 
 def processes_of(state: Path) -> list[psutil.Process]:
-    """Every process that carries the state folder in its command line or environment, or runs on its data."""
+    """Every process that carries the state folder in its command line or environment, or runs in it or in its data.
+
+    Valkey shows the folder only as the one it runs in: it gives itself another title.
+    """
     marks = [str(state)]
     record = state / "postgres.json"
     if record.exists():
@@ -91,7 +94,7 @@ def processes_of(state: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            text = " ".join(process.cmdline()) + " ".join(process.environ().values())
+            text = " ".join([process.cwd(), *process.cmdline(), *process.environ().values()])
         except psutil.Error:
             continue
         if process.pid != os.getpid() and any(mark in text for mark in marks):
