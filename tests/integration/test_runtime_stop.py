@@ -56,6 +56,21 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Up, Up]]:
         _clear(other)
 
 
+def test_grids_that_cannot_start_end_the_stack_with_all_that_is_wrong(state: Path) -> None:
+    """Little money in many cells: one message that names every grid, exit code 2, nothing left behind."""
+    state.parent.mkdir(parents=True, exist_ok=True)
+    config = state.parent / "small.toml"
+    config.write_text('total_funds = "100"\n', encoding="utf-8")
+    up = Up(state, "--config", str(config), "--market", "synthetic", command=(GRIDFLOW, "up", "--state", str(state)))
+    up.process.communicate(timeout=90)
+    assert up.process.returncode == 2, up.said
+    end = up.said[up.said.index("3 problem(s)") :]
+    assert all(f'symbols."{name}/USDT".quote_per_cell' in end for name in ("BTC", "ETH", "BNB"))
+    assert "below the exchange's minimum" in end
+    assert "Traceback" not in up.said
+    _nothing_is_left(up)
+
+
 def test_ctrl_c_while_starting_stops_in_order(state: Path) -> None:
     """What has started is ended, nothing else is started, nobody waits for a first tick."""
     up = Up(state)

@@ -10,7 +10,7 @@ import pytest
 
 from flows.runtime.processes import Identity
 from flows.runtime.supervisor import Child, Supervisor, cancel
-from tasks.base.errors import StackError
+from tasks.base.errors import SetupRefused, StackError
 
 
 class Watched:
@@ -36,6 +36,11 @@ class Watched:
         identity = self.started[-1]
         assert identity is not None
         return identity
+
+
+async def never() -> bool:
+    """Not ready."""
+    return False
 
 
 async def test_a_child_that_dies_is_started_again(tmp_path: Path) -> None:
@@ -75,6 +80,18 @@ async def test_a_child_that_cannot_start_says_why(tmp_path: Path) -> None:
     with pytest.raises(StackError, match=r"ended with code 4 while starting[\s\S]*no such thing"):
         await watched.supervisor.start()
     await watched.supervisor.stop()
+
+
+@pytest.mark.parametrize(("code", "kind"), [(os.EX_CONFIG, SetupRefused), (1, StackError)])
+async def test_a_child_that_says_why_itself_is_quoted(tmp_path: Path, code: int, kind: type[Exception]) -> None:
+    """Its words alone, no log; the settings' fault is told apart from others."""
+    words = tmp_path / "refused"
+    script = f"import pathlib, sys; pathlib.Path({str(words)!r}).write_text('too little money'); sys.exit({code})"
+    watched = Watched(tmp_path, script)
+    watched.supervisor.child.refusal = words
+    watched.supervisor.child.ready = never
+    with pytest.raises(kind, match=r"^too little money$"):
+        await watched.supervisor.start()
 
 
 async def test_a_killed_child_stays_ended(tmp_path: Path) -> None:
