@@ -1,9 +1,10 @@
-"""What a stack measures about itself: memory, the first tick, finished flow runs."""
+"""What a stack tells about itself: memory, the first tick, prices, finished flow runs, the account at its end."""
 
 import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 from redis.exceptions import RedisError
@@ -12,6 +13,7 @@ from flows.runtime.plan import GRID_TICK
 from flows.runtime.processes import tree_memory
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
+from tasks.base.settings import Settings
 
 _POSTGRES = "postgres"
 
@@ -58,3 +60,18 @@ async def completed_windows(prefect_api: str, since: datetime) -> int | None:
 def log_files(logs: Path) -> list[str]:
     """The stack's log files, by name."""
     return sorted(str(path) for path in logs.glob("*.log"))
+
+
+async def prices(settings: Settings, redis: RedisClient) -> str:
+    """Where prices come from, or that orders are real; a sentence."""
+    from tasks.views.steps import read_status
+
+    view = await read_status(settings, redis)
+    return f"Prices: {view.prices}" if view.mode == "paper" else f"Orders on {settings.exchange.id} are real"
+
+
+async def account_summary(settings: Settings, redis: RedisClient) -> dict[str, Any]:
+    """The account at the end of a run."""
+    from tasks.views.steps import final_summary
+
+    return dict(await final_summary(settings, redis))

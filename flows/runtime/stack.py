@@ -12,7 +12,7 @@ from typing import Any
 
 from flows.runtime import children, state
 from flows.runtime.left_overs import end_left_overs, kill_left_overs, left_over
-from flows.runtime.measures import MemoryPeak, completed_windows, log_files, tick_count
+from flows.runtime.measures import MemoryPeak, account_summary, completed_windows, log_files, prices, tick_count
 from flows.runtime.ports import PortClaims
 from flows.runtime.postgres import Postgres, prepare
 from flows.runtime.prefect_server import PREFERRED_PORT as PREFECT_PORT
@@ -33,19 +33,6 @@ _FIRST_TICK_SECONDS = 180.0
 _LEFT_OVER_SECONDS = 240.0
 
 
-async def _final_summary(settings: Settings, redis: RedisClient) -> dict[str, Any]:
-    from tasks.views.steps import final_summary
-
-    return dict(await final_summary(settings, redis))
-
-
-async def _prices(settings: Settings, redis: RedisClient) -> str:
-    from tasks.views.steps import read_status
-
-    view = await read_status(settings, redis)
-    return f"Prices: {view.prices}" if view.mode == "paper" else f"Orders on {settings.exchange.id} are real"
-
-
 @dataclass(frozen=True)
 class UpOptions:
     """What the command line says about one run of the stack."""
@@ -53,7 +40,7 @@ class UpOptions:
     seconds: float | None = None
     dashboard: bool = True
     worker_module: str = children.WORKER_MODULE
-    summarise: Callable[[Settings, RedisClient], Awaitable[dict[str, Any]]] = _final_summary
+    summarise: Callable[[Settings, RedisClient], Awaitable[dict[str, Any]]] = account_summary
     on_ready: Callable[[state.StackRecord, list[str]], None] = field(default=lambda _record, _logs: None)
 
 
@@ -230,9 +217,7 @@ class Stack:
             if await self._stopped_within(_WATCH_SECONDS):
                 return
         self._first_tick = round(time.monotonic() - self._begun + self._command_age, 1)
-        self._say(
-            f"First tick {self._first_tick:.1f} s after the command. {await _prices(self._settings, self._redis)}"
-        )
+        self._say(f"First tick {self._first_tick:.1f} s after the command. {await prices(self._settings, self._redis)}")
 
     async def _sample(self) -> None:
         while True:

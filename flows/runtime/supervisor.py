@@ -179,7 +179,7 @@ class Supervisor:
                 await self._spawn()
                 await self._wait_ready()
                 self._say(f"{self.child.name} ready again{self.child.where}")
-            except (SetupRefused, StackError, OSError) as error:
+            except (StackError, OSError) as error:
                 self._say(str(error))
                 if self.is_running:
                     self._kill_group()

@@ -7,8 +7,8 @@ GridflowError
 │   └── ExchangeUnavailable a read that failed and may be tried again
 ├── LeaseLost              another worker ticks this symbol now; stop touching it
 ├── StateError             Redis holds something this version cannot use
-├── SetupRefused           the worker's own ConfigError, as told to the stack that started it
 └── StackError             the one-machine stack cannot start, run or stop
+    └── SetupRefused       the worker's own ConfigError, as told to the stack that started it
 """
 
 from dataclasses import dataclass
@@ -86,9 +86,9 @@ class StateError(GridflowError):
     """Redis holds state that does not fit; says which key and what to do."""
 
 
-class SetupRefused(GridflowError):
-    """The worker found that the settings cannot run on this exchange now; the text names every problem."""
-
-
 class StackError(GridflowError):
     """The one-machine stack cannot do what was asked; says why and what to do."""
+
+
+class SetupRefused(StackError):
+    """The worker found that the settings cannot run on this exchange now; the text names every problem."""

@@ -48,12 +48,16 @@ def shared_budget(settings: Settings, redis: RedisClient) -> Budget:
 def live_exchange(settings: ExchangeSettings) -> Any:
     """The ccxt exchange real orders would go to. Raises ConfigError for whatever stands against it; calls nobody."""
     _refuse(live_problems(settings))
-    return ccxt_exchange(settings)
+    return _built(settings)
 
 
 def ccxt_exchange(settings: ExchangeSettings) -> Any:
     """A ccxt async exchange with keys, sandbox and URL as configured. Raises ConfigError where it has no such."""
     _refuse(reach_problems(settings))
+    return _built(settings)
+
+
+def _built(settings: ExchangeSettings) -> Any:
     kind = VENUES.get(settings.id) or getattr(ccxt.async_support, settings.id)
     config: dict[str, Any] = {"enableRateLimit": True, "options": dict(_OPTIONS)}
     for ours, theirs in (("api_key", "apiKey"), ("secret", "secret"), ("password", "password")):

@@ -1,7 +1,6 @@
 """Before anybody trades: can every configured grid start at today's prices, filters and allocations?"""
 
 from collections.abc import Mapping
-from decimal import Decimal
 
 from tasks.base.errors import ConfigError, Problem
 from tasks.base.money import from_units
@@ -17,10 +16,13 @@ async def refuse_impossible_grids(desk: Desk, markets: Mapping[str, Market]) -> 
     A tick would refuse the same grid, one symbol at a time and in the log of a worker that seems to trade.
     """
     problems: list[Problem] = []
-    for symbol in await _without_grid(desk):
+    wanted = await _without_grid(desk)
+    shares = (await desk.allocator.get_global_status_summary()).symbols if wanted else {}
+    for symbol in wanted:
         price = (await desk.exchange.ticker(symbol)).last
+        allocated = from_units(shares[symbol].allocated_units)
         try:
-            build_grid(symbol, desk.settings.symbols[symbol], markets[symbol], price, await _allocated(desk, symbol), 0)
+            build_grid(symbol, desk.settings.symbols[symbol], markets[symbol], price, allocated, 0)
         except ConfigError as error:
             problems += error.problems
     if problems:
@@ -35,8 +37,3 @@ async def _without_grid(desk: Desk) -> list[str]:
     return [
         symbol for (symbol, own), held in zip(configured.items(), in_force, strict=True) if held != grid_id(symbol, own)
     ]
-
-
-async def _allocated(desk: Desk, symbol: str) -> Decimal:
-    status = await desk.allocator.get_global_status_summary()
-    return from_units(status.symbols[symbol].allocated_units)

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.base.clock import Clock, utc_now
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings
@@ -34,11 +35,17 @@ def real_ccxt(server: Exchange, **changes: Any) -> Any:
 
 async def join_binance_desk(redis: RedisClient, own: Settings, server: Exchange) -> BinanceDesk:
     """A desk on a server that already runs (in this process or another)."""
-    exchange = real_ccxt(server)
-    client = CcxtClient(exchange)
-    allocator = GlobalFundAllocator.from_settings(own, redis)
-    await allocator.rebalance_if_needed(reason="start")
-    desk = Desk(settings=own, redis=redis, exchange=client, allocator=allocator, keys=Keys(own.account))
+    joined = binance_desk(redis, own, server, real_ccxt(server))
+    await joined.desk.allocator.rebalance_if_needed(reason="start")
+    return joined
+
+
+def binance_desk(
+    redis: RedisClient, own: Settings, server: Exchange, exchange: Any, clock: Clock = utc_now
+) -> BinanceDesk:
+    """A desk over a ccxt client; nothing is asked or written yet."""
+    client, allocator = CcxtClient(exchange), GlobalFundAllocator.from_settings(own, redis, clock)
+    desk = Desk(settings=own, redis=redis, exchange=client, allocator=allocator, keys=Keys(own.account), clock=clock)
     return BinanceDesk(desk, exchange, client, server)
 
 

@@ -8,14 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tasks.base.keys import Keys
 from tasks.base.settings import Settings
-from tasks.exchange.client import CcxtClient
 from tasks.exchange.models import Candle
-from tasks.funds.allocator import GlobalFundAllocator
-from tasks.tick.desk import Desk
 from tests.support.binance.config import Config
-from tests.support.binance.desk import BinanceDesk
+from tests.support.binance.desk import BinanceDesk, binance_desk
 from tests.support.virtual.exchange import VirtualExchange, virtual_exchange
 from tests.support.virtual.loop import run_virtually
 from tests.support.virtual.redis import VirtualRedis, virtual_redis
@@ -39,14 +35,10 @@ class VirtualWorld:
 
     def worker(self, exchange: Any = None) -> BinanceDesk:
         """What a worker process has for itself; `exchange`: a ccxt client to share with others."""
-        own, clock, redis = self.settings, self.exchange.clock.now, self.redis.client(self.redis_lag)
+        redis = self.redis.client(self.redis_lag)
         self.leftovers.push_async_callback(redis.aclose)
-        exchange = exchange or self.ccxt()
-        client, allocator = CcxtClient(exchange), GlobalFundAllocator.from_settings(own, redis, clock)
-        desk = Desk(
-            settings=own, redis=redis, exchange=client, allocator=allocator, keys=Keys(own.account), clock=clock
-        )
-        return BinanceDesk(desk, exchange, client, self.exchange.server)
+        clock, server = self.exchange.clock.now, self.exchange.server
+        return binance_desk(redis, self.settings, server, exchange or self.ccxt(), clock)
 
 
 async def in_world(
