@@ -5,6 +5,8 @@ All keys of an account share the hash tag `{account}`, so that scripts over seve
 
 from dataclasses import dataclass
 
+RECORD_FORMAT = 2  # version of the form in which records are kept; see tasks/tick/record_format.py
+
 
 def slug(symbol: str) -> str:
     """`BTC/USDT` → `btc-usdt`."""
@@ -27,16 +29,26 @@ class Keys:
     # --- money -----------------------------------------------------------------------------------------
     @property
     def funds(self) -> str:
-        """Hash: the pot. pool, used, reserved (units), version, paused, short."""
+        """Hash: the pot. pool, used, reserved, short (units); flags; version, inputs, stepped of the last rebalance."""
         return self._key("funds")
 
     @property
     def funds_symbols(self) -> str:
-        """Set of registered symbols."""
+        """Set of registered symbols: those with an allocation."""
         return self._key("funds", "symbols")
 
+    @property
+    def symbols(self) -> str:
+        """Set of all symbols ever registered; the books of those that left still count."""
+        return self._key("symbols")
+
+    @property
+    def rebalance_lock(self) -> str:
+        """String with expiry: a triggered rebalance was started lately."""
+        return self._key("rebalance", "lock")
+
     def funds_symbol(self, symbol: str) -> str:
-        """Hash: one symbol's share. allocated, used, reserved (units), paused."""
+        """Hash: one symbol's share. allocated, used, reserved, cap (units), max_usage (1e-8), paused, liquidate."""
         return self._key("funds", slug(symbol))
 
     def reservations(self, symbol: str) -> str:
@@ -63,6 +75,16 @@ class Keys:
         """Hash of account-wide event counters."""
         return self._key("counters")
 
+    @property
+    def settings(self) -> str:
+        """Hash: the settings that decide trading. version, body (JSON)."""
+        return self._key("settings")
+
+    @property
+    def format(self) -> str:
+        """String: version of the form in which records are kept."""
+        return self._key("format")
+
     # --- right to tick ---------------------------------------------------------------------------------
     def lease(self, symbol: str) -> str:
         """String with expiry: who ticks the symbol now."""
@@ -78,7 +100,7 @@ class Keys:
         return self._key("intents", slug(symbol))
 
     def slots(self, symbol: str) -> str:
-        """Hash: order slot → highest sequence number ever journalled in it."""
+        """Hash: order slot, or the id of a grid that has gone → highest cycle ever journalled in it."""
         return self._key("slots", slug(symbol))
 
     def orders(self, symbol: str) -> str:

@@ -76,7 +76,20 @@ class Settings(Section):
     )
     global_max_usage: Share = Field(Decimal("0.95"), description="share of total_funds that may be used, above 0 to 1")
     allocation_strategy: AllocationStrategy = Field(
-        AllocationStrategy.EQUAL, description="how symbols share the pot: equal, weighted or dynamic"
+        AllocationStrategy.DYNAMIC, description="how symbols share the pot: equal, weighted or dynamic"
+    )
+    dynamic_step: Share = Field(
+        Decimal("0.25"),
+        description="share of the way to the target that a scheduled dynamic rebalance goes, above 0 to 1",
+    )
+    resize_tolerance: Annotated[Decimal, Field(ge=0, le=1)] = Field(
+        Decimal("0.1"),
+        description="relative difference beyond which a resting buy is replaced and an allocation is changed, 0 to 1",
+    )
+    sole_account: bool = Field(
+        False,
+        description="true or false: this pot alone trades on the exchange account, so a rebuild may take order "
+        "ids of the form used before account tags",
     )
     exchange: ExchangeSettings = ExchangeSettings()
     paper: PaperSettings = PaperSettings()

@@ -71,6 +71,10 @@ class Market(Frozen):
         """Next valid price not below `value`."""
         return ceil_to(value, self.tick_size)
 
+    def price_down(self, value: Decimal) -> Decimal:
+        """Next valid price not above `value`."""
+        return floor_to(value, self.tick_size)
+
     def qty(self, value: Decimal) -> Decimal:
         """Largest valid amount not above `value`."""
         return floor_to(value, self.lot_step)

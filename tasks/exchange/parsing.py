@@ -24,7 +24,7 @@ from tasks.exchange.models import (
     Trade,
     Unknown,
 )
-from tasks.exchange.names import parse_name
+from tasks.exchange.order_ids import is_gridflow_id
 from tasks.exchange.price_band import price_bands
 from tasks.exchange.quirks import Quirks
 
@@ -191,7 +191,7 @@ def listed_trade(raw: Mapping[str, Any], quirks: Quirks) -> Trade | None:
 
 
 def _has_our_name(raw: Mapping[str, Any], quirks: Quirks) -> bool:
-    return parse_name(quirks.decode_id(str(raw.get("clientOrderId") or ""))) is not None
+    return is_gridflow_id(quirks.decode_id(str(raw.get("clientOrderId") or "")))
 
 
 def _leave_out(kind: str, raw: Mapping[str, Any]) -> None:

@@ -65,7 +65,7 @@ class Write(Frozen):
 
 
 class TraderAllocation(Frozen):
-    """One symbol's share of the pot."""
+    """One symbol's share of the pot. `cap_units`: the most it may be allocated, total_funds × max_usage_pct."""
 
     symbol: str
     registered: bool
@@ -73,6 +73,9 @@ class TraderAllocation(Frozen):
     used_units: int
     reserved_units: int
     paused: bool
+    cap_units: int = 0
+    max_usage_pct: Decimal = ZERO
+    liquidate: bool = False  # a symbol that left the settings sells what it holds at once
 
     @property
     def committed_units(self) -> int:
@@ -101,6 +104,9 @@ class FundsStatus(Frozen):
     stopped: bool
     short_units: int
     max_committed_units: int
+    stepped_ms: int = 0  # when the dynamic strategy last took a scheduled step
+    spread_fired: bool = False  # the usage spread has triggered a rebalance and has not come down since
+    inputs: str = ""  # digest of the operator's inputs that the allocations follow from
     symbols: Mapping[str, TraderAllocation]
 
     @property
@@ -119,8 +125,23 @@ class FundsStatus(Frozen):
         return from_units(self.pool_units)
 
 
+class SymbolPerformance(Frozen):
+    """What the newest tick and the ledger say of one symbol, for sharing the pot.
+
+    `return_72h`: grid profit of the last 72 hours per quote allocated when it was made.
+    `outside`: the price is outside the grid. `refused`: a buy was refused because of the symbol's own allocation.
+    """
+
+    return_72h: Decimal = ZERO
+    outside: bool = False
+    refused: bool = False
+
+
 class ShareRequest(Frozen):
-    """What the rules know of one symbol when they share the pool. Units of 1e-8 quote."""
+    """What the rules know of one symbol when they share the pool. Units of 1e-8 quote.
+
+    `floor_units`: what its inventory cost; no allocation goes below it.
+    """
 
     symbol: str
     weight: Decimal
@@ -130,12 +151,26 @@ class ShareRequest(Frozen):
     demand: Decimal = Decimal(1)
 
 
+class LimitsChange(Frozen):
+    """One symbol's new limits, in units of 1e-8 quote; `max_usage` is its cap as a share of total_funds."""
+
+    symbol: str
+    allocated_units: Annotated[int, Field(ge=0)]
+    cap_units: Annotated[int, Field(ge=0)]
+    max_usage: Decimal
+
+
 class SymbolChange(Frozen):
-    """One line of a rebalance report, in quote."""
+    """One line of a rebalance report, in quote.
+
+    `before`: in force until now. `target`: where the rule wants it. `after`: in force from now on.
+    """
 
     symbol: str
     before: Decimal
+    target: Decimal
     after: Decimal
+    used: Decimal
     committed: Decimal
 
 

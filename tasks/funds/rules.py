@@ -1,32 +1,37 @@
 """How the pool is shared: pure rules, integer units of 1e-8 quote.
 
 Water-filling: every symbol gets the same level per weight until it reaches its cap; what the capped ones leave goes
-on to the others. Floors (money already committed) come first and are never taken away.
+on to the others. Floors (what the inventory cost) come first and are never taken away.
 """
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from tasks.base.money import ZERO
+from tasks.base.money import ZERO, exact
 from tasks.base.settings import AllocationStrategy
-from tasks.funds.models import ShareRequest
+from tasks.funds.models import FundsStatus, ShareRequest, SymbolPerformance, TraderAllocation
 
-USAGE_SPREAD_LIMIT = Decimal("0.3")
+SPREAD_FIRES = Decimal("0.3")  # usage spread from which a rebalance is triggered
+SPREAD_ARMS = Decimal("0.25")  # and below which the trigger is armed again
+USAGE_SPREAD = "usage spread"  # the reason of a rebalance that the spread triggered
+FREE_SHARE = Decimal("0.1")  # of the pool, which must be free for a refused symbol to trigger a rebalance
 SCORE_RANGE = (Decimal("0.5"), Decimal(2))
+OUTSIDE_DEMAND = Decimal("0.5")
 
 
-def performance_score(profit_of_last_cells: Decimal, allocated: Decimal) -> Decimal:
-    """clamp(1 + profit of the last 20 closed cells / allocated, 0.5, 2); 1 without an allocation."""
-    if allocated <= 0:
-        return Decimal(1)
-    return min(max(1 + profit_of_last_cells / allocated, SCORE_RANGE[0]), SCORE_RANGE[1])
+def scores(performance: Mapping[str, SymbolPerformance]) -> dict[str, Decimal]:
+    """DYNAMIC's first factor: clamp(return ÷ mean return of all symbols, 0.5, 2); 1 where the mean is not above 0."""
+    total = sum((one.return_72h for one in performance.values()), ZERO)
+    if total <= 0:
+        return dict.fromkeys(performance, Decimal(1))
+    mean = total / len(performance)
+    low, high = SCORE_RANGE
+    return {symbol: min(max(one.return_72h / mean, low), high) for symbol, one in performance.items()}
 
 
-def demand(committed: int, allocated: int) -> Decimal:
-    """How much of its share a symbol wants, 0.5 (uses none) to 1.5 (uses all): DYNAMIC's second factor."""
-    if allocated <= 0:
-        return Decimal(1)
-    return Decimal("0.5") + min(Decimal(committed) / allocated, Decimal(1))
+def demand(performance: SymbolPerformance) -> Decimal:
+    """DYNAMIC's second factor: 0.5 while the price is outside the grid, else 1."""
+    return OUTSIDE_DEMAND if performance.outside else Decimal(1)
 
 
 def spread_of_usage(usages: Sequence[Decimal]) -> Decimal:
@@ -45,7 +50,48 @@ def share_pool(strategy: AllocationStrategy, pool: int, requests: Sequence[Share
     caps = {request.symbol: max(request.cap_units, request.floor_units) for request in ordered}
     if sum(floors.values()) >= pool:
         return floors
-    return _water_fill(pool, weights, floors, caps)
+    with exact():
+        return _water_fill(pool, weights, floors, caps)
+
+
+def stepped(
+    pool: int, requests: Sequence[ShareRequest], now: Mapping[str, int], target: Mapping[str, int], step: Decimal
+) -> dict[str, int]:
+    """Allocation by symbol, `step` of the way from `now` to `target`; bounds and the pool hold as in `share_pool`."""
+    weighted = [
+        request.model_copy(
+            update={"weight": now.get(request.symbol, 0) + step * (target[request.symbol] - now.get(request.symbol, 0))}
+        )
+        for request in requests
+    ]
+    return share_pool(AllocationStrategy.WEIGHTED, pool, weighted)
+
+
+def differs(now: Mapping[str, int], wanted: Mapping[str, int], tolerance: Decimal) -> bool:
+    """Whether some allocation is off by more than `tolerance`, as a share of what is in force; a new one always is."""
+    if now.keys() != wanted.keys():
+        return True
+    return any(abs(units - now[symbol]) > tolerance * now[symbol] for symbol, units in wanted.items())
+
+
+def trigger(status: FundsStatus, performance: Mapping[str, SymbolPerformance]) -> str | None:
+    """Why a rebalance is due although nobody asked for one; None where none is.
+
+    Usage has spread beyond 0.3 since it was last below 0.25; or a symbol below its cap was refused for its own limit
+    while at least a tenth of the pool is free.
+    """
+    usages = [share.usage for share in status.symbols.values() if share.registered]
+    if spread_of_usage(usages) > SPREAD_FIRES and not status.spread_fired:
+        return USAGE_SPREAD
+    if status.free_units < FREE_SHARE * status.pool_units:
+        return None
+    waiting = (name for name, one in performance.items() if one.refused and _below_cap(status.symbols.get(name)))
+    first = next(iter(sorted(waiting)), None)
+    return None if first is None else f"{first} was refused while money is free"
+
+
+def _below_cap(share: TraderAllocation | None) -> bool:
+    return share is not None and share.allocated_units < share.cap_units
 
 
 def _weight(strategy: AllocationStrategy, request: ShareRequest) -> Decimal:

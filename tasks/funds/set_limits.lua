@@ -1,38 +1,67 @@
 -- Purpose: write the pool and every symbol's allocation at once, with a new version.
--- Refused whole when another writer was first, or when money committed meanwhile no longer fits: read and try again.
--- KEYS  1 funds  2 set of symbols  3 rebalance reports (list)  4 counters  5 events (stream)
---       6.. funds of each symbol, in the order of ARGV
+-- Refused whole when another writer was first, or when what inventory cost meanwhile no longer fits: read, try again.
+-- Resting buys are not inventory: an allocation may be below what is committed. reserve.lua then grants nothing new.
+-- KEYS  1 funds  2 set of registered symbols  3 rebalance reports (list)  4 counters  5 events (stream)
+--       6 set of all symbols ever registered  7 format of the records (set when the pot is first shared)
+--       8.. per symbol, in the order of ARGV: funds of symbol, cells, intents
 -- ARGV  1 expected version  2 pool (units)  3 report (JSON)  4 cap of reports and, roughly, of events
---       5 digest of what the shares were computed from  6 count n
---       then n times: symbol, allocation (units; -1 unregisters a symbol that has nothing committed)
+--       5 digest of the operator's inputs  6 time of a scheduled dynamic step (ms), 0 where this is none
+--       7 format  8 count n, then n times: symbol, allocation (units; -1 unregisters the symbol), cap (units),
+--         max usage (share of total funds, in 1e-8)
+--       A symbol that still has cells, orders or committed money is not unregistered: its allocation becomes what it
+--       has used.
 -- Returns code, version:
 --   0 OK        written
---   1 ALREADY   these limits, or limits computed from the same inputs, are in force; nothing changed
---   7 CONFLICT  the version moved on, or a symbol has committed more than its new allocation; nothing changed
+--   1 ALREADY   these limits are in force; nothing changed
+--   7 CONFLICT  the version moved on, or a symbol's inventory cost more than its new allocation; nothing changed
 local funds, symbols = KEYS[1], KEYS[2]
-local version = tonumber(redis.call('HGET', funds, 'version') or 0)
+local pot = redis.call('HMGET', funds, 'version', 'pool', 'inputs', 'used', 'reserved')
+local version, pool = tonumber(pot[1] or 0), tonumber(ARGV[2])
 if version ~= tonumber(ARGV[1]) then return {7, version} end
-local count = tonumber(ARGV[6])
-local same = redis.call('HGET', funds, 'pool') == ARGV[2]
+local count = tonumber(ARGV[8])
+local same = pot[2] == ARGV[2] and pot[3] == ARGV[5]
+local wanted, sum = {}, 0
 for i = 1, count do
-  local wanted = ARGV[6 + 2 * i]
-  local now = redis.call('HMGET', KEYS[5 + i], 'allocated', 'used', 'reserved')
-  local committed = tonumber(now[2] or 0) + tonumber(now[3] or 0)
-  if committed > math.max(tonumber(wanted), 0) then return {7, version} end
-  same = same and (now[1] or '-1') == wanted
-end
-if same or redis.call('HGET', funds, 'inputs') == ARGV[5] then return {1, version} end
-for i = 1, count do
-  local symbol, wanted = ARGV[5 + 2 * i], ARGV[6 + 2 * i]
-  if wanted == '-1' then
-    redis.call('HDEL', KEYS[5 + i], 'allocated')
-    redis.call('SREM', symbols, symbol)
+  local p, k = 5 + 4 * i, 5 + 3 * i
+  local now = redis.call('HMGET', KEYS[k], 'allocated', 'used', 'reserved', 'cap', 'max_usage')
+  local used = tonumber(now[2] or 0)
+  local units = tonumber(ARGV[p + 1])
+  if units < 0 then
+    local busy = used + tonumber(now[3] or 0) > 0 or redis.call('HLEN', KEYS[k + 1]) > 0
+      or redis.call('HLEN', KEYS[k + 2]) > 0
+    if busy then units = used end
+  end
+  if used > math.max(units, 0) then return {7, version} end
+  wanted[i] = units
+  sum = sum + math.max(units, 0)
+  if units < 0 then
+    same = same and not now[1]
   else
-    redis.call('HSET', KEYS[5 + i], 'allocated', wanted)
-    redis.call('SADD', symbols, symbol)
+    same = same and tonumber(now[1] or -1) == units and now[4] == ARGV[p + 2] and now[5] == ARGV[p + 3]
   end
 end
+if sum > math.max(pool, tonumber(pot[4] or 0)) then return {7, version} end
+if same then return {1, version} end
+for i = 1, count do
+  local p, k = 5 + 4 * i, 5 + 3 * i
+  local symbol = ARGV[p]
+  if wanted[i] < 0 then
+    redis.call('HDEL', KEYS[k], 'allocated', 'cap', 'max_usage', 'liquidate')
+    redis.call('SREM', symbols, symbol)
+  else
+    redis.call('HSET', KEYS[k], 'allocated', string.format('%.0f', wanted[i]), 'cap', ARGV[p + 2],
+      'max_usage', ARGV[p + 3])
+    redis.call('SADD', symbols, symbol)
+    redis.call('SADD', KEYS[6], symbol)
+  end
+end
+if pot[2] ~= ARGV[2] then
+  -- The highest committed sum is held against the pool in force.
+  redis.call('HSET', funds, 'max_committed', string.format('%.0f', tonumber(pot[4] or 0) + tonumber(pot[5] or 0)))
+end
+if version == 0 then redis.call('SET', KEYS[7], ARGV[7], 'NX') end
 redis.call('HSET', funds, 'pool', ARGV[2], 'inputs', ARGV[5])
+if ARGV[6] ~= '0' then redis.call('HSET', funds, 'stepped', ARGV[6]) end
 version = redis.call('HINCRBY', funds, 'version', 1)
 redis.call('LPUSH', KEYS[3], ARGV[3])
 redis.call('LTRIM', KEYS[3], 0, tonumber(ARGV[4]) - 1)

@@ -1,15 +1,19 @@
 """The pot in Redis: one typed function per script."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import islice
+from typing import Any
 
-from tasks.base.keys import Keys
+from tasks.base.keys import RECORD_FORMAT, Keys
+from tasks.base.money import from_units, units_down
 from tasks.base.redis import RedisClient, script
 from tasks.exchange.models import Grant
 from tasks.funds.models import (
     FillMove,
     FundCode,
     FundsStatus,
+    LimitsChange,
     Repair,
     Reservation,
     Reserved,
@@ -20,6 +24,30 @@ from tasks.funds.models import (
 BLOCKED_CAP = 500
 REPORT_CAP = 200
 MOST_ITEMS = 1000  # the script unpacks a batch onto Lua's stack
+TRIGGER_GAP_MS = 600_000  # at most one triggered rebalance in ten minutes, by one worker
+_UNREGISTER = -1  # what set_limits.lua takes for "no allocation"
+_POT_FIELDS = (
+    "pool_units",
+    "used_units",
+    "reserved_units",
+    "version",
+    "paused",
+    "stopped",
+    "short_units",
+    "max_committed_units",
+    "stepped_ms",
+    "spread_fired",
+)
+_SHARE_FIELDS = (
+    "registered",
+    "allocated_units",
+    "used_units",
+    "reserved_units",
+    "paused",
+    "cap_units",
+    "max_usage",
+    "liquidate",
+)
 _PACKAGE = "tasks.funds"
 
 
@@ -100,18 +128,35 @@ async def set_limits(
     keys: Keys,
     expected_version: int,
     pool_units: int,
-    allocations: Mapping[str, int],
+    limits: Sequence[LimitsChange],
     unregister: Iterable[str],
     report: str,
     inputs: str,
+    step_ms: int = 0,
 ) -> tuple[FundCode, int]:
-    """Write pool and allocations at once; (code, version in force). `inputs` names what they were computed from."""
-    wanted = dict(allocations) | dict.fromkeys(unregister, -1)
+    """Write pool and allocations at once; (code, version in force).
+
+    `inputs` names the operator's inputs they follow from; `step_ms`: the time of a scheduled dynamic step, else 0.
+    """
     names = [keys.funds, keys.funds_symbols, keys.rebalances, keys.counters, keys.events]
-    names += [keys.funds_symbol(symbol) for symbol in wanted]
-    argv: list[str | int] = [expected_version, pool_units, report, REPORT_CAP, inputs, len(wanted)]
-    for symbol, units in wanted.items():
-        argv += [symbol, units]
+    names += [keys.symbols, keys.format]
+    rows: list[tuple[str, int, int, int]] = [
+        (one.symbol, one.allocated_units, one.cap_units, units_down(one.max_usage)) for one in limits
+    ]
+    rows += [(symbol, _UNREGISTER, 0, 0) for symbol in unregister]
+    argv: list[str | int] = [
+        expected_version,
+        pool_units,
+        report,
+        REPORT_CAP,
+        inputs,
+        step_ms,
+        RECORD_FORMAT,
+        len(rows),
+    ]
+    for row in rows:
+        names += [keys.funds_symbol(row[0]), keys.cells(row[0]), keys.intents(row[0])]
+        argv += row
     code, version = await script(client, _PACKAGE, "set_limits")(keys=names, args=argv)
     return FundCode(code), int(version)
 
@@ -122,32 +167,16 @@ async def status(client: RedisClient, *, keys: Keys, symbols: Sequence[str]) -> 
     return parse_status(await script(client, _PACKAGE, "status")(keys=names, args=[]), symbols)
 
 
-def parse_status(flat: Sequence[int], symbols: Sequence[str]) -> FundsStatus:
+def parse_status(answer: Sequence[Any], symbols: Sequence[str]) -> FundsStatus:
     """The status script's array as a record."""
+    numbers = iter(map(int, answer[1:]))
+    pot = dict(zip(_POT_FIELDS, islice(numbers, len(_POT_FIELDS)), strict=True))
     shares = {}
-    for position, symbol in enumerate(symbols):
-        start = 8 + 5 * position
-        registered, allocated, used, reserved, paused = (int(value) for value in flat[start : start + 5])
-        shares[symbol] = TraderAllocation(
-            symbol=symbol,
-            registered=bool(registered),
-            allocated_units=allocated,
-            used_units=used,
-            reserved_units=reserved,
-            paused=bool(paused),
-        )
-    pool, used, reserved, version, paused, stopped, short, high = (int(value) for value in flat[:8])
-    return FundsStatus(
-        pool_units=pool,
-        used_units=used,
-        reserved_units=reserved,
-        version=version,
-        paused=bool(paused),
-        stopped=bool(stopped),
-        short_units=short,
-        max_committed_units=high,
-        symbols=shares,
-    )
+    for symbol in symbols:
+        share = dict(zip(_SHARE_FIELDS, islice(numbers, len(_SHARE_FIELDS)), strict=True))
+        max_usage = from_units(share.pop("max_usage"))
+        shares[symbol] = TraderAllocation.model_validate(share | {"symbol": symbol, "max_usage_pct": max_usage})
+    return FundsStatus.model_validate(pot | {"inputs": str(answer[0]), "symbols": shares})
 
 
 async def set_flag(client: RedisClient, *, hashes: Sequence[str], flag: str, value: bool) -> int:
@@ -158,6 +187,11 @@ async def set_flag(client: RedisClient, *, hashes: Sequence[str], flag: str, val
 async def registered_symbols(client: RedisClient, *, keys: Keys) -> list[str]:
     """All registered symbols, sorted."""
     return sorted(str(symbol) for symbol in await client.smembers(keys.funds_symbols))
+
+
+async def may_trigger(client: RedisClient, *, keys: Keys) -> bool:
+    """Whether this worker may start a triggered rebalance now; true for one caller in ten minutes."""
+    return bool(await client.set(keys.rebalance_lock, "1", nx=True, px=TRIGGER_GAP_MS))
 
 
 async def guard(client: RedisClient, *, keys: Keys, held_units: int) -> tuple[int, int]:

@@ -2,23 +2,32 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from decimal import Decimal
 from itertools import pairwise
 
 from tasks.base.errors import ConfigError, Problem
-from tasks.base.money import floor_to, plain
+from tasks.base.money import ZERO, plain
 from tasks.base.settings import StartMode, SymbolSettings
 from tasks.base.spacing import net_profit, raw_levels
 from tasks.exchange.models import Market
+from tasks.exchange.order_ids import cell_key, grid_digest
 from tasks.grid.models import Cell, Grid, Size
-
-_ID_HEX_DIGITS = 8
+from tasks.grid.sizing import CENT, cell_money
 
 
 def grid_id(symbol: str, settings: SymbolSettings) -> str:
-    """Short, stable name of a configured grid: the same settings give the same id, on any machine."""
-    spec = {
+    """Short, stable name of a configured grid's geometry: the same levels give the same id, on any machine."""
+    return grid_digest(json.dumps(_geometry(symbol, settings), sort_keys=True))
+
+
+def old_grid_id(symbol: str, settings: SymbolSettings) -> str:
+    """The 9-character id that the same grid had before account tags."""
+    spec = json.dumps(_geometry(symbol, settings), sort_keys=True)
+    return f"g{hashlib.blake2s(spec.encode()).hexdigest()[:8]}"
+
+
+def _geometry(symbol: str, settings: SymbolSettings) -> dict[str, str | int | None]:
+    return {
         "symbol": symbol,
         "grid": settings.grid,
         "lower": None if settings.lower is None else plain(settings.lower),
@@ -26,8 +35,6 @@ def grid_id(symbol: str, settings: SymbolSettings) -> str:
         "range_pct": None if settings.range_pct is None else plain(settings.range_pct),
         "cells": settings.cells,
     }
-    digest = hashlib.blake2s(json.dumps(spec, sort_keys=True).encode()).hexdigest()
-    return f"g{digest[:_ID_HEX_DIGITS]}"
 
 
 def levels(settings: SymbolSettings, first_price: Decimal, market: Market) -> tuple[Decimal, ...]:
@@ -38,36 +45,40 @@ def levels(settings: SymbolSettings, first_price: Decimal, market: Market) -> tu
 def build_grid(
     symbol: str, settings: SymbolSettings, market: Market, first_price: Decimal, allocated: Decimal, now_ms: int
 ) -> Grid:
-    """A grid ready to trade. Raises ConfigError when it cannot pay its fees or its cells are too small."""
+    """A grid ready to trade. Raises ConfigError when it cannot pay its fees or its cells are too small.
+
+    `allocated`: quote; what cells without a configured size are checked with.
+    """
     prices = levels(settings, first_price, market)
-    size = cell_size(settings, allocated, market)
-    problems = list(grid_problems(symbol, prices, size, market))
+    problems = grid_problems(symbol, prices, first_size(settings, allocated, market), market)
     if problems:
         raise ConfigError(problems, f"the grid of {symbol} at a price of {plain(first_price)}")
     return Grid(
         grid_id=grid_id(symbol, settings),
         symbol=symbol,
         levels=prices,
-        size=size,
         first_price=first_price,
         created_ms=now_ms,
     )
 
 
-def cell_size(settings: SymbolSettings, allocated: Decimal, market: Market) -> Size:
-    """The configured size, else the allocation (less the fee of buying) divided by the cells."""
+def configured_size(settings: SymbolSettings) -> Size | None:
+    """The cell size that the settings name; None where it follows the allocation."""
     if settings.base_per_cell is not None:
         return Size(base=settings.base_per_cell)
-    if settings.quote_per_cell is not None:
-        return Size(quote=settings.quote_per_cell)
-    share = allocated / (1 + market.taker_fee) / settings.cells
-    return Size(quote=floor_to(share, Decimal("0.01")) or Decimal("0.01"))
+    return Size(quote=settings.quote_per_cell) if settings.quote_per_cell is not None else None
+
+
+def first_size(settings: SymbolSettings, allocated: Decimal, market: Market) -> Size:
+    """The size of a cell while the grid holds nothing; at least 0.01 quote."""
+    money = cell_money(allocated, ZERO, settings.cells, settings.cells, market.taker_fee)
+    return configured_size(settings) or Size(quote=max(money, CENT))
 
 
 def grid_problems(symbol: str, prices: tuple[Decimal, ...], size: Size, market: Market) -> list[Problem]:
     """Why this grid must not start: levels that coincide, a cell that does not pay, too small or too large."""
     field = f'symbols."{symbol}"'
-    found = []
+    found: list[Problem] = []
     if any(low >= high for low, high in pairwise(prices)):
         rule = f"two levels fall on the same price (tick size {plain(market.tick_size)})"
         return [Problem(f"{field}.cells", str(len(prices) - 1), rule, "Use fewer cells or a wider range")]
@@ -76,11 +87,17 @@ def grid_problems(symbol: str, prices: tuple[Decimal, ...], size: Size, market: 
     if worst <= 0:
         rule = f"the narrowest cell loses {plain(round(-worst * 100, 4))} % after fees"
         found.append(Problem(f"{field}.cells", str(len(prices) - 1), rule, "Use fewer cells or a wider range"))
+    return found + size_problems(symbol, prices, size, market)
+
+
+def size_problems(symbol: str, prices: tuple[Decimal, ...], size: Size, market: Market) -> list[Problem]:
+    """Why cells of this size must not be bought at these levels: below the exchange's minimum or above its maximum."""
+    field, found = f'symbols."{symbol}".{"base_per_cell" if size.base is not None else "quote_per_cell"}', []
     small = [low for low in prices[:-1] if not market.large_enough(low, market.qty(size.qty(low)))]
     shown = plain(size.quote) if size.quote is not None else f"{size.base} base"
     if small:
         rule = f"an order at {plain(small[0])} is below the exchange's minimum ({plain(market.min_notional)} quote)"
-        found.append(Problem(f"{field}.quote_per_cell", shown, rule, "Use fewer cells or more money"))
+        found.append(Problem(field, shown, rule, "Use fewer cells or more money"))
     large = [low for low in prices[:-1] if not market.small_enough(low, market.qty(size.qty(low)))]
     if large:
         most = " or ".join(
@@ -89,18 +106,18 @@ def grid_problems(symbol: str, prices: tuple[Decimal, ...], size: Size, market: 
             if bound is not None
         )
         rule = f"an order at {plain(large[0])} is above the exchange's maximum ({most})"
-        found.append(Problem(f"{field}.quote_per_cell", shown, rule, "Use more cells or less money"))
+        found.append(Problem(field, shown, rule, "Use more cells or less money"))
     return found
 
 
-def build_cells(grid: Grid, start: StartMode, next_cycles: Mapping[str, int]) -> list[Cell]:
-    """All cells, IDLE. `next_cycles` gives the first unused cycle of cells that have existed before.
+def build_cells(grid: Grid, start: StartMode, first_cycle: int = 0) -> list[Cell]:
+    """All cells, IDLE. `first_cycle`: above every cycle that the grid has used before.
 
     A balanced start marks the cells at or above the first price to buy their base at the market once.
     """
     cells = []
     for index, (low, high) in enumerate(pairwise(grid.levels)):
-        key = f"{grid.grid_id}.{index}"
+        key = cell_key(grid.grid_id, index)
         entry = start is StartMode.BALANCED and low >= grid.first_price
         cells.append(
             Cell(
@@ -109,7 +126,7 @@ def build_cells(grid: Grid, start: StartMode, next_cycles: Mapping[str, int]) ->
                 index=index,
                 buy_price=low,
                 sell_price=high,
-                cycle=next_cycles.get(key, 0),
+                cycle=first_cycle,
                 entry=entry,
             )
         )

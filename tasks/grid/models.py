@@ -8,6 +8,7 @@ from pydantic import Field
 
 from tasks.base.money import ZERO, units_up
 from tasks.exchange.models import Frozen, NotNegative, Positive, Side
+from tasks.exchange.order_ids import Purpose
 
 
 class CellState(StrEnum):
@@ -32,7 +33,7 @@ class IdleReason(StrEnum):
     ABOVE_MAXIMUM = "ABOVE_MAXIMUM"  # the order would be above the exchange's maximum
     TOO_FAR = "TOO_FAR"  # the exchange takes no order so far from the market's price
     REJECTED = "REJECTED"  # the exchange refused the last order; waits before the next try
-    RETIRED = "RETIRED"  # belongs to an earlier grid and has nothing left to sell
+    RETIRED = "RETIRED"  # belongs to an earlier grid, or to a symbol that left the settings: it buys nothing
 
 
 class Size(Frozen):
@@ -40,6 +41,11 @@ class Size(Frozen):
 
     quote: Positive | None = None
     base: Positive | None = None
+
+    @classmethod
+    def of_quote(cls, amount: Decimal) -> "Size | None":
+        """A size of `amount` quote; None where that is not above 0."""
+        return cls(quote=amount) if amount > 0 else None
 
     def qty(self, price: Decimal) -> Decimal:
         """Base amount at `price`, before the lot step."""
@@ -50,12 +56,14 @@ class Size(Frozen):
 
 
 class Grid(Frozen):
-    """A grid in force: N cells between N+1 levels (lowest first, rounded to the tick)."""
+    """A grid in force: N cells between N+1 levels (lowest first, rounded to the tick).
+
+    Geometry only: what a cell buys is read from the settings in force at every tick.
+    """
 
     grid_id: str
     symbol: str
     levels: tuple[Positive, ...]
-    size: Size
     first_price: Positive
     created_ms: int
 
@@ -88,16 +96,38 @@ class Cell(Frozen):
         return units_up(self.basis)
 
 
+class RestingBuy(Frozen):
+    """A buy that rests untouched on the exchange: `qty` base, `units` of quote (1e-8) reserved for it."""
+
+    qty: Positive
+    units: int
+
+
 class Limits(Frozen):
-    """What the pot would grant now, in units of 1e-8 quote, and which cells it refused before."""
+    """What the pot would grant now, how large cells are, and what an operator wants. Money in units of 1e-8 quote.
+
+    `allocated`, `used` and `committed` are the symbol's; `committed` above `allocated` makes it shrink.
+    """
 
     symbol_free: int
     global_free: int
+    allocated: int = 0
+    used: int = 0
+    committed: int = 0
+    size: Size | None = None  # configured; None: follows the allocation
+    resize_tolerance: Decimal = Decimal("0.1")
     paused: bool = False
     stopped: bool = False
+    retiring: bool = False  # the symbol left the settings: no buys, what it holds is sold
+    liquidate: bool = False  # … at the market's price
     stale: bool = False  # the price is too old to buy on
     refused: Mapping[str, str] = Field(default_factory=dict)  # cell key → reason of the last refusal
     now_ms: int = 0
+
+    @property
+    def over(self) -> int:
+        """Units committed beyond the allocation; 0 within it."""
+        return max(self.committed - self.allocated, 0)
 
 
 class PlannedOrder(Frozen):
@@ -105,17 +135,27 @@ class PlannedOrder(Frozen):
 
     client_id: str
     cell_key: str
-    side: Side
+    purpose: Purpose
     price: Positive
     qty: Positive
     cycle: int
     units: int
     post_only: bool
 
+    @property
+    def side(self) -> Side:
+        """The side of the order."""
+        return self.purpose.side
+
 
 class GridPlan(Frozen):
-    """What to cancel (client ids), what to place, and why every other cell without an order has none."""
+    """What to cancel (client ids), what to place, and why every other cell without an order has none.
+
+    `resized`: those of `cancel` whose cell buys again with another amount. `to_resize`: how many more are waiting.
+    """
 
     cancel: tuple[str, ...] = ()
+    resized: tuple[str, ...] = ()
+    to_resize: int = 0
     place: tuple[PlannedOrder, ...] = ()
     idle_reasons: Mapping[str, IdleReason] = Field(default_factory=dict)

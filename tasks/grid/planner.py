@@ -1,46 +1,79 @@
 """The planner: which orders should exist now. Pure; the same input gives the same plan."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from tasks.base.money import exact, units_up
+from tasks.base.money import from_units
 from tasks.exchange.models import Market, Side
-from tasks.grid.models import Cell, CellState, Grid, GridPlan, IdleReason, Limits, PlannedOrder
+from tasks.exchange.order_ids import OrderId, Purpose
+from tasks.grid.models import Cell, CellState, Grid, GridPlan, IdleReason, Limits, PlannedOrder, RestingBuy
+from tasks.grid.resizing import Candidate, Resizing, resize
+from tasks.grid.sizing import amounts, holds_nothing, reserve_units
 from tasks.market.models import Snapshot
 
-FEE_ROUNDING_UNITS = 2_000  # 0.00002 quote: the last 1e-8 of a coin worth up to 2000 quote
-ENTRY_SLIPPAGE = Decimal("0.001")  # a balanced start pays at most this share above the best ask
+MARKET_SLIPPAGE = Decimal("0.001")  # an order at the market may be this share worse than the best price
+_NONE: Mapping[str, RestingBuy] = {}
 
 
-def client_order_id(cell: Cell, side: Side) -> str:
-    """Deterministic id of the cell's next order: grid, cell, side, cycle; at most 36 of [A-Za-z0-9-]."""
-    return f"{cell.grid_id}-{cell.index}-{side.value[0]}-{cell.cycle}"
+def client_order_id(account_tag: str, cell: Cell, purpose: Purpose) -> str:
+    """Deterministic id of the cell's next order; see `tasks.exchange.order_ids`."""
+    return str(OrderId(account_tag, cell.grid_id, cell.index, purpose, cell.cycle))
 
 
-def plan(snapshot: Snapshot, grid: Grid, cells: Sequence[Cell], limits: Limits) -> GridPlan:
-    """Compare what is with what should be; buys nearest to the price ask for money first."""
-    desk = _Desk(snapshot, grid, limits)
-    for cell in sorted(cells, key=lambda cell: (abs(cell.buy_price - snapshot.price), cell.key)):
-        desk.look_at(cell)
-    return GridPlan(cancel=tuple(desk.cancel), place=tuple(desk.place), idle_reasons=desk.idle)
+def plan(
+    snapshot: Snapshot,
+    grid: Grid,
+    cells: Sequence[Cell],
+    limits: Limits,
+    resting: Mapping[str, RestingBuy] = _NONE,
+    account_tag: str = "000",
+) -> GridPlan:
+    """Compare what is with what should be; buys nearest to the price ask for money first.
+
+    `resting`: buys that rest untouched on the exchange, by client id; only these are ever resized.
+    """
+    planner = _Planner(snapshot, grid, cells, limits, resting, account_tag)
+    for cell in planner.cells:
+        planner.look_at(cell)
+    return planner.result()
 
 
-class _Desk:
+class _Planner:
     """Collects one plan; holds the money that earlier orders of the same plan have asked for."""
 
-    def __init__(self, snapshot: Snapshot, grid: Grid, limits: Limits) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        grid: Grid,
+        cells: Sequence[Cell],
+        limits: Limits,
+        resting: Mapping[str, RestingBuy],
+        account_tag: str,
+    ) -> None:
         self.snapshot, self.grid, self.limits = snapshot, grid, limits
+        self.resting, self.account_tag = resting, account_tag
         self.market: Market = snapshot.market
+        self.cells = sorted(cells, key=lambda cell: (abs(cell.buy_price - snapshot.price), cell.key))
         self.symbol_free, self.global_free = limits.symbol_free, limits.global_free
         self.cancel: list[str] = []
         self.place: list[PlannedOrder] = []
         self.idle: dict[str, IdleReason] = {}
+        self.missing = 0  # units that cells lack for want of the symbol's own allocation
+        self.amounts = self._amounts()
+
+    def _amounts(self) -> Mapping[str, Decimal]:
+        """Base amount of each cell that may buy; a cell left out has no money."""
+        own = [cell for cell in self.cells if cell.grid_id == self.grid.grid_id]
+        wanting = [(cell, price) for cell in own if holds_nothing(cell) and (price := self._buy_price(cell))]
+        empty = sum(map(holds_nothing, own))
+        money = from_units(self.limits.allocated), from_units(self.limits.used)
+        return amounts(self.limits.size, wanting, self.market, *money, len(self.grid.levels) - 1, empty)
 
     def look_at(self, cell: Cell) -> None:
         """Decide about one cell."""
-        retired = cell.grid_id != self.grid.grid_id
+        retired = self.limits.retiring or cell.grid_id != self.grid.grid_id
         if cell.order_id is not None:
-            if self.limits.stopped or (retired and cell.state is CellState.BUYING):
+            if self._must_end(cell, retired):
                 self.cancel.append(cell.order_id)
             return
         if self.limits.stopped:
@@ -54,18 +87,32 @@ class _Desk:
         else:
             self._buy(cell)
 
+    def _must_end(self, cell: Cell, retired: bool) -> bool:
+        """Whether the cell's order must be cancelled, whatever its size."""
+        if self.limits.stopped or (retired and cell.state is CellState.BUYING):
+            return True
+        return self.limits.liquidate and not self.limits.stale
+
     def _sell(self, cell: Cell) -> None:
-        qty = self.market.qty(cell.qty)
-        unfit = self._unfit(Side.SELL, cell.sell_price, qty)
-        if unfit is not None:
-            self.idle[cell.key] = unfit
+        exit_now = self.limits.liquidate
+        if exit_now and self.limits.stale:
+            self.idle[cell.key] = IdleReason.STALE_PRICE
             return
-        self._place(cell, Side.SELL, cell.sell_price, qty, 0)
+        purpose = Purpose.EXIT if exit_now else Purpose.SELL
+        price = self._exit_price() if exit_now else cell.sell_price
+        qty = self.market.qty(cell.qty)
+        violation = self._filter_violation(Side.SELL, price, qty)
+        if violation is not None:
+            self.idle[cell.key] = violation
+            return
+        self._place(cell, purpose, price, qty, 0)
+
+    def _exit_price(self) -> Decimal:
+        """A price at which a sell fills at once."""
+        bid = self.snapshot.ticker.bid
+        return max(self.market.price_down(bid * (1 - MARKET_SLIPPAGE)), self.market.tick_size)
 
     def _buy(self, cell: Cell) -> None:
-        if self.limits.paused:
-            self.idle[cell.key] = IdleReason.PAUSED
-            return
         if self.limits.stale:
             self.idle[cell.key] = IdleReason.STALE_PRICE
             return
@@ -73,30 +120,35 @@ class _Desk:
         if price is None:
             self.idle[cell.key] = IdleReason.ABOVE_PRICE
             return
-        qty = self.market.qty(self.grid.size.qty(price))
-        unfit = self._unfit(Side.BUY, price, qty)
-        if unfit is not None:
-            self.idle[cell.key] = unfit
+        qty = self.amounts.get(cell.key)
+        if qty is None:
+            self.idle[cell.key] = IdleReason.PAUSED if self.limits.paused else IdleReason.SYMBOL_LIMIT
+            return
+        violation = self._filter_violation(Side.BUY, price, qty)
+        if violation is not None:
+            self.idle[cell.key] = violation
             return
         units = reserve_units(price, qty, self.market.taker_fee)
-        short = self._short_of(units)
-        if short is not None and cell.key in self.limits.refused:
-            self.idle[cell.key] = short  # refused before, and nothing has changed for the better
+        reason = self._why_not(units)
+        self.missing += units if reason is IdleReason.SYMBOL_LIMIT else 0
+        if reason is not None and self.limits.refused.get(cell.key) == reason:
+            self.idle[cell.key] = reason  # refused for this before; asked again only when the reason changes
             return
-        self.symbol_free -= 0 if short else units
-        self.global_free -= 0 if short else units
-        self._place(cell, Side.BUY, price, qty, units)
+        if reason is None:
+            self.symbol_free -= units
+            self.global_free -= units
+        self._place(cell, Purpose.BUY, price, qty, units)
 
     def _buy_price(self, cell: Cell) -> Decimal | None:
         """The level while a buy there would rest; for an entry, a price that fills at once; else None."""
         if cell.buy_price < self.snapshot.ask:
             return cell.buy_price
         if cell.entry:
-            return self.market.price_up(self.snapshot.ask * (1 + ENTRY_SLIPPAGE))
+            return self.market.price_up(self.snapshot.ask * (1 + MARKET_SLIPPAGE))
         return None
 
-    def _unfit(self, side: Side, price: Decimal, qty: Decimal) -> IdleReason | None:
-        """Which of the exchange's filters would refuse the order: it is not sent to find out."""
+    def _filter_violation(self, side: Side, price: Decimal, qty: Decimal) -> IdleReason | None:
+        """Which of the exchange's filters would refuse the order; such an order is not sent."""
         if not self.market.large_enough(price, qty):
             return IdleReason.BELOW_MINIMUM
         if not self.market.small_enough(price, qty):
@@ -105,28 +157,54 @@ class _Desk:
             return IdleReason.TOO_FAR
         return None
 
-    def _short_of(self, units: int) -> IdleReason | None:
+    def _why_not(self, units: int) -> IdleReason | None:
+        """Why the pot would refuse a buy of `units` now; the script has the last word."""
+        if self.limits.paused:
+            return IdleReason.PAUSED
         if units > self.symbol_free:
             return IdleReason.SYMBOL_LIMIT
         return IdleReason.GLOBAL_LIMIT if units > self.global_free else None
 
-    def _place(self, cell: Cell, side: Side, price: Decimal, qty: Decimal, units: int) -> None:
-        resting_buy = side is Side.BUY and price == cell.buy_price
+    def _place(self, cell: Cell, purpose: Purpose, price: Decimal, qty: Decimal, units: int) -> None:
         self.place.append(
             PlannedOrder(
-                client_id=client_order_id(cell, side),
+                client_id=client_order_id(self.account_tag, cell, purpose),
                 cell_key=cell.key,
-                side=side,
+                purpose=purpose,
                 price=price,
                 qty=qty,
                 cycle=cell.cycle,
                 units=units,
-                post_only=resting_buy,
+                post_only=purpose is Purpose.BUY and price == cell.buy_price,
             )
         )
 
+    def result(self) -> GridPlan:
+        """The plan, with resting buys that must change their size or go."""
+        chosen = Resizing((), (), 0)
+        if not (self.limits.stopped or self.limits.retiring or self.limits.stale):
+            free = self.symbol_free, self.global_free
+            missing = max(self.missing - max(self.symbol_free, 0), 0)
+            chosen = resize(self._resizable(), self.limits, *free, missing=missing)
+        return GridPlan(
+            cancel=(*self.cancel, *chosen.cancel),
+            resized=chosen.resized,
+            to_resize=chosen.waiting,
+            place=tuple(self.place),
+            idle_reasons=self.idle,
+        )
 
-def reserve_units(price: Decimal, qty: Decimal, fee: Decimal) -> int:
-    """Quote units a buy may cost: price × amount plus fee, rounded up, and a hair for fees rounded in a third coin."""
-    with exact():
-        return units_up(price * qty * (1 + fee)) + FEE_ROUNDING_UNITS
+    def _resizable(self) -> list[Candidate]:
+        """Resting buys of this grid that could be placed anew, nearest first."""
+        found: list[Candidate] = []
+        for cell in self.cells:
+            held = self.resting.get(cell.order_id or "")
+            if held is None or cell.grid_id != self.grid.grid_id or cell.buy_price >= self.snapshot.ask:
+                continue
+            qty = self.amounts.get(cell.key)
+            if qty is None:
+                found.append((str(cell.order_id), held, 0))
+            elif self._filter_violation(Side.BUY, cell.buy_price, qty) is None:
+                units = reserve_units(cell.buy_price, qty, self.market.taker_fee)
+                found.append((str(cell.order_id), held, units))
+        return found

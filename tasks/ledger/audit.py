@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from tasks.base.money import ZERO, from_units
 from tasks.exchange.models import Frozen, Order, Side
+from tasks.exchange.order_ids import account_tag, parse_order_id
 from tasks.funds.models import Repair
 from tasks.grid.models import Cell
 from tasks.ledger.models import Book, Fill
@@ -76,6 +77,7 @@ class SymbolSnapshot(Frozen):
 class FundsSnapshot(Frozen):
     """The pot and all its symbols at one moment."""
 
+    account: str
     used_units: int
     reserved_units: int
     symbols: tuple[SymbolSnapshot, ...]
@@ -105,7 +107,7 @@ def audit(snapshot: FundsSnapshot) -> AuditReport:
         found += _reservations(symbol)
         found += _sums(symbol)
         found += _books(symbol)
-        found += _orders(symbol)
+        found += _orders(symbol, account_tag(snapshot.account))
     used = sum(symbol.used_units for symbol in snapshot.symbols)
     reserved = sum(symbol.reserved_units for symbol in snapshot.symbols)
     found += _unequal("pot", Cause.POT_USED, snapshot.used_units, used)
@@ -170,15 +172,14 @@ def _books(symbol: SymbolSnapshot) -> list[Difference]:
     return found
 
 
-def _orders(symbol: SymbolSnapshot) -> list[Difference]:
+def _orders(symbol: SymbolSnapshot, tag: str) -> list[Difference]:
     if symbol.open_orders is None:
         return []
-    grids = {cell.grid_id for cell in symbol.cells}
     resting = {order.client_id: order for order in symbol.open_orders}
     stray = [
         Difference(subject=name, cause=Cause.STRAY_ORDER, found=order.price * order.qty, expected=ZERO)
         for name, order in sorted(resting.items())
-        if name not in symbol.intents and name.split("-")[0] in grids
+        if name not in symbol.intents and (said := parse_order_id(name)) is not None and said.account == tag
     ]
     lost = [
         Difference(subject=name, cause=Cause.LOST_ORDER, found=ZERO, expected=intent.price * intent.qty)

@@ -8,7 +8,8 @@ from pydantic import Field
 from tasks.base.money import ZERO
 from tasks.exchange.models import Frozen, Side
 
-LAST_ROUNDS = 20
+HOUR_MS = 3_600_000
+HOURS_KEPT = 72
 
 
 class Fill(Frozen):
@@ -36,6 +37,7 @@ class Book(Frozen):
 
     cash: net change of the quote balance; base: inventory; basis: what the inventory cost, fees included;
     other_value: worth in quote of fees paid in a third coin. Always: cash − other_value = grid_profit − basis.
+    hourly_returns: hour (since the epoch) → grid profit per quote allocated when it was made; the last 72 hours.
     """
 
     symbol: str
@@ -49,7 +51,7 @@ class Book(Frozen):
     volume: Decimal = ZERO
     buys: int = 0
     sells: int = 0
-    last_profits: tuple[Decimal, ...] = ()
+    hourly_returns: Mapping[int, Decimal] = Field(default_factory=dict)
     cursor_ms: int = 0
     opened_ms: int = 0
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from tasks.base.money import ZERO, exact, floor_to
 from tasks.exchange.models import Market, Side, Trade
 from tasks.grid.models import Cell
-from tasks.ledger.models import LAST_ROUNDS, Book, Fill, Valuation
+from tasks.ledger.models import HOUR_MS, HOURS_KEPT, Book, Fill, Valuation
 
 BASIS_STEP = Decimal("1e-8")
 
@@ -97,7 +97,6 @@ def _book_sell(
         "basis": book.basis - freed,
         "grid_profit": book.grid_profit + profit,
         "sells": book.sells + 1,
-        "last_profits": (*book.last_profits, profit)[-LAST_ROUNDS:],
     }
     return book.model_copy(update=changes), new_cell, freed, profit
 
@@ -107,6 +106,53 @@ def freed_basis(cell: Cell, sold: Decimal) -> Decimal:
     if sold >= cell.qty:
         return cell.basis
     return floor_to(cell.basis * sold / cell.qty, BASIS_STEP)
+
+
+def write_off(book: Book, cell: Cell, at_ms: int, trade_id: str) -> tuple[Book, Cell, Fill]:
+    """Book what the cell holds out at cost: a sale at price 0, whose loss is what the inventory cost."""
+    with exact():
+        fill = Fill(
+            trade_id=trade_id,
+            client_id="",
+            symbol=book.symbol,
+            cell_key=cell.key,
+            side=Side.SELL,
+            price=ZERO,
+            qty=cell.qty,
+            quote=ZERO,
+            fee=ZERO,
+            fee_currency="",
+            fee_quote=ZERO,
+            maker=False,
+            at_ms=at_ms,
+            basis=cell.basis,
+            profit=-cell.basis,
+        )
+        changes = {
+            "base": book.base - cell.qty,
+            "basis": book.basis - cell.basis,
+            "grid_profit": book.grid_profit - cell.basis,
+            "sells": book.sells + 1,
+        }
+        lost = {"qty": ZERO, "basis": ZERO, "profit": cell.profit - cell.basis}
+        return book.model_copy(update=changes), cell.model_copy(update=lost), fill
+
+
+def with_return(book: Book, fill: Fill, allocated: Decimal) -> Book:
+    """The book with a sell's profit counted as a return on `allocated` (quote); other fills change nothing."""
+    if fill.side is Side.BUY or allocated <= 0:
+        return book
+    hour = fill.at_ms // HOUR_MS
+    returns = dict(book.hourly_returns)
+    returns[hour] = round(returns.get(hour, ZERO) + fill.profit / allocated, 12)
+    oldest = max(returns) - HOURS_KEPT
+    return book.model_copy(update={"hourly_returns": {at: one for at, one in returns.items() if at > oldest}})
+
+
+def return_72h(book: Book, now_ms: int) -> Decimal:
+    """Grid profit of the last 72 hours per quote allocated when it was made."""
+    oldest = now_ms // HOUR_MS - HOURS_KEPT
+    return sum((one for hour, one in book.hourly_returns.items() if hour > oldest), ZERO)
 
 
 def _count(book: Book, trade: Trade, market: Market, fee_quote: Decimal) -> Book:

@@ -1,28 +1,15 @@
 """The books in Redis."""
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
 from tasks.base.keys import Keys
-from tasks.base.money import ZERO
 from tasks.base.redis import RedisClient
 from tasks.exchange.models import Order
 from tasks.grid.models import Cell
 from tasks.ledger.audit import FundsSnapshot, SymbolSnapshot, digest_of
 from tasks.ledger.models import Book, Fill
 from tasks.orders.models import Intent
-
-
-async def last_profits(redis: RedisClient, keys: Keys, symbols: Sequence[str]) -> dict[str, Decimal]:
-    """Profit of the last closed cells by symbol: what the dynamic strategy scores."""
-    if not symbols:
-        return {}
-    books = await redis.mget([keys.book(symbol) for symbol in symbols])
-    return {
-        symbol: sum(Book.model_validate_json(text).last_profits, ZERO) if text else ZERO
-        for symbol, text in zip(symbols, books, strict=True)
-    }
 
 
 async def funds_snapshot(
@@ -44,7 +31,7 @@ async def funds_snapshot(
         _symbol_snapshot(symbol, answers[1 + 6 * position : 7 + 6 * position], (open_orders or {}).get(symbol))
         for position, symbol in enumerate(symbols)
     ]
-    return FundsSnapshot(used_units=used, reserved_units=reserved, symbols=tuple(parts))
+    return FundsSnapshot(account=keys.account, used_units=used, reserved_units=reserved, symbols=tuple(parts))
 
 
 def _symbol_snapshot(symbol: str, answers: Sequence[Any], orders: Sequence[Order] | None) -> SymbolSnapshot:

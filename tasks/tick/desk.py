@@ -1,18 +1,22 @@
 """What every trader of a process shares."""
 
+import logging
 from dataclasses import dataclass
 
 from tasks.base.clock import Clock, utc_now
+from tasks.base.in_force import in_force
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings
 from tasks.exchange.port import ExchangePort
 from tasks.funds.allocator import GlobalFundAllocator
 
+log = logging.getLogger(__name__)
 
-@dataclass(frozen=True)
+
+@dataclass
 class Desk:
-    """Settings, Redis, exchange and pot of one process."""
+    """Settings in force, Redis, exchange and pot of one process."""
 
     settings: Settings
     redis: RedisClient
@@ -20,6 +24,15 @@ class Desk:
     allocator: GlobalFundAllocator
     keys: Keys
     clock: Clock = utc_now
+    settings_version: int = 0
+
+    async def follow_settings(self) -> None:
+        """Take the settings that are in force now. Raises StateError where this process must not trade by them."""
+        found = await in_force(self.redis, self.settings)
+        if found.differing:
+            log.info("settings in force changed", extra={"version": found.version, "fields": list(found.differing)})
+        self.settings, self.settings_version = found.settings, found.version
+        self.allocator.follow(self.settings)
 
     @property
     def lease_ms(self) -> int:

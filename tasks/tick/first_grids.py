@@ -1,39 +1,45 @@
-"""Before anybody trades: can every configured grid start at today's prices, filters and allocations?"""
+"""Before anybody trades: can every configured grid start, and every configured size be bought, at today's prices?"""
 
 from collections.abc import Mapping
 
 from tasks.base.errors import ConfigError, Problem
 from tasks.base.money import from_units
 from tasks.exchange.models import Market
-from tasks.grid.levels import build_grid, grid_id
+from tasks.grid.levels import build_grid, configured_size, grid_id, size_problems
 from tasks.grid.models import Grid
 from tasks.tick.desk import Desk
 
 
 async def refuse_impossible_grids(desk: Desk, markets: Mapping[str, Market]) -> None:
-    """Raise one ConfigError for all grids that cannot start; those in force already are not looked at.
+    """Raise one ConfigError for all grids that cannot start, and for sizes that grids in force cannot buy.
 
-    A tick would refuse the same grid, one symbol at a time and in the log of a worker that seems to trade.
+    A tick would find the same, one symbol at a time and in the log of a worker that seems to trade.
     """
     problems: list[Problem] = []
-    wanted = await _without_grid(desk)
-    shares = (await desk.allocator.get_global_status_summary()).symbols if wanted else {}
-    for symbol in wanted:
+    in_force = await _grids_in_force(desk)
+    shares = (await desk.allocator.get_global_status_summary()).symbols
+    for symbol, own in desk.settings.symbols.items():
+        grid, size = in_force.get(symbol), configured_size(own)
+        if grid is not None:
+            problems += size_problems(symbol, grid.levels, size, markets[symbol]) if size else []
+            continue
         price = (await desk.exchange.ticker(symbol)).last
-        allocated = from_units(shares[symbol].allocated_units)
+        allocated = max(from_units(shares[symbol].allocated_units), desk.allocator.even_share)
         try:
-            build_grid(symbol, desk.settings.symbols[symbol], markets[symbol], price, allocated, 0)
+            build_grid(symbol, own, markets[symbol], price, allocated, 0)
         except ConfigError as error:
             problems += error.problems
     if problems:
         raise ConfigError(problems, "the grids at today's prices")
 
 
-async def _without_grid(desk: Desk) -> list[str]:
-    """Configured symbols whose configured grid is not the one in force."""
+async def _grids_in_force(desk: Desk) -> dict[str, Grid]:
+    """The grid of each configured symbol whose configured grid is the one in force."""
     configured = desk.settings.symbols
     stored = await desk.redis.mget([desk.keys.grid(symbol) for symbol in configured])
-    in_force = [Grid.model_validate_json(text).grid_id if text else None for text in stored]
-    return [
-        symbol for (symbol, own), held in zip(configured.items(), in_force, strict=True) if held != grid_id(symbol, own)
-    ]
+    grids = [Grid.model_validate_json(text) if text else None for text in stored]
+    return {
+        symbol: grid
+        for (symbol, own), grid in zip(configured.items(), grids, strict=True)
+        if grid is not None and grid.grid_id == grid_id(symbol, own)
+    }

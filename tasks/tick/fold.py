@@ -10,7 +10,7 @@ from tasks.funds.models import FillMove, Write
 from tasks.grid.cells import settled
 from tasks.grid.models import Cell
 from tasks.ledger.models import Book, Fill
-from tasks.ledger.rules import book_fill
+from tasks.ledger.rules import book_fill, with_return
 from tasks.orders.models import Evidence, Intent, IntentState
 from tasks.orders.rules import advance
 
@@ -46,13 +46,18 @@ def fold(
     now_ms: int,
     protection_ms: int,
     other_prices: Mapping[str, Decimal],
+    allocated: Decimal,
 ) -> Folded:
-    """Advance every intent by its evidence, book its new trades, settle the cells of ended orders."""
+    """Advance every intent by its evidence, book its new trades, settle the cells of ended orders.
+
+    `allocated`: to the symbol, in quote; profits count as returns on it.
+    """
     result = Folded(book=book, cells=dict(cells), intents=dict(intents))
     for client_id, intent in sorted(intents.items()):
         updated, trades = advance(intent, evidence.get(client_id, Evidence()), now_ms, protection_ms)
         for trade in trades:
             updated = _book(result, updated, trade, market, other_prices)
+            result.book = with_return(result.book, result.fills[-1], allocated)
         if updated.state.ended:
             _end(result, updated, market)
         elif updated != intent:

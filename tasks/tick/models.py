@@ -29,6 +29,11 @@ class TickReport(Frozen):
     refused: Mapping[str, str] = Field(default_factory=dict)  # cell key → why the pot said no
     idle: Mapping[str, str] = Field(default_factory=dict)  # cell key → reason
     not_placed: int = 0  # orders sent whose answer speaks against the exchange or the account, or that had none
+    limits_version: int = 0  # of the allocations that the tick went by
+    to_resize: int = 0  # resting buys whose size is still to follow the allocation, those being replaced included
+    outside: bool = False  # the price is outside the grid
+    retiring: bool = False  # the symbol left the settings: it buys nothing and sells what it holds
+    left: bool = False  # … and has nothing any more
     strays: tuple[str, ...] = ()  # resting orders of ours without a journal entry
     resolving: int = 0  # orders whose outcome is not known yet
     next_in: Decimal = ZERO  # seconds
@@ -46,6 +51,8 @@ class SymbolState(Frozen):
     intents: Mapping[str, Intent]
     share: TraderAllocation
     pool_free_units: int
+    limits_version: int
+    settings_version: int
     paused: bool
     stopped: bool
     troubled: bool = False  # a circuit breaker is not at rest, or the exchange bans us: ask before going on
@@ -67,5 +74,5 @@ class WindowReport(Frozen):
     placed: int
     failed_ticks: int
     why_failed: str = ""  # the newest of them
-    ended: str  # time | cancelled | stopping | lease held elsewhere | late
+    ended: str  # time | cancelled | stopping | lease held elsewhere | late | left
     price: Decimal | None = None

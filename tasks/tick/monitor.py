@@ -1,38 +1,60 @@
-"""The minute's look at the pot: the real balance guard, and rebalancing when usage drifts apart."""
+"""The minute's look at the pot: the real balance guard, and rebalancing when a trigger fires."""
 
 import logging
 
+from tasks.base.clock import to_ms
 from tasks.base.money import ZERO, from_units
-from tasks.base.settings import Settings
 from tasks.exchange.models import Balance
-from tasks.funds.models import RebalanceReport
-from tasks.ledger.store import last_profits
+from tasks.funds.models import FundCode, RebalanceReport, SymbolPerformance
+from tasks.ledger.models import Book
+from tasks.ledger.rules import return_72h
 from tasks.tick.desk import Desk
+from tasks.tick.models import TickReport
 
 log = logging.getLogger(__name__)
 
 
-async def look_after(desk: Desk, settings: Settings) -> RebalanceReport:
-    """Guard the real balance, then rebalance if usage spreads by more than 0.3."""
-    await guard_balance(desk, settings)
-    return await rebalance(desk, settings, force=False, reason="usage spread")
+async def look_after(desk: Desk) -> RebalanceReport:
+    """Guard the real balance, then rebalance if the operator's inputs changed or a trigger fires."""
+    await desk.follow_settings()
+    await guard_balance(desk)
+    return await rebalance(desk, force=False, reason="monitor")
 
 
-async def rebalance(desk: Desk, settings: Settings, *, force: bool, reason: str) -> RebalanceReport:
-    """Share the pot anew, with the profits that the dynamic strategy scores.
+async def rebalance(desk: Desk, *, force: bool, reason: str) -> RebalanceReport:
+    """Share the pot anew, with what the dynamic strategy and the triggers look at.
 
     A pot that Redis has lost is left to the next tick, which rebuilds what the exchange knows of it first.
     """
-    profits = await last_profits(desk.redis, desk.keys, list(settings.symbols))
-    return await desk.allocator.rebalance_if_needed(force=force, reason=reason, profits=profits, only_open=True)
+    facts = await performance(desk)
+    return await desk.allocator.rebalance_if_needed(force=force, reason=reason, performance=facts, only_open=True)
 
 
-async def guard_balance(desk: Desk, settings: Settings) -> int:
+async def performance(desk: Desk) -> dict[str, SymbolPerformance]:
+    """What ledger and newest tick say of each configured symbol: one round trip."""
+    symbols, now_ms = list(desk.settings.symbols), to_ms(desk.clock())
+    names = [name for symbol in symbols for name in (desk.keys.book(symbol), desk.keys.last_tick(symbol))]
+    texts = await desk.redis.mget(names)
+    found = {}
+    for symbol, book_text, tick_text in zip(symbols, texts[::2], texts[1::2], strict=True):
+        book = Book.model_validate_json(book_text) if book_text else Book(symbol=symbol)
+        tick = TickReport.model_validate_json(tick_text) if tick_text else None
+        found[symbol] = SymbolPerformance(
+            return_72h=return_72h(book, now_ms),
+            outside=tick is not None and tick.outside,
+            refused=tick is not None and FundCode.SYMBOL_LIMIT.name in tick.refused.values(),
+        )
+    return found
+
+
+async def guard_balance(desk: Desk) -> int:
     """Stop new grants while the exchange holds less quote than the pot promises; units short (0: enough)."""
     reserved = (await desk.allocator.get_global_status_summary()).reserved_units
-    held = (await desk.exchange.balances()).get(settings.quote) or Balance(free=ZERO, locked=ZERO)
+    held = (await desk.exchange.balances()).get(desk.settings.quote) or Balance(free=ZERO, locked=ZERO)
     reserved = max(reserved, (await desk.allocator.get_global_status_summary()).reserved_units)  # it moves meanwhile
-    own_orders = min(held.locked, from_units(reserved))  # what other orders bind is not there for ours
+    own_orders = min(
+        held.locked, from_units(reserved)
+    )  # quote locked by orders that are not ours is not available to us
     short, before = await desk.allocator.guard(held.free + own_orders)
     if short and not before:
         log.error("the exchange holds less than promised: no new grants", extra={"short": str(from_units(short))})

@@ -10,14 +10,15 @@ from tasks.base.money import ZERO
 from tasks.base.settings import StartMode, SymbolSettings
 from tasks.base.spacing import raw_levels
 from tasks.exchange.models import Market, Order, OrderStatus, Side, Trade
-from tasks.exchange.names import OrderName, parse_name
+from tasks.exchange.order_ids import OrderId, grid_of, own_order_id
 from tasks.grid.cells import settled
 from tasks.grid.levels import build_cells, build_grid, grid_id, levels
 from tasks.grid.models import Cell, CellState, Grid
-from tasks.grid.planner import reserve_units
-from tasks.ledger.models import LAST_ROUNDS, Book, Fill
-from tasks.ledger.rules import book_fill
+from tasks.grid.sizing import reserve_units
+from tasks.ledger.models import Book, Fill
+from tasks.ledger.rules import book_fill, with_return
 from tasks.orders.models import Intent, IntentState
+from tasks.tick.slots import order_slot
 
 _NEARBY_TICKS = range(-3, 4)
 
@@ -34,15 +35,17 @@ class Rebuilt:
     fills: list[Fill]  # oldest first
 
 
-def own_orders(orders: Iterable[Order]) -> dict[str, tuple[OrderName, Order]]:
-    """Our orders by exchange id, oldest first."""
-    named = ((parse_name(order.client_id), order) for order in orders)
+def own_orders(
+    orders: Iterable[Order], account: str, old_grids: Mapping[str, str] | None = None
+) -> dict[str, tuple[OrderId, Order]]:
+    """This account's orders by exchange id, oldest first. `old_grids`: see `own_order_id`."""
+    named = ((own_order_id(order.client_id, account, old_grids), order) for order in orders)
     ours = [(name, order) for name, order in named if name is not None]
     return {order.exchange_id: (name, order) for name, order in sorted(ours, key=lambda pair: pair[1].at_ms)}
 
 
 def first_price(
-    symbol: str, settings: SymbolSettings, market: Market, ours: Mapping[str, tuple[OrderName, Order]]
+    symbol: str, settings: SymbolSettings, market: Market, ours: Mapping[str, tuple[OrderId, Order]]
 ) -> Decimal | None:
     """The price a `range_pct` grid was set around: the one whose levels most of its orders lie on.
 
@@ -55,7 +58,7 @@ def first_price(
     factors = raw_levels(settings, Decimal(1))
     guesses: dict[Decimal, int] = {}
     for name, order in seen:
-        level = name.index + (name.side is Side.SELL)
+        level = name.level + (name.side is Side.SELL)
         middle = market.price(order.price / factors[level]) if settings.range_pct is not None else order.price
         for ticks in _NEARBY_TICKS if settings.range_pct is not None else (0,):
             guess = middle + ticks * market.tick_size
@@ -65,9 +68,9 @@ def first_price(
     return min((guess for guess, count in guesses.items() if count == best), key=lambda guess: (guess, 0))
 
 
-def _matches(guess: Decimal, settings: SymbolSettings, market: Market, seen: Sequence[tuple[OrderName, Order]]) -> int:
+def _matches(guess: Decimal, settings: SymbolSettings, market: Market, seen: Sequence[tuple[OrderId, Order]]) -> int:
     prices = levels(settings, guess, market)
-    return sum(prices[name.index + (name.side is Side.SELL)] == order.price for name, order in seen)
+    return sum(prices[name.level + (name.side is Side.SELL)] == order.price for name, order in seen)
 
 
 def rebuild(
@@ -78,12 +81,15 @@ def rebuild(
     trades: Sequence[Trade],
     allocated: Decimal,
     other_prices: Mapping[str, Decimal],
+    account: str,
+    old_grids: Mapping[str, str] | None = None,
 ) -> Rebuilt | None:
-    """The symbol's state as it must have been; None when the exchange knows no order of ours.
+    """The symbol's state as it must have been; None when the exchange knows no order of this account.
 
+    Orders of other accounts are left out. `old_grids`: given, orders whose ids have no account tag are taken too.
     Raises ExchangeUnavailable while the trades are behind the orders: no fill may be left out of the books.
     """
-    ours = own_orders(orders)
+    ours = own_orders(orders, account, old_grids)
     if not ours:
         return None
     price = first_price(symbol, settings, market, ours)
@@ -93,7 +99,7 @@ def rebuild(
         grid = build_grid(symbol, settings, market, price, allocated, opened)
         # Between fixed prices nobody knows where the price stood at the start: then no cell buys at the market.
         start = settings.start if settings.range_pct is not None else StartMode.FLAT
-        cells = {cell.key: cell for cell in build_cells(grid, start, {})}
+        cells = {cell.key: cell for cell in build_cells(grid, start)}
     cells |= _cells_of_other_grids(ours, set(cells))
     result = Rebuilt(grid, cells, {}, {}, Book(symbol=symbol, opened_ms=opened), [])
     by_order: dict[str, list[Trade]] = defaultdict(list)
@@ -102,14 +108,14 @@ def rebuild(
     for exchange_id, (name, order) in sorted(ours.items(), key=_along_the_cells):
         _replay(result, name, order, by_order[exchange_id], market, other_prices)
     result.fills.sort(key=lambda fill: (fill.at_ms, fill.trade_id))
-    profits = tuple(fill.profit for fill in result.fills if fill.side is Side.SELL)
-    result.book = result.book.model_copy(update={"last_profits": profits[-LAST_ROUNDS:]})
+    for fill in result.fills:
+        result.book = with_return(result.book, fill, allocated)
     current = grid.grid_id if grid else None
     result.cells = {key: cell for key, cell in cells.items() if cell.grid_id == current or _holds(cell)}
     return result
 
 
-def _along_the_cells(item: tuple[str, tuple[OrderName, Order]]) -> tuple[str, int, int]:
+def _along_the_cells(item: tuple[str, tuple[OrderId, Order]]) -> tuple[str, int, int]:
     """Orders of a cell follow one another: by cycle, the buy before the sell."""
     name = item[1][0]
     return name.cell_key, name.cycle, int(name.side is Side.SELL)
@@ -119,7 +125,7 @@ def _holds(cell: Cell) -> bool:
     return cell.order_id is not None or cell.qty > 0 or cell.basis != 0
 
 
-def _cells_of_other_grids(ours: Mapping[str, tuple[OrderName, Order]], known: set[str]) -> dict[str, Cell]:
+def _cells_of_other_grids(ours: Mapping[str, tuple[OrderId, Order]], known: set[str]) -> dict[str, Cell]:
     """Cells of earlier grids, priced by their own orders; without a sell of theirs, at the widest price they bought."""
     prices: dict[str, dict[Side, Decimal]] = defaultdict(dict)
     for name, order in ours.values():
@@ -128,11 +134,10 @@ def _cells_of_other_grids(ours: Mapping[str, tuple[OrderName, Order]], known: se
     cells = {}
     for key, seen in prices.items():
         buy = seen.get(Side.BUY) or seen[Side.SELL]
-        cell_grid, index = key.split(".")
         cells[key] = Cell(
             key=key,
-            grid_id=cell_grid,
-            index=int(index),
+            grid_id=grid_of(key),
+            index=int(key.rpartition(".")[2]),
             buy_price=buy,
             sell_price=seen.get(Side.SELL, buy * Decimal("1.01")),
         )
@@ -141,7 +146,7 @@ def _cells_of_other_grids(ours: Mapping[str, tuple[OrderName, Order]], known: se
 
 def _replay(
     result: Rebuilt,
-    name: OrderName,
+    name: OrderId,
     order: Order,
     trades: Sequence[Trade],
     market: Market,
@@ -187,7 +192,7 @@ def _replay(
             }
         )
         result.fills.append(fill)
-    result.slots[f"{key}:{name.side.value}"] = name.cycle
+    result.slots[order_slot(key, name.purpose)] = name.cycle
     if order.status is OrderStatus.OPEN and intent.filled < order.qty:
         state = CellState.BUYING if name.side is Side.BUY else CellState.SELLING
         result.cells[key] = cell.model_copy(update={"state": state, "order_id": order.client_id})

@@ -5,10 +5,11 @@ import logging
 from collections.abc import Mapping
 
 from tasks.base.errors import LeaseLost, StateError
+from tasks.base.in_force import publish
 from tasks.base.money import from_units
 from tasks.exchange.models import Market
-from tasks.exchange.names import parse_name
 from tasks.funds.models import FundCode, Write
+from tasks.grid.levels import grid_id, old_grid_id
 from tasks.ledger.steps import repair_funds
 from tasks.tick import store
 from tasks.tick.desk import Desk
@@ -17,7 +18,8 @@ from tasks.tick.fold import FILLS_CAP
 from tasks.tick.lease import kept_lease
 from tasks.tick.mode import claim_books
 from tasks.tick.models import SymbolState
-from tasks.tick.rebuild import Rebuilt, rebuild
+from tasks.tick.rebuild import Rebuilt, own_orders, rebuild
+from tasks.tick.record_format import upgrade_records
 
 log = logging.getLogger(__name__)
 _TRIES = 2400
@@ -32,6 +34,9 @@ async def open_books(desk: Desk, markets: Mapping[str, Market], owner: str) -> N
     Raises StateError where the account holds the books of another kind of trading, ExchangeUnavailable, LeaseHeld.
     """
     await claim_books(desk.redis, desk.keys, desk.settings)
+    await publish(desk.redis, desk.settings, only_first=True)
+    await upgrade_records(desk.redis, desk.keys, desk.settings)
+    await desk.follow_settings()
     status = await desk.allocator.get_global_status_summary()
     if status.version == 0:
         if desk.exchange.apart_from_redis:
@@ -69,11 +74,13 @@ async def recover(desk: Desk, market: Market, state: SymbolState) -> bool:
     if not orders:
         return False
     trades = await desk.exchange.trades(symbol, 0)
-    own = {order.exchange_id for order in orders if parse_name(order.client_id) is not None}
+    settings, account = desk.settings.symbols[symbol], desk.keys.account
+    old_grids = {old_grid_id(symbol, settings): grid_id(symbol, settings)} if desk.settings.sole_account else None
+    own = own_orders(orders, account, old_grids)
     coins = {trade.fee_currency for trade in trades if trade.fee and trade.exchange_id in own}
     prices = await prices_of_coins(desk.exchange, coins, market)
     allocated = from_units(state.share.allocated_units) or desk.allocator.even_share
-    rebuilt = rebuild(symbol, desk.settings.symbols[symbol], market, orders, trades, allocated, prices)
+    rebuilt = rebuild(symbol, settings, market, orders, trades, allocated, prices, account, old_grids)
     if rebuilt is None:
         return False
     await _commit(desk, symbol, state.fence, _writes(desk, symbol, rebuilt))

@@ -1,25 +1,34 @@
-"""Setting a grid: the first one, or another after the settings changed. Pure."""
+"""Setting a grid: the first one, or another after the settings changed; clearing away what an old one left. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import NamedTuple
 
 from tasks.base.keys import Keys
-from tasks.funds.models import Write
+from tasks.exchange.models import Market
+from tasks.funds.models import FillMove, Write
 from tasks.grid.models import Cell, CellState, Grid
 from tasks.tick.fold import Folded
+from tasks.tick.slots import compacted
 
 
-def spent(cell: Cell) -> bool:
+def is_empty(cell: Cell) -> bool:
     """Whether nothing would be lost with the cell."""
     return cell.state is CellState.IDLE and cell.order_id is None and cell.qty == 0 and cell.basis == 0
 
 
+def is_dust(cell: Cell) -> bool:
+    """Whether the cell holds a remainder that is too small to sell by itself."""
+    return cell.state is CellState.IDLE and cell.order_id is None and (cell.qty != 0 or cell.basis != 0)
+
+
 def regrid(folded: Folded, grid: Grid, fresh: Sequence[Cell], keys: Keys) -> list[Write]:
-    """Put `grid` in force: cells that hold or have an order stay, spent ones go, missing ones come.
+    """Put `grid` in force: cells that hold or have an order stay, empty ones go, missing ones come.
 
     Changes `folded` and returns the records to write.
     """
     wanted = {cell.key for cell in fresh}
-    kept = {key: cell for key, cell in folded.cells.items() if not spent(cell)}
+    kept = {key: cell for key, cell in folded.cells.items() if not is_empty(cell)}
     gone = [key for key in folded.cells if key not in kept and key not in wanted]
     added = [cell for cell in fresh if cell.key not in kept]
     folded.cells = kept | {cell.key: cell for cell in added}
@@ -33,3 +42,56 @@ def regrid(folded: Folded, grid: Grid, fresh: Sequence[Cell], keys: Keys) -> lis
         folded.book = folded.book.model_copy(update={"opened_ms": grid.created_ms})
         changes.append(Write(key=keys.book(symbol), verb="SET", value=folded.book.model_dump_json()))
     return changes
+
+
+def slot_writes(
+    slots: Mapping[str, int], live_cells: Sequence[str], grid_id: str, keys: Keys, symbol: str
+) -> list[Write]:
+    """The records that drop the slots of cells that have gone and keep one number per grid."""
+    gone, kept = compacted(slots, live_cells, grid_id)
+    key = keys.slots(symbol)
+    return [
+        *(Write(key=key, verb="HSET", field=grid, value=str(cycle)) for grid, cycle in sorted(kept.items())),
+        *(Write(key=key, verb="HDEL", field=slot) for slot in sorted(gone)),
+    ]
+
+
+class DustMoved(NamedTuple):
+    """Dust of old grids in a cell of the present one: what to book, and the records that follow."""
+
+    moves: list[FillMove]
+    writes: list[Write]
+
+
+def move_dust(folded: Folded, grid: Grid, price: Decimal, market: Market, keys: Keys, now_ms: int) -> DustMoved | None:
+    """Move what cells of earlier grids still hold, with its cost, into the cell of `grid` that is nearest to the price.
+
+    Changes `folded`. None where there is no such dust. The moves carry ids of their own, so that repeating them
+    changes nothing.
+    """
+    dust = [cell for key, cell in sorted(folded.cells.items()) if cell.grid_id != grid.grid_id and is_dust(cell)]
+    own = [cell for cell in folded.cells.values() if cell.grid_id == grid.grid_id]
+    if not dust or not own:
+        return None
+    target = min(own, key=lambda cell: (cell.order_id is not None, abs(cell.buy_price - price), cell.key))
+    return merged_dust(folded, target, dust, market, keys, now_ms)
+
+
+def merged_dust(
+    folded: Folded, target: Cell, sources: Sequence[Cell], market: Market, keys: Keys, now_ms: int
+) -> DustMoved:
+    """Move what `sources` hold, with its cost, into `target`, which sells it if that is enough. Changes `folded`."""
+    symbol, moves, changes = folded.book.symbol, [], []
+    for cell in sources:
+        merged = target.model_copy(update={"qty": target.qty + cell.qty, "basis": target.basis + cell.basis})
+        used_delta = merged.used_units - target.used_units - cell.used_units
+        name = f"dust:{cell.key}:{cell.cycle}"
+        moves.append(FillMove(trade_id=name, at_ms=now_ms, reservation_id="", used_delta=used_delta))
+        changes.append(Write(key=keys.cells(symbol), verb="HDEL", field=cell.key))
+        del folded.cells[cell.key]
+        target = merged
+    if target.state is CellState.IDLE and market.large_enough(target.sell_price, market.qty(target.qty)):
+        target = target.model_copy(update={"state": CellState.HOLDING})
+    folded.cells[target.key] = target
+    changes.append(Write(key=keys.cells(symbol), verb="HSET", field=target.key, value=target.model_dump_json()))
+    return DustMoved(moves, changes)

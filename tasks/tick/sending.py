@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 from tasks.base.errors import RejectReason
 from tasks.exchange.models import Accepted, Grant, Market, OrderRequest, Placement, Rejected, Unknown
+from tasks.exchange.order_ids import Purpose
 from tasks.funds.models import Reservation
 from tasks.grid.models import Cell, PlannedOrder
 from tasks.orders.models import Intent, IntentState
 from tasks.tick.fold import Folded, accept, refuse
+from tasks.tick.slots import order_slot
 
 log = logging.getLogger(__name__)
 REJECTION_WAIT_MS = 30_000
@@ -43,11 +45,11 @@ def intent_of(order: PlannedOrder, symbol: str, now_ms: int) -> Intent:
     )
 
 
-def reservation_of(intent: Intent, cell: Cell) -> Reservation:
+def reservation_of(intent: Intent, purpose: Purpose, cell: Cell) -> Reservation:
     """What is asked of the pot for it; the records stand in Redis exactly when the money is granted."""
     return Reservation(
         id=intent.client_id,
-        slot=f"{intent.cell_key}:{intent.side.value}",
+        slot=order_slot(intent.cell_key, purpose),
         sequence=intent.cycle,
         units=intent.units,
         intent=intent.model_dump_json(),

@@ -7,7 +7,7 @@ its own service for its one run.
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar
@@ -17,7 +17,8 @@ from redis.exceptions import RedisError
 
 from tasks.base import logging as own_logging
 from tasks.base.clock import utc_now
-from tasks.base.errors import GridflowError, StackError
+from tasks.base.errors import ExchangeError, ExchangeUnavailable, GridflowError, StackError
+from tasks.base.in_force import in_force, publish
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, connect
 from tasks.base.settings import Settings, load
@@ -32,6 +33,7 @@ from tasks.tick import window
 from tasks.tick.clock_check import check_clock
 from tasks.tick.desk import Desk
 from tasks.tick.first_grids import refuse_impossible_grids
+from tasks.tick.looked_after import symbols_looked_after
 from tasks.tick.mode import claim_books
 from tasks.tick.models import WindowReport
 from tasks.tick.monitor import guard_balance, look_after, rebalance
@@ -52,7 +54,7 @@ class TradingService:
     def __init__(self, settings: Settings) -> None:
         if settings.redis_url is None:
             raise StackError("no Redis is configured; run under `gridflow up` or set GRIDFLOW_REDIS_URL")
-        self.settings = settings
+        self._own_settings = settings
         self.keys = Keys(settings.account)
         self._redis_url = settings.redis_url.get_secret_value()
         self._logs = own_logging.setup(settings, "worker", terminal=True)
@@ -64,6 +66,11 @@ class TradingService:
         self._thread.start()
         self._opening = asyncio.Lock()
         self._chores = [self._submit(self._flush_logs()), self._submit(self._monitor())]
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force; this process's own until the desk is open."""
+        return self._own_settings if self._desk is None else self._desk.settings
 
     def _submit(self, work: Coroutine[Any, Any, T]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -87,11 +94,12 @@ class TradingService:
         exchange: ExchangePort | None = None
         try:
             await check_clock(redis)
-            await claim_books(redis, self.keys, self.settings)
-            exchange = await open_exchange(self.settings, redis)
-            self._markets = dict(await exchange.markets(list(self.settings.symbols)))
-            allocator = GlobalFundAllocator.from_settings(self.settings, redis)
-            desk = Desk(self.settings, redis, exchange, allocator, self.keys, utc_now)
+            await claim_books(redis, self.keys, self._own_settings)
+            settings = await self._settings_in_force(redis)
+            exchange = await open_exchange(settings, redis)
+            self._markets = dict(await exchange.markets(list(settings.symbols)))
+            allocator = GlobalFundAllocator.from_settings(settings, redis)
+            desk = Desk(settings, redis, exchange, allocator, self.keys, utc_now)
             await open_books(desk, self._markets, owner=uuid4().hex)
             await refuse_impossible_grids(desk, self._markets)
         except BaseException:
@@ -101,13 +109,37 @@ class TradingService:
             raise
         return desk
 
+    async def _settings_in_force(self, redis: RedisClient) -> Settings:
+        """This process trades by those; where its own file differs, the fields are named."""
+        await publish(redis, self._own_settings, only_first=True)
+        found = await in_force(redis, self._own_settings)
+        if found.differing:
+            facts = {"version": found.version, "fields": ", ".join(found.differing)}
+            log.warning("this worker's settings differ from those in force and do not count", extra=facts)
+        return found.settings
+
     async def _trader(self, symbol: str) -> GridTrader:
+        """A trader of a symbol that is configured, or that left the settings and still holds something.
+
+        Raises GridflowError for any other, and for one that the exchange no longer lists.
+        """
         desk = await self.desk()
         await check_clock(desk.redis)
+        looked_after = await symbols_looked_after(desk)
+        if symbol not in looked_after:
+            raise GridflowError(f"{symbol} is not configured; configured are {', '.join(desk.settings.symbols)}")
         if symbol not in self._markets:
-            known = ", ".join(self.settings.symbols)
-            raise GridflowError(f"{symbol} is not configured; configured are {known}")
+            self._markets |= await self._market(desk, symbol)
         return GridTrader(desk, self._markets[symbol], owner=uuid4().hex)
+
+    async def _market(self, desk: Desk, symbol: str) -> Mapping[str, Market]:
+        try:
+            return await desk.exchange.markets([symbol])
+        except ExchangeUnavailable:
+            raise
+        except ExchangeError as error:
+            remedy = f"If it was delisted, book out what it holds with: gridflow funds write-off {symbol}"
+            raise GridflowError(f"{error}. {remedy}") from error
 
     # --- what flows call -------------------------------------------------------------------------------
     def run_window(self, symbol: str, scheduled: datetime | None, cancelled: Callable[[], bool]) -> WindowReport:
@@ -130,7 +162,7 @@ class TradingService:
         return self.run(self._rebalance(force, reason))
 
     async def _rebalance(self, force: bool, reason: str) -> RebalanceReport:
-        return await rebalance(await self.desk(), self.settings, force=force, reason=reason)
+        return await rebalance(await self.desk(), force=force, reason=reason)
 
     def recover(self) -> dict[str, bool]:
         """Rebuild every configured symbol that Redis knows nothing of; symbol → whether it was rebuilt."""
@@ -149,7 +181,7 @@ class TradingService:
     async def watch_drift(self) -> AuditReport:
         """Guard the real balance, then audit the pot; drift becomes an event."""
         desk = await self.desk()
-        await guard_balance(desk, self.settings)
+        await guard_balance(desk)
         return await watch_drift(desk.redis, self.keys, list(self.settings.symbols))
 
     def request_stop(self) -> None:
@@ -182,11 +214,11 @@ class TradingService:
         desk = await self.desk()
         await set_stopped(self.settings, desk.redis, False)
         await set_paused(self.settings, desk.redis, [], False)
-        await set_paused(self.settings, desk.redis, list(self.settings.symbols), False)
+        await set_paused(self.settings, desk.redis, list(desk.settings.symbols), False)
 
     async def _graceful_stop(self, raise_flag: _RaiseFlag) -> dict[str, Any]:
         await raise_flag(self.settings, (await self.desk()).redis, True)
-        left = await asyncio.gather(*map(self._wind_down, self.settings.symbols))
+        left = await asyncio.gather(*map(self._wind_down, await symbols_looked_after(await self.desk())))
         desk = await self.desk()
         status = await desk.allocator.get_global_status_summary()
         report = {"open_orders": sum(left), "reserved_units": status.reserved_units}
@@ -226,7 +258,7 @@ class TradingService:
             if self._desk is None:
                 continue
             try:
-                await look_after(self._desk, self.settings)
+                await look_after(self._desk)
             except Exception:  # the guard must look again in a minute, whatever it tripped over
                 log.exception("monitor: not this time")
 

@@ -11,6 +11,26 @@ from tasks.grid.models import Cell, Grid
 from tasks.ledger.models import Book
 from tasks.orders.models import Intent
 from tasks.tick.models import SymbolState, TickReport
+from tasks.tick.record_format import check_format
+
+# The numbers that begin.lua returns, in its order.
+_NUMBERS = (
+    "pool",
+    "used",
+    "reserved",
+    "paused",
+    "stopped",
+    "short",
+    "version",
+    "registered",
+    "allocated",
+    "own_used",
+    "own_reserved",
+    "own_paused",
+    "liquidate",
+    "settings_version",
+    "banned",
+)
 
 
 async def begin(
@@ -29,11 +49,16 @@ async def begin(
         keys.funds_symbol(symbol),
         keys.breakers,
         keys.ban,
+        keys.settings,
+        keys.format,
     ]
     answer = await script(client, "tasks.tick", "begin")(keys=names, args=[owner, lease_ms, symbol])
     if answer[0] == 0:
         return None, int(answer[1])
-    return _parse(symbol, answer), 0
+    state, found = _parse(symbol, answer)
+    if state.share.registered:
+        check_format(found)
+    return state, 0
 
 
 def _pairs(flat: Sequence[str]) -> dict[str, str]:
@@ -41,11 +66,12 @@ def _pairs(flat: Sequence[str]) -> dict[str, str]:
     return dict(sorted(zip(flat[::2], flat[1::2], strict=True)))
 
 
-def _parse(symbol: str, answer: Sequence[Any]) -> SymbolState:
-    fence, grid, book, last, cells, intents = answer[:6]
-    pool, used, reserved, paused, stopped, short = (int(value) for value in answer[6:12])
-    registered, allocated, own_used, own_reserved, own_paused = (int(value) for value in answer[12:17])
-    return SymbolState(
+def _parse(symbol: str, answer: Sequence[Any]) -> tuple[SymbolState, str]:
+    """The begin script's array as the symbol's state, and the format of its records."""
+    fence, grid, book, last, cells, intents, numbers, breakers, found = answer
+    number = dict(zip(_NUMBERS, map(int, numbers), strict=True))
+    short = bool(number["short"])
+    state = SymbolState(
         fence=int(fence),
         grid=Grid.model_validate_json(grid) if grid else None,
         book=Book.model_validate_json(book) if book else Book(symbol=symbol),
@@ -54,17 +80,21 @@ def _parse(symbol: str, answer: Sequence[Any]) -> SymbolState:
         intents={key: Intent.model_validate_json(text) for key, text in _pairs(intents).items()},
         share=TraderAllocation(
             symbol=symbol,
-            registered=bool(registered),
-            allocated_units=allocated,
-            used_units=own_used,
-            reserved_units=own_reserved,
-            paused=bool(own_paused),
+            registered=bool(number["registered"]),
+            allocated_units=number["allocated"],
+            used_units=number["own_used"],
+            reserved_units=number["own_reserved"],
+            paused=bool(number["own_paused"]),
+            liquidate=bool(number["liquidate"]),
         ),
-        pool_free_units=0 if short else max(pool - used - reserved, 0),
-        paused=bool(paused),
-        stopped=bool(stopped),
-        troubled=bool(int(answer[19])) or not all(map(is_at_rest, answer[17:19])),
+        pool_free_units=0 if short else max(number["pool"] - number["used"] - number["reserved"], 0),
+        limits_version=number["version"],
+        settings_version=number["settings_version"],
+        paused=bool(number["paused"]),
+        stopped=bool(number["stopped"]),
+        troubled=bool(number["banned"]) or not all(map(is_at_rest, breakers)),
     )
+    return state, str(found)
 
 
 async def renew_lease(client: RedisClient, *, keys: Keys, symbol: str, owner: str, lease_ms: int) -> bool:
@@ -83,13 +113,14 @@ async def booked_trades(client: RedisClient, keys: Keys, symbol: str, trade_ids:
     return {trade_id for trade_id, score in zip(trade_ids, scores, strict=True) if score is not None}
 
 
-async def next_cycles(client: RedisClient, *, keys: Keys, symbol: str) -> dict[str, int]:
-    """First unused cycle by cell key, from the slots ever used."""
-    cycles: dict[str, int] = {}
-    for slot, sequence in (await client.hgetall(keys.slots(symbol))).items():
-        cell_key = str(slot).rsplit(":", 1)[0]
-        cycles[cell_key] = max(cycles.get(cell_key, 0), int(sequence) + 1)
-    return cycles
+async def order_slots(client: RedisClient, *, keys: Keys, symbol: str) -> dict[str, int]:
+    """Highest cycle by slot, and by the id of each grid that has gone."""
+    return {str(slot): int(cycle) for slot, cycle in (await client.hgetall(keys.slots(symbol))).items()}
+
+
+def dropped_cells(keys: Keys, symbol: str, cell_keys: Sequence[str]) -> list[Write]:
+    """The writes that drop cells."""
+    return [Write(key=keys.cells(symbol), verb="HDEL", field=key) for key in cell_keys]
 
 
 def published(keys: Keys, report: TickReport) -> list[Write]:

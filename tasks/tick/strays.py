@@ -3,19 +3,20 @@
 from collections.abc import Sequence
 
 from tasks.exchange.models import Order
-from tasks.exchange.names import parse_name
+from tasks.exchange.order_ids import account_tag, parse_order_id
 from tasks.tick.models import SymbolState
 
 
-def unjournalled(state: SymbolState, open_orders: Sequence[Order]) -> list[Order]:
-    """Resting orders of this account's grids without a journal entry; another account's grids are none of ours."""
-    grids = {cell.grid_id for cell in state.cells.values()} | ({state.grid.grid_id} if state.grid else set())
-    found = []
-    for order in open_orders:
-        name = parse_name(order.client_id)
-        if name is not None and name.grid_id in grids and order.client_id not in state.intents:
-            found.append(order)
-    return found
+def unjournalled(state: SymbolState, open_orders: Sequence[Order], account: str) -> list[Order]:
+    """Resting orders with this account's tag and without a journal entry; another account's are none of ours."""
+    tag = account_tag(account)
+    return [
+        order
+        for order in open_orders
+        if order.client_id not in state.intents
+        and (found := parse_order_id(order.client_id)) is not None
+        and found.account == tag
+    ]
 
 
 def seen_twice(state: SymbolState, strays: Sequence[Order]) -> list[Order]:

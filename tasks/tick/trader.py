@@ -2,36 +2,37 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from decimal import Decimal
 from functools import partial
 
 from tasks.base.clock import to_ms
 from tasks.base.errors import GridflowError, LeaseLost, StateError
 from tasks.base.events import publish_event
 from tasks.base.money import from_units
+from tasks.base.settings import StartMode, SymbolSettings
 from tasks.exchange.models import Market, Order, Placement
-from tasks.funds.models import FundCode, Write
+from tasks.exchange.order_ids import account_tag
+from tasks.funds.models import FundCode
 from tasks.grid.cells import with_order
 from tasks.grid.levels import build_cells, build_grid, grid_id
-from tasks.grid.models import Grid, GridPlan, Limits
+from tasks.grid.models import Grid, GridPlan
 from tasks.grid.planner import plan
 from tasks.market.models import Snapshot
-from tasks.market.rules import distance_to_level, next_interval, variance_rate
-from tasks.orders.models import IntentState
-from tasks.tick import store
+from tasks.tick import retiring, store
 from tasks.tick.desk import Desk
 from tasks.tick.evidence import gather_evidence, third_coin_prices
 from tasks.tick.fold import Folded, fold, writes
 from tasks.tick.lease import kept_lease
+from tasks.tick.limits import limits_of, resting_buys, still_refused
 from tasks.tick.models import SymbolState, TickReport
 from tasks.tick.recover import open_books, recover
-from tasks.tick.regrid import regrid, spent
-from tasks.tick.sending import Granted, amiss, intent_of, outcome_of, requests, reservation_of
+from tasks.tick.regrid import is_empty, move_dust, regrid, slot_writes
+from tasks.tick.report import Tick, report_of
+from tasks.tick.sending import Granted, intent_of, outcome_of, requests, reservation_of
+from tasks.tick.slots import first_cycle
 from tasks.tick.store import published
 from tasks.tick.strays import seen_twice, unjournalled
 
 log = logging.getLogger(__name__)
-SAMPLES = 30
 Checkpoint = Callable[[str], None]
 Gate = Callable[[], Awaitable[None]]
 
@@ -42,6 +43,14 @@ class LeaseHeld(GridflowError):
     def __init__(self, symbol: str, wait_ms: int) -> None:
         self.symbol, self.wait_ms = symbol, wait_ms
         super().__init__(f"{symbol}: the lease is held elsewhere for another {wait_ms} ms")
+
+
+class SymbolLeft(GridflowError):
+    """The symbol left the settings and has nothing any more: there is nothing to tick."""
+
+    def __init__(self, symbol: str) -> None:
+        self.symbol = symbol
+        super().__init__(f"{symbol} left the settings and holds nothing")
 
 
 def _nothing(step: str) -> None:
@@ -57,9 +66,10 @@ class GridTrader:
         self._checkpoint = checkpoint
 
     async def tick(self, gate: Gate | None = None) -> TickReport:
-        """One pass: read, reconcile, fold, plan, apply. Raises LeaseHeld, LeaseLost or ExchangeUnavailable.
+        """One pass: read, reconcile, fold, plan, apply.
 
-        `gate` is asked before the exchange is, where a circuit breaker is not at rest; it may raise to skip the tick.
+        Raises LeaseHeld, LeaseLost, SymbolLeft or ExchangeUnavailable. `gate` is asked before the exchange is, where a
+        circuit breaker is not at rest; it may raise to skip the tick.
         """
         started_ms = self._now()
         state = await self._begin()
@@ -70,7 +80,9 @@ class GridTrader:
             return await self._pass(state, started_ms)
 
     async def _pass(self, state: SymbolState, started_ms: int) -> TickReport:
-        if state.grid is None and await recover(self.desk, self.market, state):
+        if state.settings_version not in (0, self.desk.settings_version):
+            await self.desk.follow_settings()
+        if state.grid is None and not self._is_retiring and await recover(self.desk, self.market, state):
             await self.desk.allocator.rebalance_if_needed(force=True, reason="recovery")
             state = await self._begin()
         newest = max((intent.created_ms for intent in state.intents.values()), default=0)
@@ -78,23 +90,19 @@ class GridTrader:
         ticker = await self.desk.exchange.ticker(self.symbol)
         snapshot = Snapshot(market=self.market, ticker=ticker)
         self._checkpoint("read")
-        asked_ms = self._now()  # what is found missing was missing then, however long the answers take
-        booked = partial(store.booked_trades, self.desk.redis, self.desk.keys, self.symbol)
-        intents = list(state.intents.values())
-        evidence = await gather_evidence(
-            self.desk.exchange, self.symbol, intents, open_orders, state.book.cursor_ms, booked
-        )
-        prices = await third_coin_prices(self.desk.exchange, state.intents.values(), evidence, self.market)
-        self._checkpoint("evidence")
-        folded = fold(
-            state.book, state.cells, state.intents, evidence, self.market, asked_ms, self._protection_ms, prices
-        )
-        await self._commit(state, folded)
+        folded = await self._folded(state, open_orders)
         self._checkpoint("recorded")
         grid = await self._grid(state, folded, snapshot)
-        limits = await self._limits(state, folded, snapshot)
-        planned = plan(snapshot, grid, list(folded.cells.values()), limits)
-        strays = unjournalled(state, open_orders)
+        if grid is None:
+            await self.desk.allocator.rebalance_if_needed(reason="symbol left")
+            raise SymbolLeft(self.symbol)
+        await self._move_dust(state, folded, grid, snapshot)
+        limits = limits_of(self.desk.settings, state, folded, snapshot, self._now())
+        cells, resting = list(folded.cells.values()), resting_buys(folded)
+        planned = plan(snapshot, grid, cells, limits, resting, account_tag(self.desk.keys.account))
+        if state.last is not None and state.last.limits_version != state.limits_version:
+            self.on_allocation_updated(state, planned)
+        strays = unjournalled(state, open_orders, self.desk.keys.account)
         await self._cancel(planned, folded, seen_twice(state, strays))
         self._checkpoint("cancelled")
         granted, refused = await self._reserve(state, planned, folded)
@@ -102,14 +110,32 @@ class GridTrader:
         answers = await self._send(granted)
         self._checkpoint("sent")
         outcome = outcome_of(granted, answers, folded, self.market, self._now())
-        report = self._report(started_ms, state, outcome, planned, answers, refused, strays, snapshot, grid)
+        tick = Tick(started_ms, self._now(), state, snapshot, grid, planned, answers, refused, strays)
+        report = report_of(tick, outcome, self.desk.settings.trading, retiring=self._is_retiring)
         await self._finish(state, outcome, grid, report)
         self._checkpoint("finished")
+        if report.left:
+            await self.desk.allocator.rebalance_if_needed(reason="symbol left")
         return report
+
+    def on_allocation_updated(self, state: SymbolState, planned: GridPlan) -> None:
+        """The symbol's allocation may have changed: the plan already follows it; say what it does about it."""
+        facts = {
+            "symbol": self.symbol,
+            "allocated": str(from_units(state.share.allocated_units)),
+            "used": str(from_units(state.share.used_units)),
+            "replaced": len(planned.resized),
+            "waiting": planned.to_resize,
+        }
+        log.info("allocation updated", extra=facts)
 
     async def end_lease(self) -> None:
         """Let the next window start at once."""
         await store.end_lease(self.desk.redis, keys=self.desk.keys, symbol=self.symbol, owner=self.owner)
+
+    @property
+    def _is_retiring(self) -> bool:
+        return self.symbol not in self.desk.settings.symbols
 
     def _now(self) -> int:
         return to_ms(self.desk.clock())
@@ -126,13 +152,42 @@ class GridTrader:
             raise LeaseHeld(self.symbol, wait_ms)
         if state.share.registered:
             return state
-        if may_open:  # Redis has lost everything under a running worker
+        if state.settings_version not in (0, self.desk.settings_version):
+            await self.desk.follow_settings()
+        if may_open and not self._is_retiring:  # a new symbol, or Redis has lost everything under a running worker
             await open_books(self.desk, await self._all_markets(), self.owner)
             return await self._begin(may_open=False)
+        await self.end_lease()
+        if self._is_retiring:
+            raise SymbolLeft(self.symbol)
         raise StateError(f"{self.symbol} has no share of the pot; start a worker with this symbol configured")
 
     async def _all_markets(self) -> Mapping[str, Market]:
         return await self.desk.exchange.markets(list(self.desk.settings.symbols))
+
+    async def _folded(self, state: SymbolState, open_orders: Sequence[Order]) -> Folded:
+        """The state after what the exchange shows, committed."""
+        asked_ms = self._now()  # what is found missing was missing then, however long the answers take
+        booked = partial(store.booked_trades, self.desk.redis, self.desk.keys, self.symbol)
+        intents = list(state.intents.values())
+        evidence = await gather_evidence(
+            self.desk.exchange, self.symbol, intents, open_orders, state.book.cursor_ms, booked
+        )
+        prices = await third_coin_prices(self.desk.exchange, intents, evidence, self.market)
+        self._checkpoint("evidence")
+        folded = fold(
+            state.book,
+            state.cells,
+            state.intents,
+            evidence,
+            self.market,
+            asked_ms,
+            self._protection_ms,
+            prices,
+            from_units(state.share.allocated_units),
+        )
+        await self._commit(state, folded)
+        return folded
 
     async def _commit(self, state: SymbolState, folded: Folded) -> None:
         if not folded.anything:
@@ -163,34 +218,44 @@ class GridTrader:
         if code is FundCode.CONFLICT:
             raise StateError(f"{self.symbol}: the books moved under a tick; the next tick reads them again")
 
-    async def _grid(self, state: SymbolState, folded: Folded, snapshot: Snapshot) -> Grid:
-        """The grid in force; a new one at first sight or when the settings name another."""
-        configured = self.desk.settings.symbols[self.symbol]
-        wanted = grid_id(self.symbol, configured)
-        if state.grid is not None and state.grid.grid_id == wanted:
+    async def _grid(self, state: SymbolState, folded: Folded, snapshot: Snapshot) -> Grid | None:
+        """The grid in force; a new one at first sight or when the settings name another.
+
+        The last one for a symbol that left the settings; None where it never had one.
+        """
+        configured = self.desk.settings.symbols.get(self.symbol)
+        if configured is None:
             return state.grid
-        cycles = await store.next_cycles(self.desk.redis, keys=self.desk.keys, symbol=self.symbol)
-        allocated = from_units(state.share.allocated_units)
-        grid = build_grid(self.symbol, configured, self.market, snapshot.price, allocated, self._now())
-        changes = regrid(folded, grid, build_cells(grid, configured.start, cycles), self.desk.keys)
+        held = state.grid if state.grid and state.grid.grid_id == grid_id(self.symbol, configured) else None
+        own = sum(cell.grid_id == held.grid_id for cell in folded.cells.values()) if held else 0
+        if held is not None and own == len(held.levels) - 1:
+            return held
+        slots = await store.order_slots(self.desk.redis, keys=self.desk.keys, symbol=self.symbol)
+        grid = held if held is not None and own else self._new_grid(configured, state, snapshot)
+        start = StartMode.FLAT if grid is held else configured.start
+        fresh = build_cells(grid, start, first_cycle(slots, grid.grid_id))
+        changes = regrid(folded, grid, fresh, self.desk.keys)
+        changes += slot_writes(slots, list(folded.cells), grid.grid_id, self.desk.keys, self.symbol)
         code, _ = await self.desk.allocator.release(self.symbol, state.fence, ids=[], writes=changes)
         self._demand(code, state)
         log.info("grid set", extra={"symbol": self.symbol, "grid": grid.grid_id, "cells": configured.cells})
         return grid
 
-    async def _limits(self, state: SymbolState, folded: Folded, snapshot: Snapshot) -> Limits:
-        """What the pot would grant, seen from the tick's own reading and its own fold. Scripts have the last word."""
-        spent = sum(move.used_delta - move.take_units for move in folded.moves)
-        freed = sum(intent.units_left for intent in folded.ended)
-        return Limits(
-            symbol_free=state.share.free_units - spent + freed,
-            global_free=state.pool_free_units - spent + freed,
-            paused=state.paused or state.share.paused,
-            stopped=state.stopped,
-            refused=state.last.refused if state.last else {},
-            stale=self._now() - snapshot.ticker.at_ms > self.desk.settings.trading.stale_price_seconds * 1000,
-            now_ms=self._now(),
-        )
+    def _new_grid(self, configured: SymbolSettings, state: SymbolState, snapshot: Snapshot) -> Grid:
+        allocated = max(from_units(state.share.allocated_units), self.desk.allocator.even_share)
+        return build_grid(self.symbol, configured, self.market, snapshot.price, allocated, self._now())
+
+    async def _move_dust(self, state: SymbolState, folded: Folded, grid: Grid, snapshot: Snapshot) -> None:
+        """What cells that no longer buy hold in remainders goes where it can be sold."""
+        keys, now = self.desk.keys, self._now()
+        if self._is_retiring:
+            moved = retiring.gather_dust(folded, self.market, keys, now)
+        else:
+            moved = move_dust(folded, grid, snapshot.price, self.market, keys, now)
+        if moved is None:
+            return
+        code = await self.desk.allocator.record_trade(self.symbol, state.fence, fills=moved.moves, writes=moved.writes)
+        self._demand(code, state)
 
     async def _cancel(self, planned: GridPlan, folded: Folded, strays: Sequence[Order]) -> None:
         ids = [folded.intents[client_id].exchange_id for client_id in planned.cancel if client_id in folded.intents]
@@ -209,16 +274,17 @@ class GridTrader:
     ) -> tuple[list[Granted], dict[str, str]]:
         """Journal and fund the planned orders; the granted ones, and why the pot refused the others by cell."""
         if not planned.place:
-            return [], _still_refused(planned)
+            return [], still_refused(planned)
         now = self._now()
         intents = [intent_of(order, self.symbol, now) for order in planned.place]
         cells = [with_order(folded.cells[order.cell_key], order) for order in planned.place]
+        asked = zip(planned.place, intents, cells, strict=True)
         answers = await self.desk.allocator.reserve(
             self.symbol,
             state.fence,
-            [reservation_of(intent, cell) for intent, cell in zip(intents, cells, strict=True)],
+            [reservation_of(intent, order.purpose, cell) for order, intent, cell in asked],
         )
-        granted, refused = [], _still_refused(planned)
+        granted, refused = [], still_refused(planned)
         for intent, cell, answer in zip(intents, cells, answers, strict=True):
             self._demand(answer.code, state)
             if answer.grant is not None:
@@ -227,6 +293,8 @@ class GridTrader:
                 folded.intents[intent.client_id] = intent
             elif answer.code is not FundCode.ALREADY:
                 refused[cell.key] = answer.code.name
+                facts = {"symbol": self.symbol, "cell": cell.key, "reason": answer.code.name}
+                log.info("buy refused by the pot", extra=facts | {"price": str(intent.price)})
         return granted, refused
 
     async def _send(self, granted: Sequence[Granted]) -> list[Placement]:
@@ -236,63 +304,20 @@ class GridTrader:
     async def _finish(self, state: SymbolState, outcome: Folded, grid: Grid, report: TickReport) -> None:
         """Write the answers, drop what earlier grids have left behind, and make the tick visible: one script."""
         keys = self.desk.keys
-        left_behind = [key for key, cell in outcome.cells.items() if spent(cell) and cell.grid_id != grid.grid_id]
-        outcome.touched -= set(left_behind)
+        gone = [
+            key
+            for key, cell in outcome.cells.items()
+            if is_empty(cell) and (report.left or cell.grid_id != grid.grid_id)
+        ]
+        outcome.touched -= set(gone)
         changes = writes(outcome, keys, self.symbol)
-        changes += [Write(key=keys.cells(self.symbol), verb="HDEL", field=key) for key in left_behind]
+        if gone:
+            slots = await store.order_slots(self.desk.redis, keys=keys, symbol=self.symbol)
+            live = [key for key in outcome.cells if key not in gone]
+            changes += store.dropped_cells(keys, self.symbol, gone)
+            changes += slot_writes(slots, live, "" if report.left else grid.grid_id, keys, self.symbol)
         changes += published(keys, report)
         code, _ = await self.desk.allocator.release(
             self.symbol, state.fence, ids=[intent.client_id for intent in outcome.ended], writes=changes
         )
         self._demand(code, state)
-
-    def _report(
-        self,
-        started_ms: int,
-        state: SymbolState,
-        outcome: Folded,
-        planned: GridPlan,
-        answers: Sequence[Placement],
-        refused: dict[str, str],
-        strays: Sequence[Order],
-        snapshot: Snapshot,
-        grid: Grid,
-    ) -> TickReport:
-        trading = self.desk.settings.trading
-        now = self._now()
-        earlier = state.last.samples if state.last else ()
-        samples = (*earlier, (now, snapshot.price))[-SAMPLES:]
-        interval = next_interval(
-            distance_to_level(snapshot.price, grid.levels),
-            variance_rate(samples),
-            trading.tick_min_seconds,
-            trading.tick_max_seconds,
-        )
-        booked = outcome.book.buys + outcome.book.sells
-        fills = booked - state.book.buys - state.book.sells
-        if answers or fills or len(samples) < 3:
-            interval = trading.tick_min_seconds  # something is moving, or nothing is known yet: look again soon
-        return TickReport(
-            symbol=self.symbol,
-            at_ms=now,
-            duration_ms=now - started_ms,
-            fence=state.fence,
-            price=snapshot.price,
-            fills=fills,
-            total_ticks=(state.last.total_ticks if state.last else 0) + 1,
-            total_fills=booked,
-            placed=len(answers),
-            not_placed=sum(map(amiss, answers)),
-            strays=tuple(order.client_id for order in strays),
-            cancelled=len(planned.cancel),
-            refused=refused,
-            idle={key: reason.value for key, reason in planned.idle_reasons.items()} | refused,
-            resolving=sum(intent.state is IntentState.UNKNOWN for intent in outcome.intents.values()),
-            next_in=interval.quantize(Decimal("0.001")),
-            samples=samples,
-        )
-
-
-def _still_refused(planned: GridPlan) -> dict[str, str]:
-    limits = {FundCode.SYMBOL_LIMIT.name, FundCode.GLOBAL_LIMIT.name}
-    return {key: reason.value for key, reason in planned.idle_reasons.items() if reason.value in limits}

@@ -12,9 +12,10 @@ from tasks.base.clock import Clock, to_ms
 from tasks.base.errors import ExchangeError, GridflowError, LeaseLost
 from tasks.exchange.breakers import Breakers, Pass
 from tasks.tick.models import TickFailure, TickReport, WindowReport
-from tasks.tick.trader import GridTrader, LeaseHeld
+from tasks.tick.trader import GridTrader, LeaseHeld, SymbolLeft
 
 log = logging.getLogger(__name__)
+LEFT = "left"  # why a window ends whose symbol left the settings and has nothing any more
 _SLICE_SECONDS = 0.25  # how soon a sleeping window notices that it should end
 _LEASE_POLL_SECONDS = 1.0
 _MOST_WAIT_SECONDS = 15.0
@@ -53,8 +54,8 @@ async def run_window(
     try:
         while ended is None:
             wait = await _one_tick(trader, breakers, tally)
-            if wait is None:
-                ended = "lease held elsewhere"
+            if isinstance(wait, str):
+                ended = wait
                 break
             ended = await _sleep(wait, ends_at, clock, why_end)
     finally:
@@ -71,8 +72,8 @@ async def run_window(
     )
 
 
-async def _one_tick(trader: GridTrader, breakers: Breakers, tally: _Tally) -> float | None:
-    """Seconds to wait before the next tick; None when the lease went to somebody else."""
+async def _one_tick(trader: GridTrader, breakers: Breakers, tally: _Tally) -> float | str:
+    """Seconds to wait before the next tick, or why the window ends."""
     try:
         report = await guarded_tick(trader, breakers)
     except BreakerOpen as skipped:
@@ -81,7 +82,9 @@ async def _one_tick(trader: GridTrader, breakers: Breakers, tally: _Tally) -> fl
     except LeaseHeld as held:
         return min(max(held.wait_ms, 50) / 1000, _LEASE_POLL_SECONDS)
     except LeaseLost:
-        return None
+        return "lease held elsewhere"
+    except SymbolLeft:
+        return LEFT
     except (GridflowError, RedisError) as error:
         log.error("tick failed; the next one starts anew", extra={"symbol": trader.symbol, "error": str(error)})
         return await _failed(trader, tally, str(error))
@@ -89,7 +92,7 @@ async def _one_tick(trader: GridTrader, breakers: Breakers, tally: _Tally) -> fl
         log.exception("tick failed unexpectedly; the next one starts anew", extra={"symbol": trader.symbol})
         return await _failed(trader, tally, f"{type(error).__name__}; the worker's log has all of it")
     tally.add(report)
-    return float(report.next_in)
+    return LEFT if report.left else float(report.next_in)
 
 
 async def _failed(trader: GridTrader, tally: _Tally, error: str) -> float:

@@ -33,7 +33,7 @@ async def test_a_symbol_spends_its_share_and_no_more(redis: RedisClient) -> None
     pot = await open_pot(redis)
     first, second = await pot.reserve("BTC/USDT", fence=0, items=[order(1, 300), order(2, 300)])
     assert (first.code, second.code) == (FundCode.OK, FundCode.SYMBOL_LIMIT)
-    assert await pot.check_trade_allowed("ETH/USDT", Decimal(450)) == (True, "OK")
+    assert await pot.check_trade_allowed("ETH/USDT", "buy", Decimal(450)) == (True, "OK")
 
 
 async def test_money_moves_from_reserved_to_used_and_back(redis: RedisClient) -> None:

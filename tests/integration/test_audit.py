@@ -125,10 +125,10 @@ async def test_the_real_balance_guard(redis: RedisClient) -> None:
     """The exchange holds less than promised: no new grants, status says by how much; enough again: they go on."""
     own = settings()
     desk = await open_desk(redis, own, {BTC: walk(10)})
-    assert await guard_balance(desk.desk, own) == 0
+    assert await guard_balance(desk.desk) == 0
     poorer = settings(total_funds="20000")  # promises 19000 where the account holds 10000
     richer_pot = await open_desk(redis, poorer)
-    await look_after(richer_pot.desk, poorer)
+    await look_after(richer_pot.desk)
     view = await read_status(poorer, redis)
     assert view.short == 9000
     trader = await desk.trader()
@@ -136,7 +136,7 @@ async def test_the_real_balance_guard(redis: RedisClient) -> None:
     assert set(report.refused.values()) == {"GLOBAL_LIMIT"}
     assert report.placed == 0
     await desk.desk.allocator.rebalance_if_needed(force=True, reason="back")
-    await look_after(desk.desk, own)
+    await look_after(desk.desk)
     assert (await read_status(own, redis)).short == 0
     assert (await trader.tick()).placed > 0
     kinds = [one.type for one in await views.events(redis, KEYS, 20)]

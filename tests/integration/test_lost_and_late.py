@@ -49,9 +49,9 @@ def test_whoever_is_first_after_redis_was_lost_orders_nothing_twice(first: str) 
         await dead.desk.redis.flushall()
         other = world.worker()
         if first == "the minute's look":
-            await look_after(other.desk, world.settings)
+            await look_after(other.desk)
         elif first == "a rebalance":
-            report = await rebalance(other.desk, world.settings, force=True, reason="manual")
+            report = await rebalance(other.desk, force=True, reason="manual")
             assert report.outcome == "the pot is not open"
         await settle(await other.trader(owner="survives"), pause=2)
         await check_books(other, await server.record())

@@ -121,7 +121,7 @@ async def test_money_comes_and_goes(desk: BinanceDesk) -> None:
     await trader.tick()
     assert Book.model_validate_json(await redis.get(keys.book(BTC)) or "") == before
     holdings(desk, USDT="-14000")
-    await guard_balance(desk.desk, desk.desk.settings)
+    await guard_balance(desk.desk)
     sent = len((await desk.server.record()).requests)
     for _ in range(20):
         await desk.server.advance(1)
@@ -129,7 +129,7 @@ async def test_money_comes_and_goes(desk: BinanceDesk) -> None:
     placed = [row for row in (await desk.server.record()).requests[sent:] if row.method == "POST"]
     assert {row.params["side"] for row in placed} == {"SELL"}
     holdings(desk, USDT="9000")
-    await guard_balance(desk.desk, desk.desk.settings)
+    await guard_balance(desk.desk)
     await trade_on(desk, trader, minutes=20)
     buys = [
         row for row in (await desk.server.record()).requests if row.method == "POST" and row.params["side"] == "BUY"
@@ -143,14 +143,14 @@ async def test_money_bound_by_other_orders_is_not_there(redis: RedisClient) -> N
     small = {"grid": "geometric", "range_pct": "0.04", "cells": 20, "quote_per_cell": "100"}
     async with open_binance_desk(redis, settings(symbols={BTC: small}), {BTC: walk(20)}) as desk:
         await (await desk.trader()).tick()
-        assert await guard_balance(desk.desk, desk.desk.settings) == 0
+        assert await guard_balance(desk.desk) == 0
         own = await desk.exchange.create_order(BTC, "limit", "buy", 0.2, 38_000)
         free = (await desk.client.balances())["USDT"].free
         reserved = (await desk.desk.allocator.get_global_status_summary()).reserved_units
-        short = await guard_balance(desk.desk, desk.desk.settings)
+        short = await guard_balance(desk.desk)
         assert short == 9500 * 10**8 - reserved - int(free * 10**8)
         await desk.exchange.cancel_order(own["id"], BTC)
-        assert await guard_balance(desk.desk, desk.desk.settings) == 0
+        assert await guard_balance(desk.desk) == 0
 
 
 async def test_an_order_of_ours_without_a_journal_entry_is_cancelled(desk: BinanceDesk) -> None:

@@ -15,7 +15,7 @@ from tasks.base.keys import Keys
 from tasks.base.money import plain
 from tasks.base.redis import RedisClient, connect
 from tasks.base.settings import Settings
-from tasks.exchange.names import parse_name
+from tasks.exchange.order_ids import own_order_id, parse_order_id
 from tasks.tick.mode import claim_books, stored_mode
 from tasks.tick.recover import open_books
 from tests.integration.test_crash import check_books, settle
@@ -176,11 +176,18 @@ async def test_paper_and_live_never_share_books(redis: RedisClient) -> None:
 
 def test_names() -> None:
     """Our ids, and nobody else's."""
-    name = parse_name("g0123abcd-17-s-42")
+    name = parse_order_id("gf3fa-9c01b-17-s-42")
     assert name is not None
-    assert (name.cell_key, name.side.value, name.cycle) == ("g0123abcd.17", "sell", 42)
-    assert parse_name("x-TKT5PX2F-1") is None
-    assert parse_name("g0123abcd-17-x-42") is None
+    assert (name.account, name.cell_key, name.side.value, name.cycle) == ("3fa", "9c01b.17", "sell", 42)
+    below = parse_order_id("gf3fa-9c01b-n3-x-0")
+    assert below is not None
+    assert (below.level, below.purpose, below.side.value, str(below)) == (-3, "exit", "sell", "gf3fa-9c01b-n3-x-0")
+    assert parse_order_id("x-TKT5PX2F-1") is None
+    assert parse_order_id("g0123abcd-17-s-42") is None
+    old = own_order_id("g0123abcd-17-s-42", "main", {"g0123abcd": "9c01b"})
+    assert old is not None
+    assert (old.cell_key, old.cycle) == ("9c01b.17", 42)
+    assert own_order_id("g0123abcd-17-s-42", "main") is None
 
 
 def test_the_command(redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from tasks.base.errors import GridflowError
 from tasks.base.keys import Keys
 from tasks.base.money import from_units
 from tasks.base.redis import RedisClient
-from tasks.exchange.names import parse_name
+from tasks.exchange.order_ids import parse_order_id
 from tasks.ledger.models import Book
 from tasks.ledger.rules import value
 from tasks.ledger.steps import audit_funds
@@ -46,7 +46,7 @@ async def settle(trader: GridTrader, tick: Tick | None = None, pause: float = 0.
 
 def lot_of(order: OrderRow) -> str:
     """Cost basis goes by cell."""
-    name = parse_name(order.client_id)
+    name = parse_order_id(order.client_id)
     return name.cell_key if name else order.symbol
 
 
@@ -81,7 +81,7 @@ async def check_books(desk: BinanceDesk, record: Record, symbol: str = BTC) -> N
     """Raise AssertionError unless both say the same of `symbol`, the only one traded."""
     redis, keys = desk.desk.redis, desk.desk.keys
     assert sent_twice(record) == {}, "an order was sent twice"
-    assert all(parse_name(order.client_id) for order in record.orders), "an order without one of our names"
+    assert all(parse_order_id(order.client_id) for order in record.orders), "an order without one of our names"
     assert sharing_a_cell(record) == [], "two orders of one cell rested at once"
     assert await strays(redis, keys, symbol) == set(), "an order without a journal"
     seen: Sequence[Any] = await redis.zrange(keys.seen(symbol), 0, -1)

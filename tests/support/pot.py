@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tasks.base.keys import Keys
+from tasks.base.keys import RECORD_FORMAT, Keys
 from tasks.base.redis import RedisClient
 from tasks.funds.models import FundCode
 
@@ -18,6 +18,7 @@ async def allow(client: RedisClient, keys: Keys, pool: int, allocations: Mapping
     async with client.pipeline(transaction=True) as pipe:
         pipe.hset(keys.funds, "pool", str(pool))
         pipe.hincrby(keys.funds, "version", 1)
+        pipe.set(keys.format, RECORD_FORMAT)
         for symbol, units in allocations.items():
             pipe.hset(keys.funds_symbol(symbol), "allocated", str(units))
             pipe.sadd(keys.funds_symbols, symbol)

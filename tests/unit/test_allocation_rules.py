@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.base.settings import AllocationStrategy
-from tasks.funds.models import ShareRequest
-from tasks.funds.rules import demand, performance_score, share_pool, spread_of_usage
+from tasks.funds.models import ShareRequest, SymbolPerformance
+from tasks.funds.rules import demand, differs, scores, share_pool, spread_of_usage, stepped
 
 POOL = 1_000_000
 
@@ -21,7 +21,7 @@ def request(name: str, **changes: object) -> ShareRequest:
 
 @st.composite
 def requests(draw: st.DrawFn) -> list[ShareRequest]:
-    """Up to 30 symbols with any weights, caps and committed sums."""
+    """Up to 30 symbols with any weights, caps and used sums."""
     return [
         request(
             f"S{number}",
@@ -29,7 +29,7 @@ def requests(draw: st.DrawFn) -> list[ShareRequest]:
             cap_units=draw(st.integers(0, POOL * 2)),
             floor_units=draw(st.integers(0, POOL // 20)),
             score=draw(st.decimals("0.5", 2, places=3)),
-            demand=draw(st.decimals("0.5", "1.5", places=3)),
+            demand=draw(st.sampled_from(["0.5", "1"])),
         )
         for number in range(draw(st.integers(1, 30)))
     ]
@@ -105,18 +105,58 @@ def test_one_symbol_and_five_hundred() -> None:
 
 def test_dynamic_favours_profit_and_demand() -> None:
     """share ∝ score × demand."""
-    asked = [request("A", score="2"), request("B", score="0.5", demand="1.5")]
+    asked = [request("A", score="2"), request("B", score="1.5", demand="0.5")]
     shares = share_pool(AllocationStrategy.DYNAMIC, 1100, asked)
     assert shares == {"A": 800, "B": 300}
 
 
-def test_score_and_demand_are_clamped() -> None:
-    """clamp(1 + profit / allocated, 0.5, 2); demand 0.5 … 1.5."""
-    assert performance_score(Decimal(-900), Decimal(1000)) == Decimal("0.5")
-    assert performance_score(Decimal(100), Decimal(1000)) == Decimal("1.1")
-    assert performance_score(Decimal(5000), Decimal(1000)) == 2
-    assert performance_score(Decimal(5), Decimal(0)) == 1
-    assert (demand(0, 100), demand(100, 100), demand(300, 100)) == (Decimal("0.5"), Decimal("1.5"), Decimal("1.5"))
+def returns(**by_symbol: str) -> dict[str, SymbolPerformance]:
+    """Returns of the last 72 hours."""
+    return {symbol: SymbolPerformance(return_72h=Decimal(text)) for symbol, text in by_symbol.items()}
+
+
+def test_a_score_is_the_return_over_the_mean_return_between_a_half_and_two() -> None:
+    """Returns 0.02, 0.01 and 0: their mean is 0.01. While nobody closed a cell, or all lose, each scores 1."""
+    assert scores(returns(A="0.02", B="0.01", C="0")) == {"A": 2, "B": 1, "C": Decimal("0.5")}
+    assert scores(returns(A="0.06", B="0", C="0"))["A"] == 2
+    assert scores(returns(A="0", B="0")) == {"A": 1, "B": 1}
+    assert scores(returns(A="-0.01", B="0")) == {"A": 1, "B": 1}
+    assert scores({}) == {}
+
+
+def test_a_symbol_whose_price_left_its_grid_wants_half() -> None:
+    """Demand is 0.5 outside the grid and 1 inside."""
+    assert demand(SymbolPerformance(outside=True)) == Decimal("0.5")
+    assert demand(SymbolPerformance()) == 1
+
+
+def test_a_step_goes_a_quarter_of_the_way() -> None:
+    """From 500 and 500 to 900 and 100: 600 and 400. Floors and caps hold on the way too."""
+    asked, now, target = [request("A"), request("B")], {"A": 500, "B": 500}, {"A": 900, "B": 100}
+    assert stepped(1000, asked, now, target, Decimal("0.25")) == {"A": 600, "B": 400}
+    held = [request("A"), request("B", floor_units=450)]
+    assert stepped(1000, held, now, {"A": 550, "B": 450}, Decimal("0.25")) == {"A": 512, "B": 487}
+    assert stepped(1000, held, {"A": 600, "B": 400}, {"A": 550, "B": 450}, Decimal("0.25")) == {"A": 550, "B": 450}
+
+
+@given(requests(), st.data())
+def test_a_step_keeps_the_promises_too(asked: list[ShareRequest], data: st.DataObject) -> None:
+    """Wherever the allocations stood: Σ ≤ pool, at least what is used, at most the cap."""
+    now = {one.symbol: data.draw(st.integers(0, POOL)) for one in asked}
+    target = share_pool(AllocationStrategy.DYNAMIC, POOL, asked)
+    shares = stepped(POOL, asked, now, target, Decimal("0.25"))
+    assert sum(shares.values()) <= max(POOL, sum(one.floor_units for one in asked))
+    for one in asked:
+        assert one.floor_units <= shares[one.symbol] <= max(one.cap_units, one.floor_units)
+
+
+def test_small_differences_change_nothing() -> None:
+    """Beyond a tenth of what is in force, or another set of symbols."""
+    tenth = Decimal("0.1")
+    assert not differs({"A": 100, "B": 100}, {"A": 110, "B": 90}, tenth)
+    assert differs({"A": 100, "B": 100}, {"A": 111, "B": 89}, tenth)
+    assert differs({"A": 0}, {"A": 1}, tenth)
+    assert differs({"A": 100}, {"A": 100, "B": 0}, tenth)
 
 
 def test_spread_of_usage() -> None:

@@ -12,15 +12,17 @@ from tasks.base.money import floor_to
 from tasks.base.settings import GridKind, StartMode, SymbolSettings
 from tasks.base.spacing import net_profit, raw_levels
 from tasks.exchange.models import Market, PriceBand, Side, Ticker
+from tasks.exchange.order_ids import Purpose
 from tasks.exchange.price_band import price_bands
 from tasks.grid.cells import settled, with_order
 from tasks.grid.levels import build_cells, build_grid, grid_id
-from tasks.grid.models import Cell, CellState, Grid, GridPlan, IdleReason, Limits
+from tasks.grid.models import Cell, CellState, Grid, GridPlan, IdleReason, Limits, Size
 from tasks.grid.planner import client_order_id, plan
 from tasks.market.models import Snapshot
 
 BTC = "BTC/USDT"
-RICH = Limits(symbol_free=10**15, global_free=10**15)
+SIZE = Size(quote=Decimal(300))
+RICH = Limits(symbol_free=10**15, global_free=10**15, size=SIZE)
 
 
 def market(**changes: object) -> Market:
@@ -50,7 +52,7 @@ def grid_and_cells(start: StartMode = StartMode.FLAT, price: str = "42000") -> t
         {"lower": "39000", "upper": "48000", "cells": 9, "quote_per_cell": "300", "start": start}
     )
     grid = build_grid(BTC, own, market(), Decimal(price), Decimal(9500), 0)
-    return grid, build_cells(grid, start, {})
+    return grid, build_cells(grid, start)
 
 
 def test_net_profit_agrees_with_a_published_example() -> None:
@@ -121,7 +123,7 @@ def test_balanced_start_buys_the_cells_above_at_the_market() -> None:
 def test_money_goes_to_the_nearest_levels_first() -> None:
     """With money for two, the two nearest are asked first; a refused cell is not asked again unchanged."""
     grid, cells = grid_and_cells()
-    two = Limits(symbol_free=61_000_000_000, global_free=10**15)
+    two = Limits(symbol_free=61_000_000_000, global_free=10**15, size=SIZE)
     asked = plan(snapshot("42000"), grid, cells, two)
     assert [order.price for order in asked.place] == [41000, 40000, 39000]
     again = plan(snapshot("42000"), grid, cells, two.model_copy(update={"refused": {cells[0].key: "SYMBOL_LIMIT"}}))
@@ -130,12 +132,15 @@ def test_money_goes_to_the_nearest_levels_first() -> None:
 
 
 def test_pause_stops_buys_and_stop_cancels_all() -> None:
-    """Paused: sells go on. Stopped: nothing is placed, what rests is cancelled."""
+    """Paused: a buy is asked for once, sells go on. Stopped: nothing is placed, what rests is cancelled."""
     grid, cells = grid_and_cells()
     holding = cells[5].model_copy(update={"state": CellState.HOLDING, "qty": Decimal("0.01"), "basis": Decimal(400)})
     resting = cells[0].model_copy(update={"state": CellState.BUYING, "order_id": "x"})
     mixed = [resting, holding, cells[2]]
-    paused = plan(snapshot("42000"), grid, mixed, RICH.model_copy(update={"paused": True}))
+    limits = RICH.model_copy(update={"paused": True})
+    asked = plan(snapshot("42000"), grid, mixed, limits)  # the pot refuses the buy, counts it and says why
+    assert [order.side for order in asked.place] == [Side.BUY, Side.SELL]
+    paused = plan(snapshot("42000"), grid, mixed, limits.model_copy(update={"refused": {cells[2].key: "PAUSED"}}))
     assert [order.side for order in paused.place] == [Side.SELL]
     assert paused.idle_reasons == {cells[2].key: IdleReason.PAUSED}
     stopped = plan(snapshot("42000"), grid, mixed, RICH.model_copy(update={"stopped": True}))
@@ -177,12 +182,13 @@ def some_cells(draw: st.DrawFn) -> tuple[list[Cell], Limits, Decimal]:
             )
         )
     limits = Limits(
+        size=SIZE,
         symbol_free=draw(st.integers(0, 300_000_000_000)),
         global_free=draw(st.integers(0, 300_000_000_000)),
         paused=draw(st.booleans()),
         stopped=draw(st.booleans()),
         stale=draw(st.booleans()),
-        refused={cell.key: "SYMBOL_LIMIT" for cell in cells if draw(st.booleans())},
+        refused={cell.key: draw(st.sampled_from(["SYMBOL_LIMIT", "PAUSED"])) for cell in cells if draw(st.booleans())},
         now_ms=50,
     )
     return mixed, limits, draw(st.decimals(38_000, 49_000, places=2))
@@ -202,7 +208,8 @@ def test_every_cell_has_an_order_or_a_reason(case: tuple[list[Cell], Limits, Dec
     assert planned == plan(snapshot(str(price)), grid, list(reversed(cells)), limits)
     assert all(market().large_enough(order.price, order.qty) for order in planned.place)
     buys = [order for order in planned.place if order.side is Side.BUY]
-    assert not (buys and (limits.paused or limits.stopped or limits.stale))
+    assert not (buys and (limits.stopped or limits.stale))
+    assert not any(limits.paused and limits.refused.get(order.cell_key) == "PAUSED" for order in buys)
     assert all(order.price < price for order in buys if order.post_only)
 
 
@@ -212,7 +219,7 @@ def test_ids_are_never_reused_along_a_life() -> None:
     cell, seen = cells[0], set()
     for turn in range(12):
         side = Side.SELL if cell.state is CellState.HOLDING else Side.BUY
-        name = client_order_id(cell, side)
+        name = client_order_id("3fa", cell, Purpose(side.value))
         assert name not in seen
         assert len(name) <= 36
         seen.add(name)

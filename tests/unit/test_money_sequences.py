@@ -15,7 +15,7 @@ from tasks.exchange.models import Market, Order, OrderStatus, Side, Trade
 from tasks.funds import store
 from tasks.funds.models import FillMove, FundCode, Reservation
 from tasks.grid.models import Cell
-from tasks.grid.planner import reserve_units
+from tasks.grid.sizing import reserve_units
 from tasks.ledger.models import Book
 from tasks.orders.models import Evidence, Intent
 from tasks.tick.fold import Folded, fold, writes
@@ -155,7 +155,7 @@ class History:
         )
         evidence = {intent.client_id: Evidence(looked_up=True, found=found, trades=trades)}
         intents = {intent.client_id: intent}
-        folded = fold(self.book, self.cells, intents, evidence, self.market, self.now_ms, 1_000, {"BNB": BNB})
+        folded = fold(self.book, self.cells, intents, evidence, self.market, self.now_ms, 1_000, {"BNB": BNB}, ZERO)
         assert [ended.client_id for ended in folded.ended] == [intent.client_id]
         self.book, self.cells = folded.book, folded.cells
         return Step(intent, folded)

@@ -9,6 +9,7 @@ from tasks.base.errors import ExchangeUnavailable, RejectReason, StateError
 from tasks.base.redis import RedisClient
 from tasks.base.settings import SymbolSettings
 from tasks.exchange.models import Market, Order, OrderStatus, Side, Trade
+from tasks.exchange.order_ids import account_tag
 from tasks.tick.clock_check import check_clock
 from tasks.tick.rebuild import rebuild
 from tasks.tick.sending import MOST_WAIT_MS, wait_after
@@ -60,7 +61,7 @@ def test_books_are_not_rebuilt_from_half_the_trades() -> None:
     )
     filled = Order(
         exchange_id="7",
-        client_id="g0a1b2c3d-1-b-0",
+        client_id=f"gf{account_tag('main')}-0a1b2-1-b-0",
         symbol=BTC,
         side=Side.BUY,
         price=Decimal(40_000),
@@ -70,8 +71,10 @@ def test_books_are_not_rebuilt_from_half_the_trades() -> None:
         at_ms=1_000,
     )
     with pytest.raises(ExchangeUnavailable, match=r"order 7 show 0\.004 of the 0\.01"):
-        rebuild(BTC, settings, market, [filled], [trade("1", "0.004")], Decimal(9500), {})
-    whole = rebuild(BTC, settings, market, [filled], [trade("1", "0.004"), trade("2", "0.006")], Decimal(9500), {})
+        rebuild(BTC, settings, market, [filled], [trade("1", "0.004")], Decimal(9500), {}, "main")
+    whole = rebuild(
+        BTC, settings, market, [filled], [trade("1", "0.004"), trade("2", "0.006")], Decimal(9500), {}, "main"
+    )
     assert whole is not None
     assert whole.book.base == Decimal("0.01")
 

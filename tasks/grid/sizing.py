@@ -1,0 +1,78 @@
+"""How much a cell buys now. Pure.
+
+Where a size is configured it is taken as it is. Else a cell's money follows the allocation:
+min(allocation ÷ cells, (allocation − used) ÷ cells that hold nothing) ÷ (1 + fee), floored to 0.01 quote.
+"""
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+
+from tasks.base.money import ZERO, ceil_to, exact, floor_to, from_units, units_up
+from tasks.exchange.models import Market
+from tasks.grid.models import Cell, CellState, Size
+
+CENT = Decimal("0.01")
+ABOVE_MINIMUM = Decimal("1.1")  # a cell that the allocation cannot fill gets this much of the exchange's minimum
+FEE_ROUNDING_UNITS = 2_000  # 0.00002 quote: fees paid in another coin are rounded
+_FEE_ROUNDING = from_units(FEE_ROUNDING_UNITS)
+
+
+def reserve_units(price: Decimal, qty: Decimal, fee: Decimal) -> int:
+    """Quote units (1e-8) a buy may cost: price × amount plus fee, rounded up, plus 0.00002 quote for rounded fees."""
+    with exact():
+        return units_up(price * qty * (1 + fee)) + FEE_ROUNDING_UNITS
+
+
+def cell_money(allocated: Decimal, used: Decimal, cells: int, empty: int, fee: Decimal) -> Decimal:
+    """Quote for one cell without a configured size; 0 where nothing is left.
+
+    `allocated`, `used`: of the symbol, in quote. `cells`: of the grid. `empty`: how many of them hold nothing.
+    """
+    share = allocated / cells
+    if empty:
+        share = min(share, (allocated - used) / empty)
+    return max(floor_to((share - _FEE_ROUNDING) / (1 + fee), CENT), ZERO)
+
+
+def holds_nothing(cell: Cell) -> bool:
+    """Whether the cell waits for a buy or for its buy to fill."""
+    return cell.state in (CellState.IDLE, CellState.BUYING)
+
+
+def smallest_qty(market: Market, price: Decimal) -> Decimal:
+    """Base amount worth 1.1 × the exchange's minimum at `price`, a whole number of lots."""
+    least = max(market.min_qty, market.min_notional / price, market.lot_step)
+    return ceil_to(least * ABOVE_MINIMUM, market.lot_step)
+
+
+def amounts(
+    size: Size | None,
+    wanting: Iterable[tuple[Cell, Decimal]],
+    market: Market,
+    allocated: Decimal,
+    used: Decimal,
+    cells: int,
+    empty: int,
+) -> Mapping[str, Decimal]:
+    """Base amount by cell key, a whole number of lots, for cells that want a buy at the price beside them.
+
+    `wanting` comes nearest first. Where the allocation is too small for all cells, the nearest that can be funded get
+    1.1 × the exchange's minimum and the others are left out.
+    """
+    priced = list(wanting)
+    own = size or Size.of_quote(cell_money(allocated, used, cells, empty, market.taker_fee))
+    found = {} if own is None else {cell.key: market.qty(own.qty(price)) for cell, price in priced}
+    if size is not None or all(market.large_enough(price, found.get(cell.key, ZERO)) for cell, price in priced):
+        return found
+    return _smallest(priced, market, allocated - used)
+
+
+def _smallest(priced: Iterable[tuple[Cell, Decimal]], market: Market, money: Decimal) -> dict[str, Decimal]:
+    left, found = units_up(money), {}
+    for cell, price in priced:
+        qty = smallest_qty(market, price)
+        units = reserve_units(price, qty, market.taker_fee)
+        if units <= left:
+            left -= units
+            found[cell.key] = qty
+    return found

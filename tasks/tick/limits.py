@@ -1,0 +1,52 @@
+"""What a tick may do: the pot's limits, the operator's wishes, and the orders whose size can change. Pure."""
+
+from tasks.base.settings import Settings
+from tasks.exchange.models import Side
+from tasks.funds.models import FundCode
+from tasks.grid.levels import configured_size
+from tasks.grid.models import GridPlan, Limits, RestingBuy
+from tasks.market.models import Snapshot
+from tasks.orders.models import IntentState
+from tasks.tick.fold import Folded
+from tasks.tick.models import SymbolState
+
+_BY_MONEY = {FundCode.SYMBOL_LIMIT.name, FundCode.GLOBAL_LIMIT.name, FundCode.PAUSED.name}
+
+
+def limits_of(settings: Settings, state: SymbolState, folded: Folded, snapshot: Snapshot, now_ms: int) -> Limits:
+    """What the pot would grant, seen from the tick's own reading and its own fold. Scripts have the last word."""
+    own = settings.symbols.get(state.share.symbol)
+    taken = sum(move.used_delta for move in folded.moves)
+    given_back = sum(move.take_units for move in folded.moves) + sum(intent.units_left for intent in folded.ended)
+    used = state.share.used_units + taken
+    committed = state.share.committed_units + taken - given_back
+    return Limits(
+        symbol_free=max(state.share.allocated_units - committed, 0),
+        global_free=state.pool_free_units - taken + given_back,
+        allocated=state.share.allocated_units,
+        used=used,
+        committed=committed,
+        size=configured_size(own) if own else None,
+        resize_tolerance=settings.resize_tolerance,
+        paused=state.paused or state.share.paused,
+        stopped=state.stopped,
+        retiring=own is None,
+        liquidate=own is None and state.share.liquidate,
+        refused=state.last.refused if state.last else {},
+        stale=now_ms - snapshot.ticker.at_ms > settings.trading.stale_price_seconds * 1000,
+        now_ms=now_ms,
+    )
+
+
+def resting_buys(folded: Folded) -> dict[str, RestingBuy]:
+    """Buys that rest on the exchange and have filled nothing, by client id."""
+    return {
+        client_id: RestingBuy(qty=intent.qty, units=intent.units_left)
+        for client_id, intent in folded.intents.items()
+        if intent.side is Side.BUY and intent.state is IntentState.OPEN and not intent.filled and intent.post_only
+    }
+
+
+def still_refused(planned: GridPlan) -> dict[str, str]:
+    """Cells that wait for money or for the end of a pause, by key, as the pot would say it."""
+    return {key: reason.value for key, reason in planned.idle_reasons.items() if reason.value in _BY_MONEY}

@@ -1,0 +1,79 @@
+"""What a tick reports: to the views, and to the next tick. Pure."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+from tasks.base.settings import TradingSettings
+from tasks.exchange.models import Order, Placement
+from tasks.grid.models import Grid, GridPlan
+from tasks.market.models import Snapshot
+from tasks.market.rules import distance_to_level, next_interval, variance_rate
+from tasks.orders.models import IntentState
+from tasks.tick.fold import Folded
+from tasks.tick.models import SymbolState, TickReport
+from tasks.tick.regrid import is_empty
+from tasks.tick.sending import amiss
+
+SAMPLES = 30
+
+
+class Tick(NamedTuple):
+    """What one tick saw and did."""
+
+    started_ms: int
+    ended_ms: int
+    state: SymbolState
+    snapshot: Snapshot
+    grid: Grid
+    planned: GridPlan
+    answers: Sequence[Placement]
+    refused: Mapping[str, str]
+    strays: Sequence[Order]
+
+
+def report_of(tick: Tick, outcome: Folded, trading: TradingSettings, *, retiring: bool) -> TickReport:
+    """The report of a tick that came to its end. `retiring`: its symbol left the settings."""
+    last, planned, price = tick.state.last, tick.planned, tick.snapshot.price
+    samples = (*(last.samples if last else ()), (tick.ended_ms, price))[-SAMPLES:]
+    booked = outcome.book.buys + outcome.book.sells
+    fills = booked - tick.state.book.buys - tick.state.book.sells
+    moving = bool(tick.answers or fills or planned.cancel or planned.to_resize)
+    return TickReport(
+        symbol=tick.grid.symbol,
+        at_ms=tick.ended_ms,
+        duration_ms=tick.ended_ms - tick.started_ms,
+        fence=tick.state.fence,
+        price=price,
+        fills=fills,
+        total_ticks=(last.total_ticks if last else 0) + 1,
+        total_fills=booked,
+        placed=len(tick.answers),
+        not_placed=sum(map(amiss, tick.answers)),
+        strays=tuple(order.client_id for order in tick.strays),
+        cancelled=len(planned.cancel),
+        refused=tick.refused,
+        idle={key: reason.value for key, reason in planned.idle_reasons.items()} | dict(tick.refused),
+        resolving=sum(intent.state is IntentState.UNKNOWN for intent in outcome.intents.values()),
+        limits_version=tick.state.limits_version,
+        to_resize=len(planned.resized) + planned.to_resize,
+        outside=not tick.grid.levels[0] <= price <= tick.grid.levels[-1],
+        retiring=retiring,
+        left=retiring and not outcome.intents and all(map(is_empty, outcome.cells.values())),
+        next_in=_interval(tick.grid, price, samples, trading, moving).quantize(Decimal("0.001")),
+        samples=samples,
+    )
+
+
+def _interval(
+    grid: Grid, price: Decimal, samples: Sequence[tuple[int, Decimal]], trading: TradingSettings, moving: bool
+) -> Decimal:
+    """Seconds until the next tick; the shortest while something moves or nothing is known yet."""
+    if moving or len(samples) < 3:
+        return trading.tick_min_seconds
+    return next_interval(
+        distance_to_level(price, grid.levels),
+        variance_rate(samples),
+        trading.tick_min_seconds,
+        trading.tick_max_seconds,
+    )

@@ -1,0 +1,48 @@
+"""A symbol that left the settings: it buys nothing, sells what it holds, and writes off what cannot be sold. Pure."""
+
+from tasks.base.keys import Keys
+from tasks.exchange.models import Market
+from tasks.funds.models import FillMove, Write
+from tasks.grid.models import Cell, CellState
+from tasks.ledger.rules import write_off
+from tasks.tick.fold import FILLS_CAP, Folded
+from tasks.tick.regrid import DustMoved, is_dust, merged_dust
+
+
+def gather_dust(folded: Folded, market: Market, keys: Keys, now_ms: int) -> DustMoved | None:
+    """Gather all remainders in one cell; written off once they are all that is left and too small to sell.
+
+    Changes `folded`. None where there is nothing to do.
+    """
+    dust = [cell for _, cell in sorted(folded.cells.items()) if is_dust(cell)]
+    selling = [cell for _, cell in sorted(folded.cells.items()) if cell.state in (CellState.HOLDING, CellState.SELLING)]
+    if not dust or any(cell.state is CellState.BUYING for cell in folded.cells.values()):
+        return None
+    target = selling[0] if selling else max(dust, key=lambda cell: (cell.qty, cell.key))
+    others = [cell for cell in dust if cell.key != target.key]
+    if others:
+        return merged_dust(folded, target, others, market, keys, now_ms)
+    return None if selling else written_off(folded, [target.key], keys, now_ms)
+
+
+def written_off(folded: Folded, cell_keys: list[str], keys: Keys, now_ms: int) -> DustMoved:
+    """Book out at cost what these cells hold. Changes `folded`; the moves carry ids of their own."""
+    symbol = folded.book.symbol
+    moves: list[FillMove] = []
+    changes: list[Write] = []
+    for key in cell_keys:
+        before = folded.cells[key]
+        name = f"write-off:{key}:{before.cycle}"
+        folded.book, after, fill = write_off(folded.book, before, now_ms, name)
+        folded.cells[key] = _emptied(after)
+        folded.fills.append(fill)
+        moves.append(FillMove(trade_id=name, at_ms=now_ms, reservation_id="", used_delta=-before.used_units))
+        cell = folded.cells[key].model_dump_json()
+        changes.append(Write(key=keys.cells(symbol), verb="HSET", field=key, value=cell))
+        changes.append(Write(key=keys.fills(symbol), verb="LPUSH", field=str(FILLS_CAP), value=fill.model_dump_json()))
+    changes.append(Write(key=keys.book(symbol), verb="SET", value=folded.book.model_dump_json()))
+    return DustMoved(moves, changes)
+
+
+def _emptied(cell: Cell) -> Cell:
+    return cell.model_copy(update={"state": CellState.IDLE, "order_id": None, "cycle": cell.cycle + 1})

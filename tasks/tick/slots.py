@@ -1,0 +1,39 @@
+"""Order slots: which cycle of which cell and purpose was journalled last. Pure.
+
+A slot `<grid>.<level>:<purpose>` holds the highest cycle ever journalled in it. Of a grid that has gone one number is
+kept, under the grid's id: the highest cycle of all its slots. A grid that comes back starts every cell above it.
+"""
+
+from collections.abc import Collection, Mapping
+
+from tasks.exchange.order_ids import Purpose, grid_of
+
+
+def order_slot(cell_key: str, purpose: Purpose) -> str:
+    """The slot of a cell's orders of one purpose."""
+    return f"{cell_key}:{purpose.value}"
+
+
+def cell_of(slot: str) -> str:
+    """The cell a slot belongs to."""
+    return slot.rpartition(":")[0]
+
+
+def first_cycle(slots: Mapping[str, int], grid_id: str) -> int:
+    """The first cycle that no order of the grid has used."""
+    used = [cycle for slot, cycle in slots.items() if slot == grid_id or grid_of(cell_of(slot)) == grid_id]
+    return max(used, default=-1) + 1
+
+
+def compacted(slots: Mapping[str, int], live_cells: Collection[str], grid_id: str) -> tuple[list[str], dict[str, int]]:
+    """Slots to delete, and the numbers to keep for their grids: of cells that are not live, of grids but `grid_id`."""
+    gone: list[str] = []
+    kept: dict[str, int] = {}
+    for slot, cycle in slots.items():
+        cell = cell_of(slot)
+        if not cell or cell in live_cells or grid_of(cell) == grid_id:
+            continue
+        old_grid = grid_of(cell)
+        gone.append(slot)
+        kept[old_grid] = max(kept.get(old_grid, -1), slots.get(old_grid, -1), cycle)
+    return gone, kept
