@@ -60,7 +60,7 @@ class Stand:
     ccxt: Any
     client: CcxtClient
 
-    async def place(self, client_id: str = "g1a2b3c4d-12-b-7", **changes: Any) -> Placement:
+    async def place(self, client_id: str = "gf1a2-b3c4d-12-b-7", **changes: Any) -> Placement:
         """A resting buy of 0.001, signed now and good for two seconds."""
         fields: dict[str, Any] = {
             "grant": Grant(client_id=client_id, units=0, fence=1),
@@ -260,9 +260,9 @@ async def test_a_clock_that_is_off_is_mended_once(stand: Stand, drift_ms: int) -
     placement = await stand.place()
     assert isinstance(placement, Rejected)
     assert placement.reason is RejectReason.EXPIRED_REQUEST
-    assert isinstance(await stand.place("g1a2b3c4d-1-b-1"), Accepted)
+    assert isinstance(await stand.place("gf1a2-b3c4d-1-b-1"), Accepted)
     assert abs((await stand.client.ticker(BTC)).at_ms - now_ms()) < 2000
-    assert [order.client_id for order in await stand.client.open_orders(BTC)] == ["g1a2b3c4d-1-b-1"]
+    assert [order.client_id for order in await stand.client.open_orders(BTC)] == ["gf1a2-b3c4d-1-b-1"]
 
 
 async def test_a_read_mends_the_clock_by_itself(stand: Stand) -> None:
@@ -291,7 +291,7 @@ async def test_okxs_sandbox_is_a_header_of_every_request(sandbox: bool, monkeypa
         await server.drift(-40_000)
         placement = await stand.place()
         assert isinstance(placement, Rejected), "the clock is mended and the next one goes out"
-        placement = await stand.place("g1a2b3c4d-1-b-1")
+        placement = await stand.place("gf1a2-b3c4d-1-b-1")
         assert isinstance(placement, Accepted)
         await stand.client.open_orders(BTC)
         await stand.client.all_open_orders()
@@ -334,7 +334,7 @@ async def test_a_post_only_order_that_would_take(stand: Stand) -> None:
     assert found is not None
     assert (found.status, found.filled) == (OrderStatus.CANCELLED, Decimal(0))
     assert await stand.client.open_orders(BTC) == []
-    resting = await stand.place("g1a2b3c4d-1-b-1", post_only=True)
+    resting = await stand.place("gf1a2-b3c4d-1-b-1", post_only=True)
     assert isinstance(resting, Accepted)
     assert len(await stand.client.open_orders(BTC)) == 1
 
@@ -417,9 +417,9 @@ async def test_no_key_in_an_error(stand: Stand, field: str, caplog: pytest.LogCa
 
 async def test_an_order_is_found_wherever_it_is(stand: Stand) -> None:
     """Open, filled, cancelled, in part or whole; by either id; and None only where there is none."""
-    assert await stand.client.order(BTC, "g1a2b3c4d-9-s-1") is None
+    assert await stand.client.order(BTC, "gf1a2-b3c4d-9-s-1") is None
     assert await stand.client.order(BTC, "", "99") is None
-    ids = [f"g1a2b3c4d-{cell}-b-1" for cell in range(4)]
+    ids = [f"gf1a2-b3c4d-{cell}-b-1" for cell in range(4)]
     placed = [await stand.place(one) for one in ids]
     await stand.server.fill(sent_as(stand, ids[1]))
     await stand.server.fill(sent_as(stand, ids[2]), Decimal("0.0004"))
@@ -456,7 +456,7 @@ async def test_half_an_answer_is_not_an_empty_list(stand: Stand) -> None:
     await stand.place()
     for call in (
         lambda: stand.client.open_orders(BTC),
-        lambda: stand.client.order(BTC, "g1a2b3c4d-12-b-7"),
+        lambda: stand.client.order(BTC, "gf1a2-b3c4d-12-b-7"),
         lambda: stand.client.trades(BTC, 0),
         lambda: stand.client.orders(BTC),
         lambda: stand.client.balances(),
@@ -469,7 +469,7 @@ async def test_half_an_answer_is_not_an_empty_list(stand: Stand) -> None:
 
 async def test_open_orders_over_several_pages(stand: Stand) -> None:
     """Of one symbol and of all, each once: a page that is left out would be taken for orders that are gone."""
-    ids = [f"g1a2b3c4d-{cell}-b-1" for cell in range(230)]
+    ids = [f"gf1a2-b3c4d-{cell}-b-1" for cell in range(230)]
     for client_id in ids:
         assert isinstance(await stand.place(client_id), Accepted)
     for found in (await stand.client.open_orders(BTC), await stand.client.all_open_orders()):
@@ -489,14 +489,14 @@ async def test_trades_over_several_pages(stand: Stand) -> None:
     await stand.server.configure(fill_parts=250)
     stand.venue.engine.clock = lambda: moment
     await stand.place(qty=Decimal("0.0025"))
-    await stand.server.fill(sent_as(stand, "g1a2b3c4d-12-b-7"))
+    await stand.server.fill(sent_as(stand, "gf1a2-b3c4d-12-b-7"))
     traded = (await stand.server.record()).trades
     for since_ms, most in ((0, 20), (moment - 1000, 5), (moment, 5)):
         before = len((await stand.server.record()).requests)
         found = await stand.client.trades(BTC, since_ms)
         assert [trade.trade_id for trade in found] == [str(trade.trade_id) for trade in traded]
         assert sum((trade.qty for trade in found), Decimal(0)) == Decimal("0.0025")
-        assert {trade.client_id for trade in found} == {"g1a2b3c4d-12-b-7"}
+        assert {trade.client_id for trade in found} == {"gf1a2-b3c4d-12-b-7"}
         assert {(trade.fee_currency, trade.maker) for trade in found} == {("BTC", True)}
         assert all(trade.fee > 0 for trade in found)
         assert len((await stand.server.record()).requests) - before <= most
@@ -508,8 +508,8 @@ async def test_trades_of_many_weeks(stand: Stand) -> None:
     moments = [now_ms() - days * DAY_MS for days in (80, 30, 21, 14, 7, 6, 2, 0)]
     for number, moment in enumerate(moments):
         stand.venue.engine.clock = partial(int, moment)
-        await stand.place(f"g1a2b3c4d-{number}-b-1")
-        await stand.server.fill(sent_as(stand, f"g1a2b3c4d-{number}-b-1"))
+        await stand.place(f"gf1a2-b3c4d-{number}-b-1")
+        await stand.server.fill(sent_as(stand, f"gf1a2-b3c4d-{number}-b-1"))
     traded = (await stand.server.record()).trades
     for since_ms in (0, *moments):
         found = await stand.client.trades(BTC, since_ms)
@@ -526,8 +526,8 @@ async def test_a_symbol_without_a_past_costs_few_requests(stand: Stand) -> None:
     moment = now_ms() - 180 * DAY_MS
     stand.venue.engine.clock = partial(int, moment)
     await stand.place()
-    await stand.server.fill(sent_as(stand, "g1a2b3c4d-12-b-7"))
-    await stand.place("g1a2b3c4d-12-s-7", side=Side.SELL, price=Decimal(43_000), qty=Decimal("0.0009"))
+    await stand.server.fill(sent_as(stand, "gf1a2-b3c4d-12-b-7"))
+    await stand.place("gf1a2-b3c4d-12-s-7", side=Side.SELL, price=Decimal(43_000), qty=Decimal("0.0009"))
     assert len(await stand.client.trades(BTC, 0)) == 1
     if stand.name == "bybit":  # OKX keeps orders for three months
         assert len(await stand.client.orders(BTC)) == 2
@@ -542,7 +542,7 @@ async def test_fees_in_a_third_coin() -> None:
         exchange = venue_ccxt("bybit", server.url)
         stand = Stand("bybit", venue, server, exchange, CcxtClient(exchange))
         await stand.place()
-        await server.fill("g1a2b3c4d-12-b-7")
+        await server.fill("gf1a2-b3c4d-12-b-7")
         (trade,) = await stand.client.trades(BTC, now_ms() - 1000)
         assert (trade.fee_currency, trade.fee > 0) == ("BNB", True)
         await stand.client.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tasks.base.redis import RedisClient
 from tasks.exchange.breakers import Breakers
 from tasks.exchange.models import Order, Side
+from tasks.exchange.order_ids import parse_order_id
 from tasks.funds.steps import set_stopped
 from tasks.grid.models import Cell, CellState
 from tasks.ledger.models import Book
@@ -48,8 +50,8 @@ async def cell_of(desk: BinanceDesk, order: Order) -> Cell:
     """The cell that has sent this order, by level."""
     texts = await desk.desk.redis.hvals(desk.desk.keys.cells(BTC))
     cells = [Cell.model_validate_json(text) for text in texts]
-    grid, index, *_ = order.client_id.split("-")
-    return next(cell for cell in cells if (cell.grid_id, cell.index) == (grid, int(index)))
+    said = parse_order_id(order.client_id)
+    return next(cell for cell in cells if said and cell.key == said.cell_key)
 
 
 def holdings(desk: BinanceDesk, **changes: str) -> None:
@@ -155,9 +157,9 @@ async def test_money_bound_by_other_orders_is_not_there(redis: RedisClient) -> N
 
 async def test_an_order_of_ours_without_a_journal_entry_is_cancelled(desk: BinanceDesk) -> None:
     """It should not exist; when it does, it is cancelled and told of once it was seen twice."""
-    trader, another = await desk.trader(), "g0a1b2c3d-4-b-7"
-    grid = (await order_of(desk, Side.BUY)).client_id.partition("-")[0]
-    name = f"{grid}-4-b-77"
+    trader, said = await desk.trader(), parse_order_id((await order_of(desk, Side.BUY)).client_id)
+    assert said is not None
+    name, another = str(replace(said, cycle=77)), str(replace(said, account="000", cycle=78))
     for one in (name, another):
         await desk.exchange.create_order(BTC, "limit", "buy", 0.001, 39_000, {"clientOrderId": one})
     await trader.tick()
@@ -169,7 +171,7 @@ async def test_an_order_of_ours_without_a_journal_entry_is_cancelled(desk: Binan
     assert len(told) == 1
     assert name in str(told[0])
     left = [order for order in await desk.client.open_orders(BTC) if order.client_id == another]
-    assert left, "the order of somebody else's Gridflow stays"
+    assert left, "the order of another account's Gridflow stays"
     await desk.exchange.cancel_order(left[0].exchange_id, BTC)
     await check_books(desk, desk.desk.redis)
 
