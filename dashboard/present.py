@@ -14,6 +14,7 @@ from tasks.base.money import plain
 from tasks.exchange.breaker import Phase
 from tasks.funds.models import RebalanceReport
 from tasks.ledger.models import Fill
+from tasks.tick.looked_after import Lifecycle
 from tasks.views.models import BlockedView, EquityPoint, LogLine, StatusView, SymbolView
 
 Row: TypeAlias = dict[str, str | int | float | bool | None]
@@ -167,9 +168,11 @@ def share_rows(view: StatusView) -> list[Row]:
             "symbol": symbol.symbol,
             "state": symbol_state(view, symbol),
             "allocated": float(symbol.allocated),
+            "cap": float(symbol.cap),
             "used": float(symbol.used),
             "reserved": float(symbol.reserved),
             "committed": float(symbol.committed),
+            "to_resize": symbol.to_resize,
             "free": float(symbol.free),
             "usage": float(symbol.committed / symbol.allocated) if symbol.allocated else 0.0,
         }
@@ -178,7 +181,9 @@ def share_rows(view: StatusView) -> list[Row]:
 
 
 def symbol_state(view: StatusView, symbol: SymbolView) -> str:
-    """`trading`, `paused` or `stopped`, whichever holds the symbol now."""
+    """`trading`, `paused` or `stopped`; `retiring` or `left` for a symbol that is no longer configured."""
+    if symbol.state is not Lifecycle.TRADING:
+        return symbol.state.value
     if view.stopped:
         return "stopped"
     return "paused" if view.paused or symbol.paused else "trading"
@@ -206,6 +211,7 @@ def rebalance_rows(reports: Iterable[RebalanceReport]) -> list[Row]:
             "strategy": report.strategy,
             "symbol": change.symbol,
             "before": float(change.before),
+            "target": float(change.target),
             "after": float(change.after),
             "change": float(change.after - change.before),
             "committed": float(change.committed),

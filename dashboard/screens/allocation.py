@@ -16,6 +16,7 @@ from tasks.base.redis import RedisClient
 from tasks.funds.models import RebalanceReport
 from tasks.views import store
 from tasks.views.models import BlockedView, StatusView
+from tasks.views.rules import unfollowed
 from tasks.views.steps import read_status
 
 REBALANCES = 20
@@ -24,12 +25,19 @@ BARS = 30
 
 SHARE_COLUMNS = {
     "symbol": columns.text("Symbol", 110),
-    "state": columns.text("State", 80, "paused: no new buys; stopped: no orders at all"),
+    "state": columns.text(
+        "State",
+        80,
+        "paused: no new buys; stopped: no orders at all; retiring: left the settings and sells what it holds; "
+        "left: holds nothing any more",
+    ),
     "allocated": columns.money("Allocated", "the most it may commit"),
+    "cap": columns.money("Cap", "the most it may be allocated"),
     "used": columns.money("Used", "cost of what is held"),
     "reserved": columns.money("Reserved", "held for open buy orders"),
     "committed": columns.money("Committed", "used + reserved"),
     "free": columns.money("Free"),
+    "to_resize": columns.whole("To resize", "resting buys whose size is still to follow the allocation"),
     "usage": columns.share("Usage", "committed / allocated"),
 }
 REBALANCE_COLUMNS = {
@@ -39,6 +47,7 @@ REBALANCE_COLUMNS = {
     "strategy": columns.text("Strategy", 90),
     "symbol": columns.text("Symbol", 110),
     "before": columns.money("Before"),
+    "target": columns.money("Target", "where the rule wants it; a scheduled dynamic rebalance goes a part of the way"),
     "after": columns.money("After"),
     "change": columns.money("Change"),
     "committed": columns.money("Committed then"),
@@ -97,10 +106,14 @@ def _shares(data: _Data) -> None:
     title, button = st.columns([5, 1.4], vertical_alignment="bottom")
     title.subheader("Shares of the pot")
     rebalance_panel(button)
-    strategy = reader().settings.allocation_strategy.value
+    following = unfollowed(status)
+    if following:
+        lines = "  \n".join(escaped(f"{symbol}: {why}") for symbol, why in following.items())
+        st.info(f"**The allocations are being followed.**  \n{lines}", icon=":material/sync:")
     st.caption(
         escaped(
-            f"Strategy: {strategy} · pool {status.pool:,.2f} {status.quote} · allocated {status.allocated:,.2f} · "
+            f"Strategy: {status.strategy} · pool {status.pool:,.2f} {status.quote} · "
+            f"allocated {status.allocated:,.2f} · "
             f"free {status.free:,.2f} · most ever committed {status.max_committed:,.2f} · "
             f"limits version {status.limits_version}"
         )

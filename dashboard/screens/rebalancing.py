@@ -58,7 +58,7 @@ def rebalance_panel(place: Any) -> None:
         icon=":material/balance:",
         width="stretch",
         key="rebalance-now",
-        help="Shares the pot anew by the configured strategy. Never takes away what is committed",
+        help="Shares the pot anew by the configured strategy. Resting buys follow; what is held is never taken away",
     )
     if st.session_state.get(_ERROR):
         st.error(f"**Rebalance:** {escaped(st.session_state[_ERROR])}", icon=":material/error:")

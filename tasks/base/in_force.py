@@ -44,10 +44,11 @@ async def publish(redis: RedisClient, settings: Settings, *, only_first: bool = 
     return int(version)
 
 
-async def in_force(redis: RedisClient, own: Settings) -> InForce:
+async def in_force(redis: RedisClient, own: Settings, *, only_look: bool = False) -> InForce:
     """The settings in force, completed by this process's own keys and URLs; its own where none were published.
 
-    Raises StateError where fields differ that must agree: account, quote, exchange.id, sandbox and live.
+    Raises StateError where fields differ that must agree (account, quote, exchange.id, sandbox and live), except for a
+    process that trades nothing (`only_look`).
     """
     stored = await redis.hgetall(Keys(own.account).settings)
     if not stored:
@@ -55,7 +56,7 @@ async def in_force(redis: RedisClient, own: Settings) -> InForce:
     shared = json.loads(stored["body"])
     differing = differing_fields(shared_part(own), shared)
     clash = [name for name in differing if name in _MUST_AGREE]
-    if clash:
+    if clash and not only_look:
         raise StateError(
             f"account {own.account!r} trades with other settings for {', '.join(clash)}; "
             "make this worker's file and environment agree, or use another `account`"

@@ -61,6 +61,11 @@ class Keys:
         return self._key("rebalances")
 
     @property
+    def last_rebalance(self) -> str:
+        """String: report of the newest rebalance that somebody asked for, applied or not (JSON)."""
+        return self._key("rebalance", "last")
+
+    @property
     def blocked(self) -> str:
         """Capped list of refused reservations, newest first."""
         return self._key("blocked")

@@ -156,9 +156,9 @@ class GlobalFundAllocator:
         return (await store.status(self.redis, keys=self.keys, symbols=[symbol])).symbols[symbol]
 
     async def get_global_status_summary(self) -> FundsStatus:
-        """The whole pot now: every registered or configured symbol, one consistent reading."""
-        registered = await store.registered_symbols(self.redis, keys=self.keys)
-        return await store.status(self.redis, keys=self.keys, symbols=sorted({*registered, *self.shares}))
+        """The whole pot now: every configured symbol, and every other that ever was; one consistent reading."""
+        known = await store.all_symbols(self.redis, keys=self.keys)
+        return await store.status(self.redis, keys=self.keys, symbols=sorted({*known, *self.shares}))
 
     async def rebalance_if_needed(
         self,
@@ -312,6 +312,7 @@ class GlobalFundAllocator:
                 committed=from_units(share.committed_units),
             )
             for symbol, share in sorted(status.symbols.items())
+            if share.registered or symbol in after
         )
         return RebalanceReport(
             at_ms=to_ms(self.clock()),

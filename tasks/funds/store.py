@@ -184,6 +184,11 @@ async def set_flag(client: RedisClient, *, hashes: Sequence[str], flag: str, val
     return int(await script(client, _PACKAGE, "set_flag")(keys=list(hashes), args=[flag, int(value)]))
 
 
+async def all_symbols(client: RedisClient, *, keys: Keys) -> list[str]:
+    """All symbols ever registered, those that left included, sorted."""
+    return sorted(str(symbol) for symbol in await client.sunion([keys.symbols, keys.funds_symbols]))
+
+
 async def registered_symbols(client: RedisClient, *, keys: Keys) -> list[str]:
     """All registered symbols, sorted."""
     return sorted(str(symbol) for symbol in await client.smembers(keys.funds_symbols))

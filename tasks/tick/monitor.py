@@ -27,7 +27,10 @@ async def rebalance(desk: Desk, *, force: bool, reason: str) -> RebalanceReport:
     A pot that Redis has lost is left to the next tick, which rebuilds what the exchange knows of it first.
     """
     facts = await performance(desk)
-    return await desk.allocator.rebalance_if_needed(force=force, reason=reason, performance=facts, only_open=True)
+    report = await desk.allocator.rebalance_if_needed(force=force, reason=reason, performance=facts, only_open=True)
+    if force:
+        await desk.redis.set(desk.keys.last_rebalance, report.model_dump_json())
+    return report
 
 
 async def performance(desk: Desk) -> dict[str, SymbolPerformance]:

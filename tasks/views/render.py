@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from tasks.exchange.breaker import Phase
+from tasks.tick.looked_after import Lifecycle
 from tasks.views.models import StatusView, SymbolView
 
 
@@ -34,6 +35,16 @@ def _breaker(view: StatusView | SymbolView) -> str:
     if view.breaker_until_ms is None:
         return view.breaker.value.replace("_", "-")
     return f"{view.breaker.value} until {_clock(view.breaker_until_ms)}"
+
+
+def _standing(symbol: SymbolView) -> str:
+    """What is out of the ordinary with a symbol, in brackets."""
+    words = [] if symbol.state is Lifecycle.TRADING else [symbol.state.value]
+    if symbol.liquidate:
+        words.append("selling at the market")
+    if symbol.paused:
+        words.append("paused")
+    return f" ({', '.join(words)})" if words else ""
 
 
 def _broken(symbol: SymbolView) -> str:
@@ -63,7 +74,7 @@ def status_table(view: StatusView) -> RenderableType:
         amounts = (symbol.equity_change, symbol.grid_profit, symbol.floating, symbol.fees)
         money.add_row(symbol.symbol, *map(_money, (*amounts, symbol.committed, symbol.allocated, symbol.free)))
         work.add_row(
-            symbol.symbol + (" (paused)" if symbol.paused else "") + _broken(symbol),
+            symbol.symbol + _standing(symbol) + _broken(symbol),
             "–" if symbol.price is None else f"{symbol.price:,f}",
             _counts(symbol.cells),
             _counts(symbol.idle),
@@ -81,6 +92,9 @@ def status_table(view: StatusView) -> RenderableType:
         parts.insert(1, f"Prices: {view.prices}")
     if view.breaker is not Phase.CLOSED:
         parts.insert(0, f"The exchange's circuit breaker is {_breaker(view)}: {view.breaker_why}")
+    if view.settings_differ:
+        fields = ", ".join(view.settings_differ)
+        parts.append(f"This file differs from the settings in force in: {fields}. `gridflow deploy` puts it in force.")
     if view.short:
         parts.insert(0, f"The exchange holds {_money(view.short)} {view.quote} less than promised: no new buys.")
     return Group(*parts)

@@ -5,18 +5,22 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from tasks.base.in_force import InForce
 from tasks.base.money import ZERO, from_units
 from tasks.base.settings import Settings
 from tasks.exchange.breaker import Breaker, Phase
 from tasks.funds.models import FundsStatus, TraderAllocation
 from tasks.ledger.models import Valuation
 from tasks.ledger.rules import total, value
+from tasks.tick.looked_after import Lifecycle, lifecycle_of
 from tasks.tick.models import TickFailure, TickReport
 from tasks.views.models import StatusView, SymbolView
 from tasks.views.store import AccountRecords, SymbolRecords
 
 
-def symbol_view(records: SymbolRecords, share: TraderAllocation, stats: Mapping[str, str]) -> SymbolView:
+def symbol_view(
+    settings: Settings, records: SymbolRecords, share: TraderAllocation, stats: Mapping[str, str]
+) -> SymbolView:
     """One symbol. Before its first tick there is no price, and nothing to value."""
     symbol, last, grid = share.symbol, records.last, records.grid
     worth = value(records.book, last.price) if last else _nothing()
@@ -38,6 +42,13 @@ def symbol_view(records: SymbolRecords, share: TraderAllocation, stats: Mapping[
         free=from_units(share.free_units),
         usage=share.usage,
         paused=share.paused,
+        state=lifecycle_of(symbol, settings, share.registered),
+        liquidate=share.liquidate,
+        cap=from_units(share.cap_units),
+        max_usage_pct=share.max_usage_pct,
+        outside=last.outside if last else False,
+        to_resize=last.to_resize if last else 0,
+        limits_version=last.limits_version if last else 0,
         grid_id=grid.grid_id if grid else None,
         lower=grid.levels[0] if grid else None,
         upper=grid.levels[-1] if grid else None,
@@ -72,15 +83,20 @@ def _nothing() -> Valuation:
 
 
 def status_view(
-    settings: Settings,
+    found: InForce,
     records: AccountRecords,
     funds: FundsStatus,
     market: Mapping[str, Any],
     mode: str,
 ) -> StatusView:
-    """The whole account; totals are exact sums of the symbols. `mode`: what the books belong to."""
+    """The whole account; totals are exact sums of the symbols, those that left included.
+
+    `found`: the settings in force. `mode`: what the books belong to.
+    """
+    settings = found.settings
     symbols = tuple(
-        symbol_view(one, funds.symbols[symbol], records.stats) for symbol, one in sorted(records.symbols.items())
+        symbol_view(settings, one, funds.symbols[symbol], records.stats)
+        for symbol, one in sorted(records.symbols.items())
     )
 
     def summed(name: str) -> Decimal:
@@ -110,6 +126,9 @@ def status_view(
         paused=funds.paused,
         stopped=funds.stopped,
         limits_version=funds.version,
+        settings_version=found.version,
+        settings_differ=found.differing,
+        strategy=settings.allocation_strategy.value,
         ticks=sum(symbol.ticks for symbol in symbols),
         fills=sum(symbol.fills for symbol in symbols),
         symbols=symbols,
@@ -117,3 +136,19 @@ def status_view(
         breaker_until_ms=_until_ms(records.breaker),
         breaker_why=records.breaker.why,
     )
+
+
+def unfollowed(view: StatusView) -> dict[str, str]:
+    """By symbol, what still differs from the allocations in force; empty once all are followed."""
+    found = {symbol.symbol: _unfollowed(symbol, view.limits_version) for symbol in view.symbols}
+    return {symbol: why for symbol, why in found.items() if why}
+
+
+def _unfollowed(symbol: SymbolView, version: int) -> str:
+    if symbol.state is Lifecycle.LEFT:
+        return ""
+    if symbol.committed > symbol.allocated:
+        return f"{symbol.committed:,.2f} committed, above the allocation of {symbol.allocated:,.2f}"
+    if symbol.limits_version < version:
+        return "has not ticked since the allocations changed"
+    return f"{symbol.to_resize} resting buys are still to change their size" if symbol.to_resize else ""

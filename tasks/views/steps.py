@@ -5,12 +5,13 @@ from decimal import Decimal
 from typing import Any
 
 from tasks.base.clock import Clock, to_ms, utc_now
+from tasks.base.in_force import in_force
 from tasks.base.keys import Keys
 from tasks.base.money import exact, plain
 from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings
 from tasks.exchange.paper import describe_market
-from tasks.funds import store as funds_store
+from tasks.funds.allocator import GlobalFundAllocator
 from tasks.tick.desk import Desk
 from tasks.tick.mode import mode_of, stored_mode
 from tasks.views import store
@@ -21,12 +22,12 @@ from tasks.views.rules import status_view
 async def read_status(settings: Settings, redis: RedisClient) -> StatusView:
     """The account now: a few round trips, however many symbols."""
     keys = Keys(settings.account)
-    registered = await funds_store.registered_symbols(redis, keys=keys)
-    symbols = sorted({*registered, *settings.symbols})
-    records = await store.account_records(redis, keys, symbols)
-    funds = await funds_store.status(redis, keys=keys, symbols=symbols)
+    found = await in_force(redis, settings, only_look=True)
+    allocator = GlobalFundAllocator.from_settings(found.settings, redis)
+    funds = await allocator.get_global_status_summary()
+    records = await store.account_records(redis, keys, sorted(funds.symbols))
     mode = await stored_mode(redis, keys) or mode_of(settings)
-    return status_view(settings, records, funds, await _market(redis, keys), mode)
+    return status_view(found, records, funds, await _market(redis, keys), mode)
 
 
 async def _market(redis: RedisClient, keys: Keys) -> Mapping[str, Any]:

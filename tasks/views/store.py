@@ -83,6 +83,12 @@ async def rebalances(redis: RedisClient, keys: Keys, limit: int) -> tuple[Rebala
     return tuple(RebalanceReport.model_validate_json(text) for text in texts)
 
 
+async def last_rebalance(redis: RedisClient, keys: Keys) -> RebalanceReport | None:
+    """The newest rebalance that somebody asked for, applied or not."""
+    text = await redis.get(keys.last_rebalance)
+    return RebalanceReport.model_validate_json(text) if text else None
+
+
 async def blocked(redis: RedisClient, keys: Keys, limit: int) -> tuple[BlockedView, ...]:
     """The newest refused reservations, newest first."""
     views = []
