@@ -27,7 +27,7 @@ class Keys:
     # --- money -----------------------------------------------------------------------------------------
     @property
     def funds(self) -> str:
-        """Hash: the pot. pool, used, reserved (units), version, paused, short."""
+        """Hash: the pot. pool, used, reserved (units), version, paused, stopped, short, holds (`owner=until` pairs)."""
         return self._key("funds")
 
     @property
