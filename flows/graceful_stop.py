@@ -1,15 +1,20 @@
 """The `graceful-stop` flow: stop trading and cancel what rests, until `resume`."""
 
-from typing import Any
-
 from prefect import flow, get_run_logger
 
+from tasks.base.errors import GridflowError
 from tasks.tick.service import service
+from tasks.tick.stopping import StopReport
 
 
 @flow(name="graceful-stop")
-def graceful_stop() -> dict[str, Any]:
-    """No new orders, wait for those in flight, cancel what rests, book what filled."""
+def graceful_stop() -> StopReport:
+    """No new orders, wait for those in flight, cancel what rests, book what filled.
+
+    Raises GridflowError, with every order, where some are left.
+    """
     report = service().stop_trading()
-    get_run_logger().info("stopped: %d orders and %d units left", report["open_orders"], report["reserved_units"])
+    get_run_logger().info("stopped: %d orders and %s reserved left", len(report.orders_open), report.reserved)
+    if not report.is_clean:
+        raise GridflowError(f"Trading is stopped, but {report}")
     return report

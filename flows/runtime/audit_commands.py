@@ -8,7 +8,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from flows.runtime.options import common_options, json_option, redis_client, redis_url
+from flows.runtime.answers import redis_client
+from flows.runtime.options import common_options, json_option, redis_url
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
 from tasks.base.settings import PaperSettings, Settings, load, override_environment

@@ -1,20 +1,18 @@
-"""The processes of the one-machine stack: command, environment and readiness of each."""
+"""The processes of the one-machine stack: command, environment and readiness of each, and how it is asked for life."""
 
-import asyncio
 import importlib.util
 import signal
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from redis.exceptions import RedisError
-
+from flows.runtime import questions
 from flows.runtime.ports import HOST
 from flows.runtime.postgres import Postgres
 from flows.runtime.prefect_server import api_url, common_environment, server_command, server_environment
+from flows.runtime.questions import http_answers, port_answers, redis_answers
+from flows.runtime.stop_report import worker_stop_file
 from flows.runtime.supervisor import Child
 from flows.runtime.valkey import redis_url, valkey_command
-from tasks.base.redis import connect
 from tasks.base.settings import child_environment
 
 WORKER = "Worker"
@@ -44,6 +42,7 @@ def valkey(state: Path, logs: Path, port: int) -> Child:
         log=logs / "valkey.log",
         where=f" on {redis_url(port)}",
         ready=ready,
+        alive=lambda: questions.valkey_answers(port),
         stop_seconds=30,
     )
 
@@ -61,6 +60,7 @@ def postgres(server: Postgres, logs: Path) -> Child:
         log=logs / "postgres.log",
         where=f" in {server.data}",
         ready=ready,
+        alive=lambda: questions.postgres_answers(server),
         stop_signal=signal.SIGINT,
         stop_seconds=30,
         user=server.user,
@@ -79,6 +79,7 @@ def prefect_server(state: Path, logs: Path, port: int, database: Postgres) -> Ch
         log=logs / "prefect-server.log",
         where=f" on {api_url(port).removesuffix('/api')}",
         ready=http_answers(port, "/api/health"),
+        alive=http_answers(port, "/api/health"),
         ready_seconds=180,
     )
 
@@ -90,9 +91,11 @@ def worker(state: Path, logs: Path, port: int, redis: str, module: str = WORKER_
     async def ready() -> bool:
         return ready_file.exists()
 
+    beats = beat_files(state)
+
     def forget() -> None:
-        ready_file.unlink(missing_ok=True)
-        refusal.unlink(missing_ok=True)
+        for file in (ready_file, refusal, worker_stop_file(state), *beats):
+            file.unlink(missing_ok=True)
 
     return Child(
         name=WORKER,
@@ -109,6 +112,8 @@ def worker(state: Path, logs: Path, port: int, redis: str, module: str = WORKER_
         ),
         log=logs / "worker.log",
         ready=ready,
+        alive=questions.beats(beats),
+        recycles=RECYCLE,
         ready_seconds=240,
         stop_seconds=120,
         before_start=forget,
@@ -126,6 +131,11 @@ def worker_refusal_file(state: Path) -> Path:
     return state / "worker.refused"
 
 
+def beat_files(state: Path) -> tuple[Path, Path]:
+    """Touched each second by the worker's main loop and by its trading loop."""
+    return state / "worker.main.beat", state / "worker.trading.beat"
+
+
 def dashboard(state: Path, logs: Path, port: int, prefect_port: int, redis: str) -> Child:
     """Screens, HTTP API and metrics in one process."""
     application = ["uvicorn", "dashboard.server:app", "--host", HOST, "--port", str(port), "--log-level", "warning"]
@@ -137,6 +147,7 @@ def dashboard(state: Path, logs: Path, port: int, prefect_port: int, redis: str)
         log=logs / "dashboard.log",
         where=f" on {dashboard_url(port)}",
         ready=lambda: port_answers(port),
+        alive=http_answers(port, "/_stcore/health", any_status=True),
     )
 
 
@@ -148,44 +159,3 @@ def dashboard_url(port: int) -> str:
 def has_dashboard() -> bool:
     """Whether this installation carries the dashboard."""
     return importlib.util.find_spec("dashboard.server") is not None
-
-
-async def port_answers(port: int) -> bool:
-    """Whether a server listens on the loopback port."""
-    try:
-        _, writer = await asyncio.open_connection(HOST, port)
-    except OSError:
-        return False
-    writer.close()
-    return True
-
-
-async def redis_answers(url: str) -> bool:
-    """Whether a Redis answers and has finished loading."""
-    client = connect(url)
-    try:
-        return bool(await client.ping())
-    except (RedisError, OSError):
-        return False
-    finally:
-        await client.aclose()
-
-
-def http_answers(port: int, path: str) -> Callable[[], Awaitable[bool]]:
-    """A question: does this loopback URL answer with success? Asked often, so without a whole HTTP client."""
-
-    async def ready() -> bool:
-        try:
-            reader, writer = await asyncio.open_connection(HOST, port)
-        except OSError:
-            return False
-        try:
-            writer.write(f"GET {path} HTTP/1.0\r\nHost: {HOST}\r\n\r\n".encode())
-            async with asyncio.timeout(5):
-                return b" 200 " in await reader.readline()
-        except (OSError, TimeoutError):
-            return False
-        finally:
-            writer.close()
-
-    return ready

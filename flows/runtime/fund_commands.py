@@ -1,16 +1,17 @@
 """`gridflow pause`, `resume` and `rebalance`: what an operator does with the pot."""
 
-import asyncio
 import json
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from flows.runtime.options import common_options, json_option, prefect_api, redis_client
+from flows.runtime.answers import Waiting, bounded, check_prefect, warn_of_silence
+from flows.runtime.options import common_options, json_option, prefect_api, recorded_stack, settings_in_force
 from flows.runtime.plan import REBALANCE_MANUAL
 from flows.runtime.runs import run_deployment
-from tasks.base.settings import Settings, load
+from tasks.base.redis import RedisClient
+from tasks.base.settings import Settings
 
 
 @click.command()
@@ -18,7 +19,7 @@ from tasks.base.settings import Settings, load
 @click.argument("symbols", nargs=-1)
 def pause(config: Path | None, state: Path | None, symbols: tuple[str, ...]) -> None:
     """Grant no new buys, for all symbols or for SYMBOLS. Orders that rest stay; sells go on."""
-    _set_paused(load(config), state, symbols, paused=True)
+    _set_paused(settings_in_force(config, state), state, symbols, paused=True)
 
 
 @click.command()
@@ -26,7 +27,7 @@ def pause(config: Path | None, state: Path | None, symbols: tuple[str, ...]) -> 
 @click.argument("symbols", nargs=-1)
 def resume(config: Path | None, state: Path | None, symbols: tuple[str, ...]) -> None:
     """Take a pause back, for all symbols (and an operator's stop with it) or for SYMBOLS."""
-    _set_paused(load(config), state, symbols, paused=False)
+    _set_paused(settings_in_force(config, state), state, symbols, paused=False)
 
 
 @click.command()
@@ -35,8 +36,13 @@ def resume(config: Path | None, state: Path | None, symbols: tuple[str, ...]) ->
 @click.option("--timeout", "seconds", type=click.FloatRange(min=1), default=120, show_default=True, help="Seconds.")
 def rebalance(config: Path | None, state: Path | None, as_json: bool, seconds: float) -> None:
     """Share the pot anew, now: runs the deployment rebalance/manual and waits for its end."""
-    load(config)
-    ended = run_deployment(prefect_api(state), REBALANCE_MANUAL, seconds)
+    settings = settings_in_force(config, state)
+    api = prefect_api(state)
+    check_prefect(api, state)
+    if settings.redis_url is not None or recorded_stack(state) is not None:
+        bounded(lambda redis: redis.ping(), settings, state)
+    warn_of_silence(state)
+    ended = run_deployment(api, REBALANCE_MANUAL, seconds, Waiting().tell)
     if as_json:
         click.echo(json.dumps(asdict(ended)))
     else:
@@ -46,13 +52,12 @@ def rebalance(config: Path | None, state: Path | None, as_json: bool, seconds: f
 
 
 def _set_paused(settings: Settings, state: Path | None, symbols: tuple[str, ...], paused: bool) -> None:
-    async def work() -> None:
-        from tasks.funds.steps import set_paused, set_stopped
+    from tasks.funds.steps import set_paused, set_stopped
 
-        async with redis_client(settings, state) as redis:
-            await set_paused(settings, redis, list(symbols), paused)
-            if not paused and not symbols:
-                await set_stopped(settings, redis, False)
+    async def work(redis: RedisClient) -> None:
+        await set_paused(settings, redis, list(symbols), paused)
+        if not paused and not symbols:
+            await set_stopped(settings, redis, False)
 
-    asyncio.run(work())
+    bounded(work, settings, state)
     click.echo(f"{'Paused' if paused else 'Resumed'}: {', '.join(symbols) or 'all symbols'}")

@@ -1,11 +1,14 @@
 """What a stack that was killed leaves running: finding it, and ending it in the usual order."""
 
+import os
 import signal
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from flows.runtime import children, state
-from flows.runtime.processes import Identity, end, kill_group
+from flows.runtime.processes import Identity, end, kill_tree
 from flows.runtime.supervisor import Say
 
 _WORKER_SECONDS = 120.0  # it cancels open orders
@@ -31,10 +34,24 @@ def kill_left_overs(folder: Path) -> None:
     record = left_over(folder)
     if record is not None:
         for process in living(record).values():
-            kill_group(process.pid)
+            kill_tree(process.pid)
 
 
-def end_left_overs(record: state.StackRecord, say: Say, seconds: float) -> bool:
+def force_end(record: state.StackRecord) -> None:
+    """SIGKILL to a stack: first to `gridflow up`, which would start the others again, then in the usual order."""
+    if record.parent.is_alive():
+        os.kill(record.parent.pid, signal.SIGKILL)
+    for process in living(record).values():
+        kill_tree(process.pid)
+
+
+def _nobody(_what: str) -> None:
+    """Say nothing while waiting."""
+
+
+def end_left_overs(
+    record: state.StackRecord, say: Say, seconds: float, waiting: Callable[[str], None] = _nobody
+) -> bool:
     """End what lives, one after the other and within `seconds` in all; whether the worker ended by itself.
 
     A worker that ends by itself has cancelled its open orders; one that is gone already, or had to be killed, has not.
@@ -45,6 +62,7 @@ def end_left_overs(record: state.StackRecord, say: Say, seconds: float) -> bool:
         say(f"Ending {name} (pid {process.pid}), left over from a stack that was killed")
         usual = _WORKER_SECONDS if name == children.WORKER else _SECONDS
         number = signal.SIGINT if name == children.POSTGRES else signal.SIGTERM
-        by_itself = end(process, number, max(0.0, min(usual, deadline - time.monotonic())))
+        within = max(0.0, min(usual, deadline - time.monotonic()))
+        by_itself = end(process, number, within, partial(waiting, f"{name} to end"))
         in_order |= by_itself and name == children.WORKER
     return in_order

@@ -1,6 +1,7 @@
 """What a stack tells about itself: memory, the first tick, prices, finished flow runs, the account at its end."""
 
 import os
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,8 @@ from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings
 
 _POSTGRES = "postgres"
+_PREFECT_SECONDS = 4.0
+Summarise = Callable[[Settings, RedisClient], Awaitable[dict[str, Any]]]
 
 
 @dataclass
@@ -48,7 +51,7 @@ async def completed_windows(prefect_api: str, since: datetime) -> int | None:
         "flows": {"name": {"any_": [GRID_TICK]}},
         "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}, "start_time": {"after_": since.isoformat()}},
     }
-    async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=_PREFECT_SECONDS, trust_env=False) as client:
         try:
             answer = await client.post(f"{prefect_api}/flow_runs/count", json=question)
             answer.raise_for_status()

@@ -1,18 +1,15 @@
 """Options every command shares, and how a command finds the settings, the Redis and the Prefect server."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from redis.exceptions import RedisError
 
 from flows.runtime import state as stack_state
 from flows.runtime.left_overs import left_over
-from tasks.base.errors import StackError
-from tasks.base.redis import RedisClient, connect
-from tasks.base.settings import Settings, configured_prefect_api, state_dir
+from tasks.base.errors import ConfigError, StackError
+from tasks.base.settings import Settings, configured_prefect_api, configured_redis_url, from_values, load, state_dir
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -47,6 +44,32 @@ def left_over_stack(state: Path | None) -> stack_state.StackRecord | None:
     return left_over(state_dir(state))
 
 
+def recorded_stack(state: Path | None) -> stack_state.StackRecord | None:
+    """The stack that runs on this state folder, or was killed while processes of it live on."""
+    return running_stack(state) or left_over_stack(state)
+
+
+def settings_in_force(config: Path | None, state: Path | None) -> Settings:
+    """The settings that the stack on this state runs with; without a stack those of the file and the environment.
+
+    A file with faults does not disable a command while a stack runs: they are shown as a warning. Raises ConfigError
+    where no stack runs.
+    """
+    stack = recorded_stack(state)
+    try:
+        own = load(config)
+    except ConfigError as error:
+        if stack is None or not stack.settings:
+            raise
+        click.echo(f"Warning: {error}\nThe stack runs on with the settings that it started with.", err=True)
+        url = configured_redis_url()
+        return from_values(stack.settings | ({"redis_url": url} if url else {}))
+    if stack is None or not stack.settings:
+        return own
+    url = own.redis_url.get_secret_value() if own.redis_url else None  # it may hold a password, which no record does
+    return from_values(stack.settings | ({"redis_url": url} if url else {}))
+
+
 def prefect_api(state: Path | None) -> str:
     """The running stack's Prefect API, else $PREFECT_API_URL. Raises StackError where there is neither."""
     stack = running_stack(state)
@@ -60,20 +83,7 @@ def redis_url(settings: Settings, state: Path | None) -> str:
     """The settings' Redis, else that of the stack that runs or was killed. Raises StackError where there is none."""
     if settings.redis_url is not None:
         return settings.redis_url.get_secret_value()
-    stack = running_stack(state) or left_over_stack(state)
+    stack = recorded_stack(state)
     if stack is None:
         raise StackError(f"No stack runs on {state_dir(state)}. Run `gridflow up`, or set redis_url to your own Redis")
     return stack.redis
-
-
-@asynccontextmanager
-async def redis_client(settings: Settings, state: Path | None) -> AsyncIterator[RedisClient]:
-    """A client on the account's Redis. Raises StackError when it does not answer."""
-    client = connect(redis_url(settings, state))
-    try:
-        await client.ping()
-        yield client
-    except (RedisError, OSError) as error:
-        raise StackError(f"Redis does not answer as it should: {error}") from error
-    finally:
-        await client.aclose()

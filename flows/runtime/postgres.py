@@ -69,6 +69,11 @@ class Postgres:
         """SQLAlchemy URL over the socket; it holds the password: hand it on in the environment only."""
         return f"postgresql+asyncpg://{_SUPERUSER}:{self.password}@/postgres?host={quote(str(self.sockets))}"
 
+    @property
+    def socket(self) -> Path:
+        """Where it listens."""
+        return self.sockets / _SOCKET_NAME
+
     def is_ready(self) -> bool:
         """Whether the server says it takes connections (last line of its pid file)."""
         try:

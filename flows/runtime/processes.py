@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,25 +73,33 @@ def age_seconds() -> float:
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / _CLOCK_TICKS)
 
 
-def end(identity: Identity, number: int = signal.SIGTERM, seconds: float = 10) -> bool:
-    """End a process that is not our child, with its whole group: `number` first, SIGKILL after `seconds`.
+def _nothing() -> None:
+    """Done again and again while waiting."""
 
-    Whether the first signal was enough.
+
+def end(
+    identity: Identity, number: int = signal.SIGTERM, seconds: float = 10, waiting: Callable[[], None] = _nothing
+) -> bool:
+    """End a process that is not our child, with its whole tree: `number` first, SIGKILL after `seconds`.
+
+    Whether the first signal was enough. `waiting` is called again and again meanwhile.
     """
     if not identity.is_alive():
         return True
     with suppress(ProcessLookupError, PermissionError):
         os.kill(identity.pid, number)
-    _await_end(identity, seconds)
+        resume(identity.pid)
+    _await_end(identity, seconds, waiting)
     by_itself = not identity.is_alive()
-    kill_group(identity.pid)
+    kill_tree(identity.pid)
     _await_end(identity, _KILLED_SECONDS)
     return by_itself
 
 
-def _await_end(identity: Identity, seconds: float) -> None:
+def _await_end(identity: Identity, seconds: float, waiting: Callable[[], None] = _nothing) -> None:
     deadline = time.monotonic() + seconds
     while identity.is_alive() and time.monotonic() < deadline:
+        waiting()
         time.sleep(0.05)
 
 
@@ -98,6 +107,21 @@ def kill_group(leader: int) -> None:
     """SIGKILL to what is left of the process group that `leader` leads; nothing where it leads none."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
+
+
+def kill_tree(root: int) -> None:
+    """SIGKILL to a process, its group and all its descendants, also those that lead groups of their own."""
+    family = _descendants(root, _parents())[1:]  # before their parent is gone and they are another's
+    kill_group(root)
+    for pid in family:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def resume(pid: int) -> None:
+    """Let a process that stands still by SIGSTOP go on; nothing to one that runs."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGCONT)
 
 
 @dataclass(frozen=True)
@@ -114,9 +138,16 @@ def tree_memory(root: int) -> list[Memory]:
     """Memory of `root` and all its descendants."""
     if not _HAS_PROC:
         return _tree_from_ps(root)
-    parents = {int(entry.name): _stat_fields(int(entry.name)) for entry in _PROC.iterdir() if entry.name.isdigit()}
-    family = _descendants(root, {pid: int(fields[1]) for pid, fields in parents.items() if fields})
+    family = _descendants(root, _parents())
     return [found for pid in family if (found := _memory(pid))]
+
+
+def _parents() -> dict[int, int]:
+    """Every process of the machine by its parent's pid."""
+    if not _HAS_PROC:
+        return {pid: int(row[1]) for pid, row in _ps_table().items()}
+    found = {int(entry.name): _stat_fields(int(entry.name)) for entry in _PROC.iterdir() if entry.name.isdigit()}
+    return {pid: int(fields[1]) for pid, fields in found.items() if fields}
 
 
 def _descendants(root: int, parents: dict[int, int]) -> list[int]:
@@ -142,9 +173,13 @@ def _memory(pid: int) -> Memory | None:
     return Memory(pid, name, rss, pss)
 
 
-def _tree_from_ps(root: int) -> list[Memory]:
+def _ps_table() -> dict[int, list[str]]:
     asked = subprocess.run(["ps", "-axo", "pid=,ppid=,rss=,comm="], capture_output=True, text=True, check=False)
     rows = [line.split(None, 3) for line in asked.stdout.splitlines()]
-    table = {int(row[0]): row for row in rows if len(row) == 4}
-    family = _descendants(root, {pid: int(row[1]) for pid, row in table.items()})
+    return {int(row[0]): row for row in rows if len(row) == 4}
+
+
+def _tree_from_ps(root: int) -> list[Memory]:
+    table = _ps_table()
+    family = _descendants(root, _parents())
     return [Memory(pid, table[pid][3], int(table[pid][2]), None) for pid in family if pid in table]

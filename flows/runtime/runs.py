@@ -1,6 +1,7 @@
 """Start a deployment's flow run through the Prefect API and wait for its end; light: no Prefect import."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import httpx
@@ -8,6 +9,7 @@ import httpx
 from tasks.base.errors import StackError
 
 _POLL_SECONDS = 0.5
+_ANSWER_SECONDS = 10.0  # for one answer; a busy server takes seconds
 _FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
@@ -25,19 +27,23 @@ class EndedRun:
         return self.state == "COMPLETED"
 
 
-def run_deployment(api: str, full_name: str, seconds: float) -> EndedRun:
-    """Start `flow/deployment` now and wait for its end.
+def _silent(_what: str) -> None:
+    """Say nothing while waiting."""
+
+
+def run_deployment(api: str, full_name: str, seconds: float, waiting: Callable[[str], None] = _silent) -> EndedRun:
+    """Start `flow/deployment` now and wait for its end; `waiting` is told now and again what for.
 
     Raises StackError when the server does not answer, does not know the deployment, or the run takes longer.
     """
-    with httpx.Client(base_url=api, timeout=15, trust_env=False) as client:
+    with httpx.Client(base_url=api, timeout=_ANSWER_SECONDS, trust_env=False) as client:
         try:
-            return _run(client, full_name, seconds)
+            return _run(client, full_name, seconds, waiting)
         except httpx.HTTPError as error:
             raise StackError(f"The Prefect server {api} did not answer as it should: {error}") from None
 
 
-def _run(client: httpx.Client, full_name: str, seconds: float) -> EndedRun:
+def _run(client: httpx.Client, full_name: str, seconds: float, waiting: Callable[[str], None]) -> EndedRun:
     found = client.get(f"/deployments/name/{full_name}")
     if found.status_code == httpx.codes.NOT_FOUND:
         raise StackError(f"The Prefect server has no deployment {full_name}. Run `gridflow deploy`")
@@ -51,5 +57,6 @@ def _run(client: httpx.Client, full_name: str, seconds: float) -> EndedRun:
         state = run["state"] or {}
         if state.get("type") in _FINAL:
             return EndedRun(run_id, run["name"], state["type"], state.get("message"))
+        waiting(f"the run {run['name']} of {full_name}, which is {state.get('type', 'not known')}")
         time.sleep(_POLL_SECONDS)
     raise StackError(f"The run of {full_name} did not end within {seconds:.0f} s. Does a worker run on its pool?")

@@ -1,34 +1,40 @@
 """The one-machine stack: `gridflow up` from the first process to the last."""
 
 import asyncio
-import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from redis.exceptions import RedisError
+
 from flows.runtime import children, state
 from flows.runtime.left_overs import end_left_overs, kill_left_overs, left_over
-from flows.runtime.measures import MemoryPeak, account_summary, completed_windows, log_files, prices, tick_count
+from flows.runtime.measures import MemoryPeak, Summarise, account_summary, log_files, prices, tick_count
 from flows.runtime.ports import PortClaims
 from flows.runtime.postgres import Postgres, prepare
 from flows.runtime.prefect_server import PREFERRED_PORT as PREFECT_PORT
 from flows.runtime.prefect_server import api_url
-from flows.runtime.processes import Identity, age_seconds
-from flows.runtime.supervisor import Child, Say, Supervisor, cancel, cap_log
+from flows.runtime.processes import age_seconds
+from flows.runtime.questions import redis_answers
+from flows.runtime.stack_end import StackEnd
+from flows.runtime.stack_processes import Processes, all_at_once, this_process
+from flows.runtime.stop_report import journal_file, last_stop_file, read_orders, write_result
+from flows.runtime.supervisor import Say, cancel, cap_log
 from flows.runtime.valkey import PREFERRED_PORT as VALKEY_PORT
 from flows.runtime.valkey import redis_url
 from tasks.base.errors import StackError
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, connect
-from tasks.base.settings import Settings
+from tasks.base.settings import Settings, public_values
 
 _DASHBOARD_PORT = 8501
 _WATCH_SECONDS = 0.5
 _SAMPLE_SECONDS = 5.0
+_JOURNAL_SECONDS = 15.0
 _FIRST_TICK_SECONDS = 180.0
 _LEFT_OVER_SECONDS = 240.0
 
@@ -40,7 +46,7 @@ class UpOptions:
     seconds: float | None = None
     dashboard: bool = True
     worker_module: str = children.WORKER_MODULE
-    summarise: Callable[[Settings, RedisClient], Awaitable[dict[str, Any]]] = account_summary
+    summarise: Summarise = account_summary
     on_ready: Callable[[state.StackRecord, list[str]], None] = field(default=lambda _record, _logs: None)
 
 
@@ -56,15 +62,16 @@ class Stack:
         self._started = datetime.now(UTC)
         self._command_age = age_seconds()
         self._begun = time.monotonic()
-        self._children: dict[str, Supervisor] = {}
+        self._processes = Processes(folder, say, self._on_failure)
+        self._failed: dict[str, str] = {}
         self._claims = PortClaims()
         self._stop_asked = asyncio.Event()
         self._end_asked = asyncio.Event()
         self._peak = MemoryPeak()
         self._first_tick: float | None = None
         self._ticks_before = 0
+        self._redis_url = ""
         self._redis: RedisClient | None = None
-        self._record: state.StackRecord | None = None
         self._preparing: asyncio.Future[Postgres] | None = None
 
     async def run(self) -> dict[str, Any]:
@@ -74,6 +81,7 @@ class Stack:
         """
         with state.sole_owner(self._folder):
             self._logs.mkdir(mode=0o700, exist_ok=True)
+            last_stop_file(self._folder).unlink(missing_ok=True)
             self._listen_to_signals()
             await asyncio.to_thread(self._end_left_overs)
             watch = asyncio.create_task(self._sample())
@@ -107,8 +115,18 @@ class Stack:
         self._say("Ending everything at once; open orders stay open")
         self._end_asked.set()
         kill_left_overs(self._folder)
-        for supervisor in self._children.values():
-            supervisor.kill()
+        self._processes.kill()
+
+    def _on_failure(self, name: str, why: str) -> None:
+        """A child has failed too often: the stack stops, unless it was only the screens."""
+        if name == children.DASHBOARD:
+            self._say("Trading goes on without the dashboard")
+            self._forget_dashboard()
+            return
+        self._failed[name] = why
+        if not self._stop_asked.is_set():
+            self._say("Trading stops: stopping in order; Ctrl-C ends everything at once")
+            self._stop_asked.set()
 
     async def _unless(self, asked: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` until it is done or `asked` is set; nothing of it runs where that is set already."""
@@ -139,60 +157,49 @@ class Stack:
         with_dashboard = self._options.dashboard and children.has_dashboard()
         self._preparing = asyncio.ensure_future(asyncio.to_thread(prepare, self._folder))
         database = await asyncio.shield(self._preparing)  # a thread cannot be cancelled: the stop waits for it
-        self._record = state.StackRecord(
+        record = state.StackRecord(
             started=self._started.isoformat(),
             state=str(self._folder),
-            parent=self._me(),
+            parent=this_process(),
             redis=_without_password(redis),
             prefect_api=api_url(ports["prefect"]),
             prefect_ui=api_url(ports["prefect"]).removesuffix("/api"),
             dashboard=children.dashboard_url(ports["dashboard"]) if with_dashboard else None,
             postgres_data=str(database.data),
+            settings=public_values(self._settings),
         )
-        state.write(self._folder, self._record)
+        self._processes.write_record(record)
         if own:
-            if not await children.redis_answers(redis):
+            if not await redis_answers(redis):
                 raise StackError(f"Your Redis {_without_password(redis)} does not answer")
         else:
-            await self._launch(children.valkey(self._folder, self._logs, valkey_port))
-        self._redis = connect(redis)
+            await self._processes.launch(children.valkey(self._folder, self._logs, valkey_port))
+        self._redis_url, self._redis = redis, connect(redis)
         self._ticks_before = await tick_count(self._redis, Keys(self._settings.account))
         worker = children.worker(self._folder, self._logs, ports["prefect"], redis, self._options.worker_module)
         # The worker's imports take as long as the server's first start, so both go on at once.
-        await _all(self._launch_server(ports["prefect"], database), self._launch(worker))
+        await all_at_once(self._launch_server(ports["prefect"], database), self._processes.launch(worker))
         if with_dashboard:
             await self._launch_dashboard(ports["dashboard"], ports["prefect"], redis)
-        self._options.on_ready(self._record, log_files(self._logs))
+        self._options.on_ready(record, log_files(self._logs))
 
     async def _launch_server(self, port: int, database: Postgres) -> None:
-        await self._launch(children.postgres(database, self._logs))
-        await self._launch(children.prefect_server(self._folder, self._logs, port, database))
+        await self._processes.launch(children.postgres(database, self._logs))
+        await self._processes.launch(children.prefect_server(self._folder, self._logs, port, database))
 
     async def _launch_dashboard(self, port: int, prefect_port: int, redis: str) -> None:
         """Start the screens; trading goes on without them."""
-        assert self._record is not None
         try:
-            await self._launch(children.dashboard(self._folder, self._logs, port, prefect_port, redis))
+            await self._processes.launch(children.dashboard(self._folder, self._logs, port, prefect_port, redis))
         except StackError as error:
             self._say(f"Trading goes on without the dashboard. {error}")
-            await self._stop_child(children.DASHBOARD)
-            self._record.dashboard = None
-            state.write(self._folder, self._record)
+            await self._processes.stop(children.DASHBOARD)
+            self._forget_dashboard()
 
-    async def _launch(self, child: Child) -> None:
-        supervisor = self._children[child.name] = Supervisor(child, self._say, self._note_process)
-        await supervisor.start()
-
-    def _note_process(self, name: str, process: Identity | None) -> None:
-        assert self._record is not None
-        if process is not None:
-            self._record.processes[name] = process
-            state.write(self._folder, self._record)
-
-    def _me(self) -> Identity:
-        me = Identity.of(os.getpid())
-        assert me is not None
-        return me
+    def _forget_dashboard(self) -> None:
+        if self._processes.record is not None:
+            self._processes.record.dashboard = None
+            self._processes.write_record()
 
     # --- serve -----------------------------------------------------------------------------------------
     async def _serve(self) -> None:
@@ -220,44 +227,53 @@ class Stack:
         self._say(f"First tick {self._first_tick:.1f} s after the command. {await prices(self._settings, self._redis)}")
 
     async def _sample(self) -> None:
+        read_at = time.monotonic()
         while True:
             await asyncio.to_thread(self._peak.sample)
             for log in self._logs.glob("*.log"):
                 cap_log(log)
+            if time.monotonic() - read_at >= _JOURNAL_SECONDS or self._first_tick is None:
+                await self._keep_journal()
+                read_at = time.monotonic()
             await asyncio.sleep(_SAMPLE_SECONDS)
+
+    async def _keep_journal(self) -> None:
+        """Keep the open orders in a file, for a stop that finds no Redis any more."""
+        if self._redis is None:
+            return
+        redis = connect(self._redis_url, impatient=True)
+        try:
+            write_result(journal_file(self._folder), await read_orders(self._settings, redis))
+        except (RedisError, OSError):  # the file keeps what it holds, with the moment it was read
+            return
+        finally:
+            await redis.aclose()
 
     # --- stop ------------------------------------------------------------------------------------------
     async def _stop(self) -> dict[str, Any]:
         """End everything, in order unless that is asked to be cut short; the summary."""
-        summary: dict[str, Any] = {"stopped_in_order": not self._may_have_traded()}
+        end = StackEnd(self._settings, self._folder, self._processes, self._say, self._may_have_traded())
+        hopeless = children.VALKEY in self._failed
         try:
-            await self._unless(self._end_asked, self._stop_in_order(summary))
+            work = end.in_order(self._redis, self._options.summarise, self._started, hopeless)
+            await self._unless(self._end_asked, work)
         finally:
             await self._clean_up()
-        summary["first_tick_seconds"] = self._first_tick
-        summary["peak_rss_mib"] = round(self._peak.rss, 1)
-        summary["peak_pss_mib"] = round(self._peak.pss, 1)
-        return summary
-
-    async def _stop_in_order(self, summary: dict[str, Any]) -> None:
-        summary["stopped_in_order"] = await self._stop_trading()
-        await self._stop_child(children.DASHBOARD)
-        if self._record is not None:
-            summary["flow_runs_completed"] = await completed_windows(self._record.prefect_api, self._started)
-        await self._stop_child(children.PREFECT_SERVER)
-        await self._stop_child(children.POSTGRES)
-        if self._redis is not None:
-            summary |= await self._options.summarise(self._settings, self._redis)
-        await self._stop_child(children.VALKEY)
+            end.write(self._started.isoformat())
+            state.record_path(self._folder).unlink(missing_ok=True)
+        return end.summary | {
+            "stopped_in_order": end.result.stopped,
+            "failed": list(self._failed.values()),
+            "first_tick_seconds": self._first_tick,
+            "peak_rss_mib": round(self._peak.rss, 1),
+            "peak_pss_mib": round(self._peak.pss, 1),
+            "orders_open": end.result.orders_open,
+            "reserved": end.result.reserved,
+        }
 
     async def _clean_up(self) -> None:
-        """Leave no process, lock or file behind, however the stop went."""
-        for name in children.STOP_ORDER:
-            supervisor = self._children.get(name)
-            if supervisor is not None:
-                if self._end_asked.is_set():
-                    supervisor.kill()
-                await supervisor.stop()
+        """Leave no process, lock or connection behind, however the stop went."""
+        await self._processes.clear(at_once=self._end_asked.is_set())
         if self._redis is not None:
             await self._redis.aclose()
         self._claims.close()
@@ -265,44 +281,11 @@ class Stack:
             await asyncio.wait({self._preparing})
             if self._preparing.exception() is None:
                 self._preparing.result().tidy()
-        state.record_path(self._folder).unlink(missing_ok=True)
 
     def _may_have_traded(self) -> bool:
         """Whether the worker has begun to take runs."""
         took_runs = self._first_tick is not None or children.worker_ready_file(self._folder).exists()
-        return children.WORKER in self._children and took_runs
-
-    async def _stop_trading(self) -> bool:
-        """Let the worker drain and close the trading side; whether it did."""
-        worker = self._children.get(children.WORKER)
-        if worker is None or not self._may_have_traded():
-            await self._stop_child(children.WORKER)
-            return True
-        if worker.is_running and await self._stop_child(children.WORKER) == 0:
-            return True
-        await worker.stop()
-        self._say("The worker did not close the trading side: closing it without the worker")
-        return await worker.run_once(children.ONLY_STOP) == 0
-
-    async def _stop_child(self, name: str) -> int | None:
-        """Stop a child where it was started; its exit code."""
-        supervisor = self._children.get(name)
-        if supervisor is None:
-            return None
-        begun = time.monotonic()
-        code = await supervisor.stop()
-        self._say(f"{name} stopped ({time.monotonic() - begun:.1f} s)")
-        return code
-
-
-async def _all(*work: Coroutine[Any, Any, None]) -> None:
-    """All at once; the first error ends the others and is raised as it is."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for each in work:
-                group.create_task(each)
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+        return children.WORKER in self._processes and took_runs
 
 
 def _without_password(url: str) -> str:

@@ -11,14 +11,18 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Protocol
 
 import httpx
 
-from flows.runtime.children import ONLY_STOP, RECYCLE, worker_ready_file, worker_refusal_file
+from flows.runtime.children import ONLY_STOP, RECYCLE, beat_files, worker_ready_file, worker_refusal_file
 from flows.runtime.plan import POOL_NAME, PlannedDeployment, planned_deployments
+from flows.runtime.stop_report import worker_stop_file, write_report
 from tasks.base.errors import ConfigError, GridflowError
 from tasks.base.settings import Settings, configured_prefect_api, load, state_dir
+from tasks.tick import watchdog
+from tasks.tick.stopping import StopReport
 
 _log = logging.getLogger("gridflow.worker")
 _PREFETCH_SECONDS = 3
@@ -30,9 +34,10 @@ _WORKER_NAME = "one-machine-stack"
 class TradingService(Protocol):
     """What the worker process asks of the trading side."""
 
+    def open(self) -> None: ...
     def request_stop(self) -> None: ...
-    def clear_stop(self) -> None: ...
-    def graceful_stop(self) -> dict[str, Any]: ...
+    def graceful_stop(self) -> StopReport: ...
+    def beat(self, file: Path) -> None: ...
 
 
 async def work(
@@ -41,9 +46,10 @@ async def work(
     on_ready: Callable[[], None],
     recycle_after: int = _RECYCLE_AFTER,
 ) -> int:
-    """Deploy and run until SIGTERM, then stop the trading side; or until it is time for a fresh process.
+    """Deploy and run until SIGTERM, then stop the pot; or until it is time for a fresh process.
 
-    Returns the process's exit code: 0, or RECYCLE when orders were left to the next process.
+    Returns the process's exit code: 0, 1 when the stop left orders open, or RECYCLE when they are left to the next
+    process.
     """
     from flows.runtime.deploy import deploy
     from flows.runtime.first_windows import clear_left_overs, start_first_windows
@@ -52,9 +58,12 @@ async def work(
     stop_asked = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop_asked.set)
     # Opening the exchange takes seconds, and so does the server's first start: both at once.
-    await asyncio.gather(asyncio.to_thread(service.clear_stop), _until_healthy(stop_asked))
+    await asyncio.gather(asyncio.to_thread(service.open), _until_healthy(stop_asked))
     if stop_asked.is_set():
         return 0
+    main_beat, trading_beat = beat_files(state_dir())
+    beating = asyncio.create_task(watchdog.beat(main_beat))  # until this loop ends
+    service.beat(trading_beat)
     report = await deploy(planned)
     _log.info(
         "deployed: %d created, %d changed, %d removed", *map(len, (report.created, report.changed, report.removed))
@@ -73,9 +82,15 @@ async def work(
         await worker.start(printer=_log.info)
         if worker.recycling:
             return RECYCLE
-    closed = await asyncio.to_thread(service.graceful_stop)
-    _log.info("trading stopped: %s", closed)
-    return 0
+    assert not beating.done()
+    return told(await asyncio.to_thread(service.graceful_stop))
+
+
+def told(report: StopReport) -> int:
+    """Write down what the stop left, for the stack; the exit code that says so."""
+    _log.log(logging.INFO if report.is_clean else logging.ERROR, "trading stopped: %s", report)
+    write_report(worker_stop_file(state_dir()), report)
+    return 0 if report.is_clean else 1
 
 
 async def _until_healthy(stop_asked: asyncio.Event) -> None:
@@ -93,22 +108,23 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     settings = load()
-    from tasks.tick import service  # imports the exchange side, while the server is still starting
+    from tasks.tick.service import service  # imports the exchange side, while the server is still starting
 
+    trading = service()
     try:
-        sys.exit(_run(settings, service))
+        sys.exit(_run(settings, trading))
     except GridflowError as error:
         _log.error("%s", error)
         worker_refusal_file(state_dir()).write_text(str(error), encoding="utf-8")
         sys.exit(os.EX_CONFIG if isinstance(error, ConfigError) else 1)
     finally:
-        service.service().close()
+        trading.close()
 
 
 def _run(settings: Settings, service: TradingService) -> int:
     if ONLY_STOP in sys.argv:
-        _log.info("trading stopped: %s", service.graceful_stop())
-        return 0
+        return told(service.graceful_stop())
+    watchdog.enable()
     return asyncio.run(work(planned_deployments(settings), service, worker_ready_file(state_dir()).touch))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from flows.runtime.processes import Identity
 from tasks.base.errors import StackError
@@ -24,6 +25,9 @@ class StackRecord:
     prefect_ui: str
     dashboard: str | None
     postgres_data: str
+    settings: dict[str, Any] = field(default_factory=dict)  # what the stack runs with, without secrets
+    silent: dict[str, str] = field(default_factory=dict)  # processes that do not answer → since when
+    stopping: str = ""  # what a stop under way waits for
     processes: dict[str, Identity] = field(default_factory=dict)
 
     @property

@@ -1,4 +1,4 @@
-"""One child process of the stack: started, watched, restarted when it dies, ended in order."""
+"""One child process of the stack: started, asked whether it answers, restarted when it fails, ended in order."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows.runtime.processes import Identity, kill_group
+from flows.runtime.processes import Identity, kill_tree, resume
 from tasks.base.errors import SetupRefused, StackError
 
 _MAX_LOG_BYTES = 10_000_000
@@ -22,6 +22,7 @@ _POLL_SECONDS = 0.1
 # A child that was never ready has nothing to finish.
 _UNREADY_STOP_SECONDS = 3.0
 _CANCEL_AGAIN_SECONDS = 1.0
+_LEAST_QUESTIONS = 3
 
 Say = Callable[[str], None]
 
@@ -30,9 +31,20 @@ async def _at_once() -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class Limits:
+    """When a child counts as hung, and how often it is started anew. Seconds."""
+
+    ask_every: float = 2.0
+    answer_within: float = 5.0
+    hung_after: float = 15.0
+    restarts: int = 3
+    restarts_within: float = 600.0
+
+
 @dataclass
 class Child:
-    """How to run one process of the stack. `ready` is asked until it says yes."""
+    """How to run one process of the stack. `ready` is asked until it says yes, `alive` from then on."""
 
     name: str
     command: list[str]
@@ -40,25 +52,38 @@ class Child:
     log: Path
     where: str = ""
     ready: Callable[[], Awaitable[bool]] = _at_once
+    alive: Callable[[], Awaitable[bool]] = _at_once
     ready_seconds: float = 60
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 15
     user: str | None = None
     folder: Path | None = None
     refusal: Path | None = None  # where it may say why it cannot start; EX_CONFIG: its settings are at fault
+    recycles: int | None = None  # exit code of a child that asks for a fresh process: no fault
+    limits: Limits = Limits()
     before_start: Callable[[], None] = field(default=lambda: None)
 
 
-class Supervisor:
-    """Keeps one child alive until told to stop it."""
+@dataclass(frozen=True)
+class Notices:
+    """What a supervisor tells: a new process; since when the child is silent (None: it answers); that it gave up."""
 
-    def __init__(self, child: Child, say: Say, on_start: Callable[[str, Identity | None], None]) -> None:
+    started: Callable[[str, Identity | None], None]
+    silent: Callable[[str, float | None], None] = lambda _name, _since: None
+    gave_up: Callable[[str, str], None] = lambda _name, _why: None
+
+
+class Supervisor:
+    """Keeps one child alive until told to stop it, or until it has failed too often."""
+
+    def __init__(self, child: Child, say: Say, notices: Notices) -> None:
         self.child = child
         self._say = say
-        self._on_start = on_start
+        self._notices = notices
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._killed = False
+        self._restarts: list[float] = []
 
     async def start(self) -> None:
         """Start the child and return when it is ready. Raises StackError, with its last lines, if it is not."""
@@ -83,7 +108,7 @@ class Supervisor:
         return await self._end_group(self._process)
 
     async def stop(self) -> int | None:
-        """End the child: its stop signal, then SIGKILL to what is left of its group. Its exit code."""
+        """End the child: its stop signal, then SIGKILL to what is left of its tree. Its exit code."""
         if self._keeper is not None:
             await cancel(self._keeper)
         process = self._process
@@ -92,6 +117,7 @@ class Supervisor:
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 process.send_signal(self.child.stop_signal)
+                resume(process.pid)  # one that stands still by SIGSTOP hears no other signal
             seconds = self.child.stop_seconds
             if self._keeper is None:
                 seconds = min(seconds, _UNREADY_STOP_SECONDS)
@@ -108,14 +134,14 @@ class Supervisor:
         if self._keeper is not None:
             self._keeper.cancel()
         if self.is_running:
-            self._kill_group()
+            self._kill_tree()
 
-    def _kill_group(self) -> None:
+    def _kill_tree(self) -> None:
         assert self._process is not None
-        kill_group(self._process.pid)
+        kill_tree(self._process.pid)
 
     async def _end_group(self, process: asyncio.subprocess.Process) -> int | None:
-        kill_group(process.pid)
+        kill_tree(process.pid)
         code = await process.wait()
         self._process = None  # its pid may be another's from now on
         return code
@@ -141,7 +167,7 @@ class Supervisor:
                 group=entry.pw_gid if entry else None,
                 extra_groups=[] if entry else None,
             )
-        self._on_start(child.name, Identity.of(self._process.pid))
+        self._notices.started(child.name, Identity.of(self._process.pid))
 
     async def _wait_ready(self) -> None:
         assert self._process is not None
@@ -164,15 +190,16 @@ class Supervisor:
         text = refusal.read_text(encoding="utf-8")
         raise SetupRefused(text) if code == os.EX_CONFIG else StackError(text)
 
+    # --- keeping it alive ------------------------------------------------------------------------------
     async def _keep(self) -> None:
         pause = 1.0
         while True:
-            assert self._process is not None
             begun = time.monotonic()
-            code = await self._process.wait()
-            self._kill_group()
+            why = await self._failure()
+            if not self._may_restart(why):
+                return
             pause = 1.0 if time.monotonic() - begun > _STEADY_SECONDS else pause
-            self._say(f"{self.child.name} ended with code {code}: starting it again in {pause:.0f} s")
+            self._say(f"{self.child.name} {why}: starting it again in {pause:.0f} s")
             await asyncio.sleep(pause)
             pause = min(pause * 2, _MAX_BACK_OFF_SECONDS)
             try:
@@ -182,7 +209,67 @@ class Supervisor:
             except (StackError, OSError) as error:
                 self._say(str(error))
                 if self.is_running:
-                    self._kill_group()
+                    self._kill_tree()
+
+    async def _failure(self) -> str:
+        """Wait until the child has ended or no longer answers; it is ended then. What happened."""
+        process = self._process
+        assert process is not None
+        ended = asyncio.ensure_future(process.wait())
+        hung = asyncio.ensure_future(self._hung())
+        try:
+            await asyncio.wait({ended, hung}, return_when=asyncio.FIRST_COMPLETED)
+            silent = not ended.done()
+            self._kill_tree()
+            code = await process.wait()
+        finally:
+            await cancel(ended)
+            await cancel(hung)
+        self._notices.silent(self.child.name, None)
+        return f"has not answered for {self.child.limits.hung_after:.0f} s" if silent else f"ended with code {code}"
+
+    async def _hung(self) -> None:
+        """Return when the child has not answered for too long."""
+        limits = self.child.limits
+        answered, unanswered = time.monotonic(), 0
+        while True:
+            asked, asked_at = time.monotonic(), time.time()
+            if await self._answers():
+                if unanswered:
+                    self._notices.silent(self.child.name, None)
+                answered, unanswered = time.monotonic(), 0
+            else:
+                unanswered += 1
+                if unanswered == 1:
+                    self._notices.silent(self.child.name, asked_at)
+            # Several questions, because this process may itself have stood still.
+            if unanswered >= _LEAST_QUESTIONS and time.monotonic() - answered >= limits.hung_after:
+                return
+            await asyncio.sleep(max(0.0, asked + limits.ask_every - time.monotonic()))
+
+    async def _answers(self) -> bool:
+        try:
+            async with asyncio.timeout(self.child.limits.answer_within):
+                return await self.child.alive()
+        except (OSError, TimeoutError):
+            return False
+
+    def _may_restart(self, why: str) -> bool:
+        """Count the failure; whether the child is started once more. One that only wants a fresh process always is."""
+        assert self._process is not None
+        if self.child.recycles is not None and self._process.returncode == self.child.recycles:
+            return True
+        limits = self.child.limits
+        now = time.monotonic()
+        self._restarts = [at for at in self._restarts if now - at < limits.restarts_within]
+        if len(self._restarts) < limits.restarts:
+            self._restarts.append(now)
+            return True
+        often = f"{limits.restarts} times in {limits.restarts_within / 60:.0f} minutes"
+        told = f"{self.child.name} {why}; it was started again {often} and is not started once more"
+        self._say(told)
+        self._notices.gave_up(self.child.name, told)
+        return False
 
 
 async def cancel(task: asyncio.Future[Any]) -> None:

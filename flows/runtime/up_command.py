@@ -12,6 +12,7 @@ from flows.runtime.options import common_options, json_option
 from flows.runtime.preflight import check_exchange, check_market_data, settle_live
 from flows.runtime.stack import Stack, UpOptions
 from flows.runtime.state import StackRecord
+from flows.runtime.stop_report import StopResult
 from tasks.base.errors import StackError
 from tasks.base.settings import CONFIG_VARIABLE, Settings, load, override_environment, state_dir
 
@@ -48,8 +49,17 @@ def up(
         check_exchange(settings)
     summary = asyncio.run(_run(settings, state_dir(state), seconds, not no_dashboard, as_json))
     click.echo(json.dumps(summary, default=str) if as_json else summary_text(summary))
-    if not summary["stopped_in_order"]:
-        raise StackError("The worker did not end in order: orders may be open. See its log in the state folder")
+    _refuse_bad_end(summary)
+
+
+def _refuse_bad_end(summary: dict[str, Any]) -> None:
+    """Raise StackError unless the stack ended because it was asked to, in order, and with no order open."""
+    result = StopResult(summary["stopped_in_order"], summary["orders_open"], summary["reserved"])
+    told = list(summary["failed"])
+    if not result.stopped:
+        told.append("The worker did not end in order: see its log in the state folder")
+    if told or not result.is_clean:
+        raise StackError("\n".join([*told, result.text()]))
 
 
 async def _run(

@@ -29,6 +29,7 @@ from pydantic import PrivateAttr
 
 from flows.runtime.cancelling import cancel_flag
 from flows.runtime.plan import POOL_TYPE
+from tasks.tick import watchdog
 
 _MAX_THREADS = 1000
 _CANCEL_POLL_SECONDS = 2.0
@@ -97,6 +98,7 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
             await super().start(run_once=True, with_healthcheck=with_healthcheck, printer=printer)
             return
         self._drain_asked = anyio.Event()
+        watchdog.enable()
         self._drain_on_signals()
         async with self, anyio.create_task_group() as loops:
             loops.start_soon(self._forever, self.get_and_submit_flow_runs, PREFECT_WORKER_QUERY_SECONDS.value())

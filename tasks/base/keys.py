@@ -29,7 +29,7 @@ class Keys:
     # --- money -----------------------------------------------------------------------------------------
     @property
     def funds(self) -> str:
-        """Hash: the pot. pool, used, reserved, short (units); flags; version, inputs, stepped of the last rebalance."""
+        """Hash: the pot. pool, used, reserved, short (units); flags; version, inputs; holds (`owner=until`)."""
         return self._key("funds")
 
     @property

@@ -8,9 +8,10 @@ import os
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, model_validator
+from pydantic_core import to_jsonable_python
 
 from tasks.base.cross_checks import cross_problems
 from tasks.base.errors import ConfigError, Problem
@@ -29,7 +30,7 @@ from tasks.base.sections import (
     SymbolSettings,
     TradingSettings,
 )
-from tasks.base.sources import Values, file_values, merged, unknown_variables, variable_values, without
+from tasks.base.sources import PREFIX, Values, file_values, merged, unknown_variables, variable_values, without
 
 __all__ = [
     "CONFIG_VARIABLE",
@@ -44,8 +45,11 @@ __all__ = [
     "TradingSettings",
     "child_environment",
     "configured_prefect_api",
+    "configured_redis_url",
+    "from_values",
     "load",
     "override_environment",
+    "public_values",
     "state_dir",
 ]
 
@@ -166,6 +170,28 @@ def _known(values: Values) -> tuple[Known, list[Problem]]:
     if names:  # no table at all: its name may be wrong as well
         values = merged(values, {"symbols": {name: {} for name in names}})
     return Known(Settings.model_validate(values, context=_FIELDS_ONLY), frozenset(faulty)), found
+
+
+def public_values(settings: Settings) -> dict[str, Any]:
+    """The settings as JSON values, without those that are not set and without any secret; see `from_values`."""
+    values: dict[str, Any] = to_jsonable_python(_without_secrets(settings.model_dump(exclude_none=True)))
+    return values
+
+
+def _without_secrets(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {name: _without_secrets(each) for name, each in value.items() if not isinstance(each, SecretStr)}
+
+
+def from_values(values: Values) -> Settings:
+    """Settings from what `public_values` gave. Rules between fields are not looked at: some want the secrets."""
+    return Settings.model_validate(values, context=_FIELDS_ONLY)
+
+
+def configured_redis_url() -> str | None:
+    """The Redis that the environment names, whatever else is wrong with the settings."""
+    return os.environ.get(f"{PREFIX}REDIS_URL") or None
 
 
 def state_dir(named: Path | None = None) -> Path:

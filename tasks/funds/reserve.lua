@@ -1,6 +1,6 @@
 -- Purpose: grant money to a batch of orders of one symbol and journal each granted order, in one step.
 -- Checks and grants each item on its own: one refusal does not refuse the batch. Idempotent by slot and sequence.
--- KEYS  1 funds            hash: pool, used, reserved (units of 1e-8 quote), paused, short, max_committed
+-- KEYS  1 funds            hash: pool, used, reserved (units of 1e-8 quote), paused, short, max_committed, stopped, holds
 --       2 funds of symbol  hash: allocated, used, reserved (units), paused
 --       3 fence            counter: newest fence of the symbol
 --       4 reservations     hash: id -> units held
@@ -16,7 +16,7 @@
 --   1 ALREADY        this slot has journalled this sequence or a later one; nothing changed
 --   2 SYMBOL_LIMIT   the symbol's committed money would exceed its allocation
 --   3 GLOBAL_LIMIT   the pool would be exceeded, or the exchange holds less quote than promised
---   4 PAUSED         new buys are paused
+--   4 PAUSED         new buys are paused, or trading is stopped (sells too then; see _holds.lua)
 --   5 STALE_FENCE    a newer lease exists for the symbol
 --   6 UNKNOWN_SYMBOL the symbol is not registered
 local funds, share = KEYS[1], KEYS[2]
@@ -32,14 +32,16 @@ end
 if (call('GET', KEYS[3]) or '0') ~= ARGV[1] then return all(5) end
 local mine = call('HMGET', share, 'allocated', 'used', 'reserved', 'paused')
 if not mine[1] then return all(6) end
-local pot = call('HMGET', funds, 'pool', 'used', 'reserved', 'paused', 'short', 'max_committed')
+local pot = call('HMGET', funds, 'pool', 'used', 'reserved', 'paused', 'short', 'max_committed', 'stopped', 'holds')
 local committed = (mine[2] or 0) + (mine[3] or 0)
 local total = (pot[2] or 0) + (pot[3] or 0)
 local allocated, pool = tonumber(mine[1]), tonumber(pot[1] or 0)
 local paused = mine[4] == '1' or pot[4] == '1'
 local short = tonumber(pot[5] or 0) > 0
+local stopped = pot[7] == '1' or held(pot[8])
 
 local function judge(units)
+  if stopped then return 4 end
   if units == 0 then return 0 end
   if paused then return 4 end
   if committed + units > allocated then return 2 end

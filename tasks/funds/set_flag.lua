@@ -1,7 +1,7 @@
 -- Purpose: raise or lower a flag of the whole pot or of some symbols, all at once. Idempotent.
 -- KEYS  1.. hashes that carry the flag (the pot, or funds of symbols)
 -- ARGV  1 flag: paused (no new buys); on the pot only: stopped (by an operator: no new orders, resting ones are
---         cancelled), closing (the same, by a worker that ends)
+--         cancelled)
 --       2 value 0 or 1
 -- Returns how many of them changed.
 local changed = 0

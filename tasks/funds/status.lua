@@ -1,8 +1,8 @@
 -- Purpose: one consistent reading of the pot and of the named symbols.
 -- KEYS  1 funds  2.. funds of each symbol
 -- Returns {inputs digest, then integers (units of 1e-8 quote; flags 0 or 1):
---   pool, used, reserved, version, paused, stopped (or closing), short, max_committed, time of the last dynamic step
---   (ms), 1 while the usage spread has fired,
+--   pool, used, reserved, version, paused, stopped (by an operator, or held: _holds.lua), short, max_committed,
+--   time of the last dynamic step (ms), 1 while the usage spread has fired,
 --   then per symbol: registered, allocated, used, reserved, paused, cap, max usage (1e-8), liquidate}
 local out = {}
 local function add(value) out[#out + 1] = tonumber(value or 0) end
@@ -10,7 +10,7 @@ local pot = redis.call('HMGET', KEYS[1], 'pool', 'used', 'reserved', 'version', 
   'max_committed', 'stepped', 'spread_fired')
 out[1] = redis.call('HGET', KEYS[1], 'inputs') or ''
 for i = 1, 10 do add(pot[i]) end
-if redis.call('HGET', KEYS[1], 'closing') == '1' then out[7] = 1 end
+if held(redis.call('HGET', KEYS[1], 'holds')) then out[7] = 1 end
 for k = 2, #KEYS do
   local share = redis.call('HMGET', KEYS[k], 'allocated', 'used', 'reserved', 'paused', 'cap', 'max_usage', 'liquidate')
   add(share[1] and 1 or 0)

@@ -27,8 +27,3 @@ async def set_paused(settings: Settings, redis: RedisClient, symbols: Sequence[s
 async def set_stopped(settings: Settings, redis: RedisClient, stopped: bool) -> int:
     """An operator's stop: while it stands, ticks cancel what rests and place nothing. A restart does not lift it."""
     return await store.set_flag(redis, hashes=[Keys(settings.account).funds], flag="stopped", value=stopped)
-
-
-async def set_closing(settings: Settings, redis: RedisClient, closing: bool) -> int:
-    """The same for the time in which a worker ends; the next worker's start lifts it."""
-    return await store.set_flag(redis, hashes=[Keys(settings.account).funds], flag="closing", value=closing)

@@ -189,6 +189,11 @@ async def all_symbols(client: RedisClient, *, keys: Keys) -> list[str]:
     return sorted(str(symbol) for symbol in await client.sunion([keys.symbols, keys.funds_symbols]))
 
 
+async def hold(client: RedisClient, *, keys: Keys, owner: str, ms: int) -> int:
+    """Hold the pot stopped for `ms` from now (0: end that) in the name of `owner`; how many holds stand."""
+    return int(await script(client, _PACKAGE, "hold")(keys=[keys.funds], args=[owner, ms]))
+
+
 async def registered_symbols(client: RedisClient, *, keys: Keys) -> list[str]:
     """All registered symbols, sorted."""
     return sorted(str(symbol) for symbol in await client.smembers(keys.funds_symbols))

@@ -5,10 +5,11 @@
 -- ARGV  1 owner of the lease  2 lease time (ms)  3 symbol
 -- Returns {0, ms until the other holder's lease ends} when somebody else holds the lease, else
 --   {fence, grid, book, last tick, cells (flat), intents (flat),
---    {pool, used, reserved, paused, stopped or closing, short, version of the limits,
+--    {pool, used, reserved, paused, stopped, short, version of the limits,
 --     registered, allocated, used of symbol, reserved of symbol, paused of symbol, liquidate,
 --     version of the settings, 1 while the exchange bans us else 0},
 --    {breaker of symbol, breaker of the exchange}, format}; missing strings are ''.
+-- Stopped: by an operator, or held by a process that winds the pot down (_holds.lua).
 local owner = redis.call('GET', KEYS[1])
 if owner and owner ~= ARGV[1] then return {0, redis.call('PTTL', KEYS[1])} end
 if owner then
@@ -27,7 +28,7 @@ local numbers = {}
 local function add(value) numbers[#numbers + 1] = tonumber(value or 0) end
 local pot = redis.call('HMGET', KEYS[8], 'pool', 'used', 'reserved', 'paused', 'stopped', 'short', 'version')
 for i = 1, 7 do add(pot[i]) end
-if redis.call('HGET', KEYS[8], 'closing') == '1' then numbers[5] = 1 end
+if held(redis.call('HGET', KEYS[8], 'holds')) then numbers[5] = 1 end
 local share = redis.call('HMGET', KEYS[9], 'allocated', 'used', 'reserved', 'paused', 'liquidate')
 add(share[1] and 1 or 0)
 for i = 1, 5 do add(share[i]) end

@@ -7,9 +7,11 @@ its own service for its one run.
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -20,16 +22,17 @@ from tasks.base.clock import utc_now
 from tasks.base.errors import ExchangeError, ExchangeUnavailable, GridflowError, StackError
 from tasks.base.in_force import in_force, publish
 from tasks.base.keys import Keys
+from tasks.base.money import plain
 from tasks.base.redis import RedisClient, connect
 from tasks.base.settings import Settings, load
 from tasks.exchange.models import Market
 from tasks.exchange.port import ExchangePort
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.funds.models import RebalanceReport
-from tasks.funds.steps import set_closing, set_paused, set_stopped
+from tasks.funds.steps import set_paused, set_stopped
 from tasks.ledger.audit import AuditReport
 from tasks.ledger.steps import watch_drift
-from tasks.tick import window
+from tasks.tick import watchdog, window
 from tasks.tick.clock_check import check_clock
 from tasks.tick.desk import Desk
 from tasks.tick.first_grids import refuse_impossible_grids
@@ -38,12 +41,12 @@ from tasks.tick.mode import claim_books
 from tasks.tick.models import WindowReport
 from tasks.tick.monitor import guard_balance, look_after, rebalance
 from tasks.tick.recover import open_books
-from tasks.tick.trader import GridTrader, LeaseHeld
+from tasks.tick.stopping import StopReport, held, read_stop_report
+from tasks.tick.trader import GridTrader, LeaseHeld, SymbolLeft
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-_RaiseFlag = Callable[[Settings, RedisClient, bool], Awaitable[int]]
-_STOP_TRIES = 120
+_STOP_SECONDS = 60.0
 _STOP_PAUSE_SECONDS = 0.5
 _MONITOR_SECONDS = 60
 
@@ -65,6 +68,7 @@ class TradingService:
         self._thread = threading.Thread(target=self._loop.run_forever, name="trading-loop", daemon=True)
         self._thread.start()
         self._opening = asyncio.Lock()
+        self._watchdog = watchdog.Watchdog(self._loop, self._thread)
         self._chores = [self._submit(self._flush_logs()), self._submit(self._monitor())]
 
     @property
@@ -85,6 +89,8 @@ class TradingService:
         async with self._opening:
             if self._desk is None:
                 self._desk = await self._open()
+                if watchdog.is_enabled():  # imports and market lists keep the loop busy until now
+                    self._watchdog.start()
         return self._desk
 
     async def _open(self) -> Desk:
@@ -155,7 +161,12 @@ class TradingService:
                 return "stopping"
             return "cancelled" if cancelled() else None
 
-        return await window.run_window(trader, start + self.settings.trading.window_seconds, utc_now, why_end)
+        ticked, ended = self._watchdog.window(symbol)
+        try:
+            until = start + self.settings.trading.window_seconds
+            return await window.run_window(trader, until, utc_now, why_end, ticked=ticked)
+        finally:
+            ended()
 
     def rebalance(self, force: bool, reason: str) -> RebalanceReport:
         """Share the pot anew."""
@@ -188,23 +199,31 @@ class TradingService:
         """Let running windows end at their next look."""
         self._stopping.set()
 
-    def clear_stop(self) -> None:
-        """Allow trading again after an earlier worker's end; an operator's stop stays."""
-        self._stopping.clear()
-        self.run(self._set_closing(False))
+    def open(self) -> None:
+        """Open Redis and the exchange, and refuse grids that cannot start. Lifts no stop."""
+        self.run(self.desk())
 
-    async def _set_closing(self, value: bool) -> None:
-        desk = await self.desk()
-        await set_closing(self.settings, desk.redis, value)
+    def graceful_stop(self) -> StopReport:
+        """Stop the whole pot for as long as this process ends: cancel what rests, book what filled; what is left.
 
-    def graceful_stop(self) -> dict[str, Any]:
-        """Stop trading: no new orders, wait for those in flight, cancel what rests, book what filled."""
+        Other workers of the account see the stop too. It ends with this call; an operator's stop is another one.
+        """
         self.request_stop()
-        return self.run(self._graceful_stop(set_closing))
+        return self.run(self._stop_held())
 
-    def stop_trading(self) -> dict[str, Any]:
-        """The same, while the process goes on: windows tick but place nothing until `resume_trading`."""
-        return self.run(self._graceful_stop(set_stopped))
+    async def _stop_held(self) -> StopReport:
+        desk = await self.desk()
+        async with held(desk.redis, self.keys):
+            return await self._wind_all_down(desk)
+
+    def stop_trading(self) -> StopReport:
+        """An operator's stop: the same, until `resume_trading`; the process goes on and its windows place nothing."""
+        return self.run(self._stop_for_good())
+
+    async def _stop_for_good(self) -> StopReport:
+        desk = await self.desk()
+        await set_stopped(self.settings, desk.redis, True)
+        return await self._wind_all_down(desk)
 
     def resume_trading(self) -> None:
         """Lift the stop and every pause."""
@@ -216,39 +235,48 @@ class TradingService:
         await set_paused(self.settings, desk.redis, [], False)
         await set_paused(self.settings, desk.redis, list(desk.settings.symbols), False)
 
-    async def _graceful_stop(self, raise_flag: _RaiseFlag) -> dict[str, Any]:
-        await raise_flag(self.settings, (await self.desk()).redis, True)
-        left = await asyncio.gather(*map(self._wind_down, await symbols_looked_after(await self.desk())))
-        desk = await self.desk()
-        status = await desk.allocator.get_global_status_summary()
-        report = {"open_orders": sum(left), "reserved_units": status.reserved_units}
-        log.info("stopped", extra=report)
+    async def _wind_all_down(self, desk: Desk) -> StopReport:
+        symbols = await symbols_looked_after(desk)
+        await asyncio.gather(*(self._wind_down(desk, symbol) for symbol in symbols))
+        report = await read_stop_report(desk.redis, self.keys, symbols)
+        facts = {"open_orders": len(report.orders_open), "reserved": plain(report.reserved)}
+        log.log(logging.INFO if report.is_clean else logging.ERROR, "stopped", extra=facts)
         return report
 
-    async def _wind_down(self, symbol: str) -> int:
-        """Tick a stopped symbol until its journal is empty (cancel, then book what became of it); orders left."""
-        trader = await self._trader(symbol)
-        left = -1
-        for _ in range(_STOP_TRIES):
+    async def _wind_down(self, desk: Desk, symbol: str) -> None:
+        """Tick a stopped symbol until its journal is empty: cancel, then book what became of the orders.
+
+        One symbol's fault keeps neither the others nor itself from trying again.
+        """
+        trader: GridTrader | None = None
+        deadline = self._loop.time() + _STOP_SECONDS
+        told = ""
+        while True:
             try:
-                await trader.tick()
-            except LeaseHeld:
-                pass  # a window ticks it; it sees the stop and does the same
-            except Exception:  # one symbol's fault must not keep the others, nor itself, from trying again
-                log.exception("stop: tick failed", extra={"symbol": symbol})
-            left = await self._orders_left(symbol)
-            if left == 0:
+                trader = trader or await self._trader(symbol)
+                await check_clock(desk.redis)
+                with suppress(LeaseHeld, SymbolLeft):  # a window ticks it; it sees the stop and does the same
+                    await trader.tick()
+            except Exception as error:
+                if str(error) != told:
+                    told = str(error)
+                    log.exception("stop: tick failed; trying again", extra={"symbol": symbol})
+            if await self._journal_is_empty(desk, symbol) or self._loop.time() > deadline:
                 break
             await asyncio.sleep(_STOP_PAUSE_SECONDS)
-        await window.give_up_lease(trader)
-        return max(left, 0)
+        if trader is not None:
+            await window.give_up_lease(trader)
 
-    async def _orders_left(self, symbol: str) -> int:
-        """Journalled orders of the symbol; -1 while Redis does not say."""
+    async def _journal_is_empty(self, desk: Desk, symbol: str) -> bool:
+        """Whether no order of the symbol is left; False while Redis does not say."""
         try:
-            return int(await (await self.desk()).redis.hlen(self.keys.intents(symbol)))
+            return int(await desk.redis.hlen(self.keys.intents(symbol))) == 0
         except RedisError:
-            return -1
+            return False
+
+    def beat(self, file: Path) -> None:
+        """Touch `file` each second from the trading loop, so that another process sees that it runs."""
+        self._chores.append(self._submit(watchdog.beat(file)))
 
     # --- housekeeping ----------------------------------------------------------------------------------
     async def _monitor(self) -> None:
@@ -276,6 +304,7 @@ class TradingService:
 
     def close(self) -> None:
         """Close exchange and Redis, end the loop."""
+        self._watchdog.stop()
         self.run(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
@@ -287,7 +316,10 @@ class TradingService:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
         if self._desk is not None:
-            await self._logs.flush_to(self._desk.redis, self.keys.log)
+            try:
+                await self._logs.flush_to(self._desk.redis, self.keys.log)
+            except RedisError as error:
+                log.warning("the last log lines did not reach Redis", extra={"error": str(error)})
             await self._desk.exchange.close()
             await self._desk.redis.aclose()
             self._desk = None
@@ -302,13 +334,3 @@ def service() -> TradingService:
 def request_stop() -> None:
     """Let running windows end early."""
     service().request_stop()
-
-
-def clear_stop() -> None:
-    """Allow trading again after an earlier stop."""
-    service().clear_stop()
-
-
-def graceful_stop() -> dict[str, Any]:
-    """Stop trading in order; how many orders and how much reserved money are left (0 and 0 when all went well)."""
-    return service().graceful_stop()

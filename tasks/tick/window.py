@@ -37,16 +37,21 @@ class _Tally:
         self.price = report.price
 
 
+def _nobody(_seconds: float) -> None:
+    """Told of a tick, and does nothing with it."""
+
+
 async def run_window(
     trader: GridTrader,
     ends_at: float,
     clock: Clock,
     why_end: Callable[[], str | None],
     breakers: Breakers | None = None,
+    ticked: Callable[[float], None] = _nobody,
 ) -> WindowReport:
     """Tick until `ends_at` (epoch seconds) or until `why_end` gives a reason. Faults of one tick do not end it.
 
-    `breakers`: with other rules than the usual ones.
+    `breakers`: with other rules than the usual ones. `ticked` is told after each tick when the next one is due.
     """
     tally = _Tally()
     breakers = breakers or Breakers(trader.desk.redis, trader.desk.keys)
@@ -57,6 +62,7 @@ async def run_window(
             if isinstance(wait, str):
                 ended = wait
                 break
+            ticked(wait)
             ended = await _sleep(wait, ends_at, clock, why_end)
     finally:
         await give_up_lease(trader)

@@ -207,7 +207,7 @@ class TestWorker:
         worker.wait_for(run, "RUNNING")
         assert worker.end() == 0
         assert worker.state_of(run) == "COMPLETED"
-        assert (worker.state / "calls.txt").read_text().split() == ["clear_stop", "request_stop", "graceful_stop"]
+        assert (worker.state / "calls.txt").read_text().split() == ["open", "request_stop", "graceful_stop"]
 
 
 def test_prefects_own_command_starts_a_worker_that_completes_a_run(worker: Worker, tmp_path: Path) -> None:
@@ -239,4 +239,4 @@ def test_a_worker_that_ran_its_share_asks_for_a_fresh_process(server: PrefectSta
     finally:
         worker.end()
     first, *others = (tmp_path / "calls.txt").read_text().split()
-    assert (first, set(others)) == ("clear_stop", {"request_stop"})  # once more for a run that begins meanwhile
+    assert (first, set(others)) == ("open", {"request_stop"})  # once more for a run that begins meanwhile

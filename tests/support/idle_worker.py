@@ -1,9 +1,12 @@
 """A worker process that is ready at once and never ticks; with a file `stubborn` in its state it ignores SIGTERM."""
 
 import signal
+from decimal import Decimal
 
 from flows.runtime.children import worker_ready_file
+from flows.runtime.stop_report import worker_stop_file, write_report
 from tasks.base.settings import state_dir
+from tasks.tick.stopping import StopReport
 
 
 def main() -> None:
@@ -14,6 +17,7 @@ def main() -> None:
     while True:
         signal.pause()
         if not stubborn:
+            write_report(worker_stop_file(state_dir()), StopReport(orders_open=(), reserved=Decimal(0)))
             return
 
 

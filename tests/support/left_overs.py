@@ -8,7 +8,7 @@ from flows.runtime import state
 from flows.runtime.processes import Identity
 
 _CODE = """
-import signal, sys
+import json, signal, sys
 name, folder, stubborn = sys.argv[1:]
 numbers = signal.SIGTERM, signal.SIGINT
 for number in numbers:
@@ -18,6 +18,9 @@ try:
     signal.pause()
 except KeyboardInterrupt:
     open(folder + "/ended.txt", "a").write(name + chr(10))
+    if name == "Worker":
+        told = {"stopped": True, "orders_open": [], "reserved": "0", "as_of": None, "started": ""}
+        open(folder + "/worker.stopped", "w").write(json.dumps(told))
 """
 
 
@@ -33,9 +36,16 @@ class LeftOvers:
         identities = {name: self._launch(name, stubborn) for name in names}
         self._processes[0].kill()
         self._processes[0].wait()
-        urls = {"redis": "redis://127.0.0.1:1/0", "prefect_api": "http://127.0.0.1:2/api"}
         record = state.StackRecord(
-            "now", str(self.folder), gone, prefect_ui="", dashboard=None, postgres_data="", processes=identities, **urls
+            "now",
+            str(self.folder),
+            gone,
+            redis="redis://127.0.0.1:1/0",
+            prefect_api="http://127.0.0.1:2/api",
+            prefect_ui="",
+            dashboard=None,
+            postgres_data="",
+            processes=identities,
         )
         state.write(self.folder, record)
 

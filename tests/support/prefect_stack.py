@@ -15,7 +15,7 @@ from flows.runtime import children
 from flows.runtime.ports import PortClaims
 from flows.runtime.postgres import prepare, remove
 from flows.runtime.prefect_server import api_url, common_environment
-from flows.runtime.supervisor import Supervisor
+from flows.runtime.supervisor import Notices, Supervisor
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def prefect_stack(folder: Path) -> Iterator[PrefectStack]:
                 children.postgres(database, logs),
                 children.prefect_server(folder, logs, port, database),
             ):
-                supervisors.append(Supervisor(child, lambda _line: None, lambda _name, _process: None))
+                supervisors.append(Supervisor(child, lambda _line: None, Notices(lambda _name, _process: None)))
                 await supervisors[-1].start()
 
         async def stop() -> None:

@@ -31,7 +31,10 @@ def main() -> None:
         return await Stack(load(), asked.state, options, lambda line: print(line, file=sys.stderr, flush=True)).run()
 
     try:
-        print(json.dumps(asyncio.run(run())))
+        summary = asyncio.run(run())
+        print(json.dumps(summary))
+        if summary["failed"]:
+            raise StackError("; ".join(summary["failed"]))
     except StackError as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from None

@@ -2,13 +2,14 @@
 
 import asyncio
 import sys
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from flows.runtime.children import ONLY_STOP, worker_ready_file
 from flows.runtime.plan import Every, PlannedDeployment
-from flows.runtime.stack_worker import work
+from flows.runtime.stack_worker import told, work
 from tasks.base.settings import state_dir
+from tasks.tick.stopping import StopReport
 
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "BNB/USDT")
 _FLOWS = "tests.support.stub_flows"
@@ -53,21 +54,23 @@ class StubService:
         self._mark("request_stop")
         (self._folder / "stub.stop").touch()
 
-    def clear_stop(self) -> None:
-        self._mark("clear_stop")
+    def open(self) -> None:
+        self._mark("open")
         (self._folder / "stub.stop").unlink(missing_ok=True)
 
-    def graceful_stop(self) -> dict[str, Any]:
+    def graceful_stop(self) -> StopReport:
         self._mark("graceful_stop")
-        return {"open_orders": 0}
+        return StopReport(orders_open=(), reserved=Decimal(0))
+
+    def beat(self, file: Path) -> None:
+        """Its trading side has no loop."""
 
 
 def main() -> None:
     """Entry point of the process."""
     service = StubService(state_dir())
     if ONLY_STOP in sys.argv:
-        service.graceful_stop()
-        return
+        sys.exit(told(service.graceful_stop()))
     recycle_after = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     sys.exit(asyncio.run(work(planned(), service, worker_ready_file(state_dir()).touch, recycle_after)))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flows.runtime.processes import Identity
-from flows.runtime.supervisor import Child, Supervisor, cancel
+from flows.runtime.supervisor import Child, Notices, Supervisor, cancel
 from tasks.base.errors import SetupRefused, StackError
 
 
@@ -27,7 +27,9 @@ class Watched:
             ready_seconds=ready_seconds,
             stop_seconds=stop_seconds,
         )
-        self.supervisor = Supervisor(child, self.said.append, lambda _name, identity: self.started.append(identity))
+        self.supervisor = Supervisor(
+            child, self.said.append, Notices(lambda _name, identity: self.started.append(identity))
+        )
 
     async def until_started(self, times: int) -> Identity:
         async with asyncio.timeout(10):

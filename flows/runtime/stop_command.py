@@ -1,0 +1,151 @@
+"""`gridflow stop`: trading ends in order, or everything at once, and what is left of the orders is told."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from flows.runtime import state as stack_state
+from flows.runtime.answers import Waiting, check_prefect, redis_client
+from flows.runtime.left_overs import end_left_overs, force_end, living
+from flows.runtime.options import common_options, json_option, left_over_stack, running_stack, settings_in_force
+from flows.runtime.plan import GRACEFUL_STOP
+from flows.runtime.processes import resume
+from flows.runtime.runs import run_deployment
+from flows.runtime.stop_report import (
+    UNREADABLE,
+    StopResult,
+    journal_file,
+    last_stop_file,
+    read_orders,
+    read_result,
+    worker_stop_file,
+)
+from tasks.base.errors import StackError
+from tasks.base.settings import Settings, configured_prefect_api, state_dir
+
+_POLL_SECONDS = 0.2
+_TRY_SECONDS = 5.0  # what `--force` gives the orderly way
+_READ_SECONDS = 4.0
+
+
+@click.command()
+@common_options
+@json_option
+@click.option("--timeout", "seconds", type=click.FloatRange(min=1), default=180, show_default=True, help="Seconds.")
+@click.option("--force", is_flag=True, help="Try for 5 s, then kill everything; says which orders may be open.")
+def stop(config: Path | None, state: Path | None, as_json: bool, seconds: float, force: bool) -> None:
+    """Stop trading in order: wait for orders in flight, cancel open orders, save.
+
+    Ends the one-machine stack, or what a killed one left over; without either, runs the deployment
+    graceful-stop/manual of your own Prefect server. Exit code 0 only when trading stopped and no order is open.
+    """
+    settings = settings_in_force(config, state)
+    stack, left, api = running_stack(state), left_over_stack(state), configured_prefect_api()
+    folder = state_dir(state)
+    if stack is not None:
+        result = _force(stack, settings, state) if force else _stop_stack(stack, folder, seconds)
+    elif left is not None:
+        result = _force(left, settings, state) if force else _stop_left_overs(left, folder, seconds)
+    elif api is not None:
+        result = _stop_by_deployment(api, settings, state, seconds)
+    else:
+        raise StackError(f"No stack runs on {folder} and PREFECT_API_URL is not set: nothing to stop")
+    _tell(result, as_json)
+
+
+def _tell(result: StopResult, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(result.as_json()))
+    elif result.is_clean:
+        click.echo("Stopped.")
+    if not result.is_clean:
+        head = "Stopped" if result.stopped else "Ended, but trading was not stopped in order"
+        click.echo(f"{head}. {result.text()}", err=True)
+        raise SystemExit(1)
+
+
+def _ask_to_end(stack: stack_state.StackRecord) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(stack.parent.pid, signal.SIGTERM)
+        resume(stack.parent.pid)
+
+
+def _stop_stack(stack: stack_state.StackRecord, folder: Path, seconds: float) -> StopResult:
+    _ask_to_end(stack)
+    waiting = Waiting()
+    deadline = time.monotonic() + seconds
+    while stack.parent.is_alive():
+        if time.monotonic() > deadline:
+            known = read_result(journal_file(folder)) or UNREADABLE
+            why = f"The stack (pid {stack.parent.pid}) did not end within {seconds:.0f} s and goes on ending"
+            raise StackError(f"{why}. `gridflow stop --force` ends everything at once. {known.text()}")
+        waiting.tell(_waited_for(folder))
+        time.sleep(_POLL_SECONDS)
+    return read_result(last_stop_file(folder), stack.started) or UNREADABLE
+
+
+def _waited_for(folder: Path) -> str:
+    now = stack_state.read(folder)
+    if now is None:
+        return "the stack to end"
+    silent = "".join(f"; {name} does not answer since {since}" for name, since in now.silent.items())
+    return (now.stopping or "the stack to begin its stop") + silent
+
+
+def _stop_left_overs(left: stack_state.StackRecord, folder: Path, seconds: float) -> StopResult:
+    with stack_state.sole_owner(folder):  # an `up` that starts now would take over the same processes
+        waiting = Waiting()
+        in_order = end_left_overs(left, lambda line: click.echo(line, err=True), seconds, waiting.tell)
+        stack_state.record_path(folder).unlink(missing_ok=True)
+    told = read_result(worker_stop_file(folder)) if in_order else None
+    known = told or read_result(journal_file(folder)) or UNREADABLE
+    return StopResult(told is not None or in_order, known.orders_open, known.reserved, known.as_of)
+
+
+def _stop_by_deployment(api: str, settings: Settings, state: Path | None, seconds: float) -> StopResult:
+    check_prefect(api, state)
+    ended = run_deployment(api, GRACEFUL_STOP, seconds, Waiting().tell)
+    click.echo(f"Graceful stop: {ended.state}" + (f" ({ended.message})" if ended.message else ""), err=True)
+    found = _read_now(settings, state) or UNREADABLE
+    return StopResult(ended.ok, found.orders_open, found.reserved)
+
+
+def _force(stack: stack_state.StackRecord, settings: Settings, state: Path | None) -> StopResult:
+    """The orderly way for a moment, then SIGKILL to everything, in the usual order."""
+    folder = state_dir(state)
+    known = _read_now(settings, state) or read_result(journal_file(folder)) or UNREADABLE
+    if stack.parent.is_alive():
+        _ask_to_end(stack)
+        click.echo(f"Waiting for the stack to end by itself for {_TRY_SECONDS:.0f} s", err=True)
+        deadline = time.monotonic() + _TRY_SECONDS
+        while stack.parent.is_alive() and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+        if not stack.parent.is_alive():
+            return read_result(last_stop_file(folder), stack.started) or known
+        known = _read_now(settings, state) or known  # the worker may have cancelled meanwhile
+    newest = stack_state.read(folder) or stack
+    names = ", ".join(["gridflow up", *living(newest)])
+    click.echo(f"Killing {names}", err=True)
+    force_end(newest)
+    stack_state.record_path(folder).unlink(missing_ok=True)
+    return StopResult(False, known.orders_open, known.reserved, known.as_of)
+
+
+def _read_now(settings: Settings, state: Path | None) -> StopResult | None:
+    """The orders that Redis holds now; None where it does not say so within seconds."""
+
+    async def read() -> StopResult:
+        async with asyncio.timeout(_READ_SECONDS), redis_client(settings, state) as redis:
+            return await read_orders(settings, redis)
+
+    try:
+        return asyncio.run(read())
+    except (StackError, TimeoutError) as error:
+        click.echo(f"The open orders cannot be read: {error or 'no answer in time'}", err=True)
+        return None

@@ -1,0 +1,102 @@
+"""What a stop says at its end, and the files through which the stack's processes tell it to each other."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.base.keys import Keys
+from tasks.base.redis import RedisClient
+from tasks.base.settings import Settings
+
+if TYPE_CHECKING:
+    from tasks.tick.stopping import StopReport
+
+
+@dataclass(frozen=True)
+class StopResult:
+    """The end of a stop. `orders_open` and `reserved` are None where the journal could not be read.
+
+    `as_of` is set where the journal was read before the end: what is open now may differ.
+    """
+
+    stopped: bool
+    orders_open: list[dict[str, str]] | None
+    reserved: str | None
+    as_of: str | None = None
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether trading was stopped and no order is left."""
+        return self.stopped and self.orders_open == []
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `gridflow stop --json` prints."""
+        return {"stopped": self.stopped, "orders_open": self.orders_open, "reserved": self.reserved}
+
+    def text(self) -> str:
+        """The same in words, one order a line."""
+        if self.orders_open is None:
+            return "The journal could not be read: orders may be open. The next `gridflow up` finds them."
+        if not self.orders_open:
+            return "No order is open." if self.as_of is None else f"No order was open at {self.as_of}."
+        when = "" if self.as_of is None else f" (as of {self.as_of})"
+        head = f"{len(self.orders_open)} order(s) may be open{when}, {self.reserved} reserved:"
+        rows = ("  {symbol} {side} {qty} at {price} ({id})".format(**one) for one in self.orders_open)
+        return "\n".join([head, *rows])
+
+
+UNREADABLE = StopResult(stopped=False, orders_open=None, reserved=None)
+
+
+def worker_stop_file(state: Path) -> Path:
+    """What the worker's own stop left; there only after it."""
+    return state / "worker.stopped"
+
+
+def last_stop_file(state: Path) -> Path:
+    """The end of the newest stack on this state."""
+    return state / "last_stop.json"
+
+
+def journal_file(state: Path) -> Path:
+    """The open orders as the running stack read them last, for the case that Redis no longer answers."""
+    return state / "open_orders.json"
+
+
+def now_text() -> str:
+    """The moment as every message names it."""
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+async def read_orders(settings: Settings, redis: RedisClient) -> StopResult:
+    """The orders that Redis holds now."""
+    from tasks.tick.stopping import read_stop_report
+
+    report = await read_stop_report(redis, Keys(settings.account), settings.symbols)
+    return StopResult(stopped=report.is_clean, as_of=now_text(), **report.as_json())
+
+
+def write_report(path: Path, report: "StopReport") -> None:
+    """Write what a stop left."""
+    write_result(path, StopResult(stopped=True, **report.as_json()))
+
+
+def write_result(path: Path, result: StopResult, started: str = "") -> None:
+    """Replace the file in one step; `started` names the stack that it belongs to."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    fresh.write_text(json.dumps(asdict(result) | {"started": started}) + "\n", encoding="utf-8")
+    fresh.replace(path)
+
+
+def read_result(path: Path, started: str = "") -> StopResult | None:
+    """What the file says of the stack that began at `started`; None where it says nothing of it."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        if raw.pop("started") != started:
+            return None
+        return StopResult(**raw)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,54 @@
+"""`gridflow worker`: one worker of the account's work pool, in the foreground."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+import click
+
+from flows.runtime.answers import check_prefect
+from flows.runtime.options import common_options
+from flows.runtime.plan import POOL_NAME
+from tasks.base.errors import StackError
+from tasks.base.settings import CONFIG_VARIABLE, configured_prefect_api, load, override_environment
+
+
+@click.command()
+@common_options
+@click.option("--name", help="Name of the worker at the Prefect server. [default: one that Prefect makes up]")
+@click.option("--cancel-on-exit", is_flag=True, help="At its end stop the pot: cancel open orders, book what filled.")
+def worker(config: Path | None, state: Path | None, name: str | None, cancel_on_exit: bool) -> None:  # noqa: ARG001
+    """Run one worker against $PREFECT_API_URL until SIGTERM or Ctrl-C, which lets running windows end.
+
+    Orders stay for the other workers, unless --cancel-on-exit is given. Exit code 1 when that left orders open.
+    """
+    if config is not None:
+        override_environment({CONFIG_VARIABLE: str(config.absolute())})
+    load()
+    api = configured_prefect_api()
+    if api is None:
+        raise StackError("No Prefect server known. Set PREFECT_API_URL")
+    check_prefect(api, None)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    asyncio.run(_work(name))
+    _end(cancel_on_exit)
+
+
+async def _work(name: str | None) -> None:
+    from flows.runtime.worker import GridflowWorker  # imports Prefect, which reads the environment
+
+    await GridflowWorker(work_pool_name=POOL_NAME, name=name).start(printer=click.echo)
+
+
+def _end(cancel_on_exit: bool) -> None:
+    """Close the trading side; first stop the pot where that is wanted, also if this worker never traded."""
+    from tasks.tick.service import service
+
+    trading = service()
+    try:
+        report = trading.graceful_stop() if cancel_on_exit else None
+    finally:
+        trading.close()
+    if report is not None and not report.is_clean:
+        raise StackError(f"The pot is stopped no longer, but {report}")

@@ -1,0 +1,116 @@
+"""What a stop leaves behind, and the hold that keeps a pot stopped while its orders are cancelled."""
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+from redis.exceptions import RedisError
+
+from tasks.base.errors import StateError
+from tasks.base.keys import Keys
+from tasks.base.money import from_units, plain
+from tasks.base.redis import RedisClient
+from tasks.exchange.models import Frozen
+from tasks.funds import store
+
+log = logging.getLogger(__name__)
+HOLD_SECONDS = 20
+_RENEW_SECONDS = 4.0
+_PATIENCE_SECONDS = 60.0
+
+
+class OpenOrder(Frozen):
+    """A journalled order that may rest on the exchange. Price in quote, quantity in base."""
+
+    symbol: str
+    id: str
+    side: str
+    price: Decimal
+    qty: Decimal
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.side} {plain(self.qty)} at {plain(self.price)} ({self.id})"
+
+
+class StopReport(Frozen):
+    """What a stop left: every order that is still journalled, and the quote that is still reserved."""
+
+    orders_open: tuple[OpenOrder, ...]
+    reserved: Decimal
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether no order is left."""
+        return not self.orders_open
+
+    def as_json(self) -> dict[str, Any]:
+        """Amounts as plain text."""
+        rows = [one.model_dump() | {"price": plain(one.price), "qty": plain(one.qty)} for one in self.orders_open]
+        return {"orders_open": rows, "reserved": plain(self.reserved)}
+
+    def __str__(self) -> str:
+        if self.is_clean:
+            return "no order is open"
+        return f"{len(self.orders_open)} order(s) may be open: " + "; ".join(map(str, self.orders_open))
+
+
+async def read_stop_report(redis: RedisClient, keys: Keys, symbols: Iterable[str]) -> StopReport:
+    """The journalled orders of `symbols` and of every registered symbol, as Redis holds them now."""
+    names = sorted({*symbols, *await store.registered_symbols(redis, keys=keys)})
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.hget(keys.funds, "reserved")
+        for name in names:
+            pipe.hvals(keys.intents(name))
+        reserved, *journals = await pipe.execute()
+    rows = [json.loads(text, parse_float=Decimal) for journal in journals for text in sorted(journal)]
+    orders = [
+        OpenOrder(symbol=row["symbol"], id=row["client_id"], side=row["side"], price=row["price"], qty=row["qty"])
+        for row in rows
+    ]
+    return StopReport(orders_open=tuple(orders), reserved=from_units(int(reserved or 0)))
+
+
+@asynccontextmanager
+async def held(redis: RedisClient, keys: Keys) -> AsyncIterator[None]:
+    """Hold the pot stopped: ticks of every worker cancel what rests and place nothing.
+
+    The hold is renewed while the block runs, ends with it, and runs out by itself where this process is killed.
+    Raises StateError where Redis does not take it within a minute.
+    """
+    owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+    ms = HOLD_SECONDS * 1000
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not await _hold(redis, keys, owner, ms):
+        if time.monotonic() > deadline:
+            raise StateError("Redis does not answer: trading could not be stopped, orders may be open")
+        await asyncio.sleep(1)
+    renewing = asyncio.create_task(_renew(redis, keys, owner, ms))
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        await asyncio.wait({renewing})
+        await _hold(redis, keys, owner, 0)
+
+
+async def _renew(redis: RedisClient, keys: Keys, owner: str, ms: int) -> None:
+    while True:
+        await asyncio.sleep(_RENEW_SECONDS)
+        await _hold(redis, keys, owner, ms)
+
+
+async def _hold(redis: RedisClient, keys: Keys, owner: str, ms: int) -> bool:
+    try:
+        await store.hold(redis, keys=keys, owner=owner, ms=ms)
+    except (RedisError, OSError) as error:
+        log.warning("the pot's hold could not be written", extra={"error": str(error)})
+        return False
+    return True
