@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, field_serializer
 
-from tasks.base.money import plain
+from tasks.base.money import ZERO, plain
 from tasks.exchange.breaker import Phase
 from tasks.exchange.models import Frozen
 from tasks.tick.looked_after import Lifecycle
@@ -39,13 +39,13 @@ class SymbolView(View):
     free: Decimal
     usage: Decimal  # used / allocated
     paused: bool
-    state: Lifecycle  # trading, retiring or left
-    liquidate: bool  # a retiring symbol sells at the market's price
-    cap: Decimal  # the most it may be allocated
-    max_usage_pct: Decimal
-    outside: bool  # the price is outside the grid
-    to_resize: int  # resting buys whose size is still to follow the allocation
-    limits_version: int  # of the allocations that its newest tick went by
+    state: Lifecycle = Lifecycle.TRADING  # trading, retiring or left
+    liquidate: bool = False  # a retiring symbol sells at the market's price
+    cap: Decimal = ZERO  # the most it may be allocated
+    max_usage_pct: Decimal = ZERO  # the same as a share of total_funds
+    outside: bool = False  # the price is outside the grid
+    to_resize: int = 0  # resting buys whose size is still to follow the allocation
+    limits_version: int = 0  # of the allocations that its newest tick went by
     grid_id: str | None
     lower: Decimal | None
     upper: Decimal | None
@@ -89,9 +89,9 @@ class StatusView(View):
     paused: bool
     stopped: bool
     limits_version: int
-    settings_version: int  # of the settings in force; 0 where none were published
-    settings_differ: tuple[str, ...]  # fields in which the reader's own file differs from those in force
-    strategy: str
+    settings_version: int = 0  # of the settings in force; 0 where none were published
+    settings_differ: tuple[str, ...] = ()  # fields in which the reader's own file differs from those in force
+    strategy: str = ""
     ticks: int
     fills: int
     symbols: tuple[SymbolView, ...]
