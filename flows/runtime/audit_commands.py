@@ -10,6 +10,7 @@ from rich.table import Table
 
 from flows.runtime.answers import redis_client
 from flows.runtime.options import common_options, json_option, redis_url
+from flows.runtime.symbol_commands import preview, write_off_command
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
 from tasks.base.settings import PaperSettings, Settings, load, override_environment
@@ -31,7 +32,7 @@ def recover(config: Path | None, state: Path | None, as_json: bool) -> None:
 
     async def joined() -> Settings:
         async with redis_client(settings, state) as redis:
-            return await _on_the_same_market(load(config), redis)
+            return await on_the_same_market(load(config), redis)
 
     trading = TradingService(asyncio.run(joined()))
     try:
@@ -48,6 +49,10 @@ def recover(config: Path | None, state: Path | None, as_json: bool) -> None:
 @click.group()
 def funds() -> None:
     """Look after the pot."""
+
+
+funds.add_command(preview)
+funds.add_command(write_off_command)
 
 
 @funds.command(name="audit")
@@ -77,7 +82,7 @@ def audit_command(config: Path | None, state: Path | None, as_json: bool, repair
         raise SystemExit(1)
 
 
-async def _on_the_same_market(settings: Settings, redis: RedisClient) -> Settings:
+async def on_the_same_market(settings: Settings, redis: RedisClient) -> Settings:
     """The settings with the paper market that runs, which `up` may have been told on its command line."""
     from tasks.exchange.paper import describe_market
 
@@ -98,7 +103,7 @@ async def _audit(settings: Settings, redis: RedisClient, with_exchange: bool) ->
     if not with_exchange:
         return await audit_funds(redis, keys, symbols)
     await claim_books(redis, keys, settings)
-    exchange = await open_exchange(await _on_the_same_market(settings, redis), redis, beat=False)
+    exchange = await open_exchange(await on_the_same_market(settings, redis), redis, beat=False)
     try:
         return await audit_funds(redis, keys, symbols, exchange)
     finally:

@@ -16,9 +16,14 @@ _COMMANDS = {
     "status": ("flows.runtime.stack_commands", "status", "Show money, grids and orders."),
     "worker": ("flows.runtime.worker_command", "worker", "Run one worker of your own Prefect server until Ctrl-C."),
     "deploy": ("flows.runtime.stack_commands", "deploy", "Create or update the Prefect deployments."),
-    "rebalance": ("flows.runtime.fund_commands", "rebalance", "Share the pot anew, now."),
+    "rebalance": ("flows.runtime.rebalance_command", "rebalance", "Share the pot anew, now, and follow it."),
     "pause": ("flows.runtime.fund_commands", "pause", "Grant no new buys, for all symbols or those named."),
-    "funds": ("flows.runtime.audit_commands", "funds", "Audit and repair the pot."),
+    "funds": (
+        "flows.runtime.audit_commands",
+        "funds",
+        "Audit and repair the pot, preview an order, write off.",
+    ),
+    "liquidate": ("flows.runtime.symbol_commands", "liquidate", "Sell what symbols that left the settings hold."),
     "recover": ("flows.runtime.audit_commands", "recover", "Rebuild what Redis has lost from the exchange."),
     "resume": ("flows.runtime.fund_commands", "resume", "Take a pause back."),
 }

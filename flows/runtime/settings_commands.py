@@ -4,18 +4,22 @@ import json
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from flows.runtime.options import common_options, json_option
+from flows.runtime.answers import bounded
+from flows.runtime.options import common_options, json_option, recorded_stack
 from flows.runtime.preflight import start_problems
 from flows.runtime.settings_file import settings_file
 from tasks.base.errors import ConfigError, GridflowError, Problem
 from tasks.base.money import plain
+from tasks.base.redis import RedisClient
 from tasks.base.settings import DEFAULT_CONFIG, Settings, SymbolSettings, load
 from tasks.base.spacing import net_profit, raw_levels
+from tasks.tick.looked_after import Lifecycle
 
 
 @click.command()
@@ -38,9 +42,13 @@ def init(config: Path | None, state: Path | None, force: bool) -> None:  # noqa:
 @click.command()
 @common_options
 @json_option
-def check(config: Path | None, state: Path | None, as_json: bool) -> None:  # noqa: ARG001 - every command takes --state
-    """Check settings and grids without starting anything, and print what would run."""
+def check(config: Path | None, state: Path | None, as_json: bool) -> None:
+    """Check settings and grids without starting anything, and print what would run.
+
+    Where the account trades already, also in which fields the file differs, and which symbols would leave.
+    """
     settings = load(config, start_problems)
+    changes = _changes(settings, state)
     rows = [_summary(name, symbol, settings) for name, symbol in settings.symbols.items()]
     pool = plain(settings.total_funds * settings.global_max_usage)
     head = {
@@ -52,7 +60,7 @@ def check(config: Path | None, state: Path | None, as_json: bool) -> None:  # no
         "strategy": settings.allocation_strategy.value,
     }
     if as_json:
-        click.echo(json.dumps(head | {"symbols": rows}))
+        click.echo(json.dumps(head | {"symbols": rows, "differs": changes.differing, "leaving": changes.leaving}))
         return
     table = Table(title=" · ".join(f"{name} {value}" for name, value in head.items()), title_justify="left")
     for name in rows[0]:
@@ -61,6 +69,38 @@ def check(config: Path | None, state: Path | None, as_json: bool) -> None:  # no
         table.add_row(*row.values())
     Console().print(table)
     click.echo("The settings are valid.")
+    if changes.differing:
+        click.echo(f"They differ from the settings in force in: {', '.join(changes.differing)}")
+    for symbol, held in changes.leaving.items():
+        click.echo(f"{symbol} would leave and retire: {held}. It would buy nothing and sell what it holds")
+
+
+class _Changes(NamedTuple):
+    """In which fields a file differs from what trades now, and what the symbols that would leave still hold."""
+
+    differing: tuple[str, ...]
+    leaving: dict[str, str]
+
+
+def _changes(settings: Settings, state: Path | None) -> _Changes:
+    """What would change where the account trades already; nothing where no Redis is known."""
+    if settings.redis_url is None and recorded_stack(state) is None:
+        return _Changes((), {})
+
+    async def work(redis: RedisClient) -> _Changes:
+        from tasks.base.in_force import in_force
+        from tasks.views.steps import read_status
+
+        view = await read_status(settings, redis)
+        found = await in_force(redis, settings, only_look=True)
+        leaving = {
+            symbol.symbol: f"{symbol.open_orders} open orders, {plain(symbol.base)} base that cost {plain(symbol.used)}"
+            for symbol in view.symbols
+            if symbol.symbol not in settings.symbols and symbol.state is not Lifecycle.LEFT
+        }
+        return _Changes(found.differing, leaving)
+
+    return bounded(work, settings, state)
 
 
 def _summary(name: str, symbol: SymbolSettings, settings: Settings) -> dict[str, str]:

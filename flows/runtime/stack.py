@@ -19,6 +19,7 @@ from flows.runtime.postgres import Postgres, prepare
 from flows.runtime.prefect_server import PREFERRED_PORT as PREFECT_PORT
 from flows.runtime.prefect_server import api_url
 from flows.runtime.processes import age_seconds
+from flows.runtime.publishing import put_settings_in_force
 from flows.runtime.questions import redis_answers
 from flows.runtime.stack_end import StackEnd
 from flows.runtime.stack_processes import Processes, all_at_once, this_process
@@ -45,6 +46,7 @@ class UpOptions:
 
     seconds: float | None = None
     dashboard: bool = True
+    liquidate: bool = False
     worker_module: str = children.WORKER_MODULE
     summarise: Summarise = account_summary
     on_ready: Callable[[state.StackRecord, list[str]], None] = field(default=lambda _record, _logs: None)
@@ -176,6 +178,7 @@ class Stack:
             await self._processes.launch(children.valkey(self._folder, self._logs, valkey_port))
         self._redis_url, self._redis = redis, connect(redis)
         self._ticks_before = await tick_count(self._redis, Keys(self._settings.account))
+        await put_settings_in_force(self._redis, self._settings, self._options.liquidate, self._say)
         worker = children.worker(self._folder, self._logs, ports["prefect"], redis, self._options.worker_module)
         # The worker's imports take as long as the server's first start, so both go on at once.
         await all_at_once(self._launch_server(ports["prefect"], database), self._processes.launch(worker))

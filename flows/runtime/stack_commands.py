@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from flows.runtime.options import (
     json_option,
     left_over_stack,
     prefect_api,
+    recorded_stack,
     running_stack,
     settings_in_force,
 )
@@ -23,7 +25,7 @@ from flows.runtime.prefect_server import common_environment
 from flows.runtime.processes import Identity
 from tasks.base.errors import StackError
 from tasks.base.redis import RedisClient
-from tasks.base.settings import load, override_environment, state_dir
+from tasks.base.settings import Settings, load, override_environment, state_dir
 from tasks.views.models import StatusView
 
 _DEPLOY_SECONDS = 120.0
@@ -70,18 +72,23 @@ def _left_over_text(left: Mapping[str, Identity]) -> str:
 
 @click.command()
 @common_options
-def deploy(config: Path | None, state: Path | None) -> None:
-    """Create or update the Prefect deployments; what an operator paused stays paused."""
+@click.option("--liquidate", is_flag=True, help="Symbols that left the settings sell what they hold at once.")
+def deploy(config: Path | None, state: Path | None, liquidate: bool) -> None:
+    """Put the settings in force for every worker, and create or update the Prefect deployments.
+
+    What an operator paused stays paused. Without a Redis to publish to, only the deployments are brought in line.
+    """
     settings = load(config)
     api = prefect_api(state)
     check_prefect(api, state)
+    retiring = _put_in_force(settings, state, liquidate)
     if running_stack(state) is not None:
         override_environment(common_environment(state_dir(state) / "prefect", api))
     from flows.runtime.deploy import deploy as deploy_all  # imports Prefect, which reads the environment
 
     async def work() -> None:
         async with asyncio.timeout(_DEPLOY_SECONDS):
-            report = await deploy_all(planned_deployments(settings))
+            report = await deploy_all(planned_deployments(settings, retiring))
         for what in ("created", "changed", "removed", "unchanged"):
             for name in getattr(report, what):
                 click.echo(f"{what:9} {name}")
@@ -90,3 +97,14 @@ def deploy(config: Path | None, state: Path | None) -> None:
         asyncio.run(work())
     except TimeoutError:
         raise StackError(f"The Prefect server {api} did not take every deployment in time; deploy again") from None
+
+
+def _put_in_force(settings: Settings, state: Path | None, liquidate: bool) -> Sequence[str]:
+    """Publish the settings; the symbols that retire."""
+    from flows.runtime.publishing import put_settings_in_force
+
+    if settings.redis_url is None and recorded_stack(state) is None:
+        click.echo("No Redis is known (set GRIDFLOW_REDIS_URL): the settings were not put in force", err=True)
+        return ()
+    say = partial(click.echo, err=True)
+    return bounded(lambda redis: put_settings_in_force(redis, settings, liquidate, say), settings, state)

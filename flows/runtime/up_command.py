@@ -14,7 +14,7 @@ from flows.runtime.stack import Stack, UpOptions
 from flows.runtime.state import StackRecord
 from flows.runtime.stop_report import StopResult
 from tasks.base.errors import StackError
-from tasks.base.settings import CONFIG_VARIABLE, Settings, load, override_environment, state_dir
+from tasks.base.settings import CONFIG_VARIABLE, load, override_environment, state_dir
 
 
 @click.command()
@@ -28,6 +28,7 @@ from tasks.base.settings import CONFIG_VARIABLE, Settings, load, override_enviro
     "--for", "seconds", type=click.FloatRange(min=0, min_open=True), help="Stop SECONDS after the first tick."
 )
 @click.option("--no-dashboard", is_flag=True, help="Do not start the dashboard.")
+@click.option("--liquidate", is_flag=True, help="Symbols that left the settings sell what they hold at once.")
 @click.option("--live", is_flag=True, help="Send real orders; needs live = true in the settings as well.")
 def up(
     config: Path | None,
@@ -39,6 +40,7 @@ def up(
     seed: str | None,
     seconds: float | None,
     no_dashboard: bool,
+    liquidate: bool,
     live: bool,
 ) -> None:
     """Run everything on this machine until Ctrl-C: Valkey, PostgreSQL, Prefect, a worker, the dashboard."""
@@ -47,7 +49,13 @@ def up(
     check_market_data(settings)
     if settings.live:
         check_exchange(settings)
-    summary = asyncio.run(_run(settings, state_dir(state), seconds, not no_dashboard, as_json))
+    options = UpOptions(
+        seconds=seconds,
+        dashboard=not no_dashboard,
+        liquidate=liquidate,
+        on_ready=_ignore if as_json else _tell_urls,
+    )
+    summary = asyncio.run(Stack(settings, state_dir(state), options, _say).run())
     click.echo(json.dumps(summary, default=str) if as_json else summary_text(summary))
     _refuse_bad_end(summary)
 
@@ -62,15 +70,12 @@ def _refuse_bad_end(summary: dict[str, Any]) -> None:
         raise StackError("\n".join([*told, result.text()]))
 
 
-async def _run(
-    settings: Settings, folder: Path, seconds: float | None, dashboard: bool, as_json: bool
-) -> dict[str, Any]:
-    def on_ready(record: StackRecord, logs: list[str]) -> None:
-        if not as_json:
-            click.echo(_urls_text(record, logs))
+def _tell_urls(record: StackRecord, logs: list[str]) -> None:
+    click.echo(_urls_text(record, logs))
 
-    options = UpOptions(seconds=seconds, dashboard=dashboard, on_ready=on_ready)
-    return await Stack(settings, folder, options, _say).run()
+
+def _ignore(record: StackRecord, logs: list[str]) -> None:
+    """With --json nothing but the summary goes to standard output."""
 
 
 def _hand_on(config: Path | None, paper: dict[str, str | None]) -> None:

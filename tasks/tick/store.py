@@ -55,10 +55,7 @@ async def begin(
     answer = await script(client, "tasks.tick", "begin")(keys=names, args=[owner, lease_ms, symbol])
     if answer[0] == 0:
         return None, int(answer[1])
-    state, found = _parse(symbol, answer)
-    if state.share.registered:
-        check_format(found)
-    return state, 0
+    return _parse(symbol, answer), 0
 
 
 def _pairs(flat: Sequence[str]) -> dict[str, str]:
@@ -66,12 +63,14 @@ def _pairs(flat: Sequence[str]) -> dict[str, str]:
     return dict(sorted(zip(flat[::2], flat[1::2], strict=True)))
 
 
-def _parse(symbol: str, answer: Sequence[Any]) -> tuple[SymbolState, str]:
-    """The begin script's array as the symbol's state, and the format of its records."""
+def _parse(symbol: str, answer: Sequence[Any]) -> SymbolState:
+    """The begin script's array as the symbol's state. Raises StateError for records of another format."""
     fence, grid, book, last, cells, intents, numbers, breakers, found = answer
     number = dict(zip(_NUMBERS, map(int, numbers), strict=True))
+    if number["registered"]:
+        check_format(str(found))
     short = bool(number["short"])
-    state = SymbolState(
+    return SymbolState(
         fence=int(fence),
         grid=Grid.model_validate_json(grid) if grid else None,
         book=Book.model_validate_json(book) if book else Book(symbol=symbol),
@@ -94,7 +93,6 @@ def _parse(symbol: str, answer: Sequence[Any]) -> tuple[SymbolState, str]:
         stopped=bool(number["stopped"]),
         troubled=bool(number["banned"]) or not all(map(is_at_rest, breakers)),
     )
-    return state, str(found)
 
 
 async def renew_lease(client: RedisClient, *, keys: Keys, symbol: str, owner: str, lease_ms: int) -> bool:

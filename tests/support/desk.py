@@ -67,15 +67,20 @@ class TestDesk:
 
 
 async def open_desk(
-    redis: RedisClient, own: Settings, candles: Mapping[str, Sequence[Candle]] | None = None
+    redis: RedisClient,
+    own: Settings,
+    candles: Mapping[str, Sequence[Candle]] | None = None,
+    *,
+    rebalance: bool = True,
 ) -> TestDesk:
-    """A desk over `candles`, or one that joins the market another process opened."""
+    """A desk over `candles`, or one that joins the market another process opened; `rebalance`: shares the pot."""
     if candles is None:
         exchange = await open_paper_exchange(own, redis, beat=False)
     else:
         exchange = await open_manual_exchange(own, redis, candles)
     client = CcxtClient(exchange)
     allocator = GlobalFundAllocator.from_settings(own, redis)
-    await allocator.rebalance_if_needed(reason="start")
+    if rebalance:
+        await allocator.rebalance_if_needed(reason="start")
     desk = Desk(settings=own, redis=redis, exchange=client, allocator=allocator, keys=Keys(own.account))
     return TestDesk(desk, exchange, client)

@@ -1,0 +1,120 @@
+"""`gridflow rebalance`: shares the pot anew, says what moves, and follows it until orders and sizes have followed."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flows.runtime.answers import Waiting, bounded, check_prefect, warn_of_silence
+from flows.runtime.options import common_options, json_option, prefect_api, settings_in_force
+from flows.runtime.plan import REBALANCE_MANUAL
+from flows.runtime.runs import EndedRun, run_deployment
+from tasks.base.keys import Keys
+from tasks.base.money import plain
+from tasks.base.redis import RedisClient
+from tasks.base.settings import Settings
+from tasks.funds.models import RebalanceReport
+from tasks.views.models import StatusView
+
+_POLL_SECONDS = 1.0
+
+
+@click.command()
+@common_options
+@json_option
+@click.option("--timeout", "seconds", type=click.FloatRange(min=1), default=120, show_default=True, help="Seconds.")
+@click.option("--follow/--no-follow", default=True, help="Wait until resting orders have followed.")
+def rebalance(config: Path | None, state: Path | None, as_json: bool, seconds: float, follow: bool) -> None:
+    """Share the pot anew, now, and follow it until every resting order has its new size.
+
+    Runs the deployment rebalance/manual. Exit code 0 when the run completed, whether or not all has followed yet.
+    """
+    settings, deadline = settings_in_force(config, state), time.monotonic() + seconds
+    api = prefect_api(state)
+    check_prefect(api, state)
+    bounded(lambda redis: redis.ping(), settings, state)
+    warn_of_silence(state)
+    ended = run_deployment(api, REBALANCE_MANUAL, seconds, Waiting().tell)
+    report = bounded(lambda redis: _report(redis, settings), settings, state) if ended.ok else None
+    if not as_json:
+        _tell(ended, report)
+    begun = time.monotonic()
+    left = _followed(settings, state, deadline) if report is not None and follow else {}
+    took = time.monotonic() - begun
+    if as_json:
+        click.echo(json.dumps(_as_json(ended, report, left, took)))
+    elif report is not None and follow:
+        _tell_following(left, took)
+    if not ended.ok:
+        raise SystemExit(1)
+
+
+async def _report(redis: RedisClient, settings: Settings) -> RebalanceReport | None:
+    from tasks.views.store import last_rebalance
+
+    return await last_rebalance(redis, Keys(settings.account))
+
+
+async def _status(redis: RedisClient, settings: Settings) -> StatusView:
+    from tasks.views.steps import read_status
+
+    return await read_status(settings, redis)
+
+
+def _followed(settings: Settings, state: Path | None, deadline: float) -> dict[str, str]:
+    """Wait until the allocations are followed or the time is over; by symbol, what still differs."""
+    from tasks.views.rules import unfollowed
+
+    waiting = Waiting()
+    while True:
+        left = unfollowed(bounded(lambda redis: _status(redis, settings), settings, state))
+        if not left or time.monotonic() > deadline:
+            return left
+        waiting.tell("; ".join(f"{symbol}: {why}" for symbol, why in left.items()))
+        time.sleep(_POLL_SECONDS)
+
+
+def _tell(ended: EndedRun, report: RebalanceReport | None) -> None:
+    click.echo(f"Rebalance {ended.name}: {ended.state}" + (f" ({ended.message})" if ended.message else ""))
+    if report is None:
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    click.echo(f"Strategy {report.strategy}, pool {report.pool:,.2f}: {report.outcome}.")
+    table = Table(box=None, pad_edge=False)
+    for name in ("symbol", "before", "target", "after", "used", "committed"):
+        table.add_column(name, justify="left" if name == "symbol" else "right")
+    for change in report.changes:
+        amounts = (change.before, change.target, change.after, change.used, change.committed)
+        table.add_row(change.symbol, *(f"{amount:,.2f}" for amount in amounts))
+    Console().print(table)
+
+
+def _tell_following(left: dict[str, str], took: float) -> None:
+    if not left:
+        click.echo(f"Every resting order follows its allocation ({took:.0f} s).")
+        return
+    click.echo(f"After {took:.0f} s some orders do not follow yet; they go on by themselves:")
+    for symbol, why in left.items():
+        click.echo(f"  {symbol}: {why}")
+
+
+def _as_json(ended: EndedRun, report: RebalanceReport | None, left: dict[str, str], took: float) -> dict[str, Any]:
+    """One object; amounts in quote as text."""
+    changes = [
+        {
+            "symbol": change.symbol,
+            "before": plain(change.before),
+            "target": plain(change.target),
+            "after": plain(change.after),
+            "used": plain(change.used),
+            "committed": plain(change.committed),
+        }
+        for change in (report.changes if report else ())
+    ]
+    told = {"outcome": report.outcome, "applied": report.applied, "strategy": report.strategy} if report else {}
+    run = {"id": ended.id, "name": ended.name, "state": ended.state, "message": ended.message}
+    return run | told | {"changes": changes, "followed": not left, "unfollowed": left, "seconds": round(took, 1)}

@@ -1,0 +1,1 @@
+"""What an operator can do with an account's pot and symbols."""

@@ -1,0 +1,94 @@
+"""Booking out at cost what a symbol holds and can no longer sell, for instance because it was delisted."""
+
+import logging
+from decimal import Decimal
+
+from tasks.base.clock import to_ms
+from tasks.base.errors import ExchangeError, ExchangeUnavailable, LeaseLost, StateError
+from tasks.base.events import publish_event
+from tasks.base.money import ZERO, plain
+from tasks.exchange.models import Frozen
+from tasks.funds.models import FundCode, Write
+from tasks.orders.models import IntentState
+from tasks.tick import store
+from tasks.tick.desk import Desk
+from tasks.tick.fold import Folded, writes
+from tasks.tick.models import SymbolState
+from tasks.tick.regrid import slot_writes
+from tasks.tick.retiring import written_off
+
+log = logging.getLogger(__name__)
+
+
+class WriteOff(Frozen):
+    """What left the books: base amount and what it had cost, in quote."""
+
+    symbol: str
+    qty: Decimal
+    cost: Decimal
+
+
+async def write_off(desk: Desk, symbol: str, owner: str) -> WriteOff:
+    """Book out at cost all that the symbol holds; the loss is booked as grid profit.
+
+    Raises StateError where somebody ticks the symbol now, where it is unknown or holds nothing, and where the exchange
+    lists it while it is configured or has open orders: then it can be sold.
+    """
+    listed = await _is_listed(desk, symbol)
+    state, _ = await store.begin(desk.redis, keys=desk.keys, symbol=symbol, owner=owner, lease_ms=desk.lease_ms)
+    if state is None:
+        raise StateError(f"{symbol} is being ticked now; try again in a few seconds")
+    try:
+        _refuse(desk, symbol, state, listed)
+        done = await _book(desk, symbol, state)
+    finally:
+        await store.end_lease(desk.redis, keys=desk.keys, symbol=symbol, owner=owner)
+    await desk.allocator.rebalance_if_needed(reason="symbol left")
+    facts = {"symbol": symbol, "qty": plain(done.qty), "cost": plain(done.cost)}
+    log.warning("written off", extra=facts)
+    await publish_event(desk.redis, desk.keys, "written_off", facts)
+    return done
+
+
+async def _is_listed(desk: Desk, symbol: str) -> bool:
+    try:
+        await desk.exchange.markets([symbol])
+    except ExchangeUnavailable:
+        raise
+    except ExchangeError:
+        return False
+    return True
+
+
+def _refuse(desk: Desk, symbol: str, state: SymbolState, listed: bool) -> None:
+    if not any(cell.qty or cell.basis for cell in state.cells.values()):
+        raise StateError(f"{symbol} holds nothing: there is nothing to write off")
+    if not listed:
+        return
+    if symbol in desk.settings.symbols:
+        raise StateError(f"{symbol} is listed and configured: remove it from the settings, then it sells what it holds")
+    if state.intents:
+        raise StateError(f"{symbol} is listed and has {len(state.intents)} open orders: wait until it has sold")
+
+
+async def _book(desk: Desk, symbol: str, state: SymbolState) -> WriteOff:
+    """One script: the cells' holdings leave the books, orders of a delisted symbol end, the cells go."""
+    keys, now_ms = desk.keys, to_ms(desk.clock())
+    folded = Folded(book=state.book, cells=dict(state.cells), intents=dict(state.intents))
+    holding = [key for key, cell in sorted(state.cells.items()) if cell.qty or cell.basis]
+    qty = sum((state.cells[key].qty for key in holding), ZERO)
+    cost = sum((state.cells[key].basis for key in holding), ZERO)
+    booked = written_off(folded, holding, keys, now_ms)
+    ended = {"state": IntentState.CANCELLED, "ended_ms": now_ms, "note": "written off"}
+    gone = Folded(book=folded.book, cells=folded.cells, intents={})
+    gone.ended = [intent.model_copy(update=ended) for intent in state.intents.values()]
+    slots = await store.order_slots(desk.redis, keys=keys, symbol=symbol)
+    changes: list[Write] = [*booked.writes, *writes(gone, keys, symbol)]
+    changes += store.dropped_cells(keys, symbol, sorted(state.cells))
+    changes += slot_writes(slots, [], "", keys, symbol)
+    code = await desk.allocator.record_trade(
+        symbol, state.fence, fills=booked.moves, ended=[intent.client_id for intent in gone.ended], writes=changes
+    )
+    if code is FundCode.STALE_FENCE:
+        raise LeaseLost(symbol, state.fence)
+    return WriteOff(symbol=symbol, qty=qty, cost=cost)
