@@ -34,6 +34,7 @@ async def write_off(desk: Desk, symbol: str, owner: str) -> WriteOff:
     Raises StateError where somebody ticks the symbol now, where it is unknown or holds nothing, and where the exchange
     lists it while it is configured or has open orders: then it can be sold.
     """
+    await desk.follow_settings()
     listed = await _is_listed(desk, symbol)
     state, _ = await store.begin(desk.redis, keys=desk.keys, symbol=symbol, owner=owner, lease_ms=desk.lease_ms)
     if state is None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from tasks.grid.models import Cell
 from tasks.ledger.models import Book
 from tasks.ledger.rules import value
 from tasks.ledger.steps import audit_funds
-from tasks.tick.recover import open_books
 from tasks.tick.record_format import upgrade_records
+from tasks.tick.recover import open_books
 from tasks.views import store as views
 from tests.support.desk import BTC, TestDesk, open_desk, settings
 
@@ -39,7 +40,7 @@ async def restore(redis: RedisClient) -> None:
     """
     with gzip.open(DUMP, "rt", encoding="utf-8") as stream:
         records: dict[str, tuple[str, Any]] = json.load(stream)
-    write = {
+    write: dict[str, Callable[[str, Any], Awaitable[Any]]] = {
         "string": redis.set,
         "hash": lambda key, found: redis.hset(key, mapping=found),
         "list": lambda key, found: redis.rpush(key, *found),

@@ -1,0 +1,358 @@
+"""Ordinary change: sizes, grids, symbols and files that differ. No order is left without a keeper, no money is lost."""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from tasks.base.errors import ConfigError, ExchangeError, StateError
+from tasks.base.in_force import in_force, publish
+from tasks.base.keys import Keys
+from tasks.base.money import from_units
+from tasks.base.redis import RedisClient
+from tasks.base.settings import Settings
+from tasks.control.steps import put_in_force, sell_off
+from tasks.exchange.models import Market, Side
+from tasks.exchange.order_ids import account_tag, parse_order_id
+from tasks.grid.levels import grid_id
+from tasks.grid.models import Cell
+from tasks.ledger.models import Book
+from tasks.ledger.steps import audit_funds
+from tasks.tick.looked_after import Lifecycle
+from tasks.tick.models import TickReport
+from tasks.tick.store import order_slots
+from tasks.tick.trader import GridTrader, SymbolLeft
+from tasks.tick.write_off import write_off
+from tasks.views import store as views
+from tasks.views.steps import read_status
+from tests.support.desk import BTC, TestDesk, open_desk, settings, walk
+
+ETH = "ETH/USDT"
+KEYS = Keys("main")
+GRID: dict[str, Any] = {"grid": "geometric", "range_pct": "0.04", "cells": 10, "start": "balanced"}
+
+
+def own(symbols: Mapping[str, Mapping[str, Any]], **changes: Any) -> Settings:
+    """Settings over these symbols, shared equally."""
+    return settings(**({"symbols": symbols, "allocation_strategy": "equal"} | changes))
+
+
+async def opened(redis: RedisClient, symbols: Mapping[str, Mapping[str, Any]], **changes: Any) -> TestDesk:
+    """A desk whose settings are in force, over walking prices."""
+    given = own(symbols, **changes)
+    candles = {symbol: walk(500, seed=number + 3) for number, symbol in enumerate((BTC, ETH))}
+    await publish(redis, given)
+    return await open_desk(redis, given, candles)
+
+
+async def trade(desk: TestDesk, traders: Sequence[GridTrader], rounds: int, candles: int = 2) -> list[TickReport]:
+    """Tick every trader and let the market move; the last reports. A symbol that has left is passed over."""
+    reports: list[TickReport] = []
+    for _ in range(rounds):
+        reports = []
+        for trader in traders:
+            try:
+                reports.append(await trader.tick())
+            except SymbolLeft:
+                continue
+        await desk.exchange.advance(candles)
+    return reports
+
+
+async def cells_of(redis: RedisClient, symbol: str) -> list[Cell]:
+    """The symbol's cells."""
+    return [Cell.model_validate_json(text) for text in await redis.hvals(KEYS.cells(symbol))]
+
+
+async def check_keepers(desk: TestDesk, redis: RedisClient, *symbols: str) -> None:
+    """Each order that rests has a journal entry, and the account holds what the books say, once fills are booked."""
+    for symbol in symbols:
+        with suppress(SymbolLeft):
+            await (await desk.trader(symbol)).tick()
+    balances = await desk.client.balances()
+    cash = Decimal(0)
+    for symbol in symbols:
+        resting = {order.client_id for order in await desk.client.open_orders(symbol)}
+        assert resting <= set(await redis.hkeys(KEYS.intents(symbol)))
+        book = Book.model_validate_json(await redis.get(KEYS.book(symbol)) or "")
+        held = balances[symbol.partition("/")[0]]
+        assert held.free + held.locked == book.base
+        cash += book.cash
+    assert balances["USDT"].free + balances["USDT"].locked == Decimal(10_000) + cash
+    assert not (await audit_funds(redis, KEYS, symbols)).drift
+
+
+async def test_a_changed_size_counts_from_the_next_tick(redis: RedisClient) -> None:
+    """quote_per_cell 100 → 150: resting buys are replaced, the grid and its lots stay as they are."""
+    desk = await opened(redis, {BTC: GRID | {"quote_per_cell": "100"}})
+    trader = await desk.trader()
+    await trade(desk, [trader], 4)
+    before = {cell.grid_id for cell in await cells_of(redis, BTC)}
+    await publish(redis, own({BTC: GRID | {"quote_per_cell": "150"}}))
+    for _ in range(4):
+        await trader.tick()
+    buys = [order for order in await desk.client.open_orders(BTC) if order.side is Side.BUY]
+    assert buys
+    assert all(abs(order.price * order.qty - 150) < 1 for order in buys)
+    assert {cell.grid_id for cell in await cells_of(redis, BTC)} == before
+    await check_keepers(desk, redis, BTC)
+    await desk.close()
+
+
+async def test_lowered_funds_shrink_what_rests(redis: RedisClient) -> None:
+    """10,000 → 5,000 in force: at once less is allocated, and within a few ticks no more than that is committed."""
+    desk = await opened(redis, {BTC: GRID | {"start": "flat"}, ETH: GRID | {"start": "flat"}})
+    traders = [await desk.trader(symbol) for symbol in (BTC, ETH)]
+    await trade(desk, traders, 3, candles=0)
+    before = await desk.desk.allocator.get_global_status_summary()
+    assert before.committed_units > 5_000 * 10**8 // 2
+    done = await put_in_force(redis, own({BTC: GRID, ETH: GRID}, total_funds="5000"))
+    assert done.rebalance.applied
+    assert done.rebalance.pool == 4750
+    for _ in range(6):
+        for trader in traders:
+            await trader.tick()
+    after = await desk.desk.allocator.get_global_status_summary()
+    assert after.committed_units <= after.pool_units == 4750 * 10**8
+    for share in after.symbols.values():
+        assert share.committed_units <= share.allocated_units
+    reports = [await trader.tick() for trader in traders]
+    assert [report.to_resize for report in reports] == [0, 0]
+    await desk.close()
+
+
+async def test_dust_of_old_grids_moves_and_their_slots_go(redis: RedisClient) -> None:
+    """Thirty changes of the grid: old cells stay only while they sell, and one number per old grid is kept."""
+    desk = await opened(redis, {BTC: GRID}, paper={"fee_currency": "base"})
+    trader = await desk.trader()
+    for turn in range(15):
+        for count in (9, 10):
+            await publish(redis, own({BTC: GRID | {"cells": count, "range_pct": f"0.0{3 + turn % 3}"}}))
+            await trade(desk, [trader], 2, candles=4)
+    wanted = own({BTC: GRID | {"cells": 10, "range_pct": "0.05"}})
+    await publish(redis, wanted)
+    await trade(desk, [trader], 3)
+    current = grid_id(BTC, wanted.symbols[BTC])
+    cells = await cells_of(redis, BTC)
+    old = [cell for cell in cells if cell.grid_id != current]
+    assert all(cell.state.value in ("HOLDING", "SELLING") for cell in old), "only what can be sold keeps an old cell"
+    slots: list[str] = [str(slot) for slot in await order_slots(redis, keys=KEYS, symbol=BTC)]
+    assert {slot.partition(":")[0] for slot in slots if ":" in slot} <= {cell.key for cell in cells}
+    assert len([slot for slot in slots if ":" not in slot]) <= 6, "one number for each of the six grids"
+    orders = await desk.exchange.fetch_orders(BTC, None, 1000)
+    ids = [order["clientOrderId"] for order in orders]
+    assert len(ids) == len(set(ids)), "a grid that came back repeated an id"
+    await check_keepers(desk, redis, BTC)
+    await desk.close()
+
+
+async def test_a_symbol_that_leaves_the_file_is_sold_off_and_its_books_count_on(redis: RedisClient) -> None:
+    """Buys are cancelled, lots are sold; then its share is gone, and its profit stays in the totals."""
+    desk = await opened(redis, {BTC: GRID, ETH: GRID})
+    traders = [await desk.trader(symbol) for symbol in (BTC, ETH)]
+    await trade(desk, traders, 10)
+    without = own({BTC: GRID})
+    done = await put_in_force(redis, without)
+    assert done.retiring == (ETH,)
+    view = await read_status(without, redis)
+    states = {symbol.symbol: symbol.state for symbol in view.symbols}
+    assert states == {BTC: Lifecycle.TRADING, ETH: Lifecycle.RETIRING}
+    await trade(desk, traders, 3)
+    assert all(order.side is Side.SELL for order in await desk.client.open_orders(ETH))
+    await check_keepers(desk, redis, BTC, ETH)
+    await sell_off(redis, without, [ETH])
+    await trade(desk, traders, 6)
+    assert await desk.client.open_orders(ETH) == []
+    assert not await redis.exists(KEYS.cells(ETH))
+    view = await read_status(without, redis)
+    left = next(symbol for symbol in view.symbols if symbol.symbol == ETH)
+    assert left.state is Lifecycle.LEFT
+    assert left.allocated == left.used == left.base == 0
+    assert left.equity_change == left.grid_profit != 0
+    assert view.grid_profit == sum(symbol.grid_profit for symbol in view.symbols)
+    with pytest.raises(SymbolLeft):
+        await traders[1].tick()
+    await check_keepers(desk, redis, BTC, ETH)
+    await desk.close()
+
+
+async def test_a_symbol_that_comes_back_starts_above_every_cycle(redis: RedisClient) -> None:
+    """Gone and back: a new grid at today's price, no id used twice, and the books go on."""
+    desk = await opened(redis, {BTC: GRID, ETH: GRID})
+    traders = [await desk.trader(symbol) for symbol in (BTC, ETH)]
+    await trade(desk, traders, 6)
+    both, one = own({BTC: GRID, ETH: GRID}), own({BTC: GRID})
+    await put_in_force(redis, one, liquidate=True)
+    await trade(desk, traders, 6)
+    await put_in_force(redis, both)
+    await trade(desk, traders, 6)
+    assert len(await cells_of(redis, ETH)) == 10
+    orders = await desk.exchange.fetch_orders(ETH, None, 1000)
+    ids = [order["clientOrderId"] for order in orders]
+    assert len(ids) == len(set(ids))
+    await check_keepers(desk, redis, BTC, ETH)
+    await desk.close()
+
+
+async def test_back_while_it_still_holds_it_goes_on_with_its_lots(redis: RedisClient) -> None:
+    """Removed for two ticks only: lots keep their cells, and the cells that were idle buy again."""
+    desk = await opened(redis, {BTC: GRID, ETH: GRID})
+    traders = [await desk.trader(symbol) for symbol in (BTC, ETH)]
+    await trade(desk, traders, 5)
+    lots = {cell.key: cell.qty for cell in await cells_of(redis, ETH) if cell.qty}
+    await put_in_force(redis, own({BTC: GRID}))
+    await trade(desk, traders, 2, candles=0)
+    await put_in_force(redis, own({BTC: GRID, ETH: GRID}))
+    await trade(desk, traders, 3, candles=0)
+    again = {cell.key: cell.qty for cell in await cells_of(redis, ETH) if cell.qty}
+    assert again == lots
+    assert any(order.side is Side.BUY for order in await desk.client.open_orders(ETH))
+    await check_keepers(desk, redis, BTC, ETH)
+    await desk.close()
+
+
+async def test_only_what_left_the_settings_is_sold_off(redis: RedisClient) -> None:
+    """A configured symbol and an unknown one are refused together; nothing changes."""
+    desk = await opened(redis, {BTC: GRID})
+    with pytest.raises(ConfigError) as refused:
+        await sell_off(redis, desk.desk.settings, [BTC, "XRP/USDT"])
+    assert [problem.rule for problem in refused.value.problems] == ["is still configured", "holds nothing"]
+    await desk.close()
+
+
+class Delisted:
+    """The exchange without one symbol."""
+
+    def __init__(self, client: Any, symbol: str) -> None:
+        self._client, self._symbol = client, symbol
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def markets(self, symbols: Sequence[str]) -> Mapping[str, Market]:
+        """See ExchangePort."""
+        if self._symbol in symbols:
+            raise ExchangeError(f"the exchange does not list {self._symbol}")
+        found: Mapping[str, Market] = await self._client.markets(symbols)
+        return found
+
+
+async def test_a_delisted_symbol_is_written_off_at_cost(redis: RedisClient) -> None:
+    """What it holds leaves base, cost and `used`; the cost is booked as a loss, so the identity stays exact."""
+    desk = await opened(redis, {BTC: GRID, ETH: GRID})
+    traders = [await desk.trader(symbol) for symbol in (BTC, ETH)]
+    await trade(desk, traders, 6)
+    for trader in traders:
+        await trader.end_lease()
+    with pytest.raises(StateError, match="is listed and configured"):
+        await write_off(desk.desk, ETH, "operator")
+    before = Book.model_validate_json(await redis.get(KEYS.book(ETH)) or "")
+    assert before.basis > 0
+    await put_in_force(redis, own({BTC: GRID}))
+    desk.desk.exchange = Delisted(desk.client, ETH)
+    done = await write_off(desk.desk, ETH, "operator")
+    assert (done.qty, done.cost) == (before.base, before.basis)
+    after = Book.model_validate_json(await redis.get(KEYS.book(ETH)) or "")
+    assert after.base == after.basis == 0
+    assert after.cash == before.cash
+    assert after.grid_profit == before.grid_profit - before.basis
+    status = await desk.desk.allocator.get_global_status_summary()
+    assert not status.symbols[ETH].registered
+    assert status.symbols[ETH].committed_units == 0
+    assert not await redis.exists(KEYS.intents(ETH), KEYS.cells(ETH))
+    assert (await read_status(own({BTC: GRID}), redis)).identity_error == 0
+    assert not (await audit_funds(redis, KEYS, [BTC])).drift
+    events = [event for event in await views.events(redis, KEYS, 50) if event.type == "written_off"]
+    assert json.loads(events[0].body)["symbol"] == ETH
+    await desk.close()
+
+
+async def test_workers_with_different_files_trade_one_grid(redis: RedisClient) -> None:
+    """The second worker's file names other cells: it trades by those in force. Twenty turns, no order is replaced."""
+    desk = await opened(redis, {BTC: GRID | {"start": "flat"}})
+    first = await desk.trader(owner="one")
+    await trade(desk, [first], 2, candles=0)
+    await first.end_lease()
+    other = own({BTC: GRID | {"start": "flat", "cells": 7, "quote_per_cell": "60"}}, total_funds="9000")
+    assert await publish(redis, other, only_first=True) == 1, "a starting worker does not publish over others"
+    found = await in_force(redis, other)
+    assert found.settings.symbols[BTC].cells == 10
+    assert set(found.differing) == {
+        'symbols."BTC/USDT".cells',
+        'symbols."BTC/USDT".quote_per_cell',
+        "total_funds",
+    }
+    second_desk = await open_desk(redis, other, rebalance=False)
+    second = await second_desk.trader(owner="two")
+    sent = len(await desk.exchange.fetch_orders(BTC, None, 1000))
+    for _ in range(10):
+        for trader in (second, first):
+            await trader.tick()
+            await trader.end_lease()
+    assert len(await desk.exchange.fetch_orders(BTC, None, 1000)) == sent
+    assert second_desk.desk.settings.total_funds == 10_000
+    await second_desk.close()
+    await desk.close()
+
+
+@pytest.mark.parametrize("changes", [{"quote": "USDC", "symbols": {"BTC/USDC": GRID}}, {"exchange": {"id": "okx"}}])
+async def test_what_must_agree_is_refused(redis: RedisClient, changes: dict[str, Any]) -> None:
+    """Another quote currency or exchange is no difference to be passed over."""
+    await publish(redis, own({BTC: GRID}))
+    with pytest.raises(StateError, match="trades with other settings for"):
+        await in_force(redis, settings(**({"symbols": {BTC: GRID}} | changes)))
+
+
+async def test_published_settings_hold_no_secret_and_no_place(redis: Redis) -> None:
+    """Keys, URLs and paths stay with the process that has them."""
+    secret = settings(
+        exchange={"id": "binance", "api_key": "KEYKEY", "secret": "SECRETSECRET", "api_url": "http://127.0.0.1:9"},
+        redis_url="redis://:hunter22@127.0.0.1:1/0",
+        paper={"data": "/somewhere/else"},
+    )
+    assert await publish(redis, secret) == 1
+    assert await publish(redis, secret) == 1, "the same settings again change nothing"
+    text = json.dumps(await redis.hgetall(KEYS.settings))
+    for hidden in ("KEYKEY", "SECRETSECRET", "hunter22", "127.0.0.1", "somewhere"):
+        assert hidden not in text
+    found = await in_force(redis, secret)
+    assert found.settings == secret
+
+
+async def test_order_ids_of_two_accounts_differ_on_one_exchange_account(redis: RedisClient) -> None:
+    """The same grid under two account names: neither takes the other's orders for its own."""
+    desk = await opened(redis, {BTC: GRID})
+    await trade(desk, [await desk.trader()], 2)
+    for order in await desk.client.open_orders(BTC):
+        said = parse_order_id(order.client_id)
+        assert said is not None
+        assert said.account == account_tag("main") != account_tag("second")
+        assert said.grid_id == grid_id(BTC, desk.desk.settings.symbols[BTC])
+        assert len(order.client_id) <= 36
+    assert (await audit_funds(redis, Keys("second"), [BTC], desk.client)).differences == ()
+    await desk.close()
+
+
+async def test_a_pause_is_counted_and_told_once(redis: RedisClient, caplog: pytest.LogCaptureFixture) -> None:
+    """Every buy that a pause holds back is counted and logged once, however many ticks it lasts."""
+    desk = await opened(redis, {BTC: GRID | {"start": "flat"}})
+    trader = await desk.trader()
+    await redis.hset(KEYS.funds, "paused", "1")
+    caplog.set_level("INFO", "tasks.tick.trader")
+    for _ in range(4):
+        await trader.tick()
+    told = [record for record in caplog.records if record.message == "buy refused by the pot"]
+    _, blocked = await views.counters(redis, KEYS)
+    below = sum(cell.buy_price < 42_000 for cell in await cells_of(redis, BTC))
+    assert blocked == {(BTC, "PAUSED"): below}
+    assert len(told) == below
+    await redis.hset(KEYS.funds, "paused", "0")
+    report = await trader.tick()
+    assert report.placed == below
+    share = await desk.desk.allocator.get_allocation_status(BTC)
+    assert from_units(share.reserved_units) > 0
+    await desk.close()
