@@ -4,19 +4,20 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 from flows.runtime.cancelling import cancel_requested
+from flows.runtime.own_account import trading_of
+from tasks.base.deployment_names import MAIN_ACCOUNT
 from tasks.base.errors import GridflowError
 from tasks.tick.models import WindowReport
-from tasks.tick.service import service
 from tasks.views.steps import record_equity
 
 
 @flow(name="grid-tick", flow_run_name="{symbol}", validate_parameters=True)
-def grid_tick(symbol: str) -> WindowReport:
+def grid_tick(symbol: str, account: str = MAIN_ACCOUNT) -> WindowReport:
     """Tick `symbol` at a dynamic interval until the window that began at the run's scheduled time ends.
 
-    Raises GridflowError where not one tick went well.
+    Raises GridflowError where not one tick went well, and for a run of another account.
     """
-    trading = service()
+    trading = trading_of(account)
     report = trading.run_window(symbol, flow_run.scheduled_start_time, cancel_requested)
     trading.run(record_equity(trading.settings, trading.desk))
     get_run_logger().info(

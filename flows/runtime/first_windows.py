@@ -12,21 +12,22 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed, Scheduled
 
-from flows.runtime.plan import GRID_TICK, POOL_NAME, PlannedDeployment
+from flows.runtime.plan import PlannedDeployment
+from tasks.base.deployment_names import GRID_TICK
 
 _PAGE = 200
 
 
-async def clear_left_overs() -> None:
+async def clear_left_overs(pool: str) -> None:
     """Runs that a killed worker held are recorded as crashed; windows that were never begun in time are deleted."""
     async with get_client() as client:
         held = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
-        for run in await _runs(client, {"state": {"type": {"any_": held}}}):
+        for run in await _runs(client, pool, {"state": {"type": {"any_": held}}}):
             crashed = Crashed(message="The worker that held this run was ended before the run was.")
             await client.set_flow_run_state(run.id, crashed, force=True)
         overdue = {"before_": datetime.now(UTC).isoformat()}
         late = {"state": {"type": {"any_": [StateType.SCHEDULED]}}, "expected_start_time": overdue}
-        for run in await _runs(client, late, flow_name=GRID_TICK):
+        for run in await _runs(client, pool, late, flow_name=GRID_TICK):
             await client.delete_flow_run(run.id)
 
 
@@ -44,13 +45,15 @@ async def start_first_windows(planned: list[PlannedDeployment]) -> None:
                 await client.create_flow_run_from_deployment(deployment.id, state=Scheduled())
 
 
-async def _runs(client: PrefectClient, wanted: dict[str, Any], flow_name: str | None = None) -> list[FlowRun]:
+async def _runs(
+    client: PrefectClient, pool: str, wanted: dict[str, Any], flow_name: str | None = None
+) -> list[FlowRun]:
     found: list[FlowRun] = []
     while True:
         page = await client.read_flow_runs(
             flow_filter=FlowFilter.model_validate({"name": {"any_": [flow_name]}}) if flow_name else None,
             flow_run_filter=FlowRunFilter.model_validate(wanted),
-            work_pool_filter=WorkPoolFilter.model_validate({"name": {"any_": [POOL_NAME]}}),
+            work_pool_filter=WorkPoolFilter.model_validate({"name": {"any_": [pool]}}),
             limit=_PAGE,
             offset=len(found),
         )

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from flows.runtime.options import common_options, json_option, prefect_api, redis_client
-from flows.runtime.plan import REBALANCE_MANUAL
 from flows.runtime.runs import run_deployment
+from tasks.base.deployment_names import DeploymentNames
 from tasks.base.settings import Settings, load
 
 
@@ -35,8 +35,8 @@ def resume(config: Path | None, state: Path | None, symbols: tuple[str, ...]) ->
 @click.option("--timeout", "seconds", type=click.FloatRange(min=1), default=120, show_default=True, help="Seconds.")
 def rebalance(config: Path | None, state: Path | None, as_json: bool, seconds: float) -> None:
     """Share the pot anew, now: runs the deployment rebalance/manual and waits for its end."""
-    load(config)
-    ended = run_deployment(prefect_api(state), REBALANCE_MANUAL, seconds)
+    deployment = DeploymentNames(load(config).account).rebalance_manual
+    ended = run_deployment(prefect_api(state), deployment, seconds)
     if as_json:
         click.echo(json.dumps(asdict(ended)))
     else:

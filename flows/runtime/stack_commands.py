@@ -20,10 +20,11 @@ from flows.runtime.options import (
     redis_client,
     running_stack,
 )
-from flows.runtime.plan import GRACEFUL_STOP, planned_deployments
+from flows.runtime.plan import planned_deployments
 from flows.runtime.prefect_server import common_environment
 from flows.runtime.processes import Identity
 from flows.runtime.runs import run_deployment
+from tasks.base.deployment_names import DeploymentNames
 from tasks.base.errors import StackError
 from tasks.base.settings import configured_prefect_api, load, override_environment, state_dir
 
@@ -39,7 +40,7 @@ def stop(config: Path | None, state: Path | None, seconds: float) -> None:
     Ends the one-machine stack, or what a killed one left over; without either, runs the deployment
     graceful-stop/manual of your own Prefect server.
     """
-    load(config)
+    settings = load(config)
     stack = running_stack(state)
     left = left_over_stack(state)
     api = configured_prefect_api()
@@ -48,7 +49,7 @@ def stop(config: Path | None, state: Path | None, seconds: float) -> None:
     elif left is not None:
         _stop_left_overs(left, state_dir(state), seconds)
     elif api is not None:
-        _stop_by_deployment(api, seconds)
+        _stop_by_deployment(api, settings.account, seconds)
     else:
         raise StackError(f"No stack runs on {state_dir(state)} and PREFECT_API_URL is not set: nothing to stop")
 
@@ -72,8 +73,8 @@ def _stop_left_overs(left: stack_state.StackRecord, folder: Path, seconds: float
     click.echo("Stopped.")
 
 
-def _stop_by_deployment(api: str, seconds: float) -> None:
-    ended = run_deployment(api, GRACEFUL_STOP, seconds)
+def _stop_by_deployment(api: str, account: str, seconds: float) -> None:
+    ended = run_deployment(api, DeploymentNames(account).graceful_stop, seconds)
     click.echo(f"Graceful stop: {ended.state}" + (f" ({ended.message})" if ended.message else ""))
     if not ended.ok:
         raise SystemExit(1)
@@ -127,7 +128,7 @@ def deploy(config: Path | None, state: Path | None) -> None:
         override_environment(common_environment(state_dir(state) / "prefect", api))
     from flows.runtime.deploy import deploy as deploy_all  # imports Prefect, which reads the environment
 
-    report = asyncio.run(deploy_all(planned_deployments(settings)))
+    report = asyncio.run(deploy_all(planned_deployments(settings), settings.account))
     for what in ("created", "changed", "removed", "unchanged"):
         for name in getattr(report, what):
             click.echo(f"{what:9} {name}")

@@ -16,7 +16,8 @@ from typing import Any, Protocol
 import httpx
 
 from flows.runtime.children import ONLY_STOP, RECYCLE, worker_ready_file, worker_refusal_file
-from flows.runtime.plan import POOL_NAME, PlannedDeployment, planned_deployments
+from flows.runtime.plan import PlannedDeployment, planned_deployments
+from tasks.base.deployment_names import DeploymentNames
 from tasks.base.errors import ConfigError, GridflowError
 from tasks.base.settings import Settings, configured_prefect_api, load, state_dir
 
@@ -39,6 +40,7 @@ async def work(
     planned: list[PlannedDeployment],
     service: TradingService,
     on_ready: Callable[[], None],
+    settings: Settings,
     recycle_after: int = _RECYCLE_AFTER,
 ) -> int:
     """Deploy and run until SIGTERM, then stop the trading side; or until it is time for a fresh process.
@@ -55,18 +57,21 @@ async def work(
     await asyncio.gather(asyncio.to_thread(service.clear_stop), _until_healthy(stop_asked))
     if stop_asked.is_set():
         return 0
-    report = await deploy(planned)
+    # The stack's server is its own: what an earlier version deployed without an account is this account's.
+    report = await deploy(planned, settings.account, unmarked_owner=settings.account)
     _log.info(
         "deployed: %d created, %d changed, %d removed", *map(len, (report.created, report.changed, report.removed))
     )
-    await clear_left_overs()
+    pool = DeploymentNames(settings.account).pool
+    await clear_left_overs(pool)
     await start_first_windows(planned)
     if not stop_asked.is_set():
         on_ready()
         worker = GridflowWorker(
-            work_pool_name=POOL_NAME,
+            work_pool_name=pool,
             name=_WORKER_NAME,
             prefetch_seconds=_PREFETCH_SECONDS,
+            settings=settings,
             request_stop=service.request_stop,
             recycle_after=recycle_after,
         )
@@ -109,7 +114,8 @@ def _run(settings: Settings, service: TradingService) -> int:
     if ONLY_STOP in sys.argv:
         _log.info("trading stopped: %s", service.graceful_stop())
         return 0
-    return asyncio.run(work(planned_deployments(settings), service, worker_ready_file(state_dir()).touch))
+    ready = worker_ready_file(state_dir()).touch
+    return asyncio.run(work(planned_deployments(settings), service, ready, settings))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ from pydantic import PrivateAttr
 
 from flows.runtime.cancelling import cancel_flag
 from flows.runtime.plan import POOL_TYPE
+from tasks.base.deployment_names import DeploymentNames
+from tasks.base.settings import Settings, load
 
 _MAX_THREADS = 1000
 _CANCEL_POLL_SECONDS = 2.0
@@ -74,12 +76,18 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
     def __init__(
         self,
         *args: Any,
+        settings: Settings | None = None,
         request_stop: Callable[[], None] = _request_stop,
         recycle_after: int | None = None,
         **kwargs: Any,
     ) -> None:
-        """`recycle_after`: drain after that many runs, because a process that runs the engine slowly grows."""
+        """Create a worker.
+
+        `settings`: the account's; without them they are loaded when the worker starts.
+        `recycle_after`: drain after that many runs, because a process that runs the engine slowly grows.
+        """
         super().__init__(*args, **kwargs)
+        self._settings = settings
         self._request_stop = request_stop
         self._runs_left = recycle_after
         self.recycling = False
@@ -96,6 +104,7 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
         if run_once:
             await super().start(run_once=True, with_healthcheck=with_healthcheck, printer=printer)
             return
+        self._check_pool()
         self._drain_asked = anyio.Event()
         self._drain_on_signals()
         async with self, anyio.create_task_group() as loops:
@@ -156,6 +165,23 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         return [] if self._draining else await super().get_and_submit_flow_runs()
+
+    # --- account ---------------------------------------------------------------------------------------
+    def _own_settings(self) -> Settings:
+        if self._settings is None:
+            self._settings = load()
+        return self._settings
+
+    def _check_pool(self) -> None:
+        account = self._own_settings().account
+        own = DeploymentNames(account).pool
+        if own != self._work_pool_name:
+            self._logger.warning(
+                "This worker trades account %r, whose work pool is %r, but polls %r. It refuses runs of other accounts",
+                account,
+                own,
+                self._work_pool_name,
+            )
 
     # --- life of a run ---------------------------------------------------------------------------------
     async def run(

@@ -8,7 +8,8 @@ from typing import Any
 from flows.runtime.children import ONLY_STOP, worker_ready_file
 from flows.runtime.plan import Every, PlannedDeployment
 from flows.runtime.stack_worker import work
-from tasks.base.settings import state_dir
+from tasks.base.keys import slug
+from tasks.base.settings import load, state_dir
 
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "BNB/USDT")
 _FLOWS = "tests.support.stub_flows"
@@ -18,8 +19,7 @@ def planned() -> list[PlannedDeployment]:
     """Three windows of 9 s, every ten seconds, and one deployment of every other stub flow."""
     ticks = [
         PlannedDeployment(
-            "grid-tick",
-            symbol.lower().replace("/", "-"),
+            f"grid-tick/{slug(symbol)}",
             f"{_FLOWS}.grid_tick",
             {"symbol": symbol, "seconds": 9},
             Every("window", 10, index * 3.0),
@@ -27,7 +27,7 @@ def planned() -> list[PlannedDeployment]:
         for index, symbol in enumerate(SYMBOLS)
     ]
     others = [
-        PlannedDeployment(name, "manual", f"{_FLOWS}.{function}")
+        PlannedDeployment(f"{name}/manual", f"{_FLOWS}.{function}")
         for name, function in (
             ("write-file", "write_file"),
             ("async-write", "async_write"),
@@ -69,7 +69,7 @@ def main() -> None:
         service.graceful_stop()
         return
     recycle_after = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    sys.exit(asyncio.run(work(planned(), service, worker_ready_file(state_dir()).touch, recycle_after)))
+    sys.exit(asyncio.run(work(planned(), service, worker_ready_file(state_dir()).touch, load(), recycle_after)))
 
 
 if __name__ == "__main__":
