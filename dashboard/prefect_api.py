@@ -6,9 +6,9 @@ from typing import Any
 import httpx
 
 from tasks.base.addresses import is_loopback
+from tasks.base.deployment_names import DeploymentNames
 from tasks.base.errors import GridflowError
 
-DEPLOYMENT = "rebalance/manual"
 _TIMEOUT = httpx.Timeout(5.0, connect=2.0)
 _FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
@@ -33,10 +33,11 @@ class RunState:
         return self.type in _FINAL
 
 
-def start_rebalance(api: str) -> str:
-    """Start the manual rebalance; the id of its flow run. Raises PrefectDown."""
-    missing = f"Prefect knows no deployment {DEPLOYMENT}. Deploy with `gridflow deploy`"
-    deployment = _call(api, "GET", f"/deployments/name/{DEPLOYMENT}", missing=missing)
+def start_rebalance(api: str, account: str) -> str:
+    """Start the account's manual rebalance; the id of its flow run. Raises PrefectDown."""
+    name = DeploymentNames(account).rebalance_manual
+    missing = f"Prefect knows no deployment {name}. Deploy with `gridflow deploy`"
+    deployment = _call(api, "GET", f"/deployments/name/{name}", missing=missing)
     run = _call(api, "POST", f"/deployments/{_field(deployment, 'id')}/create_flow_run", {})
     return _field(run, "id")
 

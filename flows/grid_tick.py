@@ -1,22 +1,27 @@
 """The `grid-tick` flow: one window of one symbol."""
 
+import asyncio
+
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 from flows.runtime.cancelling import cancel_requested
+from flows.runtime.deploy import remove_tick_deployment
+from flows.runtime.own_account import trading_of
+from tasks.base.deployment_names import MAIN_ACCOUNT
 from tasks.base.errors import GridflowError
 from tasks.tick.models import WindowReport
-from tasks.tick.service import service
+from tasks.tick.window import LEFT
 from tasks.views.steps import record_equity
 
 
 @flow(name="grid-tick", flow_run_name="{symbol}", validate_parameters=True)
-def grid_tick(symbol: str) -> WindowReport:
+def grid_tick(symbol: str, account: str = MAIN_ACCOUNT) -> WindowReport:
     """Tick `symbol` at a dynamic interval until the window that began at the run's scheduled time ends.
 
-    Raises GridflowError where not one tick went well.
+    Raises GridflowError where not one tick went well, and for a run of another account.
     """
-    trading = service()
+    trading = trading_of(account)
     report = trading.run_window(symbol, flow_run.scheduled_start_time, cancel_requested)
     trading.run(record_equity(trading.settings, trading.desk))
     get_run_logger().info(
@@ -28,6 +33,8 @@ def grid_tick(symbol: str) -> WindowReport:
         report.failed_ticks,
         report.ended,
     )
+    if report.ended == LEFT and asyncio.run(remove_tick_deployment(account, symbol)):
+        get_run_logger().info("%s left the settings and holds nothing any more: its deployment is removed", symbol)
     if report.failed_ticks and not report.ticks:
         raise GridflowError(f"{symbol}: every tick of this window failed. The last one: {report.why_failed}")
     return report

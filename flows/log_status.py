@@ -2,15 +2,19 @@
 
 from prefect import flow, get_run_logger
 
-from tasks.tick.service import service
+from flows.runtime.own_account import trading_of
+from tasks.base.deployment_names import MAIN_ACCOUNT
 from tasks.views.models import StatusView
 from tasks.views.steps import record_equity
 
 
 @flow(name="log-status")
-def log_status() -> StatusView:
-    """Read the views once, keep an equity point, audit the pot, and log it all."""
-    trading = service()
+def log_status(account: str = MAIN_ACCOUNT) -> StatusView:
+    """Read the views once, keep an equity point, audit the pot, and log it all.
+
+    Raises GridflowError for a run of another account.
+    """
+    trading = trading_of(account)
     view = trading.run(record_equity(trading.settings, trading.desk))
     report = trading.run(trading.watch_drift())
     logger = get_run_logger()

@@ -2,17 +2,19 @@
 
 from prefect import flow, get_run_logger
 
+from flows.runtime.own_account import trading_of
+from tasks.base.deployment_names import MAIN_ACCOUNT
 from tasks.funds.models import RebalanceReport
-from tasks.tick.service import service
 
 
 @flow(name="rebalance")
-def rebalance(force: bool = False, reason: str = "scheduled") -> RebalanceReport:
+def rebalance(force: bool = False, reason: str = "scheduled", account: str = MAIN_ACCOUNT) -> RebalanceReport:
     """Share the pot between the symbols; without `force` only when something calls for it.
 
     With the reason "manual" the dynamic strategy goes all the way to its target, else a step.
+    Raises GridflowError for a run of another account.
     """
-    report = service().rebalance(force, reason)
+    report = trading_of(account).rebalance(force, reason)
     logger = get_run_logger()
     logger.info("rebalance (%s): %s, version %d", report.reason, report.outcome, report.version)
     for change in report.changes:

@@ -2,11 +2,12 @@
 
 from prefect import flow, get_run_logger
 
-from tasks.tick.service import service
+from flows.runtime.own_account import trading_of
+from tasks.base.deployment_names import MAIN_ACCOUNT
 
 
 @flow(name="resume")
-def resume() -> None:
-    """Lift the stop and every pause."""
-    service().resume_trading()
+def resume(account: str = MAIN_ACCOUNT) -> None:
+    """Lift the stop and every pause. Raises GridflowError for a run of another account."""
+    trading_of(account).resume_trading()
     get_run_logger().info("trading again")

@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard.connection import prefect_api
+from dashboard.connection import prefect_api, reader
 from dashboard.prefect_api import PrefectDown, RunState, run_log, run_page, run_state, start_rebalance
 from dashboard.present import escaped
 
@@ -22,7 +22,7 @@ def _start() -> None:
         memory[_ERROR] = "No Prefect server is configured. Start `gridflow up`, or set PREFECT_API_URL"
         return
     try:
-        memory[_RUN] = start_rebalance(api)
+        memory[_RUN] = start_rebalance(api, reader().settings.account)
         log.info("rebalance asked for", extra={"run": memory[_RUN]})
     except PrefectDown as error:
         memory[_ERROR] = str(error)

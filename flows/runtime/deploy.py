@@ -2,6 +2,9 @@
 
 A deployment's pause switch and a schedule's active flag belong to the operator: they are set when a deployment is
 created and never sent again.
+
+Several accounts may use one server. A deployment belongs to the account in its parameter `account`. Earlier versions
+set no such parameter and used the pool `gridflow` only: such a deployment belongs to account `main`.
 """
 
 from dataclasses import dataclass, field
@@ -17,8 +20,9 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 
-from flows.runtime.plan import GRID_TICK, POOL_NAME, POOL_TYPE, Every, PlannedDeployment
+from flows.runtime.plan import POOL_TYPE, Every, PlannedDeployment
 from flows.runtime.worker import GridflowWorker
+from tasks.base.deployment_names import GRID_TICK, MAIN_ACCOUNT, DeploymentNames
 
 _PAGE = 200
 
@@ -33,28 +37,66 @@ class DeployReport:
     unchanged: list[str] = field(default_factory=list)
 
 
-async def deploy(planned: list[PlannedDeployment]) -> DeployReport:
-    """Create the work pool and every planned deployment, mend those that differ, delete ticks of removed symbols."""
+async def deploy(
+    planned: list[PlannedDeployment], account: str = MAIN_ACCOUNT, unmarked_owner: str = MAIN_ACCOUNT
+) -> DeployReport:
+    """Create the account's work pool and every planned deployment, mend those that differ, delete what is obsolete.
+
+    Obsolete are the account's windows of symbols that are not planned, and its deployments under names of an earlier
+    version. `unmarked_owner`: the account that owns deployments without an account parameter.
+    """
     report = DeployReport()
+    pool = DeploymentNames(account).pool
     async with get_client() as client:
-        await _ensure_pool(client)
+        await _ensure_pool(client, pool)
         existing = dict(await _existing(client, {plan.flow_name for plan in planned}))
         for plan in planned:
-            await _bring_in_line(client, plan, existing.get(plan.full_name), report)
+            await _bring_in_line(client, plan, pool, existing.get(plan.full_name), report)
         wanted = {plan.full_name for plan in planned}
         for full, found in existing.items():
-            if full.startswith(f"{GRID_TICK}/") and full not in wanted:
-                await client.delete_deployment(found.id)
+            if full not in wanted and _is_removable(full) and _owner(found, unmarked_owner) == account:
+                await _delete(client, found)
                 report.removed.append(full)
     return report
 
 
-async def _ensure_pool(client: PrefectClient) -> None:
+async def remove_tick_deployment(settings_account: str, symbol: str) -> bool:
+    """Delete the account's grid-tick deployment of `symbol`; whether there was one."""
+    async with get_client() as client:
+        try:
+            found = await client.read_deployment_by_name(DeploymentNames(settings_account).tick(symbol))
+        except ObjectNotFound:
+            return False
+        return _owner(found, settings_account) == settings_account and await _delete(client, found)
+
+
+def _owner(found: DeploymentResponse, unmarked_owner: str) -> str | None:
+    """The account a deployment belongs to; None for one that Gridflow did not make."""
+    account = (found.parameters or {}).get("account")
+    if account is not None:
+        return str(account)
+    return unmarked_owner if found.work_pool_name == DeploymentNames(MAIN_ACCOUNT).pool else None
+
+
+def _is_removable(full_name: str) -> bool:
+    """Whether deploying may delete it at all: not what an operator added beside Gridflow's own."""
+    return full_name.startswith(f"{GRID_TICK}/") or full_name in DeploymentNames(MAIN_ACCOUNT).without_symbol
+
+
+async def _delete(client: PrefectClient, found: DeploymentResponse) -> bool:
     try:
-        await client.read_work_pool(POOL_NAME)
+        await client.delete_deployment(found.id)
+    except ObjectNotFound:  # another machine was faster
+        return False
+    return True
+
+
+async def _ensure_pool(client: PrefectClient, name: str) -> None:
+    try:
+        await client.read_work_pool(name)
     except ObjectNotFound:
         template = GridflowWorker.get_default_base_job_template()
-        pool = WorkPoolCreate(name=POOL_NAME, type=POOL_TYPE, base_job_template=template)
+        pool = WorkPoolCreate(name=name, type=POOL_TYPE, base_job_template=template)
         try:
             await client.create_work_pool(pool)
         except ObjectAlreadyExists:  # another machine was faster
@@ -73,7 +115,11 @@ async def _existing(client: PrefectClient, flow_names: set[str]) -> list[tuple[s
 
 
 async def _bring_in_line(
-    client: PrefectClient, plan: PlannedDeployment, existing: DeploymentResponse | None, report: DeployReport
+    client: PrefectClient,
+    plan: PlannedDeployment,
+    pool: str,
+    existing: DeploymentResponse | None,
+    report: DeployReport,
 ) -> None:
     flow = load_flow_from_entrypoint(plan.entrypoint)
     wanted: dict[str, Any] = {
@@ -82,7 +128,7 @@ async def _bring_in_line(
         "entrypoint": plan.entrypoint,
         "parameters": plan.parameters,
         "parameter_openapi_schema": parameter_schema(flow).model_dump(exclude_unset=True),
-        "work_pool_name": POOL_NAME,
+        "work_pool_name": pool,
         "job_variables": {},
         "tags": [],
         "path": None,

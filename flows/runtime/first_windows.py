@@ -3,31 +3,26 @@
 Windows are safe to lose, repeat and double (leases), so this only keeps the records honest and the first tick early.
 """
 
-from datetime import UTC, datetime
-from typing import Any
-
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.filters import FlowFilter, FlowRunFilter, WorkPoolFilter
+from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed, Scheduled
 
-from flows.runtime.plan import GRID_TICK, POOL_NAME, PlannedDeployment
+from flows.runtime.overdue import delete_due_windows
+from flows.runtime.plan import PlannedDeployment
+from tasks.base.deployment_names import GRID_TICK
 
 _PAGE = 200
 
 
-async def clear_left_overs() -> None:
-    """Runs that a killed worker held are recorded as crashed; windows that were never begun in time are deleted."""
+async def clear_left_overs(pool: str) -> None:
+    """Record runs that a killed worker held as crashed; delete windows that are due and never began."""
     async with get_client() as client:
-        held = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
-        for run in await _runs(client, {"state": {"type": {"any_": held}}}):
+        for run in await _held_runs(client, pool):
             crashed = Crashed(message="The worker that held this run was ended before the run was.")
             await client.set_flow_run_state(run.id, crashed, force=True)
-        overdue = {"before_": datetime.now(UTC).isoformat()}
-        late = {"state": {"type": {"any_": [StateType.SCHEDULED]}}, "expected_start_time": overdue}
-        for run in await _runs(client, late, flow_name=GRID_TICK):
-            await client.delete_flow_run(run.id)
+        await delete_due_windows(client, pool, choose=list)
 
 
 async def start_first_windows(planned: list[PlannedDeployment]) -> None:
@@ -44,13 +39,13 @@ async def start_first_windows(planned: list[PlannedDeployment]) -> None:
                 await client.create_flow_run_from_deployment(deployment.id, state=Scheduled())
 
 
-async def _runs(client: PrefectClient, wanted: dict[str, Any], flow_name: str | None = None) -> list[FlowRun]:
+async def _held_runs(client: PrefectClient, pool: str) -> list[FlowRun]:
+    held = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
     found: list[FlowRun] = []
     while True:
         page = await client.read_flow_runs(
-            flow_filter=FlowFilter.model_validate({"name": {"any_": [flow_name]}}) if flow_name else None,
-            flow_run_filter=FlowRunFilter.model_validate(wanted),
-            work_pool_filter=WorkPoolFilter.model_validate({"name": {"any_": [POOL_NAME]}}),
+            flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": held}}}),
+            work_pool_filter=WorkPoolFilter.model_validate({"name": {"any_": [pool]}}),
             limit=_PAGE,
             offset=len(found),
         )

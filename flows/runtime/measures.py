@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 from redis.exceptions import RedisError
 
-from flows.runtime.plan import GRID_TICK
 from flows.runtime.processes import tree_memory
+from tasks.base.deployment_names import GRID_TICK
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings

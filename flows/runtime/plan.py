@@ -1,17 +1,14 @@
 """Which deployments there are: pure, from the settings alone, so that it can be read, compared and tested."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tasks.base.keys import slug
+from tasks.base.deployment_names import DeploymentNames
 from tasks.base.settings import Settings
 
-POOL_NAME = "gridflow"
 POOL_TYPE = "gridflow"
-GRID_TICK = "grid-tick"
-REBALANCE_MANUAL = "rebalance/manual"
-GRACEFUL_STOP = "graceful-stop/manual"
 
 # A fixed anchor keeps the phase of a schedule: a deploy at another time must not move the windows.
 ANCHOR = datetime(2025, 1, 1, tzinfo=UTC)
@@ -32,40 +29,55 @@ class Every:
 
 @dataclass(frozen=True)
 class PlannedDeployment:
-    """One deployment as it should be: flow and name, entry point, parameters, schedule if any."""
+    """One deployment as it should be: `flow/name`, entry point, parameters, schedule if any."""
 
-    flow_name: str
-    name: str
+    full_name: str
     entrypoint: str
     parameters: dict[str, Any] = field(default_factory=dict)
     every: Every | None = None
 
     @property
-    def full_name(self) -> str:
-        return f"{self.flow_name}/{self.name}"
+    def flow_name(self) -> str:
+        return self.full_name.split("/")[0]
+
+    @property
+    def name(self) -> str:
+        return self.full_name.split("/")[1]
 
 
-def planned_deployments(settings: Settings) -> list[PlannedDeployment]:
-    """Every deployment of the account; grid-tick windows are spread evenly over the window length."""
+def planned_deployments(settings: Settings, retiring: Iterable[str] = ()) -> list[PlannedDeployment]:
+    """Every deployment of the account.
+
+    `retiring`: symbols that left the settings but still hold something. They get windows too. Windows of configured
+    symbols are spread evenly over the window length; those of retiring symbols lie halfway between them.
+    """
+    names = DeploymentNames(settings.account)
+    every_flow = {"account": settings.account}
+    scheduled = {"force": True, "reason": "scheduled"} | every_flow
+    manual = {"force": True, "reason": "manual"} | every_flow
+    rebalance, log_status = "flows.rebalance.rebalance", "flows.log_status.log_status"
+    return [
+        *_ticks(names, settings, retiring),
+        PlannedDeployment(names.rebalance_hourly, rebalance, scheduled, Every("hourly", 3600)),
+        PlannedDeployment(names.rebalance_manual, rebalance, manual),
+        PlannedDeployment(names.log_status, log_status, every_flow, Every("five-minutes", 300)),
+        PlannedDeployment(names.graceful_stop, "flows.graceful_stop.graceful_stop", every_flow),
+        PlannedDeployment(names.resume, "flows.resume.resume", every_flow),
+    ]
+
+
+def _ticks(names: DeploymentNames, settings: Settings, retiring: Iterable[str]) -> list[PlannedDeployment]:
     window = settings.trading.window_seconds
     share = window / len(settings.symbols)
-    ticks = [
-        PlannedDeployment(
-            GRID_TICK,
-            slug(symbol),
-            "flows.grid_tick.grid_tick",
-            {"symbol": symbol},
-            Every("window", window, round(index * share, 3)),
-        )
-        for index, symbol in enumerate(settings.symbols)
-    ]
-    hourly = {"force": True, "reason": "scheduled"}
-    manual = {"force": True, "reason": "manual"}
+    leaving = [symbol for symbol in dict.fromkeys(retiring) if symbol not in settings.symbols]
+    offsets = [(symbol, index * share) for index, symbol in enumerate(settings.symbols)]
+    offsets += [(symbol, (index % len(settings.symbols) + 0.5) * share) for index, symbol in enumerate(leaving)]
     return [
-        *ticks,
-        PlannedDeployment("rebalance", "hourly", "flows.rebalance.rebalance", hourly, Every("hourly", 3600)),
-        PlannedDeployment("rebalance", "manual", "flows.rebalance.rebalance", manual),
-        PlannedDeployment("log-status", "five-minutes", "flows.log_status.log_status", {}, Every("five-minutes", 300)),
-        PlannedDeployment("graceful-stop", "manual", "flows.graceful_stop.graceful_stop"),
-        PlannedDeployment("resume", "manual", "flows.resume.resume"),
+        PlannedDeployment(
+            names.tick(symbol),
+            "flows.grid_tick.grid_tick",
+            {"symbol": symbol, "account": settings.account},
+            Every("window", window, round(offset, 3)),
+        )
+        for symbol, offset in offsets
     ]

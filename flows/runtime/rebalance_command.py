@@ -9,8 +9,8 @@ import click
 
 from flows.runtime.answers import Waiting, bounded, check_prefect, warn_of_silence
 from flows.runtime.options import common_options, json_option, prefect_api, settings_in_force
-from flows.runtime.plan import REBALANCE_MANUAL
 from flows.runtime.runs import EndedRun, run_deployment
+from tasks.base.deployment_names import DeploymentNames
 from tasks.base.keys import Keys
 from tasks.base.money import plain
 from tasks.base.redis import RedisClient
@@ -36,7 +36,7 @@ def rebalance(config: Path | None, state: Path | None, as_json: bool, seconds: f
     check_prefect(api, state)
     bounded(lambda redis: redis.ping(), settings, state)
     warn_of_silence(state)
-    ended = run_deployment(api, REBALANCE_MANUAL, seconds, Waiting().tell)
+    ended = run_deployment(api, DeploymentNames(settings.account).rebalance_manual, seconds, Waiting().tell)
     report = bounded(lambda redis: _report(redis, settings), settings, state) if ended.ok else None
     if not as_json:
         _tell(ended, report)

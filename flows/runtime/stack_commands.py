@@ -88,7 +88,7 @@ def deploy(config: Path | None, state: Path | None, liquidate: bool) -> None:
 
     async def work() -> None:
         async with asyncio.timeout(_DEPLOY_SECONDS):
-            report = await deploy_all(planned_deployments(settings, retiring))
+            report = await deploy_all(planned_deployments(settings, retiring), settings.account)
         for what in ("created", "changed", "removed", "unchanged"):
             for name in getattr(report, what):
                 click.echo(f"{what:9} {name}")

@@ -17,8 +17,9 @@ from typing import Protocol
 import httpx
 
 from flows.runtime.children import ONLY_STOP, RECYCLE, beat_files, worker_ready_file, worker_refusal_file
-from flows.runtime.plan import POOL_NAME, PlannedDeployment, planned_deployments
+from flows.runtime.plan import PlannedDeployment, planned_deployments
 from flows.runtime.stop_report import worker_stop_file, write_report
+from tasks.base.deployment_names import DeploymentNames
 from tasks.base.errors import ConfigError, GridflowError
 from tasks.base.settings import Settings, configured_prefect_api, load, state_dir
 from tasks.tick import watchdog
@@ -41,13 +42,15 @@ class TradingService(Protocol):
 
 
 async def work(
-    planned: list[PlannedDeployment],
+    plan: Callable[[], list[PlannedDeployment]],
     service: TradingService,
     on_ready: Callable[[], None],
+    settings: Settings,
     recycle_after: int = _RECYCLE_AFTER,
 ) -> int:
     """Deploy and run until SIGTERM, then stop the pot; or until it is time for a fresh process.
 
+    `plan` is asked for the deployments once the trading side is open: it knows which settings are in force.
     Returns the process's exit code: 0, 1 when the stop left orders open, or RECYCLE when they are left to the next
     process.
     """
@@ -64,18 +67,22 @@ async def work(
     main_beat, trading_beat = beat_files(state_dir())
     beating = asyncio.create_task(watchdog.beat(main_beat))  # until this loop ends
     service.beat(trading_beat)
-    report = await deploy(planned)
+    planned = await asyncio.to_thread(plan)
+    # The stack's server is its own: what an earlier version deployed without an account is this account's.
+    report = await deploy(planned, settings.account, unmarked_owner=settings.account)
     _log.info(
         "deployed: %d created, %d changed, %d removed", *map(len, (report.created, report.changed, report.removed))
     )
-    await clear_left_overs()
+    pool = DeploymentNames(settings.account).pool
+    await clear_left_overs(pool)
     await start_first_windows(planned)
     if not stop_asked.is_set():
         on_ready()
         worker = GridflowWorker(
-            work_pool_name=POOL_NAME,
+            work_pool_name=pool,
             name=_WORKER_NAME,
             prefetch_seconds=_PREFETCH_SECONDS,
+            settings=settings,
             request_stop=service.request_stop,
             recycle_after=recycle_after,
         )
@@ -111,8 +118,12 @@ def main() -> None:
     from tasks.tick.service import service  # imports the exchange side, while the server is still starting
 
     trading = service()
+
+    def plan() -> list[PlannedDeployment]:
+        return planned_deployments(trading.settings, trading.retiring())
+
     try:
-        sys.exit(_run(settings, trading))
+        sys.exit(_run(settings, trading, plan))
     except GridflowError as error:
         _log.error("%s", error)
         worker_refusal_file(state_dir()).write_text(str(error), encoding="utf-8")
@@ -121,11 +132,12 @@ def main() -> None:
         trading.close()
 
 
-def _run(settings: Settings, service: TradingService) -> int:
+def _run(settings: Settings, service: TradingService, plan: Callable[[], list[PlannedDeployment]]) -> int:
     if ONLY_STOP in sys.argv:
         return told(service.graceful_stop())
     watchdog.enable()
-    return asyncio.run(work(planned_deployments(settings), service, worker_ready_file(state_dir()).touch))
+    ready = worker_ready_file(state_dir()).touch
+    return asyncio.run(work(plan, service, ready, settings))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from flows.runtime import state as stack_state
 from flows.runtime.answers import Waiting, check_prefect, redis_client
 from flows.runtime.left_overs import end_left_overs, force_end, living
 from flows.runtime.options import common_options, json_option, left_over_stack, running_stack, settings_in_force
-from flows.runtime.plan import GRACEFUL_STOP
 from flows.runtime.processes import resume
 from flows.runtime.runs import run_deployment
 from flows.runtime.stop_report import (
@@ -26,6 +25,7 @@ from flows.runtime.stop_report import (
     read_result,
     worker_stop_file,
 )
+from tasks.base.deployment_names import DeploymentNames
 from tasks.base.errors import StackError
 from tasks.base.settings import Settings, configured_prefect_api, state_dir
 
@@ -110,7 +110,7 @@ def _stop_left_overs(left: stack_state.StackRecord, folder: Path, seconds: float
 
 def _stop_by_deployment(api: str, settings: Settings, state: Path | None, seconds: float) -> StopResult:
     check_prefect(api, state)
-    ended = run_deployment(api, GRACEFUL_STOP, seconds, Waiting().tell)
+    ended = run_deployment(api, DeploymentNames(settings.account).graceful_stop, seconds, Waiting().tell)
     click.echo(f"Graceful stop: {ended.state}" + (f" ({ended.message})" if ended.message else ""), err=True)
     found = _read_now(settings, state) or UNREADABLE
     return StopResult(ended.ok, found.orders_open, found.reserved)

@@ -9,8 +9,9 @@ import asyncio
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -20,6 +21,7 @@ import anyio.abc
 import anyio.to_thread
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.flow_engine import run_flow
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.settings import PREFECT_WORKER_QUERY_SECONDS
@@ -28,7 +30,10 @@ from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker
 from pydantic import PrivateAttr
 
 from flows.runtime.cancelling import cancel_flag
+from flows.runtime.overdue import delete_due_windows, overdue
 from flows.runtime.plan import POOL_TYPE
+from tasks.base.deployment_names import GRID_TICK, DeploymentNames
+from tasks.base.settings import Settings, load
 from tasks.tick import watchdog
 
 _MAX_THREADS = 1000
@@ -75,12 +80,19 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
     def __init__(
         self,
         *args: Any,
+        settings: Settings | None = None,
         request_stop: Callable[[], None] = _request_stop,
         recycle_after: int | None = None,
         **kwargs: Any,
     ) -> None:
-        """`recycle_after`: drain after that many runs, because a process that runs the engine slowly grows."""
+        """Create a worker.
+
+        `settings`: the account and its window length; without them they are loaded when the worker starts.
+        `recycle_after`: drain after that many runs, because a process that runs the engine slowly grows.
+        """
         super().__init__(*args, **kwargs)
+        self._settings = settings
+        self._flow_names: dict[UUID, str] = {}
         self._request_stop = request_stop
         self._runs_left = recycle_after
         self.recycling = False
@@ -97,6 +109,7 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
         if run_once:
             await super().start(run_once=True, with_healthcheck=with_healthcheck, printer=printer)
             return
+        self._check_pool()
         self._drain_asked = anyio.Event()
         watchdog.enable()
         self._drain_on_signals()
@@ -158,6 +171,54 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         return [] if self._draining else await super().get_and_submit_flow_runs()
+
+    # --- overdue windows --------------------------------------------------------------------------------
+    def _own_settings(self) -> Settings:
+        if self._settings is None:
+            self._settings = load()
+        return self._settings
+
+    def _check_pool(self) -> None:
+        account = self._own_settings().account
+        own = DeploymentNames(account).pool
+        if own != self._work_pool_name:
+            self._logger.warning(
+                "This worker trades account %r, whose work pool is %r, but polls %r. It refuses runs of other accounts",
+                account,
+                own,
+                self._work_pool_name,
+            )
+
+    async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
+        """The runs to submit. Overdue windows are deleted first, all of them, so that the newest are traded at once.
+
+        Without an overdue window in the server's answer this makes no further API call.
+        """
+        found: list[WorkerFlowRunResponse] = await super()._get_scheduled_flow_runs()
+        if not await self._overdue_windows(found):
+            return found
+        deleted = await delete_due_windows(self.client, self._work_pool_name, self._overdue)
+        if deleted:
+            self._logger.warning("Deleted %d overdue windows that no worker began in time", deleted)
+        found = await super()._get_scheduled_flow_runs()
+        still_overdue = await self._overdue_windows(found)
+        return [entry for entry in found if entry.flow_run.id not in still_overdue]
+
+    async def _overdue_windows(self, found: list[WorkerFlowRunResponse]) -> set[UUID]:
+        late = self._overdue([entry.flow_run for entry in found])
+        return {run.id for run in late if await self._flow_name(run.flow_id) == GRID_TICK}
+
+    def _overdue(self, runs: Iterable[FlowRun]) -> list[FlowRun]:
+        settings = self._own_settings()
+        window = timedelta(seconds=settings.trading.window_seconds)
+        untouched = [run for run in runs if run.id not in self._submitting_flow_run_ids]
+        return overdue(untouched, settings.account, window, datetime.now(UTC))
+
+    async def _flow_name(self, flow_id: UUID) -> str:
+        """Read once per flow, and only for flows that have a late run."""
+        if flow_id not in self._flow_names:
+            self._flow_names[flow_id] = (await self.client.read_flow(flow_id)).name
+        return self._flow_names[flow_id]
 
     # --- life of a run ---------------------------------------------------------------------------------
     async def run(

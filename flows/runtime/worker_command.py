@@ -8,7 +8,7 @@ import click
 
 from flows.runtime.answers import check_prefect
 from flows.runtime.options import common_options
-from flows.runtime.plan import POOL_NAME
+from tasks.base.deployment_names import DeploymentNames
 from tasks.base.errors import StackError
 from tasks.base.settings import CONFIG_VARIABLE, configured_prefect_api, load, override_environment
 
@@ -24,21 +24,21 @@ def worker(config: Path | None, state: Path | None, name: str | None, cancel_on_
     """
     if config is not None:
         override_environment({CONFIG_VARIABLE: str(config.absolute())})
-    load()
+    pool = DeploymentNames(load().account).pool
     api = configured_prefect_api()
     if api is None:
         raise StackError("No Prefect server known. Set PREFECT_API_URL")
     check_prefect(api, None)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    asyncio.run(_work(name))
+    asyncio.run(_work(pool, name))
     _end(cancel_on_exit)
 
 
-async def _work(name: str | None) -> None:
+async def _work(pool: str, name: str | None) -> None:
     from flows.runtime.worker import GridflowWorker  # imports Prefect, which reads the environment
 
-    await GridflowWorker(work_pool_name=POOL_NAME, name=name).start(printer=click.echo)
+    await GridflowWorker(work_pool_name=pool, name=name).start(printer=click.echo)
 
 
 def _end(cancel_on_exit: bool) -> None:

@@ -36,7 +36,7 @@ from tasks.tick import watchdog, window
 from tasks.tick.clock_check import check_clock
 from tasks.tick.desk import Desk
 from tasks.tick.first_grids import refuse_impossible_grids
-from tasks.tick.looked_after import symbols_looked_after
+from tasks.tick.looked_after import retiring_symbols, symbols_looked_after
 from tasks.tick.mode import claim_books
 from tasks.tick.models import WindowReport
 from tasks.tick.monitor import guard_balance, look_after, rebalance
@@ -194,6 +194,14 @@ class TradingService:
         desk = await self.desk()
         await guard_balance(desk)
         return await watch_drift(desk.redis, self.keys, list(self.settings.symbols))
+
+    def retiring(self) -> list[str]:
+        """Symbols that left the settings and still hold something."""
+        return self.run(self._retiring())
+
+    async def _retiring(self) -> list[str]:
+        desk = await self.desk()
+        return await retiring_symbols(desk.redis, desk.keys, desk.settings)
 
     def request_stop(self) -> None:
         """Let running windows end at their next look."""

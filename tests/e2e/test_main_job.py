@@ -19,7 +19,6 @@ import pytest
 import redis as sync_redis
 from playwright.sync_api import Page, expect
 
-from flows.runtime.plan import GRACEFUL_STOP
 from flows.runtime.runs import run_deployment
 from tasks.base.keys import Keys
 from tasks.ledger.models import Fill
@@ -234,7 +233,7 @@ def test_prefect_stops_trading_and_resumes_it(up: Running) -> None:
     """graceful-stop/manual: windows tick on, and nothing rests or fills; resume/manual: each symbol orders again."""
     urls = up.status()["urls"]
     with sync_redis.Redis.from_url(urls["redis"], decode_responses=True) as client:
-        ended = run_deployment(urls["prefect_api"], GRACEFUL_STOP, 60)
+        ended = run_deployment(urls["prefect_api"], "graceful-stop/manual", 60)
         assert ended.ok, ended.message
         assert open_orders(client) == [0, 0, 0]
         fills, ticks = counted(client, "fills"), counted(client, "ticks")

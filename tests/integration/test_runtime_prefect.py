@@ -3,17 +3,21 @@
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.runtime.children import RECYCLE
+from flows.runtime.deploy import deploy, remove_tick_deployment
+from flows.runtime.plan import planned_deployments
+from tasks.base.settings import Settings
 from tests.support.prefect_stack import PrefectStack, prefect_stack, run_prefect
+from tests.support.prefect_worker import ENDS, ROOT, Worker, prefects_own_worker, until
+from tests.support.servers import free_port
 
-_ROOT = Path(__file__).parents[2]
 # `version` names the state of the code: in a clone with a remote Prefect's own command takes the commit for it.
 _VOLATILE = {
     "version",
@@ -36,11 +40,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectStack]:
         yield stack
 
 
+def _gridflow(server: PrefectStack, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "flows.runtime.cli", *arguments, "--state", str(folder / "none")]
+    return subprocess.run(command, env=server.environment, cwd=folder, capture_output=True, text=True, check=False)
+
+
 def _gridflow_deploy(server: PrefectStack, folder: Path, config: Path | None = None) -> str:
-    command = [sys.executable, "-m", "flows.runtime.cli", "deploy", "--state", str(folder / "none")]
-    if config is not None:
-        command += ["--config", str(config)]
-    done = subprocess.run(command, env=server.environment, cwd=folder, capture_output=True, text=True, check=False)
+    done = _gridflow(server, folder, "deploy", *(("--config", str(config)) if config is not None else ()))
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -61,8 +67,8 @@ class TestDeployments:
 
     def test_prefect_yaml_and_gridflow_deploy_give_the_same(self, server: PrefectStack, tmp_path: Path) -> None:
         """Deployed either way, every deployment is equal in all that is not an id or a time."""
-        run_prefect(server, "work-pool", "create", "gridflow", "--type", "gridflow", folder=_ROOT)
-        run_prefect(server, "deploy", "--all", folder=_ROOT)
+        run_prefect(server, "work-pool", "create", "gridflow", "--type", "gridflow", folder=ROOT)
+        run_prefect(server, "deploy", "--all", folder=ROOT)
         by_yaml = server.deployments()
         server.delete_everything()
         _gridflow_deploy(server, tmp_path)
@@ -101,58 +107,132 @@ class TestDeployments:
         assert windows == ["grid-tick/btc-usdt"]
 
 
-class Worker:
-    """The stub worker process and the runs it is given."""
-
-    def __init__(self, server: PrefectStack, state: Path, *arguments: str) -> None:
-        self.server, self.state = server, state
-        self._deployments: dict[str, dict[str, Any]] = {}
-        environment = server.environment | {"GRIDFLOW_STATE": str(state), "PREFECT_WORKER_QUERY_SECONDS": "0.5"}
-        self.log = (state / "worker.log").open("w")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.stub_worker", *arguments],
-            env=environment,
-            cwd=_ROOT,
-            stdout=self.log,
-            stderr=self.log,
-        )
-        _until((state / "worker.ready").exists, 60)
-
-    def start_run(self, deployment: str, **parameters: Any) -> str:
-        """Start a run now; its id."""
-        self._deployments = self._deployments or self.server.deployments()
-        with self.server.client() as client:
-            body = {"state": {"type": "SCHEDULED"}, "parameters": parameters}
-            found = self._deployments[deployment]["id"]
-            answer = client.post(f"/deployments/{found}/create_flow_run", json=body)
-            return str(answer.raise_for_status().json()["id"])
-
-    def state_of(self, run: str) -> str:
-        with self.server.client() as client:
-            return str(client.get(f"/flow_runs/{run}").raise_for_status().json()["state"]["type"])
-
-    def wait_for(self, run: str, *states: str, seconds: float = 25) -> str:
-        """Wait until the run is in one of the states; that state."""
-        _until(lambda: self.state_of(run) in states, seconds)
-        return self.state_of(run)
-
-    def end(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(30)
-        finally:
-            self.process.kill()
-            self.log.close()
+_TWO = '[symbols."BTC/USDT"]\nrange_pct = "0.04"\ncells = 10\n[symbols."ETH/USDT"]\nrange_pct = "0.04"\ncells = 10\n'
+_ONE = '[symbols."BTC/USDT"]\nrange_pct = "0.04"\ncells = 10\n'
 
 
-def _until(question: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not question():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.1)
+class TestAccounts:
+    """Two accounts on one server: `main`, and `alt` with the same symbols."""
 
+    @pytest.fixture(autouse=True)
+    def _empty(self, server: PrefectStack) -> None:
+        server.delete_everything()
 
-_ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+    @pytest.fixture
+    def settings(self, tmp_path: Path) -> Callable[[str, str], Path]:
+        """Writes a settings file of an account."""
+
+        def write(account: str, symbols: str) -> Path:
+            path = tmp_path / f"{account}.toml"
+            path.write_text(f'account = "{account}"\n{symbols}')
+            return path
+
+        return write
+
+    def test_each_deploys_twice_and_loses_a_symbol_without_touching_the_other(
+        self, server: PrefectStack, tmp_path: Path, settings: Callable[[str, str], Path]
+    ) -> None:
+        """Names and pools are apart, a second deploy changes nothing, and only one's own windows are removed."""
+        accounts = ("main", "alt")
+        for account in accounts:
+            _gridflow_deploy(server, tmp_path, settings(account, _TWO))
+        both = server.deployments()
+        assert len(both) == 14
+        pools = {each["parameters"]["account"]: each["work_pool_name"] for each in both.values()}
+        assert pools == {"main": "gridflow", "alt": "gridflow-alt"}
+        for account in accounts:
+            again = _gridflow_deploy(server, tmp_path, settings(account, _TWO))
+            assert {line.split()[0] for line in again.splitlines()} == {"unchanged"}
+        assert server.deployments() == both
+
+        assert "removed   grid-tick/eth-usdt\n" in _gridflow_deploy(server, tmp_path, settings("main", _ONE))
+        del both["grid-tick/eth-usdt"]
+        assert server.deployments() == both
+        assert "removed   grid-tick/eth-usdt-alt\n" in _gridflow_deploy(server, tmp_path, settings("alt", _ONE))
+        del both["grid-tick/eth-usdt-alt"]
+        assert server.deployments() == both
+
+    def test_deployments_of_an_earlier_version_belong_to_main(
+        self, server: PrefectStack, tmp_path: Path, settings: Callable[[str, str], Path]
+    ) -> None:
+        """They carry no account: `alt` leaves them alone, `main` takes them over, paused as they are."""
+        _gridflow_deploy(server, tmp_path, settings("main", _TWO))
+        before = server.deployments()
+        with server.client() as client:
+            for name, each in before.items():
+                kept = {key: value for key, value in each["parameters"].items() if key != "account"}
+                paused = {"paused": name == "grid-tick/btc-usdt"}
+                client.patch(f"/deployments/{each['id']}", json={"parameters": kept} | paused).raise_for_status()
+        earlier = server.deployments()
+        _gridflow_deploy(server, tmp_path, settings("alt", _ONE))
+        assert {name: server.deployments()[name] for name in earlier} == earlier
+
+        _gridflow_deploy(server, tmp_path, settings("main", _ONE))
+        after = server.deployments()
+        assert "grid-tick/eth-usdt" not in after
+        taken_over = after["grid-tick/btc-usdt"]
+        assert (taken_over["id"], taken_over["paused"]) == (before["grid-tick/btc-usdt"]["id"], True)
+        assert taken_over["parameters"]["account"] == "main"
+
+    async def test_the_only_account_of_a_server_takes_over_what_carries_no_account(
+        self, server: PrefectStack, tmp_path: Path, settings: Callable[[str, str], Path]
+    ) -> None:
+        """On the server of a one-machine stack: nothing is left in a pool that nobody serves."""
+        _gridflow_deploy(server, tmp_path, settings("main", _TWO))
+        with server.client() as client:
+            for each in server.deployments().values():
+                client.patch(f"/deployments/{each['id']}", json={"parameters": {}}).raise_for_status()
+        with temporary_settings({PREFECT_API_URL: server.api}):
+            await deploy(planned_deployments(Settings(account="alt")), "alt", unmarked_owner="alt")
+        left = server.deployments().values()
+        assert {(each["parameters"]["account"], each["work_pool_name"]) for each in left} == {("alt", "gridflow-alt")}
+
+    async def test_the_windows_of_one_symbol_are_removed_for_one_account(
+        self, server: PrefectStack, tmp_path: Path, settings: Callable[[str, str], Path]
+    ) -> None:
+        """And once."""
+        for account in ("main", "alt"):
+            _gridflow_deploy(server, tmp_path, settings(account, _TWO))
+        expected = server.deployments()
+        with temporary_settings({PREFECT_API_URL: server.api}):
+            assert await remove_tick_deployment("alt", "ETH/USDT")
+            assert not await remove_tick_deployment("alt", "ETH/USDT")
+            del expected["grid-tick/eth-usdt-alt"]
+            assert server.deployments() == expected
+            assert await remove_tick_deployment("main", "ETH/USDT")
+        del expected["grid-tick/eth-usdt"]
+        assert server.deployments() == expected
+
+    def test_commands_start_the_deployments_of_their_own_account(
+        self, server: PrefectStack, tmp_path: Path, settings: Callable[[str, str], Path]
+    ) -> None:
+        """Where only `main` is deployed, `alt` finds nothing to start."""
+        _gridflow_deploy(server, tmp_path, settings("main", _ONE))
+        config = str(settings("alt", _ONE))
+        for command, deployment in (("rebalance", "rebalance/manual-alt"), ("stop", "graceful-stop/manual-alt")):
+            done = _gridflow(server, tmp_path, command, "--config", config, "--timeout", "5")
+            assert done.returncode == 1
+            assert f"no deployment {deployment}" in done.stderr
+
+    def test_a_worker_refuses_a_run_of_another_account(
+        self, server: PrefectStack, tmp_path: Path, settings: Callable[[str, str], Path]
+    ) -> None:
+        """The run fails and names both accounts. The worker's Redis is not even asked: there is none."""
+        _gridflow_deploy(server, tmp_path, settings("main", _ONE))
+        deployment = server.deployments()["resume/manual"]["id"]
+        body = {"state": {"type": "SCHEDULED"}, "parameters": {"account": "alt"}}
+        nowhere = {
+            "GRIDFLOW_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0",
+            "GRIDFLOW_CONFIG": str(tmp_path / "main.toml"),
+        }
+        with server.client() as client, prefects_own_worker(server, tmp_path, **nowhere):
+            created = client.post(f"/deployments/{deployment}/create_flow_run", json=body).raise_for_status()
+            run = f"/flow_runs/{created.json()['id']}"
+            until(lambda: client.get(run).json()["state"]["type"] in ENDS, 60)
+            state = client.get(run).json()["state"]
+        assert state["type"] == "FAILED"
+        assert "account 'alt'" in state["message"]
+        assert "account 'main'" in state["message"]
 
 
 @pytest.fixture(scope="module")
@@ -172,16 +252,16 @@ class TestWorker:
     def test_runs_a_flow_inside_its_own_process(self, worker: Worker, tmp_path: Path, flow: str) -> None:
         """Sync and async flows alike: no process per run."""
         run = worker.start_run(f"{flow}/manual", path=str(tmp_path / "pid"))
-        assert worker.wait_for(run, *_ENDS) == "COMPLETED"
+        assert worker.wait_for(run, *ENDS) == "COMPLETED"
         assert (tmp_path / "pid").read_text() == str(worker.process.pid)
 
     def test_a_failing_flow_ends_failed(self, worker: Worker) -> None:
         """An exception in a flow is a FAILED run, as everywhere in Prefect."""
-        assert worker.wait_for(worker.start_run("fail/manual"), *_ENDS) == "FAILED"
+        assert worker.wait_for(worker.start_run("fail/manual"), *ENDS) == "FAILED"
 
     def test_a_flow_that_exits_crashes_alone(self, worker: Worker) -> None:
         """SystemExit in one run is recorded as CRASHED and ends neither the worker nor other runs."""
-        assert worker.wait_for(worker.start_run("leave/manual"), *_ENDS) == "CRASHED"
+        assert worker.wait_for(worker.start_run("leave/manual"), *ENDS) == "CRASHED"
         assert worker.process.poll() is None
 
     def test_a_cancelled_run_ends_early_and_cancelled(self, worker: Worker) -> None:
@@ -190,7 +270,7 @@ class TestWorker:
         worker.wait_for(run, "RUNNING")
         with worker.server.client() as client:
             client.post(f"/flow_runs/{run}/set_state", json={"state": {"type": "CANCELLING"}}).raise_for_status()
-        assert worker.wait_for(run, *_ENDS, seconds=10) == "CANCELLED"
+        assert worker.wait_for(run, *ENDS, seconds=10) == "CANCELLED"
 
     def test_windows_started_at_once_and_by_schedule_complete(self, worker: Worker) -> None:
         """Every symbol had a first window without waiting for its schedule."""
@@ -199,7 +279,7 @@ class TestWorker:
             "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}},
         }
         with worker.server.client() as client:
-            _until(lambda: client.post("/flow_runs/count", json=question).json() >= 3, 25)
+            until(lambda: client.post("/flow_runs/count", json=question).json() >= 3, 25)
 
     def test_sigterm_drains_running_windows_and_closes_the_trading_side(self, worker: Worker) -> None:
         """A window in the middle ends early and COMPLETED; orders are cancelled only after it."""
@@ -214,19 +294,12 @@ def test_prefects_own_command_starts_a_worker_that_completes_a_run(worker: Worke
     """`prefect worker start --type gridflow` finds the worker type by itself; the run takes no process of its own."""
     if worker.process.poll() is None:
         worker.end()
-    command = ["prefect", "worker", "start", "--pool", "gridflow", "--type", "gridflow"]
-    environment = worker.server.environment | {"GRIDFLOW_STATE": str(worker.state), "PREFECT_WORKER_QUERY_SECONDS": "1"}
-    with (tmp_path / "worker.log").open("w") as log:
-        process = subprocess.Popen([sys.executable, "-m", *command], env=environment, cwd=_ROOT, stdout=log, stderr=log)
-    try:
+    with prefects_own_worker(worker.server, tmp_path) as process:
         run = worker.start_run("write-file/manual", path=str(tmp_path / "pid"))
-        assert worker.wait_for(run, *_ENDS, seconds=60) == "COMPLETED"
+        assert worker.wait_for(run, *ENDS, seconds=60) == "COMPLETED"
         assert (tmp_path / "pid").read_text() == str(process.pid)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_a_worker_that_ran_its_share_asks_for_a_fresh_process(server: PrefectStack, tmp_path: Path) -> None:

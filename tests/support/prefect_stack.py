@@ -20,10 +20,11 @@ from flows.runtime.supervisor import Notices, Supervisor
 
 @dataclass(frozen=True)
 class PrefectStack:
-    """A server that runs: where its API answers, and the environment a client of it needs."""
+    """A server that runs: its API, the environment a client of it needs, and its database."""
 
     api: str
     environment: dict[str, str]
+    database_url: str
 
     def client(self) -> httpx.Client:
         """A plain HTTP client of the API, outside Prefect's own client code."""
@@ -57,8 +58,9 @@ def prefect_stack(folder: Path) -> Iterator[PrefectStack]:
     with asyncio.Runner() as runner:
         supervisors: list[Supervisor] = []
 
+        database = prepare(folder)
+
         async def start() -> None:
-            database = prepare(folder)
             for child in (
                 children.postgres(database, logs),
                 children.prefect_server(folder, logs, port, database),
@@ -72,7 +74,7 @@ def prefect_stack(folder: Path) -> Iterator[PrefectStack]:
 
         try:
             runner.run(start())
-            yield PrefectStack(api_url(port), {**os.environ, **environment})
+            yield PrefectStack(api_url(port), {**os.environ, **environment}, database.async_url)
         finally:
             runner.run(stop())
             claims.close()

@@ -8,7 +8,8 @@ from pathlib import Path
 from flows.runtime.children import ONLY_STOP, worker_ready_file
 from flows.runtime.plan import Every, PlannedDeployment
 from flows.runtime.stack_worker import told, work
-from tasks.base.settings import state_dir
+from tasks.base.keys import slug
+from tasks.base.settings import load, state_dir
 from tasks.tick.stopping import StopReport
 
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "BNB/USDT")
@@ -19,8 +20,7 @@ def planned() -> list[PlannedDeployment]:
     """Three windows of 9 s, every ten seconds, and one deployment of every other stub flow."""
     ticks = [
         PlannedDeployment(
-            "grid-tick",
-            symbol.lower().replace("/", "-"),
+            f"grid-tick/{slug(symbol)}",
             f"{_FLOWS}.grid_tick",
             {"symbol": symbol, "seconds": 9},
             Every("window", 10, index * 3.0),
@@ -28,7 +28,7 @@ def planned() -> list[PlannedDeployment]:
         for index, symbol in enumerate(SYMBOLS)
     ]
     others = [
-        PlannedDeployment(name, "manual", f"{_FLOWS}.{function}")
+        PlannedDeployment(f"{name}/manual", f"{_FLOWS}.{function}")
         for name, function in (
             ("write-file", "write_file"),
             ("async-write", "async_write"),
@@ -72,7 +72,7 @@ def main() -> None:
     if ONLY_STOP in sys.argv:
         sys.exit(told(service.graceful_stop()))
     recycle_after = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    sys.exit(asyncio.run(work(planned(), service, worker_ready_file(state_dir()).touch, recycle_after)))
+    sys.exit(asyncio.run(work(planned, service, worker_ready_file(state_dir()).touch, load(), recycle_after)))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from dashboard.connection import NoData, Reader, place_of, redis_url
 from dashboard.connection import prefect_api as configured_api
 from dashboard.tables import NUMBER, TEXT, TIME, arrow_table
 from tasks.base.settings import Settings
+from tests.e2e.prefect_stand_in import RUN_ID, PrefectStandIn
 from tests.support.servers import free_port
 
 IDENTITY = {"pid": 1, "started": "0", "command": "x"}
@@ -66,9 +67,21 @@ def test_a_redis_that_is_away_is_named_without_its_password() -> None:
 def test_prefect_that_is_away_is_said() -> None:
     """And that trading goes on without it."""
     with pytest.raises(prefect_api.PrefectDown, match="does not answer"):
-        prefect_api.start_rebalance(f"http://127.0.0.1:{free_port()}/api")
+        prefect_api.start_rebalance(f"http://127.0.0.1:{free_port()}/api", "main")
     with pytest.raises(prefect_api.PrefectDown):
-        prefect_api.start_rebalance("not a url")
+        prefect_api.start_rebalance("not a url", "main")
+
+
+def test_the_rebalance_of_another_account_has_a_name_of_its_own() -> None:
+    """The button never starts the deployment of account `main` for another account."""
+    prefect = PrefectStandIn()
+    prefect.start()
+    try:
+        assert prefect_api.start_rebalance(prefect.api, "main") == RUN_ID
+        with pytest.raises(prefect_api.PrefectDown, match="rebalance/manual-alt"):
+            prefect_api.start_rebalance(prefect.api, "alt")
+    finally:
+        prefect.stop()
 
 
 @pytest.mark.parametrize("api", ["http://127.0.0.1:4200/api", "http://127.0.0.1:4200/api/"])

@@ -20,6 +20,26 @@ def test_windows_are_spread_over_the_window_length() -> None:
     assert {every.seconds for every in windows if every} == {90}
 
 
+def test_every_deployment_carries_its_account() -> None:
+    """By name and by parameter, so that its runs can be told from another account's."""
+    plans = planned_deployments(Settings(account="alt"))
+    assert all(plan.name.endswith("-alt") and plan.parameters["account"] == "alt" for plan in plans)
+    assert [plan.full_name for plan in plans[:3]] == [f"grid-tick/{base}-usdt-alt" for base in ("btc", "eth", "bnb")]
+
+
+def test_a_retiring_symbol_gets_windows_and_moves_no_others() -> None:
+    """Its windows lie between those of the configured symbols; a configured one is not planned twice."""
+    settings = Settings()
+    before, after = planned_deployments(settings), planned_deployments(settings, ["SOL/USDT", "BTC/USDT", "XRP/USDT"])
+    added = after[3:5]
+    assert [*after[:3], *after[5:]] == before
+    assert [(plan.full_name, plan.parameters["symbol"]) for plan in added] == [
+        ("grid-tick/sol-usdt", "SOL/USDT"),
+        ("grid-tick/xrp-usdt", "XRP/USDT"),
+    ]
+    assert [plan.every.offset_seconds for plan in added if plan.every] == [10, 30]
+
+
 def test_prefect_yaml_is_the_plan_of_the_default_settings() -> None:
     """Names, entry points, parameters and schedules agree, without a server."""
 

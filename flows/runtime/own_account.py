@@ -1,0 +1,15 @@
+"""The check every flow makes first: a run of another account must not touch this account's books."""
+
+from tasks.base.errors import GridflowError
+from tasks.tick.service import TradingService, service
+
+
+def trading_of(account: str) -> TradingService:
+    """This process's trading side. Raises GridflowError where it trades another account than the run is for."""
+    own = service()
+    if own.settings.account != account:
+        raise GridflowError(
+            f"This run is for account {account!r}, but this worker trades account {own.settings.account!r}. "
+            f"Nothing was done. Start a worker with account = {account!r} on that account's work pool"
+        )
+    return own

@@ -1,0 +1,138 @@
+"""What workers do after an outage: many windows are overdue, none of them is executed, the newest are traded."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.runtime.deploy import deploy
+from flows.runtime.first_windows import clear_left_overs
+from flows.runtime.plan import PlannedDeployment
+from tests.support.prefect_backlog import copy_each_minute_before
+from tests.support.prefect_stack import PrefectStack, prefect_stack
+from tests.support.prefect_worker import ENDS, ROOT, prefects_own_worker, until
+
+_SYMBOLS = ("BTC/USDT", "ETH/USDT", "BNB/USDT")
+_TICKS = ("grid-tick/btc-usdt", "grid-tick/eth-usdt", "grid-tick/bnb-usdt")
+_OTHER = "write-file/manual"
+_MINUTE = 60  # the window length of the default settings
+_POLL = "/work_pools/gridflow/get_scheduled_flow_runs"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectStack]:
+    """One server for this module."""
+    with prefect_stack(tmp_path_factory.mktemp("prefect") / "state") as stack:
+        yield stack
+
+
+@pytest.fixture(autouse=True)
+def deployed(server: PrefectStack) -> Iterator[None]:
+    """Three tick deployments without a schedule, and one of another flow."""
+    server.delete_everything()
+    stub = "tests.support.stub_flows"
+    plan = [
+        PlannedDeployment(name, f"{stub}.grid_tick", {"symbol": symbol, "seconds": 1})
+        for name, symbol in zip(_TICKS, _SYMBOLS, strict=True)
+    ]
+    with temporary_settings({PREFECT_API_URL: server.api}):
+        asyncio.run(deploy([*plan, PlannedDeployment(_OTHER, f"{stub}.write_file")]))
+        yield
+
+
+def _schedule(server: PrefectStack, deployment: str, seconds_ago: float) -> str:
+    """Create a run that was due then; its id."""
+    due = (datetime.now(UTC) - timedelta(seconds=seconds_ago)).isoformat()
+    body = {"state": {"type": "SCHEDULED", "state_details": {"scheduled_time": due}}}
+    found = server.deployments()[deployment]["id"]
+    with server.client() as client:
+        answer = client.post(f"/deployments/{found}/create_flow_run", json=body)
+    return str(answer.raise_for_status().json()["id"])
+
+
+def _outage(server: PrefectStack, windows: int) -> set[str]:
+    """That many overdue windows, one a minute for each symbol. Ids of one more for each, whose time is not over."""
+    copies = windows // len(_TICKS) - 1
+    for name in _TICKS:
+        newest = _schedule(server, name, 1.5 * _MINUTE)
+        asyncio.run(copy_each_minute_before(server.database_url, newest, copies))
+    return {_schedule(server, name, 5) for name in _TICKS}
+
+
+def _left(server: PrefectStack) -> set[str]:
+    """Ids of every run that the server holds."""
+    with server.client() as client:
+        page = client.post("/flow_runs/filter", json={"limit": 200}).raise_for_status().json()
+    assert len(page) < 200
+    return {str(run["id"]) for run in page}
+
+
+def _poll(server: PrefectStack, folder: Path, workers: int, polls: int) -> list[dict[str, Any]]:
+    """What `tests.support.count_polls` prints."""
+    command = [sys.executable, "-m", "tests.support.count_polls", str(workers), str(polls)]
+    environment = server.environment | {"GRIDFLOW_STATE": str(folder)}
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    found: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_the_first_poll_drops_1200_overdue_windows_and_takes_the_newest(server: PrefectStack, tmp_path: Path) -> None:
+    """In some 40 API calls, before anything is submitted. A run of another flow is late and yet executed."""
+    wanted = _outage(server, 1200) | {_schedule(server, _OTHER, 3600)}
+    first, second = _poll(server, tmp_path, workers=1, polls=2)
+    assert set(first["taken"][0]) == wanted
+    assert len(first["calls"]) <= 42, first["calls"]
+    assert _left(server) == wanted
+    assert second["calls"][:1] == [_POLL]
+
+
+def test_a_poll_without_overdue_windows_costs_one_call(server: PrefectStack, tmp_path: Path) -> None:
+    """As many as Prefect's own worker makes."""
+    fresh = {_schedule(server, name, 5) for name in _TICKS}
+    for poll in _poll(server, tmp_path, workers=1, polls=2):
+        assert (set(poll["taken"][0]), poll["calls"]) == (fresh, [_POLL])
+
+
+def test_two_workers_may_drop_the_same_windows_at_once(server: PrefectStack, tmp_path: Path) -> None:
+    """Neither fails, neither takes an overdue window, nothing of them is left."""
+    fresh = _outage(server, 1200)
+    [poll] = _poll(server, tmp_path, workers=2, polls=1)
+    assert set().union(*poll["taken"]) == fresh
+    assert _left(server) == fresh
+
+
+def test_a_started_worker_trades_at_once_and_again_after_the_next_outage(server: PrefectStack, tmp_path: Path) -> None:
+    """Started with Prefect's own command. No overdue window is executed, and one line says how many were dropped."""
+    log = tmp_path / "own-worker.log"
+    fresh = _outage(server, 1200)
+
+    def ended(runs: set[str]) -> bool:
+        with server.client() as client:
+            states = [client.get(f"/flow_runs/{run}").raise_for_status().json()["state"]["type"] for run in runs]
+        return all(state in ENDS for state in states)
+
+    with prefects_own_worker(server, tmp_path):
+        until(lambda: ended(fresh), 60)
+        assert _left(server) == fresh
+        assert log.read_text().count("Deleted 1200 overdue windows") == 1
+        again = _outage(server, 300)
+        until(lambda: ended(again), 20)
+        until(lambda: _left(server) == fresh | again, 20)
+    assert "Prefect API call failed" not in log.read_text()
+
+
+def test_the_one_machine_stack_deletes_every_window_that_is_due(server: PrefectStack) -> None:
+    """It starts windows of its own. Runs of other flows and windows that are not due yet stay."""
+    _outage(server, 120)
+    kept = {_schedule(server, _OTHER, 3600), _schedule(server, _TICKS[0], -600)}
+    asyncio.run(clear_left_overs("gridflow"))
+    assert _left(server) == kept

@@ -1,0 +1,69 @@
+"""Polls with gridflow workers in this process and counts their API calls; prints one JSON list.
+
+Usage: count_polls WORKERS POLLS, with PREFECT_API_URL in the environment. Every element of the list is one poll of all
+workers at the same time: the runs each worker took (none is executed) and the paths of all API calls.
+"""
+
+import asyncio
+import json
+import sys
+from contextlib import AsyncExitStack
+from typing import Any
+
+import httpx
+from prefect.client.schemas.objects import FlowRun
+
+from flows.runtime.worker import GridflowWorker
+from tasks.base.settings import Settings
+
+calls: list[str] = []
+
+
+def _count() -> None:
+    send = httpx.AsyncClient.send
+
+    async def counted(client: httpx.AsyncClient, request: httpx.Request, **kwargs: Any) -> httpx.Response:
+        path = request.url.path.removeprefix("/api")
+        if path != "/csrf-token":  # once per client, whatever it does
+            calls.append(path)
+        return await send(client, request, **kwargs)
+
+    httpx.AsyncClient.send = counted  # type: ignore[method-assign, assignment]
+
+
+class _Poller:
+    """A worker that writes down what it would have run."""
+
+    def __init__(self, worker: GridflowWorker) -> None:
+        self._worker = worker
+        self._taken: list[str] = []
+        worker._submit_run = self._take
+
+    async def _take(self, run: FlowRun) -> None:
+        self._taken.append(str(run.id))
+        self._worker._submitting_flow_run_ids.remove(run.id)
+
+    async def poll(self) -> list[str]:
+        self._taken = []
+        await self._worker.get_and_submit_flow_runs()
+        await asyncio.sleep(0)  # lets the submitted runs begin
+        return self._taken
+
+
+async def _main(workers: int, polls: int) -> list[dict[str, Any]]:
+    found = []
+    async with AsyncExitStack() as stack:
+        pollers = []
+        for index in range(workers):
+            worker = GridflowWorker("gridflow", name=f"poller-{index}", settings=Settings())
+            pollers.append(_Poller(await stack.enter_async_context(worker)))
+        for _ in range(polls):
+            calls.clear()
+            taken = await asyncio.gather(*(poller.poll() for poller in pollers))
+            found.append({"taken": taken, "calls": list(calls)})
+    return found
+
+
+if __name__ == "__main__":
+    _count()
+    print(json.dumps(asyncio.run(_main(*map(int, sys.argv[1:])))))
