@@ -138,7 +138,7 @@ async def test_a_tick_under_way_places_nothing_once_the_pot_is_stopped(redis: Re
             await set_stopped(own, redis, True)
         return await reserve(*arguments)
 
-    late._reserve = stopped_first  # type: ignore[method-assign]
+    late._reserve = stopped_first  # type: ignore[method-assign,assignment]
     await desk.exchange.advance(1)
     report = await late.tick()
     assert report.placed == 0
