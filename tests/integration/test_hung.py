@@ -45,6 +45,8 @@ class Stack:
         self.state = folder / "state"
         self._config = folder / "gridflow.toml"
         self._config.write_text(_SETTINGS, encoding="utf-8")
+        self.typo = folder / "typo.toml"
+        self.typo.write_text(_SETTINGS.replace('"balanced"', '"balanced', 1), encoding="utf-8")
         self.up = self.start()
 
     def running(self) -> Up:
@@ -121,6 +123,19 @@ def books_are_exact(summary: dict[str, Any]) -> None:
     assert summary["identity_error"] == "0"
     assert summary["reservations_open_after_stop"] == 0
     assert summary["orders_open_after_stop"] == 0
+
+
+def test_a_typo_in_the_file_disables_no_command(stack: Stack) -> None:
+    """The stack's own record of its settings is used; the file's fault is a warning."""
+    for command in (["status", "--json"], ["pause", "ETH/USDT"], ["resume"], ["rebalance"]):
+        done = stack.up.gridflow(*command, "--config", str(stack.typo))
+        assert done.returncode == 0, done.stderr
+        assert "Warning: 1 problem(s) in" in done.stderr
+        assert "The stack runs on with the settings that it started with." in done.stderr
+        if command[0] == "status":
+            told = json.loads(done.stdout)
+            assert [one["symbol"] for one in told["symbols"]] == ["BTC/USDT", "ETH/USDT"]
+    assert "secret" not in (stack.state / "stack.json").read_text()
 
 
 def test_a_valkey_that_hangs(stack: Stack) -> None:
@@ -215,8 +230,9 @@ def test_a_forced_stop_names_the_orders_of_a_journal_that_cannot_be_read(stack: 
 
 
 def test_the_run_after_a_forced_stop_finds_the_orders(stack: Stack) -> None:
-    """And ends with exact books."""
+    """And ends with exact books, whatever the settings file says by then."""
     stack.running()
-    told, summary, said = stack.stop()
+    told, summary, said = stack.stop("--config", str(stack.typo))
     assert told["code"] == 0, said
+    assert "Warning: " in said
     books_are_exact(summary)
