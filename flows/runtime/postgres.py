@@ -83,7 +83,10 @@ class Postgres:
         return len(lines) >= 8 and lines[7].strip() == "ready"
 
     def end_left_over(self) -> None:
-        """End a server that an earlier, killed stack left running on this data; forget a stale pid file."""
+        """End a server that an earlier, killed stack left running on this data; forget its stale pid and lock files.
+
+        PostgreSQL itself takes the lock of a killed server for a living one's while nobody has reaped that process.
+        """
         pid_file = self.data / "postmaster.pid"
         try:
             pid = int(pid_file.read_text().splitlines()[0])
@@ -94,6 +97,7 @@ class Postgres:
             end(found, signal.SIGINT, 15)
         if Identity.of(pid) is None or found is None or str(self.data) not in found.command:
             pid_file.unlink(missing_ok=True)
+            self.socket.with_name(f"{_SOCKET_NAME}.lock").unlink(missing_ok=True)
 
     def tidy(self) -> None:
         """After the server has ended: remove a socket folder that lies outside the data."""

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from flows.runtime.answers import Waiting, bounded, check_prefect, warn_of_silence
-from flows.runtime.options import common_options, json_option, prefect_api, settings_in_force
+from flows.runtime.options import common_options, json_option, prefect_api, recorded_stack, settings_in_force
 from flows.runtime.runs import EndedRun, run_deployment
 from tasks.base.deployment_names import DeploymentNames
 from tasks.base.keys import Keys
@@ -34,10 +34,12 @@ def rebalance(config: Path | None, state: Path | None, as_json: bool, seconds: f
     settings, deadline = settings_in_force(config, state), time.monotonic() + seconds
     api = prefect_api(state)
     check_prefect(api, state)
-    bounded(lambda redis: redis.ping(), settings, state)
+    has_redis = settings.redis_url is not None or recorded_stack(state) is not None
+    if has_redis:
+        bounded(lambda redis: redis.ping(), settings, state)
     warn_of_silence(state)
     ended = run_deployment(api, DeploymentNames(settings.account).rebalance_manual, seconds, Waiting().tell)
-    report = bounded(lambda redis: _report(redis, settings), settings, state) if ended.ok else None
+    report = bounded(lambda redis: _report(redis, settings), settings, state) if ended.ok and has_redis else None
     if not as_json:
         _tell(ended, report)
     begun = time.monotonic()

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from flows.runtime import state as stack_state
-from flows.runtime.answers import Waiting, check_prefect, redis_client
+from flows.runtime.answers import Waiting, bounded, check_prefect, redis_client
 from flows.runtime.left_overs import end_left_overs, force_end, living
 from flows.runtime.options import common_options, json_option, left_over_stack, running_stack, settings_in_force
 from flows.runtime.processes import resume
@@ -27,7 +27,9 @@ from flows.runtime.stop_report import (
 )
 from tasks.base.deployment_names import DeploymentNames
 from tasks.base.errors import StackError
+from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings, configured_prefect_api, state_dir
+from tasks.funds.steps import set_stopped
 
 _POLL_SECONDS = 0.2
 _TRY_SECONDS = 5.0  # what `--force` gives the orderly way
@@ -43,7 +45,8 @@ def stop(config: Path | None, state: Path | None, as_json: bool, seconds: float,
     """Stop trading in order: wait for orders in flight, cancel open orders, save.
 
     Ends the one-machine stack, or what a killed one left over; without either, runs the deployment
-    graceful-stop/manual of your own Prefect server. Exit code 0 only when trading stopped and no order is open.
+    graceful-stop/manual of your own Prefect server (with --force: stops the pot in Redis). Exit code 0 only when
+    trading stopped and no order is open.
     """
     settings = settings_in_force(config, state)
     stack, left, api = running_stack(state), left_over_stack(state), configured_prefect_api()
@@ -52,6 +55,8 @@ def stop(config: Path | None, state: Path | None, as_json: bool, seconds: float,
         result = _force(stack, settings, state) if force else _stop_stack(stack, folder, seconds)
     elif left is not None:
         result = _force(left, settings, state) if force else _stop_left_overs(left, folder, seconds)
+    elif force:
+        result = _stop_by_redis(settings, state, seconds)
     elif api is not None:
         result = _stop_by_deployment(api, settings, state, seconds)
     else:
@@ -114,6 +119,22 @@ def _stop_by_deployment(api: str, settings: Settings, state: Path | None, second
     click.echo(f"Graceful stop: {ended.state}" + (f" ({ended.message})" if ended.message else ""), err=True)
     found = _read_now(settings, state) or UNREADABLE
     return StopResult(ended.ok, found.orders_open, found.reserved)
+
+
+def _stop_by_redis(settings: Settings, state: Path | None, seconds: float) -> StopResult:
+    """Without Prefect: stop the pot in Redis, and wait until the workers' ticks have cancelled its orders."""
+
+    async def raise_stop(redis: RedisClient) -> None:
+        await set_stopped(settings, redis, True)
+
+    bounded(raise_stop, settings, state)
+    waiting, deadline = Waiting(), time.monotonic() + seconds
+    while True:
+        found = _read_now(settings, state) or UNREADABLE
+        if found.orders_open == [] or time.monotonic() > deadline:
+            return StopResult(found.orders_open is not None, found.orders_open, found.reserved)
+        waiting.tell("the workers to cancel open orders")
+        time.sleep(1)
 
 
 def _force(stack: stack_state.StackRecord, settings: Settings, state: Path | None) -> StopResult:

@@ -12,6 +12,8 @@ from tasks.base.deployment_names import DeploymentNames
 from tasks.base.errors import StackError
 from tasks.base.settings import CONFIG_VARIABLE, configured_prefect_api, load, override_environment
 
+_PREFETCH_SECONDS = 3  # an end waits for runs that were fetched and have not begun
+
 
 @click.command()
 @common_options
@@ -38,7 +40,7 @@ def worker(config: Path | None, state: Path | None, name: str | None, cancel_on_
 async def _work(pool: str, name: str | None) -> None:
     from flows.runtime.worker import GridflowWorker  # imports Prefect, which reads the environment
 
-    await GridflowWorker(work_pool_name=pool, name=name).start(printer=click.echo)
+    await GridflowWorker(work_pool_name=pool, name=name, prefetch_seconds=_PREFETCH_SECONDS).start(printer=click.echo)
 
 
 def _end(cancel_on_exit: bool) -> None:

@@ -124,11 +124,22 @@ def end_process(why: str, loop: asyncio.AbstractEventLoop) -> None:
     last.start()
     print(f"Trading has stalled: {why}. The worker ends to be started anew.", file=sys.stderr, flush=True)  # noqa: T201
     faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
-    for task in _tasks(loop):
-        task.print_stack(limit=20, file=sys.stderr)
-    sys.stderr.flush()
+    lines = [line for task in _tasks(loop) for line in where(task)]
+    print(*lines, sep="\n", file=sys.stderr, flush=True)  # noqa: T201
     log.critical("trading has stalled: the worker ends to be started anew", extra={"why": why})
     os._exit(EXIT_STALLED)
+
+
+def where(task: "asyncio.Task[object]") -> list[str]:
+    """A task's name and the line at which each of its coroutines waits, outermost first."""
+    lines = [f"Task {task.get_name()} waits:"]
+    waiting: object | None = task.get_coro()
+    while waiting is not None:
+        frame = getattr(waiting, "cr_frame", None)
+        if frame is not None:
+            lines.append(f'  File "{frame.f_code.co_filename}", line {frame.f_lineno} in {frame.f_code.co_name}')
+        waiting = getattr(waiting, "cr_await", None)
+    return lines
 
 
 def _tasks(loop: asyncio.AbstractEventLoop) -> set["asyncio.Task[object]"]:

@@ -12,7 +12,9 @@ import redis as sync_redis
 
 from flows.runtime import state as stack_state
 from flows.runtime.postgres import remove
+from flows.runtime.processes import Identity
 from flows.runtime.valkey import redis_url, valkey_command
+from tasks.base.keys import Keys
 from tests.support.servers import free_port
 from tests.support.up import Up, processes_of, until
 
@@ -79,6 +81,45 @@ def _answers(client: sync_redis.Redis) -> bool:
         return bool(client.ping())
     except sync_redis.RedisError:
         return False
+
+
+def test_a_valkey_that_keeps_dying_ends_the_stack_and_leaves_a_list_of_orders(state: Path) -> None:
+    """Three fresh starts, not a fourth: trading stops, the exit code says so, the last journal names what may rest."""
+    state.mkdir()
+    (state / "stubborn").touch()  # the worker, as one that waits for Redis in vain
+    up = Up(state, "--worker", "tests.support.idle_worker")
+    up.wait_said("Worker ready")
+    up.wait_said("Prefect server ready")
+    record = stack_state.read(state)
+    assert record is not None
+    order = {"symbol": "BTC/USDT", "client_id": "g1-4-b-0", "side": "buy", "price": "41000.5", "qty": "0.002"}
+    with sync_redis.Redis.from_url(record.redis) as client:
+        client.hset(Keys("main").intents("BTC/USDT"), "g1-4-b-0", json.dumps(order))
+        client.hset(Keys("main").funds, "reserved", 8_200_100_000)
+        client.sadd(Keys("main").funds_symbols, "BTC/USDT")
+    journal = state / "open_orders.json"
+    until(lambda: journal.exists() and "g1-4-b-0" in journal.read_text(), 30)
+    for turn in range(4):
+        os.kill(valkey_of(state).pid, signal.SIGKILL)
+        until(lambda count=turn: up.said.count("Valkey ended with code -9") > count, 30)  # type: ignore[misc]
+        if turn < 3:
+            until(lambda count=turn: up.said.count("Valkey ready again") > count, 30)  # type: ignore[misc]
+    out, _ = up.process.communicate(timeout=60)
+    assert up.process.returncode == 1
+    assert "it was started again 3 times in 10 minutes and is not started once more" in up.said
+    assert "Trading stops" in up.said
+    summary = json.loads(out)
+    left = [{"symbol": "BTC/USDT", "id": "g1-4-b-0", "side": "buy", "price": "41000.5", "qty": "0.002"}]
+    assert (summary["orders_open"], summary["reserved"]) == (left, "82.001")
+    assert json.loads((state / "last_stop.json").read_text())["orders_open"] == left
+    assert processes_of(state) == []
+
+
+def valkey_of(state: Path) -> Identity:
+    """The Valkey that runs now."""
+    record = stack_state.read(state)
+    assert record is not None
+    return record.processes["Valkey"]
 
 
 def test_takes_over_from_a_killed_stack(state: Path) -> None:

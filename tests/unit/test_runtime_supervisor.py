@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from flows.runtime import questions
 from flows.runtime.processes import Identity
-from flows.runtime.supervisor import Child, Notices, Supervisor, cancel
+from flows.runtime.supervisor import Child, Limits, Notices, Supervisor, cancel
 from tasks.base.errors import SetupRefused, StackError
 
 
@@ -125,3 +126,100 @@ async def test_a_lost_cancellation_is_repeated() -> None:
     await cancel(task)
     assert lost.is_set()
     assert task.cancelled()
+
+
+# --- hung, and failing again and again ---------------------------------------------------------------------
+_BEATS = "import pathlib, time\nwhile True:\n    pathlib.Path('beat').touch()\n    time.sleep(0.02)\n"
+_QUICK = Limits(ask_every=0.1, answer_within=0.5, hung_after=0.6, restarts=1)
+
+
+class Beating(Watched):
+    """A child that touches a file again and again, and what its supervisor told of its silence and its giving up."""
+
+    def __init__(self, folder: Path, code: str = _BEATS) -> None:
+        super().__init__(folder, code)
+        self.silent: list[float | None] = []
+        self.gave_up: list[str] = []
+        child = self.supervisor.child
+        child.folder, child.limits, child.alive = folder, _QUICK, questions.beats([folder / "beat"])
+        child.before_start = lambda: (folder / "beat").unlink(missing_ok=True)
+        notices = Notices(
+            lambda _name, identity: self.started.append(identity),
+            lambda _name, since: self.silent.append(since),
+            lambda _name, why: self.gave_up.append(why),
+        )
+        self.supervisor = Supervisor(child, self.said.append, notices)
+
+    async def until_beating(self) -> Identity:
+        """The child, past its first touch of the file."""
+        assert self.supervisor.child.folder is not None
+        async with asyncio.timeout(10):
+            while not (self.supervisor.child.folder / "beat").exists():  # noqa: ASYNC110 - the child tells nobody
+                await asyncio.sleep(0.02)
+        return await self.until_started(1)
+
+
+async def test_a_child_that_no_longer_answers_is_killed_and_started_again(tmp_path: Path) -> None:
+    """One that stands still hears no signal but SIGKILL; since when it is silent is told at its first silence."""
+    watched = Beating(tmp_path)
+    await watched.supervisor.start()
+    hung = await watched.until_beating()
+    os.kill(hung.pid, signal.SIGSTOP)
+    again = await watched.until_started(2)
+    assert not hung.is_alive()
+    assert again.is_alive()
+    assert "Child has not answered for 1 s: starting it again in 1 s" in watched.said
+    assert isinstance(watched.silent[0], float)
+    assert watched.silent[-1] is None
+    await watched.supervisor.stop()
+
+
+async def test_a_child_that_fails_too_often_is_given_up(tmp_path: Path) -> None:
+    """A crash counts as much as a silence; it is said, and whoever stops the stack is told."""
+    watched = Beating(tmp_path, "raise SystemExit(3)")
+    await watched.supervisor.start()
+    async with asyncio.timeout(10):
+        while not watched.gave_up:  # noqa: ASYNC110 - the supervisor tells nobody else
+            await asyncio.sleep(0.05)
+    assert len(watched.started) == 2
+    assert watched.gave_up[0] in watched.said
+    assert "ended with code 3; it was started again 1 times in 10 minutes" in watched.gave_up[0]
+    assert await watched.supervisor.stop() == 3
+
+
+async def test_a_child_that_asks_for_a_fresh_process_has_not_failed(tmp_path: Path) -> None:
+    """However often it does."""
+    watched = Beating(tmp_path, "raise SystemExit(75)")
+    watched.supervisor.child.recycles = 75
+    await watched.supervisor.start()
+    await watched.until_started(3)
+    assert watched.gave_up == []
+    await watched.supervisor.stop()
+
+
+async def test_a_child_that_stands_still_ends_in_order_when_stopped(tmp_path: Path) -> None:
+    """Its signal waits for it to go on, so it is made to."""
+    watched = Beating(tmp_path)
+    await watched.supervisor.start()
+    os.kill((await watched.until_beating()).pid, signal.SIGSTOP)
+    assert await watched.supervisor.stop() == -signal.SIGTERM
+    assert not any("killed" in line for line in watched.said)
+
+
+async def test_descendants_with_a_session_of_their_own_end_with_the_child(tmp_path: Path) -> None:
+    """As PostgreSQL's processes are; else they would keep its data from the next one."""
+    code = "import subprocess, time; p = subprocess.Popen(['sleep', '60'], start_new_session=True); " + (
+        "open('pid', 'w').write(str(p.pid)); time.sleep(60)"
+    )
+    watched = Beating(tmp_path, code)
+
+    async def ready() -> bool:
+        return bool(tmp_path.joinpath("pid").exists() and tmp_path.joinpath("pid").read_text())
+
+    watched.supervisor.child.ready = ready
+    await watched.supervisor.start()
+    grandchild = Identity.of(int((tmp_path / "pid").read_text()))
+    assert grandchild is not None
+    watched.supervisor.kill()
+    await watched.supervisor.stop()
+    assert not grandchild.is_alive()

@@ -1,0 +1,238 @@
+"""Every server of the stack and its worker, hung by SIGSTOP: commands answer, it is started again, the books are exact.
+
+One state folder and three runs on it, because a run ends with its stop.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import redis as sync_redis
+
+from flows.runtime import state as stack_state
+from flows.runtime.postgres import remove
+from tasks.base.keys import Keys
+from tests.support.up import GRIDFLOW, Up, processes_of, until
+
+_SETTINGS = """
+[trading]
+window_seconds = 10
+tick_min_seconds = 0.5
+tick_max_seconds = 2
+[symbols."BTC/USDT"]
+range_pct = "0.04"
+cells = 8
+start = "balanced"
+[symbols."ETH/USDT"]
+range_pct = "0.04"
+cells = 8
+start = "balanced"
+"""
+_ANSWER_SECONDS = 5.0
+
+
+class Stack:
+    """The stack under test, and what hangs in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.state = folder / "state"
+        self._config = folder / "gridflow.toml"
+        self._config.write_text(_SETTINGS, encoding="utf-8")
+        self.typo = folder / "typo.toml"
+        self.typo.write_text(_SETTINGS.replace('"balanced"', '"balanced', 1), encoding="utf-8")
+        self.up = self.start()
+
+    def running(self) -> Up:
+        """A run past its first tick: the one under way, or the next one."""
+        return self.up if self.up.process.poll() is None else self.start()
+
+    def start(self) -> Up:
+        """Run `gridflow up`, to its first tick."""
+        more = ("--config", str(self._config), "--market", "synthetic", "--speed", "60", "--json", "--no-dashboard")
+        self.up = Up(self.state, command=(GRIDFLOW, "up", "--state", str(self.state), *more))
+        self.up.wait_ticking()
+        return self.up
+
+    def freeze(self, name: str) -> None:
+        """SIGSTOP to a process of the stack and all its descendants."""
+        record = stack_state.read(self.state)
+        assert record is not None
+        process = psutil.Process(record.processes[name].pid)
+        for each in (process, *process.children(recursive=True)):
+            os.kill(each.pid, signal.SIGSTOP)
+
+    def ask(self, *command: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command, which has five seconds to answer."""
+        begun = time.monotonic()
+        done = self.up.gridflow(*command)
+        assert time.monotonic() - begun < _ANSWER_SECONDS, (command, time.monotonic() - begun, done.stderr)
+        return done
+
+    def refused(self, *command: str) -> str:
+        """The one sentence of a command that cannot do its work."""
+        done = self.ask(*command)
+        assert (done.returncode, done.stdout) == (1, ""), command
+        line = done.stderr.strip().splitlines()[-1]
+        assert line.startswith("Error: "), done.stderr
+        return line
+
+    def ticks(self) -> int:
+        """Of all symbols."""
+        record = stack_state.read(self.state)
+        assert record is not None
+        with sync_redis.Redis.from_url(record.redis, decode_responses=True) as client:
+            counted: Any = client.hgetall(Keys("main").stats)
+        return sum(int(count) for name, count in counted.items() if name.startswith("ticks|"))
+
+    def goes_on(self) -> None:
+        """Each symbol is ticked again, and the pot is right."""
+        before = self.ticks()
+        until(lambda: self.ticks() > before + 4, 40)
+        audits = (self.up.gridflow("funds", "audit", "--no-exchange", "--json").stdout for _ in range(3))
+        assert any(json.loads(said)["ok"] for said in audits)
+
+    def stop(self, *options: str) -> tuple[dict[str, Any], dict[str, Any], str]:
+        """`gridflow stop --json`: what it printed, the summary of `up`, what it said meanwhile."""
+        stopped = self.up.gridflow("stop", "--json", *options)
+        out, _ = self.up.process.communicate(timeout=10)
+        summary = json.loads(out) if out else {}
+        return json.loads(stopped.stdout) | {"code": stopped.returncode}, summary, stopped.stderr
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack that trades two symbols; whatever is left of it is ended."""
+    folder = tmp_path_factory.mktemp("hung")
+    try:
+        yield Stack(folder)
+    finally:
+        for process in processes_of(folder / "state"):
+            process.kill()
+        remove(folder / "state")
+
+
+def books_are_exact(summary: dict[str, Any]) -> None:
+    """By the last line of `up`."""
+    assert summary["identity_error"] == "0"
+    assert summary["reservations_open_after_stop"] == 0
+    assert summary["orders_open_after_stop"] == 0
+
+
+def test_a_typo_in_the_file_disables_no_command(stack: Stack) -> None:
+    """The stack's own record of its settings is used; the file's fault is a warning."""
+    for command in (["status", "--json"], ["pause", "ETH/USDT"], ["resume"], ["rebalance"]):
+        done = stack.up.gridflow(*command, "--config", str(stack.typo))
+        assert done.returncode == 0, done.stderr
+        assert "Warning: 1 problem(s) in" in done.stderr
+        assert "The stack runs on with the settings that it started with." in done.stderr
+        if command[0] == "status":
+            told = json.loads(done.stdout)
+            assert [one["symbol"] for one in told["symbols"]] == ["BTC/USDT", "ETH/USDT"]
+    assert "secret" not in (stack.state / "stack.json").read_text()
+
+
+def test_a_valkey_that_hangs(stack: Stack) -> None:
+    """Every command that needs it says so, the worker's log within ten seconds; it is started again."""
+    log = stack.state / "logs" / "worker.log"
+    size = log.stat().st_size
+    stack.freeze("Valkey")
+    frozen = time.monotonic()
+    for command in (["status"], ["pause", "BTC/USDT"], ["resume"], ["rebalance"], ["funds", "audit"]):
+        line = stack.refused(*command)
+        assert "Valkey at redis://127.0.0.1:" in line
+        assert "does not answer" in line
+        assert "gridflow stop --force" in line
+    assert "does not answer since" in line, "by now the supervisor knows since when"
+    until(lambda: "Redis does not answer" in log.read_text()[size:], max(0.1, frozen + 10 - time.monotonic()))
+    stack.up.wait_said("Valkey has not answered for 15 s: starting it again")
+    stack.up.wait_said("Valkey ready again")
+    stack.goes_on()
+
+
+def test_a_postgres_that_hangs(stack: Stack) -> None:
+    """What needs Prefect says so; trading does not, and goes on; windows are run by Prefect again afterwards."""
+    stack.freeze("PostgreSQL")
+    assert stack.ask("status").returncode == 0
+    for command in ("rebalance", "deploy"):
+        assert "does not answer" in stack.refused(command)
+    stack.up.wait_said("PostgreSQL has not answered for 15 s")
+    stack.up.wait_said("PostgreSQL ready again")
+    until(lambda: stack.up.gridflow("rebalance", "--json").returncode == 0, 40)
+    stack.goes_on()
+
+
+def test_a_prefect_server_that_hangs(stack: Stack) -> None:
+    """As its database."""
+    stack.freeze("Prefect server")
+    assert stack.ask("status").returncode == 0
+    for command in ("rebalance", "deploy"):
+        assert "Prefect server at http://127.0.0.1:" in stack.refused(command)
+    stack.up.wait_said("Prefect server has not answered for 15 s")
+    stack.up.wait_said("Prefect server ready again")
+    until(lambda: stack.up.gridflow("rebalance", "--json").returncode == 0, 40)
+    stack.goes_on()
+
+
+def test_a_worker_that_hangs(stack: Stack) -> None:
+    """Status still answers, and says who does not."""
+    stack.freeze("Worker")
+
+    def told() -> bool:
+        return "Worker does not answer since" in stack.ask("status").stderr
+
+    until(told, 14)
+    stack.up.wait_said("Worker has not answered for 15 s")
+    stack.up.wait_said("Worker ready again")
+    stack.goes_on()
+
+
+def test_a_stop_while_valkey_hangs(stack: Stack) -> None:
+    """It says every few seconds what it waits for, and ends in order with exact books."""
+    stack.freeze("Valkey")
+    told, summary, said = stack.stop()
+    assert told == {"stopped": True, "orders_open": [], "reserved": "0", "code": 0}, said
+    assert "Waiting for the worker to cancel open orders and end" in said
+    assert "Valkey does not answer since" in said
+    books_are_exact(summary)
+
+
+def test_a_stop_while_all_but_valkey_hang(stack: Stack) -> None:
+    """The same, on the next run."""
+    stack.running()
+    for name in ("Worker", "Prefect server", "PostgreSQL"):
+        stack.freeze(name)
+    told, summary, said = stack.stop()
+    assert told == {"stopped": True, "orders_open": [], "reserved": "0", "code": 0}, said
+    books_are_exact(summary)
+
+
+def test_a_forced_stop_names_the_orders_of_a_journal_that_cannot_be_read(stack: Stack) -> None:
+    """Everything ends within seconds."""
+    up = stack.running()
+    until(lambda: bool(json.loads((stack.state / "open_orders.json").read_text())["orders_open"]), 20)
+    stack.freeze("Valkey")
+    begun = time.monotonic()
+    forced = up.gridflow("stop", "--force", "--json")
+    assert time.monotonic() - begun < 20
+    assert forced.returncode == 1
+    told = json.loads(forced.stdout)
+    assert (told["stopped"], bool(told["orders_open"])) == (False, True)
+    assert "order(s) may be open (as of " in forced.stderr
+    up.process.communicate(timeout=10)
+    assert processes_of(stack.state) == []
+
+
+def test_the_run_after_a_forced_stop_finds_the_orders(stack: Stack) -> None:
+    """And ends with exact books, whatever the settings file says by then."""
+    stack.running()
+    told, summary, said = stack.stop("--config", str(stack.typo))
+    assert told["code"] == 0, said
+    assert "Warning: " in said
+    books_are_exact(summary)
