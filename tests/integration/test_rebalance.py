@@ -144,6 +144,23 @@ async def test_the_highest_committed_sum_restarts_with_the_pool(redis: RedisClie
     assert (status.pool_units, status.max_committed_units) == (400 * QUOTE, 100 * QUOTE)
 
 
+async def test_allocations_above_a_lowered_pool_come_down_with_the_inventory(redis: RedisClient) -> None:
+    """1000 used, funds lowered to 400: 1000 allocated. Sold down to 350, the next look brings the sum below 400."""
+    allocator = pot(redis, A, B, strategy="dynamic")
+    await allocator.rebalance_if_needed(reason="start")
+    await spend(allocator, A, 500)
+    await spend(allocator, B, 500)
+    allocator.total_funds = Decimal(400)
+    lowered = await allocator.rebalance_if_needed(reason="monitor")
+    assert [int(change.after) for change in lowered.changes] == [500, 500]
+    for name, amount in ((A, 300), (B, 350)):
+        sale = FillMove(trade_id=f"sale {name}", at_ms=2, reservation_id="", used_delta=-amount * QUOTE)
+        await allocator.record_trade(name, 0, [sale])
+    report = await allocator.rebalance_if_needed(reason="monitor")
+    assert [int(change.after) for change in report.changes] == [200, 200]
+    assert (await allocator.rebalance_if_needed(reason="monitor")).outcome == "not needed"
+
+
 async def test_two_at_once_one_writes_and_the_other_finds_it_done(redis: RedisClient, redis_url: str) -> None:
     """Twenty rounds of a race: exactly one new version each, and both report it."""
     clients = [connect(redis_url) for _ in range(2)]
