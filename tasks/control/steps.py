@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
+from tasks.base.clock import Clock, utc_now
 from tasks.base.errors import ConfigError, Problem
 from tasks.base.in_force import publish
 from tasks.base.keys import Keys
@@ -25,7 +26,9 @@ class Published(Frozen):
     rebalance: RebalanceReport
 
 
-async def put_in_force(redis: RedisClient, settings: Settings, *, liquidate: bool = False) -> Published:
+async def put_in_force(
+    redis: RedisClient, settings: Settings, *, liquidate: bool = False, clock: Clock = utc_now
+) -> Published:
     """Publish the settings for every worker and share the pot by them at once.
 
     `liquidate`: symbols that left the settings sell what they hold at the market's price. A pot that nobody has opened
@@ -36,7 +39,7 @@ async def put_in_force(redis: RedisClient, settings: Settings, *, liquidate: boo
     await claim_books(redis, keys, settings)
     await upgrade_records(redis, keys, settings)
     version = await publish(redis, settings)
-    allocator = GlobalFundAllocator.from_settings(settings, redis)
+    allocator = GlobalFundAllocator.from_settings(settings, redis, clock)
     report = await allocator.rebalance_if_needed(reason="settings", only_open=True)
     retiring = await retiring_symbols(redis, keys, settings)
     if liquidate and retiring:

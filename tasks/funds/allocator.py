@@ -32,6 +32,7 @@ from tasks.funds.rules import (
     USAGE_SPREAD,
     demand,
     differs,
+    exceeds_pool,
     scores,
     share_pool,
     spread_of_usage,
@@ -172,8 +173,9 @@ class GlobalFundAllocator:
 
         `performance` by symbol: for the dynamic strategy and the triggers. DYNAMIC goes all the way to its target when
         the reason is "manual" or the operator's inputs changed, else `dynamic_step` of the way, at most once an hour.
-        Nothing is written unless a target differs by more than `resize_tolerance` from what is in force, or the inputs
-        changed. Safe to run twice at the same time: one call writes, the other returns "nothing to change".
+        Nothing is written unless a target differs by more than `resize_tolerance` from what is in force, the inputs
+        changed, or the allocations exceed the pool although the inventory no longer does; the latter goes all the way.
+        Safe to run twice at the same time: one call writes, the other returns "nothing to change".
         `only_open`: leave a pot that nobody has shared yet as it is, for instance because Redis has just lost it.
         """
         facts = performance or {}
@@ -181,28 +183,28 @@ class GlobalFundAllocator:
             status = await self.get_global_status_summary()
             if only_open and status.version == 0:
                 return self._report(status, {}, {}, reason, outcome="the pot is not open")
-            new_inputs = self._has_new_inputs(status)
-            if not force and not new_inputs and not self._leaving(status):
+            at_once = self._has_new_inputs(status) or exceeds_pool(status)
+            if not force and not at_once and not self._leaving(status):
                 fired = await self._fired(status, facts)
                 if fired is None:
                     return self._report(status, {}, {}, reason, outcome="not needed")
                 force, reason = True, fired
-            report = await self._rebalance(status, facts, reason, new_inputs)
+            report = await self._rebalance(status, facts, reason, at_once)
             if report is not None:
                 return report
         return self._report(status, {}, {}, reason, outcome="others were first")
 
     async def _rebalance(
-        self, status: FundsStatus, facts: Mapping[str, SymbolPerformance], reason: str, new_inputs: bool
+        self, status: FundsStatus, facts: Mapping[str, SymbolPerformance], reason: str, at_once: bool
     ) -> RebalanceReport | None:
         """One try; None when another writer was first or money moved meanwhile."""
         requests = self._requests(status, facts)
         now = {name: share.allocated_units for name, share in status.symbols.items() if share.registered}
         target = share_pool(self.strategy, self.pool_units, requests)
-        if not new_inputs and not differs(now, target, self.resize_tolerance):
+        if not at_once and not differs(now, target, self.resize_tolerance):
             return self._report(status, target, now, reason, outcome="nothing to change")
         wanted, step_ms = target, 0
-        if self.strategy is AllocationStrategy.DYNAMIC and not new_inputs and reason != MANUAL:
+        if self.strategy is AllocationStrategy.DYNAMIC and not at_once and reason != MANUAL:
             wanted, step_ms = self._step(status, requests, now, target)
             if wanted == now:
                 return self._report(status, target, now, reason, outcome="the last step is less than an hour ago")

@@ -74,6 +74,12 @@ def differs(now: Mapping[str, int], wanted: Mapping[str, int], tolerance: Decima
     return any(abs(units - now[symbol]) > tolerance * now[symbol] for symbol, units in wanted.items())
 
 
+def exceeds_pool(status: FundsStatus) -> bool:
+    """Whether the allocations are together above the pool, and above what all inventory has cost."""
+    allocated = sum(share.allocated_units for share in status.symbols.values() if share.registered)
+    return allocated > max(status.pool_units, status.used_units)
+
+
 def trigger(status: FundsStatus, performance: Mapping[str, SymbolPerformance]) -> str | None:
     """Why a rebalance is due although nobody asked for one; None where none is.
 

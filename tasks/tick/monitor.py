@@ -16,16 +16,16 @@ log = logging.getLogger(__name__)
 
 async def look_after(desk: Desk) -> RebalanceReport:
     """Guard the real balance, then rebalance if the operator's inputs changed or a trigger fires."""
-    await desk.follow_settings()
     await guard_balance(desk)
     return await rebalance(desk, force=False, reason="monitor")
 
 
 async def rebalance(desk: Desk, *, force: bool, reason: str) -> RebalanceReport:
-    """Share the pot anew, with what the dynamic strategy and the triggers look at.
+    """Share the pot anew by the settings in force, with what the dynamic strategy and the triggers look at.
 
     A pot that Redis has lost is left to the next tick, which rebuilds what the exchange knows of it first.
     """
+    await desk.follow_settings()
     facts = await performance(desk)
     report = await desk.allocator.rebalance_if_needed(force=force, reason=reason, performance=facts, only_open=True)
     if force:

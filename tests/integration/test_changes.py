@@ -24,6 +24,7 @@ from tasks.ledger.models import Book
 from tasks.ledger.steps import audit_funds
 from tasks.tick.looked_after import Lifecycle
 from tasks.tick.models import TickReport
+from tasks.tick.monitor import rebalance
 from tasks.tick.store import order_slots
 from tasks.tick.trader import GridTrader, SymbolLeft
 from tasks.tick.write_off import write_off
@@ -122,6 +123,15 @@ async def test_lowered_funds_shrink_what_rests(redis: RedisClient) -> None:
         assert share.committed_units <= share.allocated_units
     reports = [await trader.tick() for trader in traders]
     assert [report.to_resize for report in reports] == [0, 0]
+    await desk.close()
+
+
+async def test_a_rebalance_goes_by_the_settings_in_force(redis: RedisClient) -> None:
+    """A worker that has not ticked since the funds were lowered shares the lowered pool, not the one it knew."""
+    desk = await opened(redis, {BTC: GRID, ETH: GRID})
+    await put_in_force(redis, own({BTC: GRID, ETH: GRID}, total_funds="5000"))
+    report = await rebalance(desk.desk, force=True, reason="manual")
+    assert (report.pool, report.outcome) == (4750, "nothing to change")
     await desk.close()
 
 

@@ -144,6 +144,23 @@ async def test_the_highest_committed_sum_restarts_with_the_pool(redis: RedisClie
     assert (status.pool_units, status.max_committed_units) == (400 * QUOTE, 100 * QUOTE)
 
 
+async def test_allocations_above_a_lowered_pool_come_down_with_the_inventory(redis: RedisClient) -> None:
+    """1000 used, funds lowered to 400: 1000 allocated. Sold down to 350, the next look brings the sum below 400."""
+    allocator = pot(redis, A, B, strategy="dynamic")
+    await allocator.rebalance_if_needed(reason="start")
+    await spend(allocator, A, 500)
+    await spend(allocator, B, 500)
+    allocator.total_funds = Decimal(400)
+    lowered = await allocator.rebalance_if_needed(reason="monitor")
+    assert [int(change.after) for change in lowered.changes] == [500, 500]
+    for name, amount in ((A, 300), (B, 350)):
+        sale = FillMove(trade_id=f"sale {name}", at_ms=2, reservation_id="", used_delta=-amount * QUOTE)
+        await allocator.record_trade(name, 0, [sale])
+    report = await allocator.rebalance_if_needed(reason="monitor")
+    assert [int(change.after) for change in report.changes] == [200, 200]
+    assert (await allocator.rebalance_if_needed(reason="monitor")).outcome == "not needed"
+
+
 async def test_two_at_once_one_writes_and_the_other_finds_it_done(redis: RedisClient, redis_url: str) -> None:
     """Twenty rounds of a race: exactly one new version each, and both report it."""
     clients = [connect(redis_url) for _ in range(2)]
@@ -178,7 +195,8 @@ async def test_a_symbol_that_leaves_keeps_what_it_committed_until_it_is_sold(red
     await redis.delete(KEYS.cells(A), KEYS.intents(A))
     await without.rebalance_if_needed(reason="symbol left")
     status = await without.get_global_status_summary()
-    assert {name: share.allocated_units // QUOTE for name, share in status.symbols.items()} == {B: 500, C: 500}
+    assert {name for name, share in status.symbols.items() if share.registered} == {B, C}
+    assert [status.symbols[name].allocated_units // QUOTE for name in (A, B, C)] == [0, 500, 500]
 
 
 async def test_a_preview_says_what_a_reservation_would_get(redis: RedisClient) -> None:
