@@ -23,7 +23,7 @@ from flows.runtime.options import (
 from flows.runtime.plan import planned_deployments
 from flows.runtime.prefect_server import common_environment
 from flows.runtime.processes import Identity
-from tasks.base.errors import StackError
+from tasks.base.errors import ConfigError, StackError
 from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings, load, override_environment, state_dir
 from tasks.views.models import StatusView
@@ -45,7 +45,8 @@ def status(config: Path | None, state: Path | None, as_json: bool) -> None:
     from tasks.views.steps import read_status
 
     async def work(redis: RedisClient) -> StatusView:
-        return await read_status(settings, redis)
+        view = await read_status(settings, redis)
+        return view.model_copy(update={"settings_differ": await _differing(config, redis)})
 
     view = bounded(work, settings, state)
     if as_json:
@@ -60,6 +61,18 @@ def status(config: Path | None, state: Path | None, as_json: bool) -> None:
     from tasks.views.render import status_table
 
     Console().print(status_table(view))
+
+
+async def _differing(config: Path | None, redis: RedisClient) -> tuple[str, ...]:
+    """Fields in which the file differs from the settings in force; none where the file cannot be used."""
+    from tasks.base.in_force import in_force
+
+    try:
+        own = load(config)
+    except ConfigError:
+        return ()
+    found = await in_force(redis, own, only_look=True)
+    return tuple(name for name in found.differing if name != "live")  # consent is given at the start, not in a file
 
 
 def _left_over_text(left: Mapping[str, Identity]) -> str:

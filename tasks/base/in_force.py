@@ -38,7 +38,7 @@ async def publish(redis: RedisClient, settings: Settings, *, only_first: bool = 
 
     `only_first`: where some are in force already, leave them.
     """
-    body = json.dumps(shared_part(settings), sort_keys=True)
+    body = json.dumps(shared_part(settings))
     key = Keys(settings.account).settings
     version = await script(redis, "tasks.base", "publish_settings")(keys=[key], args=[body, int(only_first)])
     return int(version)

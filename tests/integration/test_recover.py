@@ -14,11 +14,16 @@ from tasks.base.errors import StateError
 from tasks.base.keys import Keys
 from tasks.base.money import plain
 from tasks.base.redis import RedisClient, connect
-from tasks.base.settings import Settings
+from tasks.base.settings import Settings, SymbolSettings
+from tasks.exchange.models import Order, OrderStatus, Side
 from tasks.exchange.order_ids import own_order_id, parse_order_id
+from tasks.grid.levels import grid_id, old_grid_id
+from tasks.ledger.models import Book
 from tasks.tick.mode import claim_books, stored_mode
+from tasks.tick.rebuild import own_orders
 from tasks.tick.recover import open_books
 from tests.integration.test_crash import check_books, settle
+from tests.support.binance.desk import join_binance_desk, open_binance_desk
 from tests.support.desk import BTC, TestDesk, open_desk, settings, walk
 from tests.support.mortal import Killed, Mortal
 
@@ -211,3 +216,63 @@ def test_the_command(redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert json.loads(done.stdout.strip().splitlines()[-1]) == {"rebuilt": {BTC: True}}
     again = runner.invoke(cli, ["recover"])
     assert "nothing to recover" in again.output
+
+
+async def test_two_pots_on_one_exchange_account_rebuild_their_own(redis: RedisClient) -> None:
+    """The same grid under two account names: each rebuilds from its own orders, and books no trade of the other's."""
+    first_own = settings(account="first", symbols={BTC: ARITHMETIC})
+    second_own = settings(account="second", symbols={BTC: ARITHMETIC})
+    async with open_binance_desk(redis, first_own, {BTC: walk(200, step_bp=25)}) as first:
+        second = await join_binance_desk(redis, second_own, first.server)
+        for _ in range(30):
+            for desk in (first, second):
+                trader = await desk.trader()
+                await trader.tick()
+                await trader.end_lease()
+            await first.server.advance(3)
+        for desk in (first, second):
+            trader = await desk.trader()
+            await settle(trader, redis, ticks=2)
+            await trader.end_lease()
+        before = {own.account: await books_of(redis, Keys(own.account)) for own in (first_own, second_own)}
+        assert before["first"].sells > 1
+        keys = Keys("second")
+        for key in [key async for key in redis.scan_iter(f"{keys.prefix}:*")]:
+            await redis.delete(key)
+        again = await join_binance_desk(redis, second_own, first.server)
+        await (await again.trader()).tick()
+        rebuilt = await books_of(redis, keys)
+        assert (rebuilt.base, rebuilt.cash, rebuilt.buys, rebuilt.sells) == (
+            before["second"].base,
+            before["second"].cash,
+            before["second"].buys,
+            before["second"].sells,
+        )
+        assert await books_of(redis, Keys("first")) == before["first"]
+        await second.close()
+        await again.close()
+
+
+async def books_of(redis: RedisClient, keys: Keys) -> Book:
+    """The symbol's ledger."""
+    return Book.model_validate_json(await redis.get(keys.book(BTC)) or "")
+
+
+def test_ids_without_a_tag_count_only_for_a_sole_account() -> None:
+    """Orders of the earlier form are left out of a rebuild, unless this pot alone trades on the exchange account."""
+    symbol = SymbolSettings.model_validate(ARITHMETIC)
+    old_name, new_name = old_grid_id(BTC, symbol), grid_id(BTC, symbol)
+    order = Order(
+        exchange_id="1",
+        client_id=f"{old_name}-3-b-5",
+        symbol=BTC,
+        side=Side.BUY,
+        price=Decimal(40_000),
+        qty=Decimal("0.01"),
+        filled=Decimal(0),
+        status=OrderStatus.OPEN,
+        at_ms=1,
+    )
+    assert own_orders([order], "main") == {}
+    ((said, _),) = own_orders([order], "main", {old_name: new_name}).values()
+    assert (said.cell_key, said.cycle) == (f"{new_name}.3", 5)
