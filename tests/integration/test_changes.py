@@ -244,10 +244,14 @@ class Delisted:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
-    async def markets(self, symbols: Sequence[str]) -> Mapping[str, Market]:
-        """See ExchangePort."""
+    async def refuse(self, symbols: Sequence[str]) -> None:
+        """Raise ExchangeError where the symbol is among those asked for."""
         if self._symbol in symbols:
             raise ExchangeError(f"the exchange does not list {self._symbol}")
+
+    async def markets(self, symbols: Sequence[str]) -> Mapping[str, Market]:
+        """See ExchangePort."""
+        await self.refuse(symbols)
         found: Mapping[str, Market] = await self._client.markets(symbols)
         return found
 

@@ -26,6 +26,8 @@ RUN_BY = {
     "gridflow rebalance": "tests/e2e/test_main_job.py",
     "gridflow pause": "tests/e2e/test_main_job.py",
     "gridflow resume": "tests/e2e/test_main_job.py",
+    "gridflow funds": "tests/integration/test_change_commands.py",
+    "gridflow liquidate": "tests/integration/test_change_commands.py",
     "gridflow stop": "tests/integration/test_runtime_up.py",
     "gridflow init": "tests/unit/test_settings.py",
     "gridflow check": "tests/unit/test_settings.py",
@@ -60,7 +62,8 @@ def test_every_gridflow_command_parses() -> None:
     for command in COMMANDS:
         words = shlex.split(command.split("uv run ", 1)[1])
         if words[0] == "gridflow":
-            known = CliRunner().invoke(cli, [words[1], "--help"]).output
+            group = words[1:3] if words[1] == "funds" else words[1:2]
+            known = CliRunner().invoke(cli, [*group, "--help"]).output
             assert all(word in known for word in words[2:] if word.startswith("--"))
 
 

@@ -1,0 +1,160 @@
+"""Commands about changed settings and single symbols: `check`, `funds preview`, `liquidate`, `funds write-off`."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from flows.runtime.cli import cli
+from tasks.base.in_force import publish
+from tasks.base.keys import Keys
+from tasks.base.redis import RedisClient, connect
+from tasks.base.settings import Settings
+from tasks.control.steps import put_in_force
+from tasks.exchange.client import CcxtClient
+from tasks.exchange.models import Market
+from tests.integration.test_changes import Delisted
+from tests.support.desk import BTC, open_desk, settings, walk
+
+ETH = "ETH/USDT"
+KEYS = Keys("main")
+GRID: dict[str, Any] = {"grid": "geometric", "range_pct": "0.04", "cells": 10, "start": "balanced"}
+FILE = """
+allocation_strategy = "equal"
+[symbols."BTC/USDT"]
+range_pct = "0.04"
+cells = 12
+"""
+
+
+def own(*symbols: str) -> Settings:
+    """These symbols, shared equally."""
+    return settings(symbols=dict.fromkeys(symbols, GRID), allocation_strategy="equal")
+
+
+@pytest.fixture
+def account(redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """BTC and ETH at work; the folder's file names BTC alone, with other cells."""
+
+    async def prepare() -> None:
+        redis = connect(redis_url)
+        both = own(BTC, ETH)
+        await publish(redis, both)
+        desk = await open_desk(redis, both, {BTC: walk(100), ETH: walk(100, seed=2)})
+        for symbol in (BTC, ETH):
+            trader = await desk.trader(symbol)
+            for _ in range(3):
+                await trader.tick()
+            await trader.end_lease()
+        await desk.close()
+        await redis.aclose()
+
+    asyncio.run(prepare())
+    (tmp_path / "gridflow.toml").write_text(FILE, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GRIDFLOW_REDIS_URL", redis_url)
+    return redis_url
+
+
+def gridflow(*words: str) -> Result:
+    """Run the command."""
+    return CliRunner().invoke(cli, list(words))
+
+
+def remove_eth(url: str) -> None:
+    """What `gridflow deploy` does with a file that names BTC alone."""
+
+    async def work() -> None:
+        redis = connect(url)
+        await put_in_force(redis, own(BTC))
+        await redis.aclose()
+
+    asyncio.run(work())
+
+
+async def _flag(url: str, symbol: str) -> str | None:
+    redis: RedisClient = connect(url)
+    (found,) = await redis.hmget(KEYS.funds_symbol(symbol), ["liquidate"])
+    await redis.aclose()
+    return None if found is None else str(found)
+
+
+def test_check_says_what_would_change(account: str) -> None:
+    """The fields in which the file differs, and what a symbol that would leave still holds."""
+    told = gridflow("check", "--json")
+    assert told.exit_code == 0, told.output
+    found = json.loads(told.stdout)
+    assert {'symbols."BTC/USDT".cells', 'symbols."ETH/USDT"'} <= set(found["differs"])
+    assert "open orders" in found["leaving"][ETH]
+    assert "would leave and retire" in gridflow("check").output
+
+
+def test_a_preview_answers_and_binds_nothing(account: str) -> None:
+    """Exit code 0 when allowed, 1 when refused, 2 for what is no amount."""
+    sell = gridflow("funds", "preview", BTC, "sell", "500", "--json")
+    assert json.loads(sell.stdout) == {
+        "symbol": BTC,
+        "side": "sell",
+        "amount": "500",
+        "allowed": True,
+        "reason": "OK",
+    }
+    buy = gridflow("funds", "preview", BTC, "buy", "5000")
+    assert buy.exit_code == 1
+    assert buy.output == "buy 5000 USDT of BTC/USDT: refused, SYMBOL_LIMIT\n"
+    assert gridflow("funds", "preview", "XRP/USDT", "buy", "5").output.endswith("refused, UNKNOWN_SYMBOL\n")
+    wrong = gridflow("funds", "preview", BTC, "buy", "0")
+    assert wrong.exit_code == 2
+    assert "is not above 0" in wrong.output
+
+
+def test_a_stop_refuses_sells_too(account: str) -> None:
+    """Under an operator's stop a tick places nothing at all."""
+
+    async def stop() -> None:
+        redis = connect(account)
+        await redis.hset(KEYS.funds, "stopped", "1")
+        await redis.aclose()
+
+    asyncio.run(stop())
+    assert gridflow("funds", "preview", BTC, "sell", "5").output.endswith("refused, STOPPED\n")
+
+
+def test_only_what_left_the_settings_is_liquidated(account: str) -> None:
+    """A configured symbol is refused; one that retires gets the flag that its next tick follows."""
+    refused = gridflow("liquidate", ETH)
+    assert refused.exit_code != 0
+    assert "is still configured" in str(refused.exception)
+    remove_eth(account)
+    done = gridflow("liquidate", ETH)
+    assert done.exit_code == 0, done.output
+    assert done.output == "Selling at the market's price: ETH/USDT\n"
+    assert asyncio.run(_flag(account, ETH)) == "1"
+
+
+def test_write_off_asks_and_refuses_what_can_be_sold(account: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listed symbol is refused; once the exchange no longer lists it, its cost is booked as a loss."""
+    remove_eth(account)
+    listed = gridflow("funds", "write-off", ETH, "--yes")
+    assert listed.exit_code != 0
+    assert "is listed and has" in str(listed.exception)
+    unsure = CliRunner().invoke(cli, ["funds", "write-off", ETH], input="n\n")
+    assert unsure.exit_code == 1
+
+    markets = CcxtClient.markets
+
+    async def without_eth(client: CcxtClient, symbols: list[str]) -> dict[str, Market]:
+        await Delisted(client, ETH).refuse(symbols)
+        return dict(await markets(client, symbols))
+
+    monkeypatch.setattr(CcxtClient, "markets", without_eth)
+    done = gridflow("funds", "write-off", ETH, "--yes", "--json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout.strip().splitlines()[-1])
+    assert told["symbol"] == ETH
+    assert float(told["cost"]) > 100
+    again = gridflow("funds", "write-off", ETH, "--yes")
+    assert "holds nothing" in str(again.exception)
