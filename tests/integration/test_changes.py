@@ -251,6 +251,22 @@ class Delisted:
         return found
 
 
+async def test_a_symbol_that_comes_back_is_no_longer_sold_off(redis: RedisClient) -> None:
+    """Sold off, back before its next tick, removed again: this time it sells at its levels."""
+    desk = await opened(redis, {BTC: GRID, ETH: GRID})
+    trader = await desk.trader(ETH)
+    await trade(desk, [trader], 2)
+    assert [cell for cell in await cells_of(redis, ETH) if cell.qty], "it holds"
+    await put_in_force(redis, own({BTC: GRID}), liquidate=True)
+    await put_in_force(redis, own({BTC: GRID, ETH: GRID}))
+    await put_in_force(redis, own({BTC: GRID}))
+    await trader.tick()
+    await trader.tick()
+    sells = [parse_order_id(order.client_id) for order in await desk.client.open_orders(ETH)]
+    assert {one.purpose.value for one in sells if one} == {"sell"}
+    await desk.close()
+
+
 async def test_a_delisted_symbol_is_written_off_at_cost(redis: RedisClient) -> None:
     """What it holds leaves base, cost and `used`; the cost is booked as a loss, so the identity stays exact."""
     desk = await opened(redis, {BTC: GRID, ETH: GRID})
