@@ -8,6 +8,7 @@
 --       5 digest of the operator's inputs  6 time of a scheduled dynamic step (ms), 0 where this is none
 --       7 format  8 count n, then n times: symbol, allocation (units; -1 unregisters the symbol), cap (units),
 --         max usage (share of total funds, in 1e-8)
+--       A symbol with a cap is configured: that it was to sell what it holds at once is over.
 --       A symbol that still has cells, orders or committed money is not unregistered: its allocation becomes what it
 --       has used.
 -- Returns code, version:
@@ -51,6 +52,7 @@ for i = 1, count do
   else
     redis.call('HSET', KEYS[k], 'allocated', string.format('%.0f', wanted[i]), 'cap', ARGV[p + 2],
       'max_usage', ARGV[p + 3])
+    if tonumber(ARGV[p + 2]) > 0 then redis.call('HDEL', KEYS[k], 'liquidate') end
     redis.call('SADD', symbols, symbol)
     redis.call('SADD', KEYS[6], symbol)
   end

@@ -3,7 +3,17 @@
 from decimal import Decimal
 
 from tasks.exchange.models import Market, Side
-from tasks.grid.models import Cell, CellState, PlannedOrder
+from tasks.grid.models import Cell, CellState, Grid, PlannedOrder
+
+
+def is_off_level(cell: Cell, grid: Grid) -> bool:
+    """Whether a cell of the grid has other prices than the grid: it is from the last time the grid was in force.
+
+    A grid around the first price has the same id whenever it comes back, and other levels.
+    """
+    if cell.grid_id != grid.grid_id or not 0 <= cell.index < len(grid.levels) - 1:
+        return False
+    return (cell.buy_price, cell.sell_price) != grid.levels[cell.index : cell.index + 2]
 
 
 def with_order(cell: Cell, order: PlannedOrder) -> Cell:

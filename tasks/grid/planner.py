@@ -6,6 +6,7 @@ from decimal import Decimal
 from tasks.base.money import from_units
 from tasks.exchange.models import Market, Side
 from tasks.exchange.order_ids import OrderId, Purpose
+from tasks.grid.cells import is_off_level
 from tasks.grid.models import Cell, CellState, Grid, GridPlan, IdleReason, Limits, PlannedOrder, RestingBuy
 from tasks.grid.resizing import Candidate, Resizing, resize
 from tasks.grid.sizing import amounts, holds_nothing, reserve_units, smallest_qty
@@ -89,7 +90,8 @@ class _Planner:
 
     def _must_end(self, cell: Cell, retired: bool) -> bool:
         """Whether the cell's order must be cancelled, whatever its size."""
-        if self.limits.stopped or (retired and cell.state is CellState.BUYING):
+        over = retired or is_off_level(cell, self.grid)
+        if self.limits.stopped or (over and cell.state is CellState.BUYING):
             return True
         return self.limits.liquidate and not self.limits.stale
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from tasks.base.keys import Keys
 from tasks.exchange.models import Market
 from tasks.funds.models import FillMove, Write
+from tasks.grid.cells import is_off_level
 from tasks.grid.models import Cell, CellState, Grid
 from tasks.tick.fold import Folded
 from tasks.tick.slots import compacted
@@ -41,6 +42,21 @@ def regrid(folded: Folded, grid: Grid, fresh: Sequence[Cell], keys: Keys) -> lis
     if not folded.book.opened_ms:
         folded.book = folded.book.model_copy(update={"opened_ms": grid.created_ms})
         changes.append(Write(key=keys.book(symbol), verb="SET", value=folded.book.model_dump_json()))
+    return changes
+
+
+def level_cells(folded: Folded, grid: Grid, keys: Keys) -> list[Write]:
+    """Give cells that hold no lot the prices of the grid in force; they had those of its last time.
+
+    Changes `folded` and returns the records to write.
+    """
+    changes = []
+    for key, cell in sorted(folded.cells.items()):
+        if cell.state is CellState.IDLE and cell.order_id is None and is_off_level(cell, grid):
+            low, high = grid.levels[cell.index : cell.index + 2]
+            folded.cells[key] = cell.model_copy(update={"buy_price": low, "sell_price": high})
+            text = folded.cells[key].model_dump_json()
+            changes.append(Write(key=keys.cells(grid.symbol), verb="HSET", field=key, value=text))
     return changes
 
 

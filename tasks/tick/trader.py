@@ -11,7 +11,7 @@ from tasks.base.money import from_units
 from tasks.base.settings import StartMode, SymbolSettings
 from tasks.exchange.models import Market, Order, Placement
 from tasks.exchange.order_ids import account_tag
-from tasks.funds.models import FundCode
+from tasks.funds.models import FundCode, Write
 from tasks.grid.cells import with_order
 from tasks.grid.levels import build_cells, build_grid, grid_id
 from tasks.grid.models import Grid, GridPlan
@@ -25,7 +25,7 @@ from tasks.tick.lease import kept_lease
 from tasks.tick.limits import limits_of, resting_buys, still_refused
 from tasks.tick.models import SymbolState, TickReport
 from tasks.tick.recover import open_books, recover
-from tasks.tick.regrid import is_empty, move_dust, regrid, slot_writes
+from tasks.tick.regrid import is_empty, level_cells, move_dust, regrid, slot_writes
 from tasks.tick.report import Tick, report_of
 from tasks.tick.sending import Granted, intent_of, outcome_of, requests, reservation_of
 from tasks.tick.slots import first_cycle
@@ -229,17 +229,24 @@ class GridTrader:
         held = state.grid if state.grid and state.grid.grid_id == grid_id(self.symbol, configured) else None
         own = sum(cell.grid_id == held.grid_id for cell in folded.cells.values()) if held else 0
         if held is not None and own == len(held.levels) - 1:
+            await self._write(state, level_cells(folded, held, self.desk.keys))
             return held
         slots = await store.order_slots(self.desk.redis, keys=self.desk.keys, symbol=self.symbol)
         grid = held if held is not None and own else self._new_grid(configured, state, snapshot)
         start = StartMode.FLAT if grid is held else configured.start
         fresh = build_cells(grid, start, first_cycle(slots, grid.grid_id))
         changes = regrid(folded, grid, fresh, self.desk.keys)
+        changes += level_cells(folded, grid, self.desk.keys)
         changes += slot_writes(slots, list(folded.cells), grid.grid_id, self.desk.keys, self.symbol)
-        code, _ = await self.desk.allocator.release(self.symbol, state.fence, ids=[], writes=changes)
-        self._demand(code, state)
+        await self._write(state, changes)
         log.info("grid set", extra={"symbol": self.symbol, "grid": grid.grid_id, "cells": configured.cells})
         return grid
+
+    async def _write(self, state: SymbolState, changes: Sequence[Write]) -> None:
+        """Write records that move no money."""
+        if changes:
+            code, _ = await self.desk.allocator.release(self.symbol, state.fence, ids=[], writes=changes)
+            self._demand(code, state)
 
     def _new_grid(self, configured: SymbolSettings, state: SymbolState, snapshot: Snapshot) -> Grid:
         allocated = max(from_units(state.share.allocated_units), self.desk.allocator.even_share)
@@ -254,7 +261,9 @@ class GridTrader:
             moved = move_dust(folded, grid, snapshot.price, self.market, keys, now)
         if moved is None:
             return
-        code = await self.desk.allocator.record_trade(self.symbol, state.fence, fills=moved.moves, writes=moved.writes)
+        slots = await store.order_slots(self.desk.redis, keys=keys, symbol=self.symbol)
+        changes = [*moved.writes, *slot_writes(slots, list(folded.cells), grid.grid_id, keys, self.symbol)]
+        code = await self.desk.allocator.record_trade(self.symbol, state.fence, fills=moved.moves, writes=changes)
         self._demand(code, state)
 
     async def _cancel(self, planned: GridPlan, folded: Folded, strays: Sequence[Order]) -> None:

@@ -19,7 +19,7 @@ from tasks.control.steps import put_in_force, sell_off
 from tasks.exchange.models import Market, Side
 from tasks.exchange.order_ids import account_tag, parse_order_id
 from tasks.grid.levels import grid_id
-from tasks.grid.models import Cell
+from tasks.grid.models import Cell, CellState, Grid
 from tasks.ledger.models import Book
 from tasks.ledger.steps import audit_funds
 from tasks.tick.looked_after import Lifecycle
@@ -161,6 +161,49 @@ async def test_dust_of_old_grids_moves_and_their_slots_go(redis: RedisClient) ->
     await desk.close()
 
 
+async def test_the_slots_of_dust_go_with_its_cell(redis: RedisClient) -> None:
+    """A lot of an earlier grid leaves a remainder; it moves in one step with its cell, one number stays."""
+    desk = await opened(redis, {BTC: GRID | {"start": "flat"}})
+    trader = await desk.trader()
+    await trader.tick()
+    dust = next(iter(await cells_of(redis, BTC))).model_copy(
+        update={
+            "key": "0ffff.3",
+            "grid_id": "0ffff",
+            "state": CellState.IDLE,
+            "order_id": None,
+            "qty": Decimal("0.00001"),
+        }
+    )
+    await redis.hset(KEYS.cells(BTC), dust.key, dust.model_dump_json())
+    await redis.hset(KEYS.slots(BTC), mapping={"0ffff.3:buy": "7", "0ffff.3:sell": "8", "0ffff": "4"})
+    await trader.tick()
+    assert dust.key not in {cell.key for cell in await cells_of(redis, BTC)}
+    slots = await order_slots(redis, keys=KEYS, symbol=BTC)
+    assert {slot: cycle for slot, cycle in slots.items() if slot.startswith("0ffff")} == {"0ffff": 8}
+    await desk.close()
+
+
+async def test_a_grid_that_comes_back_elsewhere_has_the_levels_of_now(redis: RedisClient) -> None:
+    """A lot kept from its last time is sold at its level; then its cell has the prices of the grid in force."""
+    desk = await opened(redis, {BTC: GRID | {"range_pct": "0.015"}})
+    trader = await desk.trader()
+    await trade(desk, [trader], 2)
+    held = [cell.key for cell in await cells_of(redis, BTC) if cell.qty]
+    assert held
+    for shape in ({"cells": 5}, {"range_pct": "0.015"}):
+        await publish(redis, own({BTC: GRID | shape}))
+        await trade(desk, [trader], 2, candles=15)
+    await trade(desk, [trader], 40, candles=5)
+    grid = Grid.model_validate_json(await redis.get(KEYS.grid(BTC)) or "")
+    cells = [cell for cell in await cells_of(redis, BTC) if cell.grid_id == grid.grid_id]
+    assert [cell for cell in cells if cell.key in held and cell.state.value in ("IDLE", "BUYING")], "some were sold"
+    for cell in cells:
+        if cell.state.value in ("IDLE", "BUYING"):
+            assert (cell.buy_price, cell.sell_price) == grid.levels[cell.index : cell.index + 2]
+    await desk.close()
+
+
 async def test_a_symbol_that_leaves_the_file_is_sold_off_and_its_books_count_on(redis: RedisClient) -> None:
     """Buys are cancelled, lots are sold; then its share is gone, and its profit stays in the totals."""
     desk = await opened(redis, {BTC: GRID, ETH: GRID})
@@ -254,6 +297,22 @@ class Delisted:
         await self.refuse(symbols)
         found: Mapping[str, Market] = await self._client.markets(symbols)
         return found
+
+
+async def test_a_symbol_that_comes_back_is_no_longer_sold_off(redis: RedisClient) -> None:
+    """Sold off, back before its next tick, removed again: this time it sells at its levels."""
+    desk = await opened(redis, {BTC: GRID, ETH: GRID})
+    trader = await desk.trader(ETH)
+    await trade(desk, [trader], 2)
+    assert [cell for cell in await cells_of(redis, ETH) if cell.qty], "it holds"
+    await put_in_force(redis, own({BTC: GRID}), liquidate=True)
+    await put_in_force(redis, own({BTC: GRID, ETH: GRID}))
+    await put_in_force(redis, own({BTC: GRID}))
+    await trader.tick()
+    await trader.tick()
+    sells = [parse_order_id(order.client_id) for order in await desk.client.open_orders(ETH)]
+    assert {one.purpose.value for one in sells if one} == {"sell"}
+    await desk.close()
 
 
 async def test_a_delisted_symbol_is_written_off_at_cost(redis: RedisClient) -> None:
