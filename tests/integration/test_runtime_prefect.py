@@ -202,12 +202,13 @@ class TestWorker:
             _until(lambda: client.post("/flow_runs/count", json=question).json() >= 3, 25)
 
     def test_sigterm_drains_running_windows_and_closes_the_trading_side(self, worker: Worker) -> None:
-        """A window in the middle ends early and COMPLETED; orders are cancelled only after it."""
+        """A window in the middle ends early and COMPLETED; orders are cancelled meanwhile, and once more after it."""
         run = worker.start_run("long-window/manual")
         worker.wait_for(run, "RUNNING")
         assert worker.end() == 0
         assert worker.state_of(run) == "COMPLETED"
-        assert (worker.state / "calls.txt").read_text().split() == ["open", "request_stop", "graceful_stop"]
+        calls = (worker.state / "calls.txt").read_text().split()
+        assert calls == ["open", "request_stop", "graceful_stop", "graceful_stop"]
 
 
 def test_prefects_own_command_starts_a_worker_that_completes_a_run(worker: Worker, tmp_path: Path) -> None:
