@@ -78,18 +78,36 @@ async def work(
     await start_first_windows(planned)
     if not stop_asked.is_set():
         on_ready()
+        early: list[asyncio.Future[int]] = []
+
+        def request_stop() -> None:
+            service.request_stop()
+            if not worker.recycling and not early:
+                early.append(asyncio.ensure_future(_stop_pot(service)))
+
         worker = GridflowWorker(
             work_pool_name=pool,
             name=_WORKER_NAME,
             prefetch_seconds=_PREFETCH_SECONDS,
             settings=settings,
-            request_stop=service.request_stop,
+            request_stop=request_stop,
             recycle_after=recycle_after,
         )
         await worker.start(printer=_log.info)
         if worker.recycling:
             return RECYCLE
+        for error in await asyncio.gather(*early, return_exceptions=True):
+            if isinstance(error, Exception):
+                _log.warning("the first stop failed, trying again: %s", error)
     assert not beating.done()
+    return await _stop_pot(service)
+
+
+async def _stop_pot(service: TradingService) -> int:
+    """Stop the pot and write down what is left. Done twice.
+
+    At once, because the end of the last run waits for Prefect, which may hang; and when no run is left.
+    """
     return told(await asyncio.to_thread(service.graceful_stop))
 
 

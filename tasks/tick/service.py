@@ -161,6 +161,8 @@ class TradingService:
                 return "stopping"
             return "cancelled" if cancelled() else None
 
+        if self._stopping.is_set():  # a run that was fetched before the stop and begins only now
+            return WindowReport(symbol=symbol, ticks=0, fills=0, placed=0, failed_ticks=0, ended="stopping")
         ticked, ended = self._watchdog.window(symbol)
         try:
             until = start + self.settings.trading.window_seconds

@@ -282,7 +282,7 @@ class TestWorker:
             until(lambda: client.post("/flow_runs/count", json=question).json() >= 3, 25)
 
     def test_sigterm_drains_running_windows_and_closes_the_trading_side(self, worker: Worker) -> None:
-        """A window in the middle ends early and COMPLETED; orders are cancelled only after it."""
+        """A window in the middle ends early and COMPLETED; orders are cancelled meanwhile, and once more after it."""
         run = worker.start_run("long-window/manual")
         worker.wait_for(run, "RUNNING")
         assert worker.end() == 0
@@ -290,6 +290,8 @@ class TestWorker:
         calls = (worker.state / "calls.txt").read_text().split()
         # A run that was taken before the drain, and whose flow is loaded only then, asks for the stop once more.
         assert list(dict.fromkeys(calls)) == ["open", "request_stop", "graceful_stop"]
+        assert calls[-1] == "graceful_stop"
+        assert calls.count("graceful_stop") == 2
 
 
 def test_prefects_own_command_starts_a_worker_that_completes_a_run(worker: Worker, tmp_path: Path) -> None:

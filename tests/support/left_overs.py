@@ -13,8 +13,8 @@ name, folder, stubborn = sys.argv[1:]
 numbers = signal.SIGTERM, signal.SIGINT
 for number in numbers:
     signal.signal(number, signal.SIG_IGN if stubborn == name else signal.default_int_handler)
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     signal.pause()
 except KeyboardInterrupt:
     open(folder + "/ended.txt", "a").write(name + chr(10))
