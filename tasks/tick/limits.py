@@ -22,7 +22,7 @@ def limits_of(settings: Settings, state: SymbolState, folded: Folded, snapshot: 
     committed = state.share.committed_units + taken - given_back
     return Limits(
         symbol_free=max(state.share.allocated_units - committed, 0),
-        global_free=state.pool_free_units - taken + given_back,
+        global_free=0 if state.short else max(state.pool_free_units - taken + given_back, 0),
         allocated=state.share.allocated_units,
         used=used,
         committed=committed,

@@ -50,7 +50,8 @@ class SymbolState(Frozen):
     cells: Mapping[str, Cell]
     intents: Mapping[str, Intent]
     share: TraderAllocation
-    pool_free_units: int
+    pool_free_units: int  # below 0 while more is committed than the pool has
+    short: bool  # the exchange holds less than promised: nothing new is granted
     limits_version: int
     settings_version: int
     paused: bool

@@ -139,6 +139,9 @@ class TradingService:
         return GridTrader(desk, self._markets[symbol], owner=uuid4().hex)
 
     async def _market(self, desk: Desk, symbol: str) -> Mapping[str, Market]:
+        """The market of a symbol that this process has not traded yet. Raises GridflowError where there is none."""
+        if not desk.exchange.apart_from_redis:
+            await self._reopen_paper(desk)
         try:
             return await desk.exchange.markets([symbol])
         except ExchangeUnavailable:
@@ -146,6 +149,13 @@ class TradingService:
         except ExchangeError as error:
             remedy = f"If it was delisted, book out what it holds with: gridflow funds write-off {symbol}"
             raise GridflowError(f"{error}. {remedy}") from error
+
+    async def _reopen_paper(self, desk: Desk) -> None:
+        """A paper exchange knows the symbols that it was opened with; this one knows today's."""
+        from tasks.exchange.live import open_exchange
+
+        before, desk.exchange = desk.exchange, await open_exchange(desk.settings, desk.redis)
+        await before.close()
 
     # --- what flows call -------------------------------------------------------------------------------
     def run_window(self, symbol: str, scheduled: datetime | None, cancelled: Callable[[], bool]) -> WindowReport:

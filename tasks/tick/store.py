@@ -69,7 +69,6 @@ def _parse(symbol: str, answer: Sequence[Any]) -> SymbolState:
     number = dict(zip(_NUMBERS, map(int, numbers), strict=True))
     if number["registered"]:
         check_format(str(found))
-    short = bool(number["short"])
     return SymbolState(
         fence=int(fence),
         grid=Grid.model_validate_json(grid) if grid else None,
@@ -86,7 +85,8 @@ def _parse(symbol: str, answer: Sequence[Any]) -> SymbolState:
             paused=bool(number["own_paused"]),
             liquidate=bool(number["liquidate"]),
         ),
-        pool_free_units=0 if short else max(number["pool"] - number["used"] - number["reserved"], 0),
+        pool_free_units=number["pool"] - number["used"] - number["reserved"],
+        short=bool(number["short"]),
         limits_version=number["version"],
         settings_version=number["settings_version"],
         paused=bool(number["paused"]),

@@ -430,3 +430,31 @@ async def test_a_pause_is_counted_and_told_once(redis: RedisClient, caplog: pyte
     share = await desk.desk.allocator.get_allocation_status(BTC)
     assert from_units(share.reserved_units) > 0
     await desk.close()
+
+
+async def test_the_paper_exchange_keeps_the_market_of_a_symbol_that_left(redis: RedisClient) -> None:
+    """After a start with a file that no longer names it, its orders still rest, and it can be sold."""
+    both = own({BTC: GRID, ETH: GRID}, paper={"market": "synthetic", "speed": "60"})
+    await publish(redis, both)
+    first = await open_desk(redis, both)
+    await trade_by_itself(first, [await first.trader(symbol) for symbol in (BTC, ETH)])
+    await first.close()
+    without = own({BTC: GRID}, paper={"market": "synthetic", "speed": "60"})
+    await put_in_force(redis, without, liquidate=True)
+    second = await open_desk(redis, without)
+    trader = await second.trader(ETH)
+    for _ in range(6):
+        with suppress(SymbolLeft):
+            await trader.tick()
+    assert await second.client.open_orders(ETH) == []
+    assert not (await second.desk.allocator.get_allocation_status(ETH)).registered
+    await second.close()
+
+
+async def trade_by_itself(desk: TestDesk, traders: Sequence[GridTrader]) -> None:
+    """A few ticks on a market that nobody moves by hand."""
+    for _ in range(4):
+        for trader in traders:
+            await trader.tick()
+    for trader in traders:
+        await trader.end_lease()

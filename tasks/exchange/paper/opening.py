@@ -32,7 +32,10 @@ class Opening:
         self.scripts = Scripts(redis)
         self.symbols = list(settings.symbols)
         self._original: set[str] = set()  # the symbols that the market began with
-        self.live = LivePrices(settings.exchange.id, settings.exchange.api_url, self.symbols)
+        self.live = self._live_prices()
+
+    def _live_prices(self) -> LivePrices:
+        return LivePrices(self.settings.exchange.id, self.settings.exchange.api_url, self.symbols)
 
     @property
     def _now_ms(self) -> int:
@@ -45,6 +48,8 @@ class Opening:
         where live prices were asked for and cannot be had.
         """
         asked = asked_of(self.settings.paper)
+        self.symbols += sorted(await self._leaving())
+        self.live = self._live_prices()
         stored = await self._stored([])
         if stored is None:
             new = await self._chosen(asked)
@@ -58,6 +63,11 @@ class Opening:
         if stored.kind == "manual":
             self.symbols = sorted(stored.spans)
         return await self._ready(stored, {})
+
+    async def _leaving(self) -> set[str]:
+        """Symbols that left the settings and still hold something: their orders rest here."""
+        registered = await self.redis.smembers(Keys(self.settings.account).funds_symbols)
+        return {str(symbol) for symbol in registered} - set(self.symbols)
 
     async def open_manual(self, candles: Mapping[str, Sequence[Candle]]) -> tuple[PaperMarket, dict[str, int]]:
         """A market over these candles that only an explicit call moves on; attaches where it exists already."""
