@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
-from tasks.base.clock import Clock, utc_now
+from tasks.base.clock import Clock, to_ms, utc_now
 from tasks.base.errors import ConfigError, Problem
 from tasks.base.in_force import publish
 from tasks.base.keys import Keys
@@ -16,6 +16,7 @@ from tasks.funds.models import RebalanceReport
 from tasks.tick.looked_after import retiring_symbols
 from tasks.tick.mode import claim_books
 from tasks.tick.record_format import upgrade_records
+from tasks.tick.sharing import performance
 
 
 class Published(Frozen):
@@ -40,7 +41,8 @@ async def put_in_force(
     await upgrade_records(redis, keys, settings)
     version = await publish(redis, settings)
     allocator = GlobalFundAllocator.from_settings(settings, redis, clock)
-    report = await allocator.rebalance_if_needed(reason="settings", only_open=True)
+    facts = await performance(redis, keys, list(settings.symbols), to_ms(clock()))
+    report = await allocator.rebalance_if_needed(reason="settings", performance=facts, only_open=True)
     retiring = await retiring_symbols(redis, keys, settings)
     if liquidate and retiring:
         await sell_off(redis, settings, retiring)

@@ -2,14 +2,11 @@
 
 import logging
 
-from tasks.base.clock import to_ms
 from tasks.base.money import ZERO, from_units
 from tasks.exchange.models import Balance
-from tasks.funds.models import FundCode, RebalanceReport, SymbolPerformance
-from tasks.ledger.models import Book
-from tasks.ledger.rules import return_72h
+from tasks.funds.models import RebalanceReport
 from tasks.tick.desk import Desk
-from tasks.tick.models import TickReport
+from tasks.tick.sharing import share_pot
 
 log = logging.getLogger(__name__)
 
@@ -26,28 +23,10 @@ async def rebalance(desk: Desk, *, force: bool, reason: str) -> RebalanceReport:
     A pot that Redis has lost is left to the next tick, which rebuilds what the exchange knows of it first.
     """
     await desk.follow_settings()
-    facts = await performance(desk)
-    report = await desk.allocator.rebalance_if_needed(force=force, reason=reason, performance=facts, only_open=True)
+    report = await share_pot(desk, reason, force=force, only_open=True)
     if force:
         await desk.redis.set(desk.keys.last_rebalance, report.model_dump_json())
     return report
-
-
-async def performance(desk: Desk) -> dict[str, SymbolPerformance]:
-    """What ledger and newest tick say of each configured symbol: one round trip."""
-    symbols, now_ms = list(desk.settings.symbols), to_ms(desk.clock())
-    names = [name for symbol in symbols for name in (desk.keys.book(symbol), desk.keys.last_tick(symbol))]
-    texts = await desk.redis.mget(names)
-    found = {}
-    for symbol, book_text, tick_text in zip(symbols, texts[::2], texts[1::2], strict=True):
-        book = Book.model_validate_json(book_text) if book_text else Book(symbol=symbol)
-        tick = TickReport.model_validate_json(tick_text) if tick_text else None
-        found[symbol] = SymbolPerformance(
-            return_72h=return_72h(book, now_ms),
-            outside=tick is not None and tick.outside,
-            refused=tick is not None and FundCode.SYMBOL_LIMIT.name in tick.refused.values(),
-        )
-    return found
 
 
 async def guard_balance(desk: Desk) -> int:
@@ -55,9 +34,7 @@ async def guard_balance(desk: Desk) -> int:
     reserved = (await desk.allocator.get_global_status_summary()).reserved_units
     held = (await desk.exchange.balances()).get(desk.settings.quote) or Balance(free=ZERO, locked=ZERO)
     reserved = max(reserved, (await desk.allocator.get_global_status_summary()).reserved_units)  # it moves meanwhile
-    own_orders = min(
-        held.locked, from_units(reserved)
-    )  # quote locked by orders that are not ours is not available to us
+    own_orders = min(held.locked, from_units(reserved))  # quote locked by other orders is not available to us
     short, before = await desk.allocator.guard(held.free + own_orders)
     if short and not before:
         log.error("the exchange holds less than promised: no new grants", extra={"short": str(from_units(short))})

@@ -20,6 +20,7 @@ from tasks.tick.mode import claim_books
 from tasks.tick.models import SymbolState
 from tasks.tick.rebuild import Rebuilt, own_orders, rebuild
 from tasks.tick.record_format import upgrade_records
+from tasks.tick.sharing import share_pot
 
 log = logging.getLogger(__name__)
 _TRIES = 2400
@@ -45,7 +46,7 @@ async def open_books(desk: Desk, markets: Mapping[str, Market], owner: str) -> N
             await asyncio.sleep(seconds)
         for symbol in desk.settings.symbols:
             await _recover_first(desk, markets[symbol], owner)
-    await desk.allocator.rebalance_if_needed(reason="start")
+    await share_pot(desk, "start")
 
 
 async def _recover_first(desk: Desk, market: Market, owner: str) -> None:

@@ -28,6 +28,7 @@ from tasks.tick.recover import open_books, recover
 from tasks.tick.regrid import is_empty, level_cells, move_dust, regrid, slot_writes
 from tasks.tick.report import Tick, report_of
 from tasks.tick.sending import Granted, intent_of, outcome_of, requests, reservation_of
+from tasks.tick.sharing import share_pot
 from tasks.tick.slots import first_cycle
 from tasks.tick.store import published
 from tasks.tick.strays import seen_twice, unjournalled
@@ -83,7 +84,7 @@ class GridTrader:
         if state.settings_version not in (0, self.desk.settings_version):
             await self.desk.follow_settings()
         if state.grid is None and not self._is_retiring and await recover(self.desk, self.market, state):
-            await self.desk.allocator.rebalance_if_needed(force=True, reason="recovery")
+            await share_pot(self.desk, "recovery", force=True)
             state = await self._begin()
         newest = max((intent.created_ms for intent in state.intents.values()), default=0)
         open_orders = await self.desk.exchange.open_orders(self.symbol, not_before_ms=newest)
@@ -94,7 +95,7 @@ class GridTrader:
         self._checkpoint("recorded")
         grid = await self._grid(state, folded, snapshot)
         if grid is None:
-            await self.desk.allocator.rebalance_if_needed(reason="symbol left")
+            await share_pot(self.desk, "symbol left")
             raise SymbolLeft(self.symbol)
         await self._move_dust(state, folded, grid, snapshot)
         limits = limits_of(self.desk.settings, state, folded, snapshot, self._now())
@@ -115,7 +116,7 @@ class GridTrader:
         await self._finish(state, outcome, grid, report)
         self._checkpoint("finished")
         if report.left:
-            await self.desk.allocator.rebalance_if_needed(reason="symbol left")
+            await share_pot(self.desk, "symbol left")
         return report
 
     def on_allocation_updated(self, state: SymbolState, planned: GridPlan) -> None:

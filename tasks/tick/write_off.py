@@ -16,6 +16,7 @@ from tasks.tick.fold import Folded, writes
 from tasks.tick.models import SymbolState
 from tasks.tick.regrid import slot_writes
 from tasks.tick.retiring import written_off
+from tasks.tick.sharing import share_pot
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ async def write_off(desk: Desk, symbol: str, owner: str) -> WriteOff:
         done = await _book(desk, symbol, state)
     finally:
         await store.end_lease(desk.redis, keys=desk.keys, symbol=symbol, owner=owner)
-    await desk.allocator.rebalance_if_needed(reason="symbol left")
+    await share_pot(desk, "symbol left")
     facts = {"symbol": symbol, "qty": plain(done.qty), "cost": plain(done.cost)}
     log.warning("written off", extra=facts)
     await publish_event(desk.redis, desk.keys, "written_off", facts)
