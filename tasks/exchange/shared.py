@@ -47,14 +47,16 @@ class SharedReads:
         self._lock_ms = lock_ms
 
     async def ticker(self, symbol: str) -> Ticker:
-        """The symbol's ticker out of the shared reading; a symbol that is not traded is asked for by itself."""
+        """The symbol's ticker out of the shared reading.
+
+        A symbol that is not traded is asked for by itself, and so is one that the reading lacks: a worker that started
+        before the symbol came, or with another file, does not ask for it.
+        """
         if symbol not in self._symbols:
             return await self._client.ticker(symbol)
         text = await self._reading("tickers", 0, self._ask_tickers)
         found = _TICKERS.validate_json(text).get(symbol)
-        if found is None:
-            raise ExchangeUnavailable(f"{symbol}: no usable ticker in the exchange's answer")
-        return found
+        return found or await self._client.ticker(symbol)
 
     async def _ask_tickers(self) -> str:
         return _TICKERS.dump_json(await self._client.tickers(self._symbols)).decode()

@@ -97,10 +97,11 @@ class Cell(Frozen):
 
 
 class RestingBuy(Frozen):
-    """A buy that rests untouched on the exchange: `qty` base, `units` of quote (1e-8) reserved for it."""
+    """A buy that rests on the exchange: `qty` base, `units` of quote (1e-8) still reserved for it."""
 
     qty: Positive
     units: int
+    partly_filled: bool = False  # never replaced; cancelled only where the symbol is above its allocation
 
 
 class Limits(Frozen):

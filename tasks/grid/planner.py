@@ -31,7 +31,7 @@ def plan(
 ) -> GridPlan:
     """Compare what is with what should be; buys nearest to the price ask for money first.
 
-    `resting`: buys that rest untouched on the exchange, by client id; only these are ever resized.
+    `resting`: buys that rest on the exchange, by client id; only these are ever resized or given up for money.
     """
     planner = _Planner(snapshot, grid, cells, limits, resting, account_tag)
     for cell in planner.cells:
@@ -184,8 +184,9 @@ class _Planner:
         chosen = Resizing((), (), 0)
         if not (self.limits.stopped or self.limits.retiring or self.limits.stale):
             free = self.symbol_free, self.global_free
+            partly = [(str(cell.order_id), held, 0) for cell, held in self._staying(partly_filled=True)]
             missing = max(self.missing - max(self.symbol_free, 0), 0)
-            chosen = resize(self._resizable(), self.limits, *free, missing=missing)
+            chosen = resize(self._resizable(), self.limits, *free, missing=missing, partly_filled=partly)
         return GridPlan(
             cancel=(*self.cancel, *chosen.cancel),
             resized=chosen.resized,
@@ -194,12 +195,23 @@ class _Planner:
             idle_reasons=self.idle,
         )
 
+    def _staying(self, *, partly_filled: bool) -> list[tuple[Cell, RestingBuy]]:
+        """Resting buys of this grid that nothing else ends, nearest first."""
+        found = ((cell, self.resting.get(cell.order_id or "")) for cell in self.cells)
+        return [
+            (cell, held)
+            for cell, held in found
+            if held is not None
+            and held.partly_filled is partly_filled
+            and cell.grid_id == self.grid.grid_id
+            and cell.order_id not in self.cancel
+        ]
+
     def _resizable(self) -> list[Candidate]:
-        """Resting buys of this grid that could be placed anew, nearest first."""
+        """Untouched ones that could be placed anew."""
         found: list[Candidate] = []
-        for cell in self.cells:
-            held = self.resting.get(cell.order_id or "")
-            if held is None or cell.grid_id != self.grid.grid_id or cell.buy_price >= self.snapshot.ask:
+        for cell, held in self._staying(partly_filled=False):
+            if cell.buy_price >= self.snapshot.ask:
                 continue
             qty = self.amounts.get(cell.key)
             if qty is None:

@@ -10,6 +10,7 @@ from tasks.orders.models import IntentState
 from tasks.tick.fold import Folded
 from tasks.tick.models import SymbolState
 
+_RESTING = (IntentState.OPEN, IntentState.PARTIAL)
 _BY_MONEY = {FundCode.SYMBOL_LIMIT.name, FundCode.GLOBAL_LIMIT.name, FundCode.PAUSED.name}
 
 
@@ -39,11 +40,11 @@ def limits_of(settings: Settings, state: SymbolState, folded: Folded, snapshot: 
 
 
 def resting_buys(folded: Folded) -> dict[str, RestingBuy]:
-    """Buys that rest on the exchange and have filled nothing, by client id."""
+    """Buys that rest on the exchange, by client id."""
     return {
-        client_id: RestingBuy(qty=intent.qty, units=intent.units_left)
+        client_id: RestingBuy(qty=intent.qty, units=intent.units_left, partly_filled=intent.filled > 0)
         for client_id, intent in folded.intents.items()
-        if intent.side is Side.BUY and intent.state is IntentState.OPEN and not intent.filled and intent.post_only
+        if intent.side is Side.BUY and intent.state in _RESTING and intent.post_only
     }
 
 

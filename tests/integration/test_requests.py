@@ -127,3 +127,16 @@ async def test_a_reading_ends_before_its_lock(redis: RedisClient) -> None:
     assert 0.85 < time.monotonic() - started < 2
     assert (client.calls, client.most) == (2, 1)
     assert await redis.get(Keys("main").board("tickers", "lock")) is None
+
+
+async def test_a_reading_of_other_symbols_keeps_nobody_from_trading(redis: RedisClient) -> None:
+    """One worker has traded since before a symbol came: its reading lacks it, so another asks for it by itself."""
+    rules = {name: SymbolRules(symbol=name) for name in NAMES[:2]}
+    async with local_exchange({name: calm(10) for name in NAMES[:2]}, Config(symbols=rules)) as server:
+        client = CcxtClient(real_ccxt(server))
+        old, new = (SharedReads(client, redis, Keys("main"), names, 60_000) for names in (NAMES[:1], NAMES[:2]))
+        await old.ticker(NAMES[0])
+        assert (await new.ticker(NAMES[1])).last == 100
+        asked = [row.path for row in (await server.record()).requests if "ticker" in row.path]
+        assert len(asked) == 2
+        await client.close()

@@ -9,8 +9,13 @@ from pathlib import Path
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from tasks.base.keys import Keys
+from tasks.funds import store
+from tasks.funds.models import FundCode, Reservation
 from tests.support.mortal import Killed, Mortal
+from tests.support.pot import allow, codes_of
 from tests.support.virtual.loop import START, Standstill, run_virtually, virtual_clock
+from tests.support.virtual.pot_watch import PotWatch
 from tests.support.virtual.redis import VirtualRedis, virtual_redis
 
 HOUR = 3600
@@ -106,6 +111,34 @@ def test_calls_reach_redis_in_the_order_their_ways_take(world: VirtualRedis) -> 
     assert one == again
     assert one != other
     assert sorted(one, key=int) == [str(number) for number in range(20)]
+
+
+def test_every_grant_is_held_against_the_limits_in_force(world: VirtualRedis) -> None:
+    """60 of 100 is granted: nothing to say. The pool falls to 50: neither. One more unit then is one too many."""
+    keys = Keys("main")
+
+    async def grant() -> list[str]:
+        await world.forget()
+        client = world.client(random.Random(1))
+        world.after_script = watch = PotWatch(str(world.path), keys, ["BTC/USDT"])
+        await allow(client, keys, 100, {"BTC/USDT": 100})
+        items = [
+            Reservation(id=name, slot=name, sequence=0, units=60, intent="", cell_key=name, cell="") for name in "ab"
+        ]
+        answers = await store.reserve(client, keys=keys, symbol="BTC/USDT", fence=0, now_ms=0, items=items)
+        assert codes_of(answers) == [FundCode.OK, FundCode.SYMBOL_LIMIT]
+        await client.hset(keys.funds, "pool", "50")
+        await store.release(client, keys=keys, symbol="BTC/USDT", fence=0, ids=[])
+        assert (watch.wrong, watch.grants, watch.most_pool) == ([], 1, 100)
+        await client.hincrby(keys.funds, "reserved", 1)
+        await client.hincrby(keys.funds_symbol("BTC/USDT"), "reserved", 1)
+        await store.release(client, keys=keys, symbol="BTC/USDT", fence=0, ids=[])
+        world.after_script = None
+        watch.close()
+        await client.aclose()
+        return watch.wrong
+
+    assert run_virtually(grant, 1) == ["BTC/USDT: granted, and 61 is above the pool of 50"]
 
 
 def test_one_who_dies_asked_or_never_asked(world: VirtualRedis) -> None:

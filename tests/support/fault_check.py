@@ -11,8 +11,8 @@ from tasks.base.keys import Keys
 from tasks.base.money import from_units
 from tasks.base.redis import RedisClient
 from tasks.exchange.order_ids import parse_order_id
-from tasks.ledger.models import Book
-from tasks.ledger.rules import value
+from tasks.ledger.models import Book, Fill
+from tasks.ledger.rules import total, value
 from tasks.ledger.steps import audit_funds
 from tasks.tick.models import TickReport
 from tasks.tick.trader import GridTrader
@@ -69,35 +69,64 @@ def sharing_a_cell(record: Record) -> list[int]:
     return found
 
 
-async def strays(redis: RedisClient, keys: Keys, symbol: str) -> set[str]:
+async def strays(redis: RedisClient, keys: Keys, symbols: Sequence[str]) -> set[str]:
     """Client ids told of as strays that no journal held; two stale readings in a row show a settled order as one."""
     events: Sequence[Any] = await redis.xrange(keys.events) or ()
     told = {json.loads(fields["body"])["id"] for _, fields in events if fields["type"] == "stray_order"}
-    settled: Sequence[Any] = await redis.lrange(keys.orders(symbol), 0, -1)
+    settled: list[Any] = []
+    for symbol in symbols:
+        settled += await redis.lrange(keys.orders(symbol), 0, -1)
     return told - {json.loads(text)["client_id"] for text in settled}
 
 
-async def check_books(desk: BinanceDesk, record: Record, symbol: str = BTC) -> None:
-    """Raise AssertionError unless both say the same of `symbol`, the only one traded."""
-    redis, keys = desk.desk.redis, desk.desk.keys
-    assert sent_twice(record) == {}, "an order was sent twice"
-    assert all(parse_order_id(order.client_id) for order in record.orders), "an order without one of our names"
-    assert sharing_a_cell(record) == [], "two orders of one cell rested at once"
-    assert await strays(redis, keys, symbol) == set(), "an order without a journal"
-    seen: Sequence[Any] = await redis.zrange(keys.seen(symbol), 0, -1)
-    assert unseen_trades(record, seen) == [], "a fill is missing"
-    assert len(seen) == len(record.trades), "a fill was booked that never was"
+async def check_books(desk: BinanceDesk, record: Record, symbols: Sequence[str] = (BTC,)) -> None:
+    """Raise AssertionError unless both say the same of `symbols`, the only ones traded, under one pool."""
+    await check_orders_and_accounts(desk, record, symbols)
     status = await desk.desk.allocator.get_global_status_summary()
     pool = from_units(status.pool_units)
     assert most_committed(record, lot_of) <= pool, "the exchange saw more spent than the pool"
     assert from_units(status.max_committed_units) <= pool
-    book = Book.model_validate_json(await redis.get(keys.book(symbol)) or "")
-    assert value(book, Decimal("42123.45")).identity_error == 0
-    balances = await desk.client.balances()
-    quote, base = balances["USDT"], balances.get("BTC")
-    assert quote.free + quote.locked == Decimal(10_000) + book.cash
-    assert (base.free + base.locked if base else Decimal(0)) == book.base
-    resting = {order.client_id for order in open_orders(record)}
-    assert resting == {str(name) for name in await redis.hkeys(keys.intents(symbol))}
-    report = await audit_funds(redis, keys, [symbol], desk.client)
+
+
+async def check_orders_and_accounts(
+    desk: BinanceDesk, record: Record, symbols: Sequence[str], start: Decimal = Decimal(10_000)
+) -> None:
+    """Raise AssertionError unless orders, journals and books of `symbols` are those of the exchange.
+
+    `start`: quote in the account before anybody traded.
+    """
+    redis, keys = desk.desk.redis, desk.desk.keys
+    assert sent_twice(record) == {}, "an order was sent twice"
+    assert all(parse_order_id(order.client_id) for order in record.orders), "an order without one of our names"
+    assert sharing_a_cell(record) == [], "two orders of one cell rested at once"
+    assert await strays(redis, keys, symbols) == set(), "an order without a journal"
+    assert {trade.symbol for trade in record.trades} <= {symbol.replace("/", "") for symbol in symbols}
+    balances, cash = await desk.client.balances(), Decimal(0)
+    for symbol in symbols:
+        book, off = await _check_book(redis, keys, record, symbol)
+        base = balances.get(symbol.partition("/")[0])
+        held = base.free + base.locked if base else Decimal(0)
+        assert held == book.base + off, (
+            f"{symbol}: the account holds {held}, the books {book.base} and {off} written off"
+        )
+        cash += book.cash
+        resting = {order.client_id for order in open_orders(record, symbol)}
+        assert resting == {str(name) for name in await redis.hkeys(keys.intents(symbol))}, f"{symbol}: no keeper"
+    quote = balances[desk.desk.settings.quote]
+    assert quote.free + quote.locked == start + cash
+    report = await audit_funds(redis, keys, symbols, desk.client)
     assert report.differences == (), report.differences
+
+
+async def _check_book(redis: RedisClient, keys: Keys, record: Record, symbol: str) -> tuple[Book, Decimal]:
+    """Hold one symbol's fills against the exchange's trades; its book, and the base that was written off."""
+    booked: Sequence[Any] = await redis.zrange(keys.seen(symbol), 0, -1)
+    seen = [str(one) for one in booked if ":" not in str(one)]  # remainders that were moved or written off have one
+    assert unseen_trades(record, seen, symbol) == [], f"{symbol}: a fill is missing"
+    traded = [trade for trade in record.trades if trade.symbol == symbol.replace("/", "")]
+    assert len(seen) == len(traded), f"{symbol}: a fill was booked that never was"
+    text = await redis.get(keys.book(symbol))
+    book = Book.model_validate_json(text) if text else Book(symbol=symbol)
+    assert value(book, Decimal("42123.45")).identity_error == 0
+    fills = [Fill.model_validate_json(one) for one in await redis.lrange(keys.fills(symbol), 0, -1)]
+    return book, total(fill.qty for fill in fills if not fill.client_id)

@@ -1,4 +1,4 @@
-"""What the seed of a fault run decides before it begins: grid, exchange, path of the price, kinds of faults."""
+"""What the seed of a fault run decides before it begins: symbols, grids, exchange, prices, kinds of faults."""
 
 import csv
 import gzip
@@ -15,7 +15,7 @@ from tasks.exchange.models import Candle
 from tests.support.binance.config import Config
 from tests.support.binance.faults import Chance, Fault, FaultKind
 
-SYMBOL = "BTC/USDT"
+SYMBOLS = ("BTC/USDT", "ETH/USDT", "BNB/USDT")
 STEPS = 16
 MOST_PER_STEP = 60
 REAL = STEPS * MOST_PER_STEP  # recorded minutes in a scenario
@@ -23,6 +23,7 @@ DATA = Path(__file__).parents[1] / "data"
 KINDS = tuple(FaultKind)
 LASTING = {FaultKind.OUTAGE: 3.0, FaultKind.BAN: 3.0, FaultKind.RATE_LIMIT: 2.0}
 DELAYS = (0.5, 3.0, 6.0, 12.0, 20.0)  # 6 s is longer than a request is valid, 12 s than anybody waits for an answer
+MONEY = Decimal(12_000)  # in the account; the pot is never more than 10,000 of it
 LOST_ORDERS = tuple(kind for kind in KINDS if Fault(kind=kind).fits("POST", "order", {}))
 
 
@@ -37,22 +38,27 @@ class Scene:
 
 
 def draw_scene(rng: random.Random, seed: int) -> Scene:
-    """The seed's scene; draws go on with `rng`."""
-    own = settings_of(rng, f"s{seed}")
+    """The seed's scene; draws go on with `rng`. One seed in three has three symbols; the exchange lists all."""
+    own = settings_of(rng, f"s{seed}", SYMBOLS if (seed // 3 + seed) % 3 == 0 else SYMBOLS[:1])
     first = rng.randrange(0, 2000)
-    real = real_candles()[first : first + REAL]
     exchange = Config(
         seed=seed,
+        balances={own.quote: MONEY},
         fee_currency=rng.choice(["quote", "quote", "base"]),
         fill_parts=rng.choice([1, 1, 3]),
         partial_chance=rng.choice([0.0, 0.3]),
         partial_share=0.4,
     )
-    return Scene(own, {SYMBOL: (*real, *swings(real[0].open, real[-1]))}, exchange, whole=seed % 3 == 0)
+    return Scene(own, {symbol: _path(symbol, first) for symbol in SYMBOLS}, exchange, whole=seed % 3 == 0)
+
+
+def _path(symbol: str, first: int) -> tuple[Candle, ...]:
+    real = real_candles(symbol)[first : first + REAL]
+    return (*real, *swings(real[0].open, real[-1]))
 
 
 @cache
-def real_candles(symbol: str = SYMBOL) -> tuple[Candle, ...]:
+def real_candles(symbol: str) -> tuple[Candle, ...]:
     """Three days of recorded minutes."""
     with gzip.open(DATA / f"{symbol.replace('/', '-')}-1m-2024-01.csv.gz", "rt", encoding="utf-8") as stream:
         rows = csv.DictReader(stream)
@@ -65,15 +71,19 @@ def real_candles(symbol: str = SYMBOL) -> tuple[Candle, ...]:
         )
 
 
-def settings_of(rng: random.Random, account: str) -> Settings:
-    """A grid of some shape; all else is as a user has it who sets nothing."""
-    grid: dict[str, Any] = {
+def settings_of(rng: random.Random, account: str, symbols: Sequence[str]) -> Settings:
+    """A grid of some shape for each symbol; all else is as a user has it who sets nothing."""
+    grids = {symbol: geometry(rng) | {"start": rng.choice(["flat", "balanced"])} for symbol in symbols}
+    return Settings.model_validate({"account": account, "symbols": grids})
+
+
+def geometry(rng: random.Random) -> dict[str, Any]:
+    """Levels around the price at which the grid is set."""
+    return {
         "grid": rng.choice(["arithmetic", "geometric"]),
         "range_pct": rng.choice(["0.02", "0.03"]),
         "cells": rng.randint(5, 9),
-        "start": rng.choice(["flat", "balanced"]),
     }
-    return Settings(account=account, symbols={SYMBOL: grid})
 
 
 def plan_of(rng: random.Random) -> list[Chance]:
@@ -95,7 +105,7 @@ def _chance(rng: random.Random, kind: FaultKind, method: str, path: str, most: f
 def swings(centre: Decimal, last: Candle) -> list[Candle]:
     """Candles that end a scenario: down and up through the whole of any grid set on the way, so that it must trade."""
     price, found = last.close, []
-    for number, share in enumerate(("0.95", "1.05", "0.95", "1.05", "0.95", "1"), start=1):
+    for number, share in enumerate(("0.94", "1.06", "0.94", "1.06", "0.94", "1"), start=1):
         close = (centre * Decimal(share)).quantize(Decimal("0.01"))
         at_ms = last.at_ms + number * 60_000
         high, low = max(price, close), min(price, close)

@@ -1,11 +1,10 @@
-"""One seeded scenario: a whole grid over real candles, on a Binance-like exchange that misbehaves, by workers that die.
+"""One seeded scenario: whole grids over real candles, on a Binance-like exchange that misbehaves, by workers that die.
 
-The seed decides everything: the scene, meddling, kills, faults, how long every request is on its way, and so which of
-two things that happen at once comes first. It plays in virtual time (`tests.support.virtual`), with a live worker's own
-settings, and replays exactly on any machine: `python -m tests.support.fault_run FIRST LAST` plays those seeds and
-prints a line for each.
-Every worker has a Redis connection of its own. In one scenario of three it also has an exchange client of its own,
-with the shared readings, the shared rate budget and the circuit breakers around its ticks, as a live worker has.
+Meanwhile an operator changes the settings and rebalances (`tests.support.fault_events`). The seed decides everything:
+the scene, changes, meddling, kills, faults, how long every request is on its way, and so which of two things that
+happen at once comes first. It plays in virtual time (`tests.support.virtual`), with a live worker's own settings, and
+replays exactly on any machine: `python -m tests.support.fault_run FIRST LAST` plays those seeds and prints a line for
+each.
 """
 
 import asyncio
@@ -16,9 +15,9 @@ import os
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from json import dumps
 from pathlib import Path
@@ -26,25 +25,31 @@ from tempfile import TemporaryDirectory, gettempdir
 from typing import cast
 
 from tasks.base.errors import GridflowError
-from tasks.base.keys import AddressKeys
-from tasks.exchange.breakers import Breakers
-from tasks.exchange.budget import Budget, allowance_of, attach_budget
-from tasks.exchange.shared import SharedReads
+from tasks.base.keys import Keys
+from tasks.base.money import from_units
+from tasks.exchange.models import Market
 from tasks.funds.steps import set_stopped
-from tasks.tick.trader import GridTrader
-from tasks.tick.window import BreakerOpen, guarded_tick
+from tasks.tick.looked_after import symbols_looked_after
+from tasks.tick.monitor import look_after
+from tasks.tick.recover import open_books
+from tasks.tick.window import BreakerOpen
 from tests.support.binance.desk import BinanceDesk
 from tests.support.binance.faults import Fault, FaultKind
-from tests.support.fault_check import Tick, check_books, settle
-from tests.support.fault_draw import MOST_PER_STEP, REAL, STEPS, SYMBOL, Scene, draw_scene, plan_of
+from tests.support.binance.record import Record, most_committed
+from tests.support.fault_check import check_orders_and_accounts, lot_of
+from tests.support.fault_crew import TICK_SECONDS, Crew
+from tests.support.fault_draw import MONEY, MOST_PER_STEP, REAL, STEPS, SYMBOLS, Scene, draw_scene, plan_of
+from tests.support.fault_end import can_trade, exits_unasked, lost_from_sight
+from tests.support.fault_events import Operator
+from tests.support.fault_workers import Workers
 from tests.support.mortal import Killed, Mortal
 from tests.support.redis_contents import contents
 from tests.support.virtual.desk import VirtualWorld, in_world
 from tests.support.virtual.loop import Standstill, run_virtually
+from tests.support.virtual.pot_watch import PotWatch
 from tests.support.virtual.redis import VirtualRedis, virtual_redis
 
 LONGEST = 4 * 3600.0  # virtual seconds
-TICK_SECONDS = 2.0
 
 
 class Wrong(Exception):
@@ -57,7 +62,9 @@ class Outcome:
 
     seed: int
     faults: dict[str, int]  # kind → how often
+    events: dict[str, int]  # what an operator did → how often
     kills: int
+    grants: int
     orders: int
     trades: int
     digest: str
@@ -79,12 +86,17 @@ async def _play(seed: int, redis: VirtualRedis, folder: Path) -> Outcome:
     scene = draw_scene(rng, seed)
 
     async def work(world: VirtualWorld) -> Outcome:
+        watch = PotWatch(str(redis.path), Keys(scene.settings.account), SYMBOLS)
+        redis.after_script = watch
         try:
-            return await Play(scene, world, rng).to_the_end(seed)
+            return await Play(scene, world, rng, watch).to_the_end(seed)
         except Exception as error:
             kept = Path(gettempdir()) / f"gridflow-seed-{seed}-{os.getpid()}.json"
             kept.write_text((await world.exchange.server.record()).model_dump_json(indent=1), encoding="utf-8")
             raise Wrong(f"{_said(error)}; the exchange's record: {kept}") from error
+        finally:
+            redis.after_script = None
+            watch.close()
 
     return cast(Outcome, await in_world(scene.settings, scene.candles, scene.exchange, redis, folder, seed, work))
 
@@ -100,50 +112,103 @@ class Play:
     scene: Scene
     world: VirtualWorld
     rng: random.Random
+    watch: PotWatch
     kills: int = 0
     running: list[asyncio.Task[None]] = field(default_factory=list)
     desk: BinanceDesk = field(init=False)
+    workers: Workers = field(init=False)
+    operator: Operator = field(init=False)
+    markets: Mapping[str, Market] = field(init=False)
 
     async def to_the_end(self, seed: int) -> Outcome:
         """All of it; the books are held against the exchange's record at the end."""
         server = self.world.exchange.server
         self.desk = self.world.worker()
-        await self.desk.desk.allocator.rebalance_if_needed(reason="start")
-        await self.desk.client.markets([SYMBOL])
-        played = await self.misbehave()
+        self.workers = Workers(self.world, self.desk, whole=self.scene.whole)
+        self.markets = await self.desk.client.markets(SYMBOLS)
+        self.operator = Operator(self.scene, self.world.worker(self.desk.exchange), self.rng)
+        await self.operator.start()
+        await self.misbehave()
         await server.clear_faults()
-        await server.advance(REAL - played)
+        await server.advance(REAL - self._played)
         await self.go_on()
         after = await server.record()
-        await check_books(self.desk, after)
+        await check_orders_and_accounts(self.desk, after, SYMBOLS, MONEY)
+        await self._check_money(after)
         seen = after.model_dump_json() + await contents(self.desk.desk.redis)
         digest = hashlib.sha256(seen.encode()).hexdigest()
-        faults = dict(Counter(fault.kind for fault in after.faults))
-        return Outcome(seed, faults, self.kills, len(after.orders), len(after.trades), digest)
+        faults, events = dict(Counter(fault.kind for fault in after.faults)), dict(self.operator.done)
+        sums = self.watch.grants, len(after.orders), len(after.trades)
+        return Outcome(seed, faults, events, self.kills, *sums, digest)
 
-    async def misbehave(self) -> int:
+    async def _check_money(self, record: Record) -> None:
+        assert self.watch.wrong == [], self.watch.wrong[:3]
+        most = from_units(self.watch.most_pool) + await lost_from_sight(self.desk.desk, SYMBOLS)
+        assert most_committed(record, lot_of) <= most, "the exchange saw more spent than the highest pool"
+        assert exits_unasked(record, self.operator.asked_to_sell) == [], "sold at the market, and nobody asked for it"
+
+    @property
+    def _played(self) -> int:
+        """Candles of each symbol that are over."""
+        return min(self.world.exchange.server.binance.engine.done.values())
+
+    async def misbehave(self) -> None:
         """Tick through faults; some ticks die, at a step or in the middle of any wait; others stand still in one, and
-        go on when others have traded on. Candles played.
+        go on when others have traded on.
 
-        Now and then somebody cancels an order on the exchange by hand, or an operator stops trading for a tick.
+        Now and then somebody cancels an order on the exchange by hand, an operator stops trading for a tick, changes
+        the settings or rebalances, and the minute's look at the pot comes by.
         """
-        rng, server, played, desk = self.rng, self.world.exchange.server, 0, self.desk.desk
+        rng, server, desk = self.rng, self.world.exchange.server, self.desk.desk
         await server.use_plan(rng.randrange(2**31), *plan_of(rng))
         for number in range(STEPS):
-            played += await server.advance(rng.randint(5, MOST_PER_STEP))
-            fatal = rng.choice(["", "", "", "", "step", "await", "sent", "freeze"])
+            await server.advance(rng.randint(5, MOST_PER_STEP))
             meddling = rng.choice(["", "", "", "", "cancel", "stop"])
             if meddling == "cancel":
                 await self._cancel_by_hand()
             await set_stopped(desk.settings, desk.redis, meddling == "stop")
-            ticking = asyncio.create_task(self._one_tick(f"w{number}", fatal))
-            await asyncio.wait({ticking}, timeout=rng.uniform(1, 5) if fatal == "freeze" else None)
-            self.running.append(ticking)
-            await desk.redis.delete(desk.keys.lease(SYMBOL))  # as if a dead worker's had run out
+            if rng.random() < 0.6:
+                self.running.append(asyncio.create_task(self._operate(rng.choice([0, rng.uniform(0, 2)]))))
+            if rng.random() < 0.3:
+                self.running.append(asyncio.create_task(self._look_after(rng.uniform(0, 3))))
+            symbols = await self._looked_after()
+            await asyncio.gather(*(self._one_step(f"w{number}", symbol) for symbol in symbols))
+            for symbol in symbols:
+                await desk.redis.delete(desk.keys.lease(symbol))  # as if a dead worker's had run out
             await asyncio.sleep(rng.uniform(0, 8))  # less than an order is protected, most times
         await asyncio.gather(*self.running)  # the frozen go on, at the latest now
         await set_stopped(desk.settings, desk.redis, False)
-        return played
+
+    async def _looked_after(self) -> list[str]:
+        desk = self.desk.desk
+        await desk.follow_settings()
+        return await symbols_looked_after(desk)
+
+    async def _operate(self, after: float) -> None:
+        await asyncio.sleep(after)
+        await self.operator.act()
+
+    async def _look_after(self, after: float) -> None:
+        """A worker's minute is over; now and then it dies or stands still while it looks."""
+        await asyncio.sleep(after)
+        fatal = self.rng.choice(["", "", "await", "freeze"])
+        looking = Mortal(
+            look_after(self.workers.new().desk), self.rng.randint(1, 12) if fatal == "await" else 0, Killed
+        )
+        if fatal == "freeze":
+            looking.freezes = {self.rng.randint(1, 12): self.rng.uniform(5, 40)}
+        try:
+            await looking
+        except Killed:
+            self.kills += 1
+        except GridflowError:
+            return
+
+    async def _one_step(self, owner: str, symbol: str) -> None:
+        fatal = self.rng.choice(["", "", "", "", "step", "await", "sent", "freeze"])
+        ticking = asyncio.create_task(self._one_tick(f"{owner} {symbol}", symbol, fatal))
+        await asyncio.wait({ticking}, timeout=self.rng.uniform(1, 5) if fatal == "freeze" else None)
+        self.running.append(ticking)
 
     async def _cancel_by_hand(self) -> None:
         """An order is gone before its last fill was seen, and the list of trades may be behind."""
@@ -157,7 +222,7 @@ class Play:
             if order.now.open:
                 engine.cancel(order.symbol, {"orderId": str(order.order_id)})
 
-    async def _one_tick(self, owner: str, fatal: str) -> None:
+    async def _one_tick(self, owner: str, symbol: str, fatal: str) -> None:
         left = self.rng.randint(1, 7)
 
         def checkpoint(step: str) -> None:
@@ -171,10 +236,13 @@ class Play:
         if fatal == "sent":
             slow = Fault(kind=FaultKind.DELAY_BEFORE, method="POST", path="order", seconds=3)
             await self.world.exchange.server.inject(slow, count=3)
-        worker = self._worker()
+        other = self.operator.other_file() if self.rng.random() < 0.1 else None
+        worker = self.workers.new(other)
         try:
-            trader = await worker.trader(SYMBOL, owner, checkpoint)
-            ticking = Mortal(self._ticks(trader)(), self.rng.randint(1, 40) if fatal == "await" else 0, Killed)
+            if other is not None and self.rng.random() < 0.5:
+                await open_books(worker.desk, self.markets, owner)
+            trader = await worker.trader(symbol, owner, checkpoint)
+            ticking = Mortal(self.workers.ticks(trader)(), self.rng.randint(1, 40) if fatal == "await" else 0, Killed)
             if fatal == "freeze":
                 ticking.freezes = {self.rng.randint(1, 40): self.rng.uniform(5, 40)}
             ticking.last_breath = self.rng.choice([0, self.rng.uniform(0, 0.004), self.rng.uniform(0, 0.08)])
@@ -186,38 +254,25 @@ class Play:
         except GridflowError:
             return
 
-    def _ticks(self, trader: GridTrader) -> Tick:
-        """How this scenario's workers tick."""
-        if not self.scene.whole:
-            return trader.tick
-        breakers = Breakers(trader.desk.redis, trader.desk.keys)
-        return lambda: guarded_tick(trader, breakers)
-
-    def _worker(self) -> BinanceDesk:
-        """What a worker process has for itself."""
-        if not self.scene.whole:
-            return self.world.worker(self.desk.exchange)
-        worker = self.world.worker()
-        redis, keys, exchange, client = worker.desk.redis, worker.desk.keys, worker.exchange, worker.client
-        exchange.set_markets_from_exchange(self.desk.exchange)
-        attach_budget(exchange, Budget(redis, keys, AddressKeys(keys.account), allowance_of("binance")))
-        client.lists_all_orders = lambda symbols: True  # type: ignore[method-assign]  # as with many symbols
-        port = SharedReads(client, redis, keys, [SYMBOL], max_age_ms=1800, clock=worker.desk.clock)
-        return replace(worker, desk=replace(worker.desk, exchange=port))
-
     async def go_on(self) -> None:
-        """The exchange behaves again: settle what is doubtful, trade on, settle again."""
+        """The exchange behaves again: settle what is doubtful, trade on, follow the allocations, settle again."""
         await asyncio.sleep(10)  # requests of dead workers that are still under way expire
-        trader = await self._worker().trader(SYMBOL, "survivor")
-        tick = self._ticks(trader)
-        await settle(trader, tick, TICK_SECONDS)
-        before = len((await self.world.exchange.server.record()).orders)
+        crew = Crew(self.workers.new(), self.workers.ticks)
+        server = self.world.exchange.server
+        await look_after(crew.worker.desk)
+        await crew.settle()
+        before = len((await server.record()).orders)
+        can = can_trade(crew.worker.desk, await crew.worker.desk.allocator.get_global_status_summary())
         for _ in range(6):
-            await tick()
-            await self.world.exchange.server.advance(1)
+            await crew.tick()
+            await server.advance(1)
             await asyncio.sleep(TICK_SECONDS)
-        await settle(trader, tick, TICK_SECONDS)
-        assert len((await self.world.exchange.server.record()).orders) > before, "trading stopped"
+        await crew.follow(self._prices, self.markets)
+        assert not can or len((await server.record()).orders) > before, "trading stopped"
+
+    def _prices(self) -> Mapping[str, Decimal]:
+        engine = self.world.exchange.server.binance.engine
+        return {symbol: engine.last(symbol.replace("/", "")) for symbol in SYMBOLS}
 
 
 @contextmanager

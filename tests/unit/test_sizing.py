@@ -178,6 +178,19 @@ def test_a_configured_size_does_not_shrink_so_the_farthest_go() -> None:
     assert gone.resized == ()
 
 
+def test_a_partly_filled_buy_goes_only_where_nothing_else_helps() -> None:
+    """The nearest of ten buys is half filled. Untouched ones go first; with nothing but the lot allocated, it goes."""
+    grid, cells = grid_and_cells()
+    held, found = resting(cells, "100")
+    found["b9"] = found["b9"].model_copy(update={"units": found["b9"].units // 2, "partly_filled": True})
+    size = Size(quote=Decimal(100))
+    some = planned(held, grid, limits(650, used=50, reserved=951, size=size), found)
+    assert some.cancel == ("b0", "b1", "b2", "b3")
+    alone = {"b9": found["b9"]}
+    assert planned(held[9:], grid, limits(120, used=50, reserved=50, size=size), alone).cancel == ()
+    assert planned(held[9:], grid, limits(50, used=50, reserved=50, size=size), alone).cancel == ("b9",)
+
+
 def test_a_little_over_costs_a_little() -> None:
     """Committed 3 above the allocation, every size within the tolerance: only as many shrink as give back 3."""
     grid, cells = grid_and_cells()

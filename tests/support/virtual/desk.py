@@ -33,12 +33,12 @@ class VirtualWorld:
         self.leftovers.push_async_callback(exchange.close)
         return exchange
 
-    def worker(self, exchange: Any = None) -> BinanceDesk:
-        """What a worker process has for itself; `exchange`: a ccxt client to share with others."""
+    def worker(self, exchange: Any = None, own: Settings | None = None) -> BinanceDesk:
+        """What a worker process has for itself; `exchange`: a ccxt client to share with others; `own`: another file."""
         redis = self.redis.client(self.redis_lag)
         self.leftovers.push_async_callback(redis.aclose)
         clock, server = self.exchange.clock.now, self.exchange.server
-        return binance_desk(redis, self.settings, server, exchange or self.ccxt(), clock)
+        return binance_desk(redis, own or self.settings, server, exchange or self.ccxt(), clock)
 
 
 async def in_world(

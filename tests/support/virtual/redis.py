@@ -10,7 +10,7 @@ import os
 import random
 import socket
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,9 @@ def faketime_library() -> Path:
 
 
 class VirtualRedis:
-    """The server's address, and its clock's."""
+    """The server's address, and its clock's. `after_script`: called when a script has run, before its answer leaves."""
+
+    after_script: Callable[[], None] | None = None
 
     def __init__(self, folder: Path) -> None:
         self.path, self._clock_file = folder / "redis.sock", folder / "clock"
@@ -152,7 +154,8 @@ class _Writer:
         """The way there, the work, the way back: whoever dies on the first never asked, on the second never heard."""
         await self._pass_time()
         self._world.show(virtual_clock())
-        self._socket.sendall(bytes(self._unsent) + _SENT_LAST)
+        asked = bytes(self._unsent)
+        self._socket.sendall(asked + _SENT_LAST)
         self._unsent.clear()
         answer = bytearray()
         while not answer.endswith(_READ_LAST):
@@ -160,6 +163,8 @@ class _Writer:
             if not piece:
                 raise ConnectionResetError("the server closed the connection")
             answer += piece
+        if self._world.after_script is not None and b"EVALSHA" in asked:
+            self._world.after_script()
         await self._pass_time()
         self._reader.feed_data(bytes(answer[: -len(_READ_LAST)]))
 

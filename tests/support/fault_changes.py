@@ -1,0 +1,131 @@
+"""What an operator may change in the settings of a fault run: drawn by the seed, valid, and possible to trade."""
+
+import random
+from collections.abc import Callable, Mapping
+from decimal import ROUND_FLOOR, Decimal
+from enum import StrEnum
+from typing import Any
+
+from pydantic import ValidationError
+
+from tasks.base.settings import Settings
+from tests.support.fault_draw import SYMBOLS, geometry
+
+PRICES = {"BTC/USDT": Decimal(42_500), "ETH/USDT": Decimal(2_250), "BNB/USDT": Decimal(315)}  # about
+GEOMETRY = ("grid", "range_pct", "cells")
+_SIZES = ("20", "60", "150", "400")
+_FUNDS = ("800", "2500", "6000", "10000")
+_USAGES = ("0.4", "0.7", "0.95")
+_CAPS = ("0.1", "0.3", "0.6", "1")
+_WEIGHTS = ("0.2", "1", "4")
+_STRATEGIES = ("dynamic", "equal", "weighted")
+
+
+class Change(StrEnum):
+    """One field of the settings, or one symbol in them."""
+
+    QUOTE_SIZE = "quote_per_cell"
+    BASE_SIZE = "base_per_cell"
+    NO_SIZE = "no size any more"
+    FUNDS_RAISED = "total_funds raised"
+    FUNDS_LOWERED = "total_funds lowered"
+    USAGE_RAISED = "global_max_usage raised"
+    USAGE_LOWERED = "global_max_usage lowered"
+    CAP = "max_usage_pct"
+    WEIGHT = "weight"
+    STRATEGY = "allocation_strategy"
+    GRID = "another grid"
+    GRID_BACK = "an earlier grid"
+    REMOVED = "symbol removed"
+    LIQUIDATED = "symbol removed and liquidated"
+    BACK = "symbol back"
+
+
+class Changes:
+    """Draws changes; remembers the grids and the symbols that have been there."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._grids: dict[str, list[dict[str, Any]]] = {}
+        self._gone: dict[str, dict[str, Any]] = {}
+
+    def of(self, settings: Settings, change: Change) -> Settings | None:
+        """The settings after the change; None where it would change nothing or nobody could trade by it."""
+        symbol = self._rng.choice(sorted(settings.symbols))
+        draw = self._own if change in _OWN else self._pot if change in _POT else self._symbols
+        changed = draw(settings, change, symbol)
+        if changed is None:
+            return None
+        try:
+            found = Settings.model_validate(settings.model_dump() | changed)
+        except ValidationError:
+            return None
+        if found == settings:
+            return None
+        self._remember(settings)
+        return found
+
+    def _remember(self, before: Settings) -> None:
+        for symbol, own in before.model_dump()["symbols"].items():
+            grids = self._grids.setdefault(symbol, [])
+            if _shape(own) not in grids:
+                grids.append(_shape(own))
+            self._gone[symbol] = own
+
+    def _own(self, settings: Settings, change: Change, symbol: str) -> dict[str, Any] | None:
+        """One symbol's own table."""
+        symbols = settings.model_dump()["symbols"]
+        drawn = _OWN[change](self._rng, symbol)
+        if change is Change.GRID_BACK:
+            earlier = [shape for shape in self._grids.get(symbol, []) if shape != _shape(symbols[symbol])]
+            drawn = self._rng.choice(earlier or [{}])
+        return {"symbols": symbols | {symbol: symbols[symbol] | drawn}}
+
+    def _pot(self, settings: Settings, change: Change, symbol: str) -> dict[str, Any] | None:
+        """A field that all symbols share."""
+        name, choices, sign = _POT[change]
+        now = getattr(settings, name)
+        fitting = [one for one in choices if not sign or (Decimal(one) - now) * sign > 0]
+        return {name: self._rng.choice(fitting)} if fitting else None
+
+    def _symbols(self, settings: Settings, change: Change, symbol: str) -> dict[str, Any] | None:
+        """A symbol comes back; or one leaves, and where it is the only one another takes its place."""
+        symbols = settings.model_dump()["symbols"]
+        absent = sorted(set(SYMBOLS) - set(symbols))
+        if change is Change.BACK:
+            back = [one for one in absent if one in self._gone]
+            name = self._rng.choice(back) if back else ""
+            return {"symbols": symbols | {name: self._gone[name]}} if name else None
+        del symbols[symbol]
+        if not symbols:
+            name = self._rng.choice(absent)
+            symbols[name] = self._gone.get(name) or geometry(self._rng)
+        return {"symbols": symbols}
+
+
+def _shape(own: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: own[name] for name in GEOMETRY}
+
+
+def _base_size(rng: random.Random, symbol: str) -> dict[str, Any]:
+    step = Decimal("0.0001") if symbol != "BNB/USDT" else Decimal("0.01")
+    amount = (Decimal(rng.choice(_SIZES)) / PRICES[symbol]).quantize(step, ROUND_FLOOR)
+    return {"quote_per_cell": None, "base_per_cell": max(amount, 4 * step)}
+
+
+_OWN: Mapping[Change, Callable[[random.Random, str], dict[str, Any]]] = {
+    Change.QUOTE_SIZE: lambda rng, _: {"quote_per_cell": rng.choice(_SIZES), "base_per_cell": None},
+    Change.BASE_SIZE: _base_size,
+    Change.NO_SIZE: lambda *_: {"quote_per_cell": None, "base_per_cell": None},
+    Change.CAP: lambda rng, _: {"max_usage_pct": rng.choice(_CAPS)},
+    Change.WEIGHT: lambda rng, _: {"weight": rng.choice(_WEIGHTS)},
+    Change.GRID: lambda rng, _: geometry(rng),
+    Change.GRID_BACK: lambda *_: {},
+}
+_POT: Mapping[Change, tuple[str, tuple[str, ...], int]] = {
+    Change.FUNDS_RAISED: ("total_funds", _FUNDS, 1),
+    Change.FUNDS_LOWERED: ("total_funds", _FUNDS, -1),
+    Change.USAGE_RAISED: ("global_max_usage", _USAGES, 1),
+    Change.USAGE_LOWERED: ("global_max_usage", _USAGES, -1),
+    Change.STRATEGY: ("allocation_strategy", _STRATEGIES, 0),
+}

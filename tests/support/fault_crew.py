@@ -1,0 +1,84 @@
+"""The workers of a fault run's end: they tick every symbol until all is settled and every allocation followed."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from tasks.base.errors import GridflowError
+from tasks.exchange.models import Market
+from tasks.tick.looked_after import symbols_looked_after
+from tasks.tick.models import TickReport
+from tasks.tick.monitor import look_after
+from tasks.tick.trader import GridTrader
+from tasks.tick.window import BreakerOpen
+from tests.support.binance.desk import BinanceDesk
+from tests.support.fault_check import Tick
+from tests.support.fault_end import still_to_do
+
+TICK_SECONDS = 2.0
+MOST_TICKS = 60  # of each symbol until all is followed
+_LOOK_EVERY = 10  # ticks
+_PATIENCE = 120  # ticks until all is settled
+
+
+@dataclass
+class Crew:
+    """One worker process and its traders, by symbol. `how`: the way in which a trader ticks."""
+
+    worker: BinanceDesk
+    how: Callable[[GridTrader], Tick]
+    ticks: dict[str, Tick] = field(default_factory=dict)
+
+    async def tick(self) -> list[TickReport | None]:
+        """A tick of each symbol that is looked after; None where it failed."""
+        desk = self.worker.desk
+        await desk.follow_settings()
+        return [await self._tick(symbol) for symbol in await symbols_looked_after(desk)]
+
+    async def _tick(self, symbol: str) -> TickReport | None:
+        if symbol not in self.ticks:
+            self.ticks[symbol] = self.how(await self.worker.trader(symbol, f"survivor {symbol}"))
+        try:
+            return await self.ticks[symbol]()
+        except BreakerOpen as closed:
+            await asyncio.sleep(closed.wait_seconds)
+        except GridflowError:  # the symbol has left, or the tick failed and the next one starts anew
+            pass
+        return None
+
+    async def settle(self) -> None:
+        """Tick until nothing is doubtful and nothing moves."""
+        quiet = 0
+        for _ in range(_PATIENCE):
+            await asyncio.sleep(TICK_SECONDS)
+            reports = await self.tick()
+            moving = any(one is None or one.fills or one.placed for one in reports)
+            quiet = 0 if moving or await self._doubtful() else quiet + 1
+            if quiet >= 2:
+                return
+        raise AssertionError(f"the journal never settled: {reports}")
+
+    async def _doubtful(self) -> bool:
+        desk = self.worker.desk
+        for symbol in await symbols_looked_after(desk):
+            entries = await desk.redis.hvals(desk.keys.intents(symbol))
+            if any('"state":"INTENT"' in str(text) or '"state":"UNKNOWN"' in str(text) for text in entries):
+                return True
+        return False
+
+    async def follow(self, prices: Callable[[], Mapping[str, Decimal]], markets: Mapping[str, Market]) -> None:
+        """Tick until settings and allocations are followed, and settle. The minute's look comes by now and then.
+
+        Raises AssertionError where that takes more than MOST_TICKS, or does not last.
+        """
+        for turn in range(MOST_TICKS):
+            if turn % _LOOK_EVERY == 0:
+                await look_after(self.worker.desk)
+            await self.tick()
+            await asyncio.sleep(TICK_SECONDS)
+            if not await still_to_do(self.worker.desk, prices(), markets):
+                break
+        await self.settle()
+        left = await still_to_do(self.worker.desk, prices(), markets)
+        assert left == [], f"not followed: {'; '.join(left)}"

@@ -1,0 +1,210 @@
+"""After the faults: allocations are followed, what left the settings has gone, old grids leave nothing behind."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import pairwise
+
+from tasks.base.money import from_units
+from tasks.exchange.models import Market, Side
+from tasks.exchange.order_ids import Purpose, grid_of, parse_order_id
+from tasks.funds import store as funds_store
+from tasks.funds.models import FundsStatus, TraderAllocation
+from tasks.grid.levels import configured_size, grid_id
+from tasks.grid.models import Cell, CellState, Grid
+from tasks.grid.sizing import amounts, holds_nothing, reserve_units
+from tasks.orders.models import Intent, IntentState
+from tasks.tick.desk import Desk
+from tasks.tick.regrid import is_dust, is_empty
+from tasks.tick.slots import cell_of
+from tests.support.binance.record import Record
+
+DUST = Decimal(6)  # quote; with 5 or more it could be sold
+SELLING = (CellState.HOLDING, CellState.SELLING)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What Redis holds of one symbol, and the price."""
+
+    symbol: str
+    share: TraderAllocation
+    grid: Grid | None
+    cells: Mapping[str, Cell]
+    intents: Mapping[str, Intent]
+    slots: Mapping[str, int]
+    price: Decimal
+
+    @property
+    def own(self) -> list[Cell]:
+        """Cells of the grid in force, nearest to the price first."""
+        cells = [cell for cell in self.cells.values() if self.grid and cell.grid_id == self.grid.grid_id]
+        return sorted(cells, key=lambda cell: (abs(cell.buy_price - self.price), cell.key))
+
+
+async def standing_of(desk: Desk, share: TraderAllocation, price: Decimal) -> Standing:
+    """Read it."""
+    redis, keys, symbol = desk.redis, desk.keys, share.symbol
+    grid = await redis.get(keys.grid(symbol))
+    cells = sorted((await redis.hgetall(keys.cells(symbol))).items())
+    intents = sorted((await redis.hgetall(keys.intents(symbol))).items())
+    return Standing(
+        symbol=symbol,
+        share=share,
+        grid=Grid.model_validate_json(grid) if grid else None,
+        cells={str(key): Cell.model_validate_json(text) for key, text in cells},
+        intents={str(key): Intent.model_validate_json(text) for key, text in intents},
+        slots={str(slot): int(cycle) for slot, cycle in (await redis.hgetall(keys.slots(symbol))).items()},
+        price=price,
+    )
+
+
+async def still_to_do(desk: Desk, prices: Mapping[str, Decimal], markets: Mapping[str, Market]) -> list[str]:
+    """Everything in which the traders do not yet follow settings and allocations, in words.
+
+    `prices`, `markets`: of every symbol that was ever traded.
+    """
+    status = await funds_store.status(desk.redis, keys=desk.keys, symbols=sorted(markets))
+    found = _of_the_pot(desk, status)
+    for symbol, share in status.symbols.items():
+        standing = await standing_of(desk, share, prices[symbol])
+        found += _of_money(standing)
+        if symbol in desk.settings.symbols:
+            found += _of_sizes(desk, standing, markets[symbol], status)
+            found += _of_the_grid(desk, standing)
+        else:
+            found += _of_leaving(standing)
+        found += _of_slots(standing)
+    return found
+
+
+def _of_the_pot(desk: Desk, status: FundsStatus) -> list[str]:
+    found = []
+    allocated = sum(share.allocated_units for share in status.symbols.values())
+    if status.pool_units != desk.allocator.pool_units:
+        found.append(f"the pool is {status.pool_units}, not {desk.allocator.pool_units}")
+    if allocated > max(status.pool_units, status.used_units):
+        found.append(f"{allocated} allocated of a pool of {status.pool_units} with {status.used_units} used")
+    for symbol, own in desk.allocator.shares.items():
+        share = status.symbols[symbol]
+        if not share.registered or share.cap_units != own.cap_units:
+            found.append(f"{symbol}: its share is not that of the settings: {share}")
+    return found
+
+
+def _of_money(standing: Standing) -> list[str]:
+    """Used alone may be above: what filled on its way is a fact."""
+    share = standing.share
+    if share.reserved_units and share.committed_units > share.allocated_units:
+        return [f"{share.symbol}: {share.committed_units} committed above its allocation of {share.allocated_units}"]
+    return []
+
+
+def _of_sizes(desk: Desk, standing: Standing, market: Market, status: FundsStatus) -> list[str]:
+    """Every untouched buy has the size that the rule gives it now, or cannot have it yet."""
+    wanted, share = _wanted(desk, standing, market), standing.share
+    free, tolerance = min(share.free_units, status.free_units), desk.settings.resize_tolerance
+    found = []
+    for client_id, intent in standing.intents.items():
+        cell = standing.cells[intent.cell_key]
+        if intent.side is Side.SELL or intent.filled or intent.state is not IntentState.OPEN:
+            continue
+        if standing.grid is None or cell.grid_id != standing.grid.grid_id:
+            found.append(f"{client_id}: buys for a grid that is over")
+        elif not intent.post_only or cell.buy_price >= standing.price:
+            continue
+        elif cell.key not in wanted:
+            found.append(f"{client_id}: buys without money for it")
+        else:
+            should = reserve_units(cell.buy_price, wanted[cell.key], market.taker_fee)
+            off = intent.units_left - should
+            if abs(off) > tolerance * should and (off > 0 or -off <= free):
+                found.append(f"{client_id}: reserves {intent.units_left}, its size is {should}")
+    return found
+
+
+def _wanted(desk: Desk, standing: Standing, market: Market) -> Mapping[str, Decimal]:
+    """Base by cell key, by the sizing rule."""
+    own, share = standing.own, standing.share
+    wanting = [(cell, cell.buy_price) for cell in own if holds_nothing(cell) and cell.buy_price < standing.price]
+    size = configured_size(desk.settings.symbols[standing.symbol])
+    money = from_units(share.allocated_units), from_units(share.used_units)
+    cells = len(standing.grid.levels) - 1 if standing.grid else 1
+    return amounts(size, wanting, market, *money, cells, sum(map(holds_nothing, own)))
+
+
+def _of_the_grid(desk: Desk, standing: Standing) -> list[str]:
+    """The grid is that of the settings, whole; of earlier ones only what still sells is there."""
+    grid, symbol = standing.grid, standing.symbol
+    if grid is None or grid.grid_id != grid_id(symbol, desk.settings.symbols[symbol]):
+        return [f"{symbol}: trades by another grid than that of the settings"]
+    found = []
+    levels = list(pairwise(grid.levels))
+    if len(standing.own) != len(levels):
+        found.append(f"{symbol}: {len(standing.own)} cells between {len(levels)} pairs of levels")
+    for cell in standing.own:
+        if cell.state is CellState.IDLE and (cell.buy_price, cell.sell_price) not in levels:
+            found.append(f"{cell.key}: buys at {cell.buy_price}, which is no level of its grid")
+    for cell in standing.cells.values():
+        if cell.grid_id != grid.grid_id and (is_empty(cell) or is_dust(cell) or cell.state not in SELLING):
+            found.append(f"{cell.key}: {cell.state} in a grid that is over")
+    return found
+
+
+def _of_leaving(standing: Standing) -> list[str]:
+    """It left: nothing; or it holds what it can still sell, and nothing else."""
+    share, symbol = standing.share, standing.symbol
+    if not share.registered:
+        busy = standing.cells or standing.intents or share.committed_units
+        return [f"{symbol}: left, and still has {list(standing.cells)} {list(standing.intents)}"] if busy else []
+    found = [
+        f"{cell.key}: {cell.state} in a symbol that retires" for cell in standing.cells.values() if not _sells(cell)
+    ]
+    if not standing.cells or share.liquidate:
+        found.append(f"{symbol}: should have left")
+    return found
+
+
+def _sells(cell: Cell) -> bool:
+    return cell.state in SELLING and cell.qty > 0
+
+
+def _of_slots(standing: Standing) -> list[str]:
+    """One number for each grid that has gone; slots of live cells and of the grid in force only."""
+    in_force = standing.grid.grid_id if standing.grid and standing.share.registered else None
+    cells = [cell for slot in standing.slots if (cell := cell_of(slot))]
+    gone = sorted({cell for cell in cells if cell not in standing.cells and grid_of(cell) != in_force})
+    return [f"{cell}: slots of a cell that has gone" for cell in gone]
+
+
+def can_trade(desk: Desk, status: FundsStatus) -> bool:
+    """Whether some configured symbol could buy a cell, held money or not."""
+    for symbol, own in desk.settings.symbols.items():
+        size = configured_size(own)
+        least = Decimal(20) if size is None else size.quote or Decimal(500)
+        if from_units(status.symbols[symbol].allocated_units) > least * 2:
+            return True
+    return False
+
+
+async def lost_from_sight(desk: Desk, symbols: Sequence[str]) -> Decimal:
+    """Quote that remainders may have cost, at most, which our books moved between cells or wrote off.
+
+    The exchange's record knows nothing of either: there it stays bound in the cell that bought it.
+    """
+    moves = 0
+    for symbol in symbols:
+        moves += sum(":" in str(one) for one in await desk.redis.zrange(desk.keys.seen(symbol), 0, -1))
+    return DUST * moves
+
+
+def exits_unasked(record: Record, asked: Mapping[str, Sequence[tuple[int, int]]]) -> list[str]:
+    """Client ids of sales at the market for which no time span (ms) of their symbol in `asked` stands."""
+    spans = {symbol.replace("/", ""): times for symbol, times in asked.items()}
+    return [
+        order.client_id
+        for order in record.orders
+        if (said := parse_order_id(order.client_id)) is not None
+        and said.purpose is Purpose.EXIT
+        and not any(since <= order.placed_ms <= until for since, until in spans.get(order.symbol, ()))
+    ]

@@ -1,0 +1,135 @@
+"""An operator who changes the settings and rebalances while workers trade and die."""
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from tasks.base.clock import to_ms
+from tasks.base.errors import GridflowError
+from tasks.base.in_force import publish
+from tasks.base.settings import Settings
+from tasks.control.steps import put_in_force
+from tasks.funds.allocator import MANUAL
+from tasks.tick.monitor import rebalance
+from tests.support.binance.desk import BinanceDesk
+from tests.support.fault_changes import Change, Changes
+from tests.support.fault_draw import Scene
+
+MANUAL_REBALANCE = "rebalance, manual"
+SCHEDULED_REBALANCE = "rebalance, scheduled"
+OTHER_FILE = "worker with another file"
+REMOVED_HOLDING = "symbol removed while it holds"
+REMOVED_IN_DOUBT = "symbol removed while orders are in doubt"
+EVENTS = (
+    *map(str, Change),
+    MANUAL_REBALANCE,
+    SCHEDULED_REBALANCE,
+    OTHER_FILE,
+    REMOVED_HOLDING,
+    REMOVED_IN_DOUBT,
+)
+NOTICED_MS = 60_000  # traders follow at their next tick
+FOR_GOOD_MS = 2**62
+_REMOVALS = (Change.REMOVED, Change.LIQUIDATED)
+_COMPANIONS = {  # without which a change would seldom be possible
+    Change.GRID_BACK: (Change.GRID,),
+    Change.NO_SIZE: (Change.QUOTE_SIZE,),
+    Change.BACK: _REMOVALS,
+    Change.LIQUIDATED: (Change.BACK,),
+    Change.FUNDS_RAISED: (Change.FUNDS_LOWERED,),
+    Change.USAGE_RAISED: (Change.USAGE_LOWERED,),
+}
+
+
+@dataclass
+class Operator:
+    """Publishes what the seed draws. `desk`: its own, which follows nothing by itself.
+
+    `settings`: those in force. `asked_to_sell`: symbol → time spans in ms in which it is to be sold at the market.
+    """
+
+    scene: Scene
+    desk: BinanceDesk
+    rng: random.Random
+    settings: Settings = field(init=False)
+    done: Counter[str] = field(default_factory=Counter)
+    asked_to_sell: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Each scenario has a few kinds of changes, as it has a few kinds of faults."""
+        self.settings = self.scene.settings
+        self._changes = Changes(self.rng)
+        kinds = self.rng.sample(list(Change), k=self.rng.randint(3, 7))
+        self._kinds = sorted({*kinds, *(more for kind in kinds for more in _COMPANIONS.get(kind, ()))})
+
+    async def start(self) -> None:
+        """Put the scene's settings in force and share the pot."""
+        desk = self.desk.desk
+        await publish(desk.redis, self.settings)
+        await desk.follow_settings()
+        await desk.allocator.rebalance_if_needed(reason="start")
+
+    async def act(self) -> None:
+        """One thing that an operator or a schedule does."""
+        if self.rng.random() < 0.2:
+            await self._rebalance(self.rng.choice([MANUAL_REBALANCE, SCHEDULED_REBALANCE]))
+            return
+        change = self.rng.choice(self._kinds)
+        found = self._changes.of(self.settings, change)
+        if found is None:
+            return
+        gone = next(iter(set(self.settings.symbols) - set(found.symbols)), None)
+        if gone is not None:
+            await self._note_removal(gone)
+        self.settings = found
+        self.done[change.value] += 1
+        await self._publish(found, liquidate=change is Change.LIQUIDATED)
+
+    def other_file(self) -> Settings:
+        """What another worker's file says: it never counts."""
+        found = self.settings
+        for change in self.rng.sample(list(Change), k=3):
+            found = Changes(self.rng).of(found, change) or found
+        self.done[OTHER_FILE] += found != self.settings
+        return found
+
+    async def _note_removal(self, symbol: str) -> None:
+        redis, keys = self.desk.desk.redis, self.desk.desk.keys
+        if int(await redis.hget(keys.funds_symbol(symbol), "used") or 0) > 0:
+            self.done[REMOVED_HOLDING] += 1
+        entries = await redis.hvals(keys.intents(symbol))
+        if any('"state":"INTENT"' in str(text) or '"state":"UNKNOWN"' in str(text) for text in entries):
+            self.done[REMOVED_IN_DOUBT] += 1
+
+    def _note_return(self, symbol: str) -> None:
+        now = to_ms(self.desk.desk.clock())
+        spans = self.asked_to_sell.pop(symbol, [])
+        if spans:
+            self.asked_to_sell[symbol] = [(since, min(until, now + NOTICED_MS)) for since, until in spans]
+
+    async def _publish(self, found: Settings, *, liquidate: bool) -> None:
+        """As `gridflow deploy` does it; where nobody liquidates it dies half-way now and then."""
+        desk = self.desk.desk
+        if not liquidate and self.rng.random() < 0.3:
+            await publish(desk.redis, found)
+            return
+        before = to_ms(desk.clock())
+        done = await put_in_force(desk.redis, found, liquidate=liquidate, clock=desk.clock)
+        for symbol in found.symbols:
+            self._note_return(symbol)
+        for symbol in done.retiring if liquidate else ():
+            self.asked_to_sell.setdefault(symbol, []).append((before, FOR_GOOD_MS))
+
+    async def _rebalance(self, kind: str) -> None:
+        desk, wanted = self.desk.desk, self.settings
+        reason = MANUAL if kind == MANUAL_REBALANCE else "scheduled"
+        try:
+            report = await rebalance(desk, force=True, reason=reason)
+        except GridflowError:
+            return
+        self.done[kind] += 1
+        pool = (wanted.total_funds * wanted.global_max_usage).quantize(Decimal("1e-8"))
+        assert (report.pool, report.strategy) == (pool, wanted.allocation_strategy.value), (
+            f"a rebalance by other settings than those in force: {report.pool} {report.strategy}"
+        )

@@ -1,0 +1,53 @@
+"""The workers of a fault run.
+
+Every worker has a Redis connection of its own. In one scenario of three it also has an exchange client of its own,
+with the shared readings, the shared rate budget and the circuit breakers around its ticks, as a live worker has.
+"""
+
+from dataclasses import dataclass, replace
+
+from tasks.base.keys import AddressKeys
+from tasks.base.settings import Settings
+from tasks.exchange.breakers import Breakers
+from tasks.exchange.budget import Budget, allowance_of, attach_budget
+from tasks.exchange.shared import SharedReads
+from tasks.tick.trader import GridTrader
+from tasks.tick.window import guarded_tick
+from tests.support.binance.desk import BinanceDesk
+from tests.support.fault_check import Tick
+from tests.support.virtual.desk import VirtualWorld
+
+
+@dataclass
+class Workers:
+    """Makes them. `first`: a desk whose exchange client they share, or copy the markets from. `whole`: see Scene.
+
+    Every second one has run since before the symbols changed: its shared readings are of the first symbols.
+    """
+
+    world: VirtualWorld
+    first: BinanceDesk
+    whole: bool
+    made: int = 0
+
+    def ticks(self, trader: GridTrader) -> Tick:
+        """How this scenario's workers tick."""
+        if not self.whole:
+            return trader.tick
+        breakers = Breakers(trader.desk.redis, trader.desk.keys)
+        return lambda: guarded_tick(trader, breakers)
+
+    def new(self, own: Settings | None = None) -> BinanceDesk:
+        """What a worker process has for itself. `own`: its file, if it is another than the scenario's first."""
+        if not self.whole:
+            return self.world.worker(self.first.exchange, own)
+        worker = self.world.worker(own=own)
+        redis, keys, exchange, client = worker.desk.redis, worker.desk.keys, worker.exchange, worker.client
+        exchange.set_markets_from_exchange(self.first.exchange)
+        attach_budget(exchange, Budget(redis, keys, AddressKeys(keys.account), allowance_of("binance")))
+        client.lists_all_orders = lambda symbols: True  # type: ignore[method-assign]  # as with many symbols
+        self.made += 1
+        opened_with = self.first if self.made % 2 else worker
+        symbols = list(opened_with.desk.settings.symbols)
+        port = SharedReads(client, redis, keys, symbols, max_age_ms=1800, clock=worker.desk.clock)
+        return replace(worker, desk=replace(worker.desk, exchange=port))

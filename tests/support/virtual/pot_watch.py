@@ -1,0 +1,56 @@
+"""Looks at the pot after every script that any worker runs: money is granted only inside the limits in force."""
+
+from collections.abc import Iterator, Sequence
+
+import redis
+
+from tasks.base.keys import Keys
+
+_POT = ("pool", "used", "reserved", "version")
+_SHARE = ("allocated", "used", "reserved")
+
+
+class PotWatch:
+    """Call it after every script. `wrong`: what broke the rules, in order; `most_units`: the most ever committed.
+
+    Between two calls there is one script of one worker, so a sum that grew has grown by a grant.
+    """
+
+    def __init__(self, socket: str, keys: Keys, symbols: Sequence[str]) -> None:
+        self._client = redis.Redis(unix_socket_path=socket, decode_responses=True)
+        self._keys, self._symbols = keys, tuple(symbols)
+        self._reserved: dict[str, int] = dict.fromkeys(self._symbols, 0)
+        self._version = 0
+        self.wrong: list[str] = []
+        self.most_pool = 0
+        self.grants = 0
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def __call__(self) -> None:
+        """Look."""
+        pipe = self._client.pipeline(transaction=False)
+        pipe.hmget(self._keys.funds, _POT)
+        for symbol in self._symbols:
+            pipe.hmget(self._keys.funds_symbol(symbol), _SHARE)
+        pot, *shares = ([int(one or 0) for one in row] for row in pipe.execute())
+        self.wrong += self._against(pot, dict(zip(self._symbols, shares, strict=True)))
+        self._reserved = {symbol: share[2] for symbol, share in zip(self._symbols, shares, strict=True)}
+        self._version, self.most_pool = pot[3], max(self.most_pool, pot[0])
+
+    def _against(self, pot: Sequence[int], shares: dict[str, list[int]]) -> Iterator[str]:
+        pool, used, reserved, version = pot
+        if used != sum(share[1] for share in shares.values()) or reserved != sum(share[2] for share in shares.values()):
+            yield f"the pot's sums {used} {reserved} are not those of the symbols {shares}"
+        for symbol, (allocated, own_used, own_reserved) in shares.items():
+            if own_reserved <= self._reserved[symbol]:
+                continue
+            self.grants += 1
+            if own_used + own_reserved > allocated:
+                yield f"{symbol}: granted {own_used + own_reserved} above its allocation of {allocated}"
+            if used + reserved > pool:
+                yield f"{symbol}: granted, and {used + reserved} is above the pool of {pool}"
+        if version != self._version and sum(share[0] for share in shares.values()) > max(pool, used):
+            yield f"allocations above a pool of {pool} with {used} used: {shares}"
