@@ -41,7 +41,7 @@ from tasks.tick.mode import claim_books
 from tasks.tick.models import WindowReport
 from tasks.tick.monitor import guard_balance, look_after, rebalance
 from tasks.tick.recover import open_books
-from tasks.tick.stopping import StopReport, held, read_stop_report
+from tasks.tick.stopping import StopReport, held, patiently, read_stop_report
 from tasks.tick.trader import GridTrader, LeaseHeld, SymbolLeft
 
 log = logging.getLogger(__name__)
@@ -256,9 +256,9 @@ class TradingService:
         await set_paused(self.settings, desk.redis, list(desk.settings.symbols), False)
 
     async def _wind_all_down(self, desk: Desk) -> StopReport:
-        symbols = await symbols_looked_after(desk)
+        symbols = await patiently(lambda: symbols_looked_after(desk))
         await asyncio.gather(*(self._wind_down(desk, symbol) for symbol in symbols))
-        report = await read_stop_report(desk.redis, self.keys, symbols)
+        report = await patiently(lambda: read_stop_report(desk.redis, self.keys, symbols))
         facts = {"open_orders": len(report.orders_open), "reserved": plain(report.reserved)}
         log.log(logging.INFO if report.is_clean else logging.ERROR, "stopped", extra=facts)
         return report

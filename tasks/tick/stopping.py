@@ -6,10 +6,10 @@ import logging
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from redis.exceptions import RedisError
@@ -22,6 +22,7 @@ from tasks.exchange.models import Frozen
 from tasks.funds import store
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 HOLD_SECONDS = 20
 _RENEW_SECONDS = 4.0
 _PATIENCE_SECONDS = 60.0
@@ -87,11 +88,7 @@ async def held(redis: RedisClient, keys: Keys) -> AsyncIterator[None]:
     """
     owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
     ms = HOLD_SECONDS * 1000
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not await _hold(redis, keys, owner, ms):
-        if time.monotonic() > deadline:
-            raise StateError("Redis does not answer: trading could not be stopped, orders may be open")
-        await asyncio.sleep(1)
+    await patiently(lambda: store.hold(redis, keys=keys, owner=owner, ms=ms))
     renewing = asyncio.create_task(_renew(redis, keys, owner, ms))
     try:
         yield
@@ -101,16 +98,27 @@ async def held(redis: RedisClient, keys: Keys) -> AsyncIterator[None]:
         await _hold(redis, keys, owner, 0)
 
 
+async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """What `ask` returns, asked again while Redis does not answer. Raises StateError when a minute is over."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return await ask()
+        except (RedisError, OSError) as error:
+            log.warning("stop: Redis does not answer, trying again", extra={"error": str(error)})
+            if time.monotonic() > deadline:
+                raise StateError("Redis does not answer: it is not known whether orders are open") from error
+        await asyncio.sleep(1)
+
+
 async def _renew(redis: RedisClient, keys: Keys, owner: str, ms: int) -> None:
     while True:
         await asyncio.sleep(_RENEW_SECONDS)
         await _hold(redis, keys, owner, ms)
 
 
-async def _hold(redis: RedisClient, keys: Keys, owner: str, ms: int) -> bool:
+async def _hold(redis: RedisClient, keys: Keys, owner: str, ms: int) -> None:
     try:
         await store.hold(redis, keys=keys, owner=owner, ms=ms)
-    except (RedisError, OSError) as error:
+    except (RedisError, OSError) as error:  # it is renewed again, and runs out by itself
         log.warning("the pot's hold could not be written", extra={"error": str(error)})
-        return False
-    return True

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import redis as sync_redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tasks.base.errors import StateError
 from tasks.base.keys import Keys
@@ -87,6 +88,23 @@ def test_a_stop_names_every_order_that_it_leaves(
     (first, *_) = report.as_json()["orders_open"]
     assert set(first) == {"symbol", "id", "side", "price", "qty"}
     assert "order(s) may be open: ETH/USDT buy" in str(report)
+
+
+def test_a_stop_waits_for_a_redis_that_is_away_for_a_moment(
+    trading: TradingService, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hold and the report are asked for again; the stop does not end for it."""
+    real, faults = store.registered_symbols, [RedisConnectionError("away"), RedisConnectionError("away")]
+
+    async def away(client: RedisClient, *, keys: Keys) -> list[str]:
+        if faults:
+            raise faults.pop()
+        return await real(client, keys=keys)
+
+    monkeypatch.setattr(store, "registered_symbols", away)
+    assert trading.graceful_stop().is_clean
+    assert faults == []
+    assert journal(redis_url) == [0, 0]
 
 
 def test_a_hold_of_another_process_outlasts_a_start_and_an_end(trading: TradingService, redis_url: str) -> None:
