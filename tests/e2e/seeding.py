@@ -4,13 +4,14 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from tasks.base.clock import to_ms
 from tasks.base.logging import RedisLogHandler
 from tasks.base.redis import RedisClient, connect
 from tasks.base.settings import Settings
 from tasks.exchange.models import Candle
-from tasks.funds.models import Reservation
+from tasks.funds.models import Reservation, SymbolPerformance
 from tasks.tick import store as tick_store
 from tasks.views import store as views_store
 from tasks.views.models import EquityPoint
@@ -38,7 +39,8 @@ async def seed(url: str, candles: int = 120) -> None:
     desk = await open_desk(redis, own, market(candles + 1))
     try:
         await _trade(desk, redis, own, candles)
-        await desk.desk.allocator.rebalance_if_needed(force=True, reason="scheduled")
+        earned = {"BTC/USDT": SymbolPerformance(return_72h=Decimal("0.05"))}
+        await desk.desk.allocator.rebalance_if_needed(force=True, reason="scheduled", performance=earned)
         await _refuse(desk, redis)
         await _log(redis, desk)
     finally:
