@@ -157,10 +157,9 @@ def _of_leaving(standing: Standing) -> list[str]:
     if not share.registered:
         busy = standing.cells or standing.intents or share.committed_units
         return [f"{symbol}: left, and still has {list(standing.cells)} {list(standing.intents)}"] if busy else []
-    found = [
-        f"{cell.key}: {cell.state} in a symbol that retires" for cell in standing.cells.values() if not _sells(cell)
-    ]
-    if not standing.cells or share.liquidate:
+    busy = [cell for cell in standing.cells.values() if not is_empty(cell)]
+    found = [f"{cell.key}: {cell.state} in a symbol that retires" for cell in busy if not _sells(cell)]
+    if not busy or share.liquidate:
         found.append(f"{symbol}: should have left")
     return found
 
