@@ -136,6 +136,17 @@ async def test_a_rebalance_goes_by_the_settings_in_force(redis: RedisClient) -> 
     await desk.close()
 
 
+async def test_a_worker_that_stalled_does_not_put_earlier_settings_back(redis: RedisClient) -> None:
+    """It read the settings, stood still while the funds were lowered, and shares the pot now: nothing is written."""
+    desk = await opened(redis, {BTC: GRID, ETH: GRID})
+    await desk.desk.follow_settings()
+    await put_in_force(redis, own({BTC: GRID, ETH: GRID}, total_funds="5000"))
+    late = await desk.desk.allocator.rebalance_if_needed(force=True, reason="scheduled")
+    assert (late.applied, late.outcome) == (False, "others were first")
+    assert (await desk.desk.allocator.get_global_status_summary()).pool == 4750
+    await desk.close()
+
+
 async def test_dust_of_old_grids_moves_and_their_slots_go(redis: RedisClient) -> None:
     """Thirty changes of the grid: old cells stay only while they sell, and one number per old grid is kept."""
     desk = await opened(redis, {BTC: GRID}, paper={"fee_currency": "base"})
