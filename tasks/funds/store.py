@@ -158,7 +158,7 @@ async def set_limits(
         len(rows),
     ]
     for row in rows:
-        names += [keys.funds_symbol(row[0]), keys.cells(row[0]), keys.intents(row[0])]
+        names += [keys.funds_symbol(row[0]), keys.cells(row[0]), keys.intents(row[0]), keys.fence(row[0])]
         argv += row
     code, version = await script(client, _PACKAGE, "set_limits")(keys=names, args=argv)
     return FundCode(code), int(version)
