@@ -41,6 +41,7 @@ async def put_in_force(
     await upgrade_records(redis, keys, settings)
     version = await publish(redis, settings)
     allocator = GlobalFundAllocator.from_settings(settings, redis, clock)
+    allocator.follow(settings, version)
     facts = await performance(redis, keys, list(settings.symbols), to_ms(clock()))
     report = await allocator.rebalance_if_needed(reason="settings", performance=facts, only_open=True)
     retiring = await retiring_symbols(redis, keys, settings)

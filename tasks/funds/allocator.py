@@ -71,6 +71,7 @@ class GlobalFundAllocator:
     clock: Clock = utc_now
     dynamic_step: Decimal = Decimal("0.25")
     resize_tolerance: Decimal = Decimal("0.1")
+    settings_version: int = 0  # of those in force when they were read; 0: not known
 
     @classmethod
     def from_settings(cls, settings: Settings, redis: RedisClient, clock: Clock = utc_now) -> "GlobalFundAllocator":
@@ -86,8 +87,12 @@ class GlobalFundAllocator:
         allocator.follow(settings)
         return allocator
 
-    def follow(self, settings: Settings) -> None:
-        """Take funds, strategy and symbols from `settings`; they count from the next rebalance on."""
+    def follow(self, settings: Settings, version: int = 0) -> None:
+        """Take funds, strategy and symbols from `settings`; they count from the next rebalance on.
+
+        `version`: under which they are in force; a rebalance writes nothing once others are.
+        """
+        self.settings_version = version
         self.total_funds, self.global_max_usage = settings.total_funds, settings.global_max_usage
         self.strategy = settings.allocation_strategy
         self.dynamic_step, self.resize_tolerance = settings.dynamic_step, settings.resize_tolerance
@@ -219,6 +224,7 @@ class GlobalFundAllocator:
             report=report.model_dump_json(),
             inputs=self._inputs(),
             step_ms=step_ms,
+            settings_version=self.settings_version,
         )
         if code is FundCode.OK:
             log.info("rebalanced", extra={"reason": reason, "version": version})

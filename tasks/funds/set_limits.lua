@@ -3,27 +3,33 @@
 -- Resting buys are not inventory: an allocation may be below what is committed. reserve.lua then grants nothing new.
 -- KEYS  1 funds  2 set of registered symbols  3 rebalance reports (list)  4 counters  5 events (stream)
 --       6 set of all symbols ever registered  7 format of the records (set when the pot is first shared)
---       8.. per symbol, in the order of ARGV: funds of symbol, cells, intents
+--       8 settings in force (hash: version)
+--       9.. per symbol, in the order of ARGV: funds of symbol, cells, intents, fence
 -- ARGV  1 expected version  2 pool (units)  3 report (JSON)  4 cap of reports and, roughly, of events
 --       5 digest of the operator's inputs  6 time of a scheduled dynamic step (ms), 0 where this is none
---       7 format  8 count n, then n times: symbol, allocation (units; -1 unregisters the symbol), cap (units),
+--       7 format  8 version of the settings they follow from, 0 where none were in force
+--       9 count n, then n times: symbol, allocation (units; -1 unregisters the symbol), cap (units),
 --         max usage (share of total funds, in 1e-8)
 --       A symbol with a cap is configured: that it was to sell what it holds at once is over.
+--       A symbol that is unregistered gets a higher fence: a tick of it that is under way writes nothing any more.
 --       A symbol that still has cells, orders or committed money is not unregistered: its allocation becomes what it
 --       has used.
 -- Returns code, version:
 --   0 OK        written
 --   1 ALREADY   these limits are in force; nothing changed
---   7 CONFLICT  the version moved on, or a symbol's inventory cost more than its new allocation; nothing changed
+--   7 CONFLICT  the version moved on, other settings are in force by now, or a symbol's inventory cost more than its
+--               new allocation; nothing changed
 local funds, symbols = KEYS[1], KEYS[2]
 local pot = redis.call('HMGET', funds, 'version', 'pool', 'inputs', 'used', 'reserved')
 local version, pool = tonumber(pot[1] or 0), tonumber(ARGV[2])
 if version ~= tonumber(ARGV[1]) then return {7, version} end
-local count = tonumber(ARGV[8])
+local in_force = redis.call('HGET', KEYS[8], 'version')
+if in_force and ARGV[8] ~= '0' and in_force ~= ARGV[8] then return {7, version} end
+local count = tonumber(ARGV[9])
 local same = pot[2] == ARGV[2] and pot[3] == ARGV[5]
 local wanted, sum = {}, 0
 for i = 1, count do
-  local p, k = 5 + 4 * i, 5 + 3 * i
+  local p, k = 6 + 4 * i, 5 + 4 * i
   local now = redis.call('HMGET', KEYS[k], 'allocated', 'used', 'reserved', 'cap', 'max_usage')
   local used = tonumber(now[2] or 0)
   local units = tonumber(ARGV[p + 1])
@@ -44,11 +50,12 @@ end
 if sum > math.max(pool, tonumber(pot[4] or 0)) then return {7, version} end
 if same then return {1, version} end
 for i = 1, count do
-  local p, k = 5 + 4 * i, 5 + 3 * i
+  local p, k = 6 + 4 * i, 5 + 4 * i
   local symbol = ARGV[p]
   if wanted[i] < 0 then
     redis.call('HDEL', KEYS[k], 'allocated', 'cap', 'max_usage', 'liquidate')
     redis.call('SREM', symbols, symbol)
+    if redis.call('EXISTS', KEYS[k + 3]) == 1 then redis.call('INCR', KEYS[k + 3]) end
   else
     redis.call('HSET', KEYS[k], 'allocated', string.format('%.0f', wanted[i]), 'cap', ARGV[p + 2],
       'max_usage', ARGV[p + 3])

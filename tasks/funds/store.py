@@ -133,13 +133,15 @@ async def set_limits(
     report: str,
     inputs: str,
     step_ms: int = 0,
+    settings_version: int = 0,
 ) -> tuple[FundCode, int]:
     """Write pool and allocations at once; (code, version in force).
 
     `inputs` names the operator's inputs they follow from; `step_ms`: the time of a scheduled dynamic step, else 0.
+    `settings_version`: of the settings they follow from; refused once others are in force. 0: not known.
     """
     names = [keys.funds, keys.funds_symbols, keys.rebalances, keys.counters, keys.events]
-    names += [keys.symbols, keys.format]
+    names += [keys.symbols, keys.format, keys.settings]
     rows: list[tuple[str, int, int, int]] = [
         (one.symbol, one.allocated_units, one.cap_units, units_down(one.max_usage)) for one in limits
     ]
@@ -152,10 +154,11 @@ async def set_limits(
         inputs,
         step_ms,
         RECORD_FORMAT,
+        settings_version,
         len(rows),
     ]
     for row in rows:
-        names += [keys.funds_symbol(row[0]), keys.cells(row[0]), keys.intents(row[0])]
+        names += [keys.funds_symbol(row[0]), keys.cells(row[0]), keys.intents(row[0]), keys.fence(row[0])]
         argv += row
     code, version = await script(client, _PACKAGE, "set_limits")(keys=names, args=argv)
     return FundCode(code), int(version)

@@ -32,7 +32,7 @@ class Desk:
         if found.differing:
             log.info("settings in force changed", extra={"version": found.version, "fields": list(found.differing)})
         self.settings, self.settings_version = found.settings, found.version
-        self.allocator.follow(self.settings)
+        self.allocator.follow(self.settings, found.version)
 
     @property
     def lease_ms(self) -> int:

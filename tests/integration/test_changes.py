@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from tasks.base.errors import ConfigError, ExchangeError, StateError
+from tasks.base.errors import ConfigError, ExchangeError, LeaseLost, StateError
 from tasks.base.in_force import in_force, publish
 from tasks.base.keys import Keys
 from tasks.base.money import from_units
 from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings
 from tasks.control.steps import put_in_force, sell_off
-from tasks.exchange.models import Market, Side
+from tasks.exchange.models import Market, Side, Ticker
 from tasks.exchange.order_ids import account_tag, parse_order_id
 from tasks.grid.levels import grid_id
 from tasks.grid.models import Cell, CellState, Grid
@@ -133,6 +133,17 @@ async def test_a_rebalance_goes_by_the_settings_in_force(redis: RedisClient) -> 
     report = await rebalance(desk.desk, force=True, reason="manual")
     assert report.pool == 4750
     assert report.outcome == "nothing to change"
+    await desk.close()
+
+
+async def test_a_worker_that_stalled_does_not_put_earlier_settings_back(redis: RedisClient) -> None:
+    """It read the settings, stood still while the funds were lowered, and shares the pot now: nothing is written."""
+    desk = await opened(redis, {BTC: GRID, ETH: GRID})
+    await desk.desk.follow_settings()
+    await put_in_force(redis, own({BTC: GRID, ETH: GRID}, total_funds="5000"))
+    late = await desk.desk.allocator.rebalance_if_needed(force=True, reason="scheduled")
+    assert (late.applied, late.outcome) == (False, "others were first")
+    assert (await desk.desk.allocator.get_global_status_summary()).pool == 4750
     await desk.close()
 
 
@@ -312,6 +323,24 @@ async def test_a_symbol_that_comes_back_is_no_longer_sold_off(redis: RedisClient
     await trader.tick()
     sells = [parse_order_id(order.client_id) for order in await desk.client.open_orders(ETH)]
     assert {one.purpose.value for one in sells if one} == {"sell"}
+    await desk.close()
+
+
+async def test_a_tick_that_outlives_its_symbol_writes_nothing(
+    redis: RedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The symbol leaves, with nothing, in the middle of its first tick: no cells are left that nobody looks after."""
+    desk = await opened(redis, {BTC: GRID, ETH: GRID})
+    trader, ticker = await desk.trader(ETH), desk.client.ticker
+
+    async def slowly(symbol: str) -> Ticker:
+        await put_in_force(redis, own({BTC: GRID}))
+        return await ticker(symbol)
+
+    monkeypatch.setattr(desk.client, "ticker", slowly)
+    with pytest.raises(LeaseLost):
+        await trader.tick()
+    assert not await redis.exists(KEYS.cells(ETH), KEYS.grid(ETH))
     await desk.close()
 
 

@@ -155,8 +155,8 @@ def _of_leaving(standing: Standing) -> list[str]:
     """It left: nothing; or it holds what it can still sell, and nothing else."""
     share, symbol = standing.share, standing.symbol
     if not share.registered:
-        busy = standing.cells or standing.intents or share.committed_units
-        return [f"{symbol}: left, and still has {list(standing.cells)} {list(standing.intents)}"] if busy else []
+        has = [*standing.cells, *standing.intents]
+        return [f"{symbol}: left, and still has {has}"] if has or share.committed_units else []
     busy = [cell for cell in standing.cells.values() if not is_empty(cell)]
     found = [f"{cell.key}: {cell.state} in a symbol that retires" for cell in busy if not _sells(cell)]
     if not busy or share.liquidate:

@@ -1,10 +1,13 @@
 """Looks at the pot after every script that any worker runs: money is granted only inside the limits in force."""
 
+import json
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 
 import redis
 
 from tasks.base.keys import Keys
+from tasks.base.money import units_down
 
 _POT = ("pool", "used", "reserved", "version")
 _SHARE = ("allocated", "used", "reserved")
@@ -38,6 +41,8 @@ class PotWatch:
         pot, *shares = ([int(one or 0) for one in row] for row in pipe.execute())
         self.wrong += self._against(pot, dict(zip(self._symbols, shares, strict=True)))
         self._reserved = {symbol: share[2] for symbol, share in zip(self._symbols, shares, strict=True)}
+        if pot[3] != self._version:
+            self.wrong += self._against_the_settings(pot[0])
         self._version, self.most_pool = pot[3], max(self.most_pool, pot[0])
 
     def _against(self, pot: Sequence[int], shares: dict[str, list[int]]) -> Iterator[str]:
@@ -54,3 +59,12 @@ class PotWatch:
                 yield f"{symbol}: granted, and {used + reserved} is above the pool of {pool}"
         if version != self._version and sum(share[0] for share in shares.values()) > max(pool, used):
             yield f"allocations above a pool of {pool} with {used} used: {shares}"
+
+    def _against_the_settings(self, pool: int) -> Iterator[str]:
+        """Limits have just been written: by the settings that are in force at this moment, where some are."""
+        body = self._client.hget(self._keys.settings, "body")
+        if body:
+            said = json.loads(str(body))
+            wanted = units_down(Decimal(said["total_funds"]) * Decimal(said["global_max_usage"]))
+            if pool != wanted:
+                yield f"a pool of {pool} is written, and the settings in force say {wanted}"
