@@ -1,0 +1,271 @@
+"""The state machine of the pot, third part: how the pool is shared, predicted by an independent reference."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from hypothesis import note
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, precondition, rule
+
+from tasks.base.settings import AllocationStrategy
+from tasks.funds import store
+from tasks.funds.allocator import APPLIED, MANUAL, GlobalFundAllocator
+from tasks.funds.models import FundCode, FundsStatus, LimitsChange, RebalanceReport, SymbolPerformance
+from tests.stateful.base import KEYS, SYMBOLS, TRIGGER_GAP_MS, UNITS, symbols
+from tests.stateful.orders import Orders
+from tests.support.funds_model import Claim, fair_shares, step_towards, weights_of
+
+FLOORED = len(SYMBOLS)  # units that flooring shares to whole units may move
+TOLERANCE = Fraction(1, 10)
+STEP = Fraction(1, 4)
+EDGE = Fraction(3, 10)  # a spread of exactly this fires or does not, as decimals happen to round
+STEP_GAP_MS = 59 * 60_000
+NOTHING = "nothing to change"
+TOO_SOON = "the last step is less than an hour ago"
+
+weights = st.sampled_from([None, Decimal(0), Decimal(1), Decimal(5)])
+caps = st.sampled_from([Decimal("0.2"), Decimal("0.6"), Decimal(1)])
+performance = st.builds(
+    SymbolPerformance,
+    return_72h=st.integers(-20, 60).map(lambda number: Decimal(number) / 1000),
+    outside=st.booleans(),
+    refused=st.booleans(),
+)
+every_symbol = st.fixed_dictionaries({}, optional=dict.fromkeys(SYMBOLS, performance))
+
+
+def units_of(amount: Decimal) -> int:
+    """Quote → units."""
+    return int(amount.scaleb(8))
+
+
+def near(found: Mapping[str, int], exact: Mapping[str, Fraction]) -> bool:
+    """The same symbols with the same shares, but for what is lost by flooring to whole units."""
+    note(f"shares {dict(found)}, exactly {exact}")
+    return found.keys() == exact.keys() and all(abs(found[name] - share) <= FLOORED for name, share in exact.items())
+
+
+def differs(now: Mapping[str, int], wanted: Mapping[str, int]) -> bool:
+    """Whether some share is off by more than a tenth of what is in force, or the symbols are others."""
+    return now.keys() != wanted.keys() or any(
+        abs(units - now[name]) > TOLERANCE * now[name] for name, units in wanted.items()
+    )
+
+
+class Sharing(Orders):
+    """Its rules: what an operator sets, rebalances of every kind, limits that do not fit."""
+
+    @initialize(strategy=st.sampled_from(AllocationStrategy))
+    def open_pot(self, strategy: AllocationStrategy) -> None:
+        self.strategy = strategy
+        self.rebalance(force=False, reason="start", facts={})
+
+    @rule(symbol=symbols, weight=weights, cap=caps, at_once=st.booleans())
+    def change_symbol(self, symbol: str, weight: Decimal | None, cap: Decimal, at_once: bool) -> None:
+        self.caps[symbol] = cap
+        if weight is None and len(self.weights) > 1:
+            self.weights.pop(symbol, None)
+        elif weight is not None:
+            self.weights[symbol] = weight
+        self.put_in_force(at_once)
+
+    @rule(share=st.sampled_from([Decimal("0.95"), Decimal("0.5"), Decimal(1)]), at_once=st.booleans())
+    def change_pool(self, share: Decimal, at_once: bool) -> None:
+        self.max_usage = share
+        self.put_in_force(at_once)
+
+    @rule(strategy=st.sampled_from(AllocationStrategy), at_once=st.booleans())
+    def change_strategy(self, strategy: AllocationStrategy, at_once: bool) -> None:
+        self.strategy = strategy
+        self.put_in_force(at_once)
+
+    def put_in_force(self, at_once: bool) -> None:
+        """At once, as at a start or a deploy; or else by whatever rebalance comes next."""
+        if at_once and self.pot.spread != EDGE:
+            self.rebalance(force=False, reason="start", facts={})
+
+    @property
+    def inputs(self) -> Any:
+        return self.strategy, self.max_usage, {name: (weight, self.caps[name]) for name, weight in self.weights.items()}
+
+    def allocator(self) -> GlobalFundAllocator:
+        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=self.now_ms)
+        total = Decimal(UNITS).scaleb(-8)
+        allocator = GlobalFundAllocator(self.redis, KEYS, total, self.max_usage, self.strategy, clock=lambda: moment)
+        for symbol, weight in self.weights.items():
+            allocator.register_trader(symbol, weight=weight, max_usage_pct=self.caps[symbol])
+        return allocator
+
+    @precondition(lambda self: self.pot.spread != EDGE)
+    @rule(force=st.booleans(), reason=st.sampled_from(["scheduled", MANUAL]), facts=every_symbol)
+    def rebalance(self, force: bool, reason: str, facts: Mapping[str, SymbolPerformance]) -> None:
+        """Predict whether, why and how far the shares move, then compare."""
+        facts = {name: one for name, one in facts.items() if name in self.weights}
+
+        def attempt() -> None:
+            due = self.why_due(force, reason, facts)
+            report = self.run(self.allocator().rebalance_if_needed(force, reason, facts))
+            if due is None:
+                assert (report.applied, report.outcome) == (False, "not needed")
+            else:
+                assert report.reason == due
+                self.follow(report, facts)
+            assert report.version == self.pot.version
+
+        attempt()
+        self.repeat = attempt
+
+    @property
+    def at_once(self) -> bool:
+        """Whether the shares go all the way: an operator's inputs changed, or more is allocated than the pool has."""
+        return self.inputs != self.inputs_in_force or self.pot.exceeds_pool
+
+    def why_due(self, force: bool, reason: str, facts: Mapping[str, SymbolPerformance]) -> str | None:
+        """The reason of the rebalance that must follow; None for none. Arms, fires and locks the triggers."""
+        pot = self.pot
+        leaving = any(name not in self.weights and pot.shares[name].committed == 0 for name in pot.registered)
+        if force or leaving or self.at_once:
+            return reason
+        fired = pot.trigger(facts)
+        if pot.spread_fired and pot.spread < Fraction(1, 4):
+            pot.spread_fired = False
+        if fired is None or self.is_locked:
+            return None
+        self.lock_ends_ms = self.time_ms + TRIGGER_GAP_MS
+        pot.spread_fired |= fired == "usage spread"
+        return fired
+
+    def claims(self, facts: Mapping[str, SymbolPerformance]) -> dict[str, Claim]:
+        """What each symbol may get; one that left the settings keeps what it has used and gets no more."""
+        found = weights_of(self.strategy, self.weights, facts)
+        claims = {}
+        for name, share in self.pot.shares.items():
+            if name in self.weights or (share.registered and share.committed):
+                cap = int(UNITS * self.caps[name]) if name in self.weights else 0
+                claims[name] = Claim(found.get(name, Fraction(0)), share.used, cap)
+        return claims
+
+    def follow(self, report: RebalanceReport, facts: Mapping[str, SymbolPerformance]) -> None:
+        """Hold the report against the reference, then take over how it was floored."""
+        pot, now, claims = self.pot, self.pot.registered, self.claims(facts)
+        pool, at_once = int(UNITS * self.max_usage), self.at_once
+        told = {change.symbol: change for change in report.changes}
+        assert {name: units_of(told[name].before) for name in now} == now
+        target = {name: units_of(told[name].target) for name in claims}
+        after = {name: units_of(told[name].after) for name in claims}
+        assert near(target, fair_shares(pool, claims))
+        all_the_way = at_once or self.strategy is not AllocationStrategy.DYNAMIC or report.reason == MANUAL
+        too_soon = self.now_ms - pot.stepped_ms < STEP_GAP_MS
+        if not at_once and not differs(now, target):
+            expected, stepped = now, False
+            assert report.outcome == NOTHING
+        elif all_the_way:
+            expected, stepped = target, False
+        elif too_soon:
+            expected, stepped = {name: now[name] for name in claims}, False
+        else:
+            assert near(after, step_towards(pool, claims, now, target, STEP))
+            expected, stepped = after, True
+        written = self.write(expected, pool, stepped)
+        if all_the_way:
+            assert report.outcome == (APPLIED if written else NOTHING)
+        elif differs(now, target):
+            assert report.outcome == (APPLIED if written else TOO_SOON if expected == now else NOTHING)
+        assert report.applied == written
+        if written:
+            assert after == expected
+
+    def write(self, wanted: Mapping[str, int], pool: int, stepped: bool) -> bool:
+        """Put the allocations in force; whether anything changed. Who left goes once it has nothing any more."""
+        pot, before = self.pot, self.pot.registered
+        for name, share in pot.shares.items():
+            kept = name in wanted or (share.registered and bool(share.cells or share.intents))
+            share.registered, share.allocated = kept, wanted.get(name, 0)
+        if pot.registered == before and self.inputs == self.inputs_in_force:
+            return False
+        for name, share in pot.shares.items():
+            share.cap = int(UNITS * self.caps[name]) if name in self.weights else 0
+        if pot.pool != pool:
+            pot.max_committed = pot.committed
+        pot.pool, self.inputs_in_force, self.used_at_write = pool, self.inputs, pot.used
+        pot.stepped_ms = self.now_ms if stepped else pot.stepped_ms
+        pot.version += 1
+        return True
+
+    @rule(minutes=st.sampled_from([1, 9, 30, 58, 59, 60, 120]), facts=every_symbol)
+    def scheduled_again(self, minutes: int, facts: Mapping[str, SymbolPerformance]) -> None:
+        """Two scheduled rebalances, some time apart."""
+        self.rebalance(force=True, reason="scheduled", facts=facts)
+        self.time_passes(minutes)
+        self.rebalance(force=True, reason="scheduled", facts=facts)
+
+    @precondition(lambda self: any(share.reservations for share in self.pot.shares.values()))
+    @rule(data=st.data(), facts=every_symbol)
+    def a_fill_comes_between_reading_and_writing(
+        self, data: st.DataObject, facts: Mapping[str, SymbolPerformance]
+    ) -> None:
+        """The inventory's cost rises meanwhile: no allocation is written below it."""
+        symbol, order = self.some_order(data)
+        facts = {name: one for name, one in facts.items() if name in self.weights}
+        allocator, before = self.allocator(), self.claims(facts)
+        read = allocator.get_global_status_summary
+
+        async def read_and_fill() -> FundsStatus:
+            seen = await read()
+            allocator.get_global_status_summary = read  # type: ignore[method-assign]
+            await self.filled_in_full(symbol, order)
+            return seen
+
+        allocator.get_global_status_summary = read_and_fill  # type: ignore[method-assign]
+        report = self.run(allocator.rebalance_if_needed(True, MANUAL, facts))
+        assert report.applied == self.adopt()
+        if report.applied:
+            pool, now = int(UNITS * self.max_usage), self.pot.registered
+            written = {name: now[name] for name in before}
+            assert any(near(written, fair_shares(pool, claims)) for claims in (before, self.claims(facts)))
+            assert all(share.allocated >= share.used for share in self.pot.shares.values() if share.registered)
+
+    def adopt(self) -> bool:
+        """Take over what the server wrote, where two outcomes are right; whether it wrote."""
+        seen, pot = self.status(), self.pot
+        for name, share in pot.shares.items():
+            now = seen.symbols[name]
+            share.registered, share.allocated, share.cap = now.registered, now.allocated_units, now.cap_units
+        if seen.version == pot.version:
+            return False
+        pot.max_committed = pot.committed if pot.pool != seen.pool_units else pot.max_committed
+        pot.pool, pot.version = seen.pool_units, pot.version + 1
+        self.inputs_in_force, self.used_at_write = self.inputs, pot.used
+        return True
+
+    @rule(symbol=symbols, fault=st.sampled_from(["late", "below used", "above the pool"]))
+    def limits_that_do_not_fit_are_refused_whole(self, symbol: str, fault: str) -> None:
+        """Another writer was first; or inventory cost more; or the sum is beyond the pool and the inventory's cost."""
+        pot = self.pot
+        wanted = {name: share.used for name, share in pot.shares.items()}
+        if fault == "below used":
+            wanted[symbol] -= 1
+        if fault == "above the pool":
+            wanted[symbol] += max(pot.pool, pot.used) - pot.used + 1
+        if wanted[symbol] < 0:
+            return
+        limits = [
+            LimitsChange(symbol=name, allocated_units=units, cap_units=UNITS, max_usage=Decimal(1))
+            for name, units in wanted.items()
+        ]
+        refused = self.run(
+            store.set_limits(
+                self.redis,
+                keys=KEYS,
+                expected_version=pot.version - (fault == "late"),
+                pool_units=pot.pool,
+                limits=limits,
+                unregister=[],
+                report="{}",
+                inputs="others",
+            )
+        )
+        assert refused == (FundCode.CONFLICT, pot.version)
