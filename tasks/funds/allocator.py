@@ -232,12 +232,16 @@ class GlobalFundAllocator:
     ) -> tuple[dict[str, int], int]:
         """Allocations a step nearer to the target, and the step's time in ms.
 
-        Within an hour of the last step nothing moves (time 0), but a symbol that has left goes.
+        Within an hour of the last step nothing moves (time 0), but a symbol that has left goes. The others keep what
+        they have, except that an allocation below what its symbol has used meanwhile comes up to it.
         """
         now_ms = to_ms(self.clock())
-        if now_ms - status.stepped_ms < _STEP_GAP_MS:
-            return {symbol: now[symbol] for symbol in target if symbol in now}, 0
-        return stepped(self.pool_units, requests, now, target, self.dynamic_step), now_ms
+        if now_ms - status.stepped_ms >= _STEP_GAP_MS:
+            return stepped(self.pool_units, requests, now, target, self.dynamic_step), now_ms
+        kept = {symbol: now[symbol] for symbol in target if symbol in now}
+        if kept == now:
+            return kept, 0
+        return stepped(min(self.pool_units, sum(kept.values())), requests, kept, kept, ZERO), 0
 
     async def _fired(self, status: FundsStatus, facts: Mapping[str, SymbolPerformance]) -> str | None:
         """Why a rebalance is due now, for one worker in ten minutes. Arms and disarms the spread's trigger."""

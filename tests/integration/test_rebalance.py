@@ -199,6 +199,34 @@ async def test_a_symbol_that_leaves_keeps_what_it_committed_until_it_is_sold(red
     assert [status.symbols[name].allocated_units // QUOTE for name in (A, B, C)] == [0, 500, 500]
 
 
+async def test_a_symbol_leaves_within_the_hour_of_a_step_although_another_has_filled_beyond_its_allocation(
+    redis: RedisClient,
+) -> None:
+    """B's buys of 450 filled after a step had brought it down to 386: A goes all the same, and B gets what it used."""
+    now = datetime(2024, 1, 1, tzinfo=UTC)
+    first = pot(redis, A, B, C, strategy="dynamic")
+    await first.rebalance_if_needed(reason="start")
+    await spend(first, A, 100)
+    without = pot(redis, B, C, strategy="dynamic")
+    without.clock = lambda: now
+    await without.rebalance_if_needed(reason="start")
+    item = Reservation(id="b", slot="0", sequence=0, units=450 * QUOTE, intent="", cell_key="0", cell="")
+    await without.reserve(B, 0, [item])
+    facts = {B: SymbolPerformance(return_72h=Decimal("0.01")), C: SymbolPerformance(return_72h=Decimal("0.08"))}
+    step = await without.rebalance_if_needed(force=True, reason="scheduled", performance=facts)
+    assert [int(change.after) for change in step.changes] == [100, 386, 513]
+    filled = FillMove(trade_id="b", at_ms=1, reservation_id="b", take_units=450 * QUOTE, used_delta=450 * QUOTE)
+    await without.record_trade(B, 0, [filled], ended=["b"])
+    sold = FillMove(trade_id="a", at_ms=2, reservation_id="", used_delta=-100 * QUOTE)
+    await without.record_trade(A, 0, [sold])
+    await redis.delete(KEYS.cells(A), KEYS.intents(A))
+    report = await without.rebalance_if_needed(reason="symbol left", performance=facts)
+    assert (report.applied, report.outcome) == (True, "applied")
+    status = await without.get_global_status_summary()
+    assert not status.symbols[A].registered
+    assert [round(status.symbols[name].allocated_units / QUOTE, 6) for name in (B, C)] == [450, 450]
+
+
 async def test_a_preview_says_what_a_reservation_would_get(redis: RedisClient) -> None:
     """check_trade_allowed names the code; it binds nothing."""
     allocator = pot(redis, A, B)
