@@ -9,6 +9,7 @@ from tests.stateful.base import KEYS, SYMBOLS, PotMachine, seldom, symbols
 from tests.support.funds_model import Share
 
 slots = st.integers(0, 4)
+parts_held = st.sets(st.sampled_from(["lots", "orders", "cells"]), min_size=1)
 
 
 class Orders(PotMachine):
@@ -73,12 +74,21 @@ class Orders(PotMachine):
             pot.max_committed = max(pot.max_committed, pot.committed) if item.units else pot.max_committed
         return code
 
-    @rule(symbol=symbols, parts=st.integers(1, 4), fills=st.booleans())
-    def take_what_is_free(self, symbol: str, parts: int, fills: bool) -> None:
-        """A quarter to all of what symbol and pool could grant now, in one order, which may fill at once."""
+    @rule(symbol=symbols, parts=st.integers(1, 4), fills=st.booleans(), fits=st.booleans())
+    def take_what_is_free(self, symbol: str, parts: int, fills: bool, fits: bool) -> None:
+        """A quarter to all of what the symbol may still commit, in one order, which may fill at once.
+
+        `fits`: within what the pool could grant, too.
+        """
         pot, share = self.pot, self.pot.shares[symbol]
-        free = min(share.allocated - share.committed, pot.pool - pot.committed)
-        units = max(free, 0) * parts // 4
+        free = share.allocated - share.committed
+        if fits:
+            free = min(free, pot.pool - pot.committed)
+        self.buy(symbol, max(free, 0) * parts // 4, fills)
+
+    def buy(self, symbol: str, units: int, fills: bool = True) -> None:
+        """Reserve in one order; whatever is granted may fill at once."""
+        share = self.pot.shares[symbol]
         self.reserve(symbol, [(5, 1, units)], stale=False)
         order = f"{symbol}-5-{share.slots.get('5', 0)}"
         if fills and share.reservations.get(order):
@@ -213,17 +223,23 @@ class Orders(PotMachine):
         writes += [Write(key=KEYS.cells(symbol), verb="HDEL", field=cell) for cell in cells or []]
         return self.run(store.release(self.redis, keys=KEYS, symbol=symbol, fence=fence, ids=orders, writes=writes))
 
-    @rule(symbol=symbols, what=st.sets(st.sampled_from(["lots", "orders", "cells"]), min_size=1))
+    @rule(symbol=symbols, what=parts_held)
     def wind_down(self, symbol: str, what: set[str]) -> None:
         """Sell all that is held, end all orders, drop all cells: a symbol that left goes when all three are done."""
         share = self.pot.shares[symbol]
-        if "lots" in what and share.used:
-            move = self.move("", 0, -share.used)
-            assert self.run(self.record(symbol, share.fence, [move], [])) is FundCode.OK
-            share.used, share.lots = 0, []
+        if "lots" in what:
+            self.sell_all(symbol)
         orders = sorted(share.intents | set(share.reservations)) if "orders" in what else []
         cells = sorted(share.cells) if "cells" in what else []
         held = sum(share.reservations.pop(order, 0) for order in orders)
         assert self.give_back(symbol, share.fence, orders, cells) == (FundCode.OK, held)
         share.intents -= set(orders)
         share.cells -= set(cells)
+
+    def sell_all(self, symbol: str) -> None:
+        """In one sale."""
+        share = self.pot.shares[symbol]
+        if share.used:
+            move = self.move("", 0, -share.used)
+            assert self.run(self.record(symbol, share.fence, [move], [])) is FundCode.OK
+            share.used, share.lots = 0, []

@@ -15,7 +15,7 @@ from tasks.funds import store
 from tasks.funds.allocator import APPLIED, MANUAL, GlobalFundAllocator
 from tasks.funds.models import FundCode, FundsStatus, LimitsChange, RebalanceReport, SymbolPerformance
 from tests.stateful.base import KEYS, SYMBOLS, TRIGGER_GAP_MS, UNITS, symbols
-from tests.stateful.orders import Orders
+from tests.stateful.orders import Orders, parts_held
 from tests.support.funds_model import Claim, fair_shares, step_towards, weights_of
 
 FLOORED = len(SYMBOLS)  # units that flooring shares to whole units may move
@@ -26,6 +26,7 @@ STEP_GAP_MS = 59 * 60_000
 NOTHING = "nothing to change"
 TOO_SOON = "the last step is less than an hour ago"
 
+strategies = st.sampled_from([AllocationStrategy.DYNAMIC, *AllocationStrategy])
 weights = st.sampled_from([None, Decimal(0), Decimal(1), Decimal(5)])
 caps = st.sampled_from([Decimal("0.2"), Decimal("0.6"), Decimal(1)])
 performance = st.builds(
@@ -58,7 +59,7 @@ def differs(now: Mapping[str, int], wanted: Mapping[str, int]) -> bool:
 class Sharing(Orders):
     """Its rules: what an operator sets, rebalances of every kind, limits that do not fit."""
 
-    @initialize(strategy=st.sampled_from(AllocationStrategy))
+    @initialize(strategy=strategies)
     def open_pot(self, strategy: AllocationStrategy) -> None:
         self.strategy = strategy
         self.rebalance(force=False, reason="start", facts={})
@@ -72,12 +73,22 @@ class Sharing(Orders):
             self.weights[symbol] = weight
         self.put_in_force(at_once)
 
+    @precondition(lambda self: len(self.weights) > 1)
+    @rule(data=st.data(), what=parts_held, twice=st.booleans())
+    def leave(self, data: st.DataObject, what: set[str], twice: bool) -> None:
+        """A symbol leaves the settings and gives up some of what it has, or all; nobody may forget the rest."""
+        symbol = data.draw(st.sampled_from(sorted(self.weights)))
+        del self.weights[symbol]
+        self.put_in_force(twice)
+        self.wind_down(symbol, what)
+        self.put_in_force(at_once=True)
+
     @rule(share=st.sampled_from([Decimal("0.95"), Decimal("0.5"), Decimal(1)]), at_once=st.booleans())
     def change_pool(self, share: Decimal, at_once: bool) -> None:
         self.max_usage = share
         self.put_in_force(at_once)
 
-    @rule(strategy=st.sampled_from(AllocationStrategy), at_once=st.booleans())
+    @rule(strategy=strategies, at_once=st.booleans())
     def change_strategy(self, strategy: AllocationStrategy, at_once: bool) -> None:
         self.strategy = strategy
         self.put_in_force(at_once)
@@ -154,6 +165,7 @@ class Sharing(Orders):
         pool, at_once = int(UNITS * self.max_usage), self.at_once
         told = {change.symbol: change for change in report.changes}
         assert {name: units_of(told[name].before) for name in now} == now
+        assert told.keys() >= claims.keys()
         target = {name: units_of(told[name].target) for name in claims}
         after = {name: units_of(told[name].after) for name in claims}
         assert near(target, fair_shares(pool, claims))
@@ -164,8 +176,12 @@ class Sharing(Orders):
             assert report.outcome == NOTHING
         elif all_the_way:
             expected, stepped = target, False
+        elif too_soon and claims.keys() == now.keys():
+            expected, stepped = now, False
         elif too_soon:
-            expected, stepped = {name: now[name] for name in claims}, False
+            kept = {name: now[name] for name in claims}
+            assert near(after, step_towards(min(pool, sum(kept.values())), claims, kept, kept, Fraction(0)))
+            expected, stepped = after, False
         else:
             assert near(after, step_towards(pool, claims, now, target, STEP))
             expected, stepped = after, True
@@ -195,12 +211,32 @@ class Sharing(Orders):
         pot.version += 1
         return True
 
-    @rule(minutes=st.sampled_from([1, 9, 30, 58, 59, 60, 120]), facts=every_symbol)
+    @rule(minutes=st.sampled_from([30, 58, 59, 60]), facts=every_symbol)
     def scheduled_again(self, minutes: int, facts: Mapping[str, SymbolPerformance]) -> None:
         """Two scheduled rebalances, some time apart."""
         self.rebalance(force=True, reason="scheduled", facts=facts)
         self.time_passes(minutes)
         self.rebalance(force=True, reason="scheduled", facts=facts)
+
+    @precondition(lambda self: self.pot.spread != EDGE)
+    @rule(refused=st.sets(symbols, min_size=1))
+    def a_look_after_refusals(self, refused: set[str]) -> None:
+        """The minute's look: symbols were refused for their own limit."""
+        facts = {name: SymbolPerformance(refused=name in refused) for name in SYMBOLS}
+        self.rebalance(force=False, reason="monitor", facts=facts)
+
+    @rule(symbol=symbols, percent=st.sampled_from([0, 20, 24, 26, 29, 31, 60]), facts=every_symbol)
+    def usage_goes_to(self, symbol: str, percent: int, facts: Mapping[str, SymbolPerformance]) -> None:
+        """The symbol buys or sells until so much of its allocation is used; then the minute's look."""
+        share = self.pot.shares[symbol]
+        more = share.allocated * percent // 100 - share.used
+        if more > 0:
+            self.buy(symbol, more)
+        elif more < 0:
+            self.sell_all(symbol)
+            self.buy(symbol, share.allocated * percent // 100)
+        if self.pot.spread != EDGE:
+            self.rebalance(force=False, reason="monitor", facts=facts)
 
     @precondition(lambda self: any(share.reservations for share in self.pot.shares.values()))
     @rule(data=st.data(), facts=every_symbol)

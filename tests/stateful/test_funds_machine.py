@@ -24,7 +24,7 @@ from tests.stateful.sharing import Sharing
 class FundsMachine(Sharing):
     """Every rule compares codes, every invariant only reads."""
 
-    @rule(more=st.integers(-100, 400))
+    @rule(more=st.integers(-200, 200))
     def compare_with_the_balance(self, more: int) -> None:
         """The exchange holds `more` than what the pool promises beyond the inventory; below 0, buys stop."""
         pot = self.pot
