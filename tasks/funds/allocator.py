@@ -45,6 +45,7 @@ _TRIES = 5
 _HOUR_MS = 3_600_000
 _STEP_GAP_MS = _HOUR_MS - 60_000  # an hourly run may come a little early
 MANUAL = "manual"  # the reason of a rebalance that an operator asked for
+SCHEDULED = "scheduled"  # the reason of the hourly one
 APPLIED = "applied"  # the outcome of a rebalance that wrote
 STOPPED = "STOPPED"  # why an order is refused while a stop is in force
 
@@ -164,7 +165,7 @@ class GlobalFundAllocator:
     async def rebalance_if_needed(
         self,
         force: bool = False,
-        reason: str = "scheduled",
+        reason: str = SCHEDULED,
         performance: Mapping[str, SymbolPerformance] | None = None,
         *,
         only_open: bool = False,
@@ -172,7 +173,8 @@ class GlobalFundAllocator:
         """Share the pool anew when forced, when the operator's inputs changed, or when a trigger fires.
 
         `performance` by symbol: for the dynamic strategy and the triggers. DYNAMIC goes all the way to its target when
-        the reason is "manual" or the operator's inputs changed, else `dynamic_step` of the way, at most once an hour.
+        the reason is "manual" or the operator's inputs changed, else `dynamic_step` of the way, at most once an hour. A
+        "scheduled" step that changes no allocation by more than `resize_tolerance` is left out: no order follows it.
         Nothing is written unless a target differs by more than `resize_tolerance` from what is in force, the inputs
         changed, or the allocations exceed the pool although the inventory no longer does; the latter goes all the way.
         Safe to run twice at the same time: one call writes, the other returns "nothing to change".
@@ -206,8 +208,10 @@ class GlobalFundAllocator:
         wanted, step_ms = target, 0
         if self.strategy is AllocationStrategy.DYNAMIC and not at_once and reason != MANUAL:
             wanted, step_ms = self._step(status, requests, now, target)
-            if wanted == now:
+            if not step_ms and wanted == now:
                 return self._report(status, target, now, reason, outcome="the last step is less than an hour ago")
+            if reason == SCHEDULED and not differs(now, wanted, self.resize_tolerance):
+                return self._report(status, target, now, reason, outcome="the step is within the tolerance")
         report = self._report(status, target, wanted, reason, outcome=APPLIED)
         code, version = await store.set_limits(
             self.redis,

@@ -109,6 +109,18 @@ async def test_a_manual_rebalance_goes_all_the_way_and_an_hourly_one_a_step(redi
     assert (twice.applied, twice.outcome) == (False, "nothing to change")
 
 
+async def test_an_hourly_step_that_no_order_would_follow_is_left_out(redis: RedisClient) -> None:
+    """Target 600 and 400: a quarter of the way is 525 and 475, within a tenth of 500. A manual one goes all the way."""
+    allocator = pot(redis, A, B, strategy="dynamic")
+    await allocator.rebalance_if_needed(reason="start")
+    facts = {A: SymbolPerformance(return_72h=Decimal("0.012")), B: SymbolPerformance(return_72h=Decimal("0.008"))}
+    hourly = await allocator.rebalance_if_needed(force=True, reason="scheduled", performance=facts)
+    assert (hourly.applied, hourly.outcome) == (False, "the step is within the tolerance")
+    assert [int(change.target) for change in hourly.changes] == [600, 400]
+    manual = await allocator.rebalance_if_needed(force=True, reason="manual", performance=facts)
+    assert [int(change.after) for change in manual.changes] == [600, 400]
+
+
 async def test_resting_buys_do_not_hold_an_allocation_up_but_inventory_does(redis: RedisClient) -> None:
     """A reserves 500 and uses none of it: its allocation may fall to 200. Used money may not fall out of it."""
     allocator = pot(redis, A, B)

@@ -12,7 +12,7 @@ from hypothesis.stateful import initialize, precondition, rule
 
 from tasks.base.settings import AllocationStrategy
 from tasks.funds import store
-from tasks.funds.allocator import APPLIED, MANUAL, GlobalFundAllocator
+from tasks.funds.allocator import APPLIED, MANUAL, SCHEDULED, GlobalFundAllocator
 from tasks.funds.models import FundCode, FundsStatus, LimitsChange, RebalanceReport, SymbolPerformance
 from tests.stateful.base import KEYS, SYMBOLS, TRIGGER_GAP_MS, UNITS, symbols
 from tests.stateful.orders import Orders, parts_held
@@ -24,6 +24,7 @@ STEP = Fraction(1, 4)
 EDGE = Fraction(3, 10)  # a spread of exactly this fires or does not, as decimals happen to round
 STEP_GAP_MS = 59 * 60_000
 NOTHING = "nothing to change"
+WITHIN = "the step is within the tolerance"
 TOO_SOON = "the last step is less than an hour ago"
 
 strategies = st.sampled_from([AllocationStrategy.DYNAMIC, *AllocationStrategy])
@@ -41,6 +42,11 @@ every_symbol = st.fixed_dictionaries({}, optional=dict.fromkeys(SYMBOLS, perform
 def units_of(amount: Decimal) -> int:
     """Quote → units."""
     return int(amount.scaleb(8))
+
+
+def after_of(report: RebalanceReport, claims: Mapping[str, Claim]) -> dict[str, int]:
+    """Units from now on, by symbol with a claim."""
+    return {change.symbol: units_of(change.after) for change in report.changes if change.symbol in claims}
 
 
 def near(found: Mapping[str, int], exact: Mapping[str, Fraction]) -> bool:
@@ -111,7 +117,7 @@ class Sharing(Orders):
         return allocator
 
     @precondition(lambda self: self.pot.spread != EDGE)
-    @rule(force=st.booleans(), reason=st.sampled_from(["scheduled", MANUAL]), facts=every_symbol)
+    @rule(force=st.booleans(), reason=st.sampled_from([SCHEDULED, MANUAL]), facts=every_symbol)
     def rebalance(self, force: bool, reason: str, facts: Mapping[str, SymbolPerformance]) -> None:
         """Predict whether, why and how far the shares move, then compare."""
         facts = {name: one for name, one in facts.items() if name in self.weights}
@@ -161,38 +167,55 @@ class Sharing(Orders):
 
     def follow(self, report: RebalanceReport, facts: Mapping[str, SymbolPerformance]) -> None:
         """Hold the report against the reference, then take over how it was floored."""
-        pot, now, claims = self.pot, self.pot.registered, self.claims(facts)
-        pool, at_once = int(UNITS * self.max_usage), self.at_once
+        now, claims, pool, at_once = self.pot.registered, self.claims(facts), int(UNITS * self.max_usage), self.at_once
         told = {change.symbol: change for change in report.changes}
+        assert told.keys() >= claims.keys() | now.keys()
         assert {name: units_of(told[name].before) for name in now} == now
-        assert told.keys() >= claims.keys()
         target = {name: units_of(told[name].target) for name in claims}
-        after = {name: units_of(told[name].after) for name in claims}
         assert near(target, fair_shares(pool, claims))
-        all_the_way = at_once or self.strategy is not AllocationStrategy.DYNAMIC or report.reason == MANUAL
-        too_soon = self.now_ms - pot.stepped_ms < STEP_GAP_MS
+        stepped = False
         if not at_once and not differs(now, target):
-            expected, stepped = now, False
-            assert report.outcome == NOTHING
-        elif all_the_way:
-            expected, stepped = target, False
-        elif too_soon and claims.keys() == now.keys():
-            expected, stepped = now, False
-        elif too_soon:
-            kept = {name: now[name] for name in claims}
-            assert near(after, step_towards(min(pool, sum(kept.values())), claims, kept, kept, Fraction(0)))
-            expected, stepped = after, False
+            expected, unwritten = now, NOTHING
+        elif at_once or self.strategy is not AllocationStrategy.DYNAMIC or report.reason == MANUAL:
+            expected, unwritten = target, NOTHING
+        elif self.now_ms - self.pot.stepped_ms < STEP_GAP_MS:
+            expected, unwritten = self.kept(report, claims, pool), TOO_SOON
         else:
-            assert near(after, step_towards(pool, claims, now, target, STEP))
-            expected, stepped = after, True
+            expected, stepped = self.a_step_on(report, claims, target, pool), True
+            unwritten = WITHIN if report.reason == SCHEDULED else NOTHING
         written = self.write(expected, pool, stepped)
-        if all_the_way:
-            assert report.outcome == (APPLIED if written else NOTHING)
-        elif differs(now, target):
-            assert report.outcome == (APPLIED if written else TOO_SOON if expected == now else NOTHING)
-        assert report.applied == written
         if written:
-            assert after == expected
+            assert {name: units_of(told[name].after) for name in claims} == expected
+        elif expected != now:
+            unwritten = NOTHING  # a symbol that left still has something, and nothing else changes
+        assert (report.applied, report.outcome) == (written, APPLIED if written else unwritten)
+
+    def kept(self, report: RebalanceReport, claims: Mapping[str, Claim], pool: int) -> dict[str, int]:
+        """Within an hour of the last step: what is in force; without those who left, and not below what is used."""
+        now = self.pot.registered
+        if claims.keys() == now.keys():
+            return now
+        stay = {name: now[name] for name in claims}
+        after = after_of(report, claims)
+        assert near(after, step_towards(min(pool, sum(stay.values())), claims, stay, stay, Fraction(0)))
+        return after
+
+    def a_step_on(
+        self, report: RebalanceReport, claims: Mapping[str, Claim], target: Mapping[str, int], pool: int
+    ) -> dict[str, int]:
+        """A quarter of the way, unless that is too little for a scheduled rebalance."""
+        now, after = self.pot.registered, after_of(report, claims)
+        exact = step_towards(pool, claims, now, target, STEP)
+        same_symbols = exact.keys() == now.keys()
+        beyond = [abs(share - now[name]) - TOLERANCE * now[name] for name, share in exact.items() if name in now]
+        if report.outcome == WITHIN:
+            assert report.reason == SCHEDULED
+            assert same_symbols
+            assert max(beyond) <= FLOORED
+            return now
+        assert near(after, exact)
+        assert report.reason != SCHEDULED or not same_symbols or max(beyond) >= -FLOORED
+        return after
 
     def write(self, wanted: Mapping[str, int], pool: int, stepped: bool) -> bool:
         """Put the allocations in force; whether anything changed. Who left goes once it has nothing any more."""
@@ -214,9 +237,9 @@ class Sharing(Orders):
     @rule(minutes=st.sampled_from([30, 58, 59, 60]), facts=every_symbol)
     def scheduled_again(self, minutes: int, facts: Mapping[str, SymbolPerformance]) -> None:
         """Two scheduled rebalances, some time apart."""
-        self.rebalance(force=True, reason="scheduled", facts=facts)
+        self.rebalance(force=True, reason=SCHEDULED, facts=facts)
         self.time_passes(minutes)
-        self.rebalance(force=True, reason="scheduled", facts=facts)
+        self.rebalance(force=True, reason=SCHEDULED, facts=facts)
 
     @precondition(lambda self: self.pot.spread != EDGE)
     @rule(refused=st.sets(symbols, min_size=1))
