@@ -1,0 +1,48 @@
+"""The recorded month: 15-minute candles of January 2024 and the symbols' filters."""
+
+import csv
+import gzip
+from decimal import Decimal
+from pathlib import Path
+
+from tasks.base.money import ZERO
+from tasks.exchange.models import Candle, Market
+from tasks.exchange.paper.filters import filters_for
+
+DATA = Path(__file__).parents[1] / "data"
+CANDLE_MS = 15 * 60_000
+
+
+def recorded_month(symbol: str) -> list[Candle]:
+    """All 2,976 candles of the month; they carry no volume."""
+    path = DATA / f"{symbol.replace('/', '-')}-15m-2024-01.csv.gz"
+    with gzip.open(path, "rt", encoding="utf-8") as stream:
+        return [
+            Candle(
+                at_ms=int(row["timestamp"]),
+                open=Decimal(row["open"]),
+                high=Decimal(row["high"]),
+                low=Decimal(row["low"]),
+                close=Decimal(row["close"]),
+                volume=ZERO,
+            )
+            for row in csv.DictReader(stream)
+        ]
+
+
+def paper_market(symbol: str, fee: Decimal) -> Market:
+    """The symbol as the paper exchange lists it."""
+    own = filters_for(symbol, Decimal(1))
+    base, quote = symbol.split("/")
+    return Market(
+        symbol=symbol,
+        base=base,
+        quote=quote,
+        tick_size=own.tick,
+        lot_step=own.lot,
+        min_qty=own.min_qty,
+        max_qty=own.max_qty,
+        min_notional=own.min_notional,
+        maker_fee=fee,
+        taker_fee=fee,
+    )
