@@ -9,7 +9,7 @@ from tests.stateful.base import KEYS, SYMBOLS, PotMachine, seldom, symbols
 from tests.support.funds_model import Share
 
 slots = st.integers(0, 4)
-parts_held = st.sets(st.sampled_from(["lots", "orders", "cells"]), min_size=1)
+parts_held = st.sets(st.sampled_from(["lots", "buys", "sells", "cells"]), min_size=3)
 
 
 class Orders(PotMachine):
@@ -80,11 +80,15 @@ class Orders(PotMachine):
 
         `fits`: within what the pool could grant, too.
         """
-        pot, share = self.pot, self.pot.shares[symbol]
-        free = share.allocated - share.committed
+        free = self.free(symbol)
         if fits:
-            free = min(free, pot.pool - pot.committed)
-        self.buy(symbol, max(free, 0) * parts // 4, fills)
+            free = max(min(free, self.pot.pool - self.pot.committed), 0)
+        self.buy(symbol, free * parts // 4, fills)
+
+    def free(self, symbol: str) -> int:
+        """What the symbol may still commit."""
+        share = self.pot.shares[symbol]
+        return max(share.allocated - share.committed, 0)
 
     def buy(self, symbol: str, units: int, fills: bool = True) -> None:
         """Reserve in one order; whatever is granted may fill at once."""
@@ -225,11 +229,12 @@ class Orders(PotMachine):
 
     @rule(symbol=symbols, what=parts_held)
     def wind_down(self, symbol: str, what: set[str]) -> None:
-        """Sell all that is held, end all orders, drop all cells: a symbol that left goes when all three are done."""
+        """Sell all that is held, end the orders, drop the cells: a symbol that left goes when all of it is done."""
         share = self.pot.shares[symbol]
         if "lots" in what:
             self.sell_all(symbol)
-        orders = sorted(share.intents | set(share.reservations)) if "orders" in what else []
+        kinds = {order: "buys" if share.reservations.get(order) else "sells" for order in share.intents}
+        orders = sorted(order for order, kind in kinds.items() if kind in what)
         cells = sorted(share.cells) if "cells" in what else []
         held = sum(share.reservations.pop(order, 0) for order in orders)
         assert self.give_back(symbol, share.fence, orders, cells) == (FundCode.OK, held)

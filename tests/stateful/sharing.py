@@ -80,12 +80,14 @@ class Sharing(Orders):
         self.put_in_force(at_once)
 
     @precondition(lambda self: len(self.weights) > 1)
-    @rule(data=st.data(), what=parts_held, twice=st.booleans())
-    def leave(self, data: st.DataObject, what: set[str], twice: bool) -> None:
+    @rule(data=st.data(), what=parts_held, sells=st.booleans())
+    def leave(self, data: st.DataObject, what: set[str], sells: bool) -> None:
         """A symbol leaves the settings and gives up some of what it has, or all; nobody may forget the rest."""
         symbol = data.draw(st.sampled_from(sorted(self.weights)))
+        if sells:
+            self.buy(symbol, 0, fills=False)  # a sale: it needs no money
         del self.weights[symbol]
-        self.put_in_force(twice)
+        self.put_in_force(at_once=True)
         self.wind_down(symbol, what)
         self.put_in_force(at_once=True)
 
@@ -93,6 +95,23 @@ class Sharing(Orders):
     def change_pool(self, share: Decimal, at_once: bool) -> None:
         self.max_usage = share
         self.put_in_force(at_once)
+
+    @rule(symbol=symbols, other=symbols)
+    def one_gives_way_to_another(self, symbol: str, other: str) -> None:
+        """Buys rest for all that a symbol has; it is capped, and another takes all that it gets instead."""
+        self.buy(symbol, self.free(symbol), fills=False)
+        self.caps |= {other: Decimal(1), symbol: Decimal("0.2")}
+        self.put_in_force(at_once=True)
+        self.buy(other, self.free(other), fills=False)
+
+    @rule(symbol=symbols)
+    def the_pool_falls_below_what_is_used(self, symbol: str) -> None:
+        """Everybody fills what it has, the pool is halved, and one sells again."""
+        for name in SYMBOLS:
+            self.buy(name, self.free(name))
+        self.change_pool(Decimal("0.5"), at_once=True)
+        self.sell_all(symbol)
+        self.put_in_force(at_once=True)
 
     @rule(strategy=strategies, at_once=st.booleans())
     def change_strategy(self, strategy: AllocationStrategy, at_once: bool) -> None:
