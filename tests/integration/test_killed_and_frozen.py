@@ -264,7 +264,9 @@ async def test_flushed_in_the_middle(redis: RedisClient, redis_url: str) -> None
 
 async def three_symbols(redis: RedisClient, redis_url: str, account: str, flushed: bool) -> list[Any]:
     """Three grids out of one pot for 60 candles, Redis wiped after half of them or not; their books, and the pot's."""
-    own = own_settings(account, symbols=dict.fromkeys(THREE, own_settings(account).symbols[BTC].model_dump()))
+    symbols = dict.fromkeys(THREE, own_settings(account).symbols[BTC].model_dump())
+    # Equal shares: a pot that is opened anew shares by what the symbols have earned until then.
+    own = own_settings(account, symbols=symbols, allocation_strategy="equal")
     candles = {symbol: walk(60, seed=number) for number, symbol in enumerate(THREE, start=5)}
     async with local_exchange(candles, Config(weight_limit=10**6, orders_per_10s=10**4)) as server:
         desk = await join_binance_desk(redis, own, server)

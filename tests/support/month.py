@@ -134,11 +134,12 @@ class Simulation:
             cells={},
             intents={},
             share=pot.share(symbol),
-            pool_free_units=max(pot.pool - pot.committed, 0),
+            pool_free_units=pot.pool - pot.committed,
             limits_version=1,
             settings_version=1,
             paused=False,
             stopped=False,
+            short=False,
         )
 
     def _book(self, symbol: str, folded: Folded) -> None:
