@@ -101,7 +101,7 @@ class RestingBuy(Frozen):
 
     qty: Positive
     units: int
-    partly_filled: bool = False  # never replaced; cancelled only where the symbol is above its allocation
+    fixed: bool = False  # partly filled, or sent to fill at once: never replaced, given up only for want of money
 
 
 class Limits(Frozen):

@@ -184,9 +184,9 @@ class _Planner:
         chosen = Resizing((), (), 0)
         if not (self.limits.stopped or self.limits.retiring or self.limits.stale):
             free = self.symbol_free, self.global_free
-            partly = [(str(cell.order_id), held, 0) for cell, held in self._staying(partly_filled=True)]
             missing = max(self.missing - max(self.symbol_free, 0), 0)
-            chosen = resize(self._resizable(), self.limits, *free, missing=missing, partly_filled=partly)
+            sizeable, fixed = self._resting_buys()
+            chosen = resize(sizeable, self.limits, *free, missing=missing, fixed=fixed)
         return GridPlan(
             cancel=(*self.cancel, *chosen.cancel),
             resized=chosen.resized,
@@ -195,28 +195,25 @@ class _Planner:
             idle_reasons=self.idle,
         )
 
-    def _staying(self, *, partly_filled: bool) -> list[tuple[Cell, RestingBuy]]:
-        """Resting buys of this grid that nothing else ends, nearest first."""
-        found = ((cell, self.resting.get(cell.order_id or "")) for cell in self.cells)
-        return [
-            (cell, held)
-            for cell, held in found
-            if held is not None
-            and held.partly_filled is partly_filled
-            and cell.grid_id == self.grid.grid_id
-            and cell.order_id not in self.cancel
-        ]
-
-    def _resizable(self) -> list[Candidate]:
-        """Untouched ones that could be placed anew."""
-        found: list[Candidate] = []
-        for cell, held in self._staying(partly_filled=False):
-            if cell.buy_price >= self.snapshot.ask:
+    def _resting_buys(self) -> tuple[list[Candidate], list[Candidate]]:
+        """Resting buys of this grid that nothing else ends: those that can be placed anew, and the others."""
+        sizeable: list[Candidate] = []
+        fixed: list[Candidate] = []
+        for cell in self.cells:
+            held = self.resting.get(cell.order_id or "")
+            if held is None or cell.grid_id != self.grid.grid_id or cell.order_id in self.cancel:
                 continue
-            qty = self.amounts.get(cell.key)
-            if qty is None:
-                found.append((str(cell.order_id), held, 0))
-            elif self._filter_violation(Side.BUY, cell.buy_price, qty) is None:
-                units = reserve_units(cell.buy_price, qty, self.market.taker_fee)
-                found.append((str(cell.order_id), held, units))
-        return found
+            units = self._units_wanted(cell, held)
+            (fixed if units is None else sizeable).append((str(cell.order_id), held, units or 0))
+        return sizeable, fixed
+
+    def _units_wanted(self, cell: Cell, held: RestingBuy) -> int | None:
+        """What the cell's buy should reserve; 0 where it has no money; None where it could not be placed anew now."""
+        if held.fixed or cell.buy_price >= self.snapshot.ask:
+            return None
+        qty = self.amounts.get(cell.key)
+        if qty is None:
+            return 0
+        if self._filter_violation(Side.BUY, cell.buy_price, qty) is not None:
+            return None
+        return reserve_units(cell.buy_price, qty, self.market.taker_fee)

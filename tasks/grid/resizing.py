@@ -30,24 +30,24 @@ def resize(
     symbol_free: int,
     global_free: int,
     missing: int = 0,
-    partly_filled: Sequence[Candidate] = (),
+    fixed: Sequence[Candidate] = (),
 ) -> Resizing:
     """Decide which of the resting buys (nearest first) to cancel now.
 
     `symbol_free`, `global_free`: units that the symbol and the pool could still grant. `missing`: units that cells
-    without an order lack because others of the symbol rest a little too large. `partly_filled` (nearest first) go last,
+    without an order lack because others of the symbol rest a little too large. `fixed` (nearest first) go last,
     and only where the symbol stays above its allocation without that.
     """
     without_money = [one[0] for one in reversed(candidates) if one[2] == 0]
     sized = [one for one in candidates if one[2] > 0]
     if limits.paused:  # nothing could be placed anew: only what is beyond the allocation goes
-        return _bounded(_farthest([*partly_filled, *candidates], limits.over, ()), ())
+        return _bounded(_farthest([*fixed, *candidates], limits.over, ()), ())
     too_large = [one[0] for one in sized if _is_off(one, limits.resize_tolerance) and one[1].units > one[2]]
     if without_money or too_large:
         return _bounded(without_money, too_large)
     if limits.over or missing:
         smaller, still_over = _a_little_smaller(sized, max(limits.over, missing))
-        gone = _farthest([*partly_filled, *sized], min(limits.over, still_over), smaller)
+        gone = _farthest([*fixed, *sized], min(limits.over, still_over), smaller)
         return _bounded(gone, [client_id for client_id in smaller if client_id not in gone])
     return _grown([one for one in sized if _is_off(one, limits.resize_tolerance)], symbol_free, global_free)
 

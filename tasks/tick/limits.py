@@ -42,9 +42,11 @@ def limits_of(settings: Settings, state: SymbolState, folded: Folded, snapshot: 
 def resting_buys(folded: Folded) -> dict[str, RestingBuy]:
     """Buys that rest on the exchange, by client id."""
     return {
-        client_id: RestingBuy(qty=intent.qty, units=intent.units_left, partly_filled=intent.filled > 0)
+        client_id: RestingBuy(
+            qty=intent.qty, units=intent.units_left, fixed=bool(intent.filled) or not intent.post_only
+        )
         for client_id, intent in folded.intents.items()
-        if intent.side is Side.BUY and intent.state in _RESTING and intent.post_only
+        if intent.side is Side.BUY and intent.state in _RESTING
     }
 
 

@@ -139,7 +139,10 @@ def status_view(
 
 
 def unfollowed(view: StatusView) -> dict[str, str]:
-    """By symbol, what still differs from the allocations in force; empty once all are followed."""
+    """By symbol, what still differs from the allocations in force; empty once all are followed.
+
+    Inventory that cost more than the allocation is no difference: a fill was on its way, and only a sale frees it.
+    """
     found = {symbol.symbol: _unfollowed(symbol, view.limits_version) for symbol in view.symbols}
     return {symbol: why for symbol, why in found.items() if why}
 
@@ -147,7 +150,7 @@ def unfollowed(view: StatusView) -> dict[str, str]:
 def _unfollowed(symbol: SymbolView, version: int) -> str:
     if symbol.state is Lifecycle.LEFT:
         return ""
-    if symbol.committed > symbol.allocated:
+    if symbol.committed > symbol.allocated and symbol.reserved:
         return f"{symbol.committed:,.2f} committed, above the allocation of {symbol.allocated:,.2f}"
     if symbol.limits_version < version:
         return "has not ticked since the allocations changed"
