@@ -16,7 +16,7 @@ from tasks.funds.allocator import APPLIED, MANUAL, SCHEDULED, GlobalFundAllocato
 from tasks.funds.models import FundCode, FundsStatus, LimitsChange, RebalanceReport, SymbolPerformance
 from tests.stateful.base import KEYS, SYMBOLS, TRIGGER_GAP_MS, UNITS, symbols
 from tests.stateful.orders import Orders, parts_held
-from tests.support.funds_model import Claim, fair_shares, step_towards, weights_of
+from tests.support.funds_model import Claim, Share, fair_shares, step_towards, weights_of
 
 FLOORED = len(SYMBOLS)  # units that flooring shares to whole units may move
 TOLERANCE = Fraction(1, 10)
@@ -241,13 +241,10 @@ class Sharing(Orders):
         pot, before = self.pot, self.pot.registered
         for name, share in pot.shares.items():
             kept = name in wanted or (share.registered and bool(share.cells or share.intents))
+            self.raise_fence(share, kept)
             share.registered, share.allocated = kept, wanted.get(name, 0)
         if pot.registered == before and self.inputs == self.inputs_in_force:
             return False
-        for name in before:
-            share = pot.shares[name]
-            if not share.registered and share.fence:
-                share.fence += 1  # a tick of it that is under way writes nothing any more
         for name, share in pot.shares.items():
             share.cap = int(UNITS * self.caps[name]) if name in self.weights else 0
         if pot.pool != pool:
@@ -310,11 +307,17 @@ class Sharing(Orders):
             assert any(near(written, fair_shares(pool, claims)) for claims in (before, self.claims(facts)))
             assert all(share.allocated >= share.used for share in self.pot.shares.values() if share.registered)
 
+    def raise_fence(self, share: Share, stays: bool) -> None:
+        """A symbol that is unregistered gets a higher fence: a tick of it that is under way writes nothing any more."""
+        if share.registered and not stays and share.fence:
+            share.fence += 1
+
     def adopt(self) -> bool:
         """Take over what the server wrote, where two outcomes are right; whether it wrote."""
         seen, pot = self.status(), self.pot
         for name, share in pot.shares.items():
             now = seen.symbols[name]
+            self.raise_fence(share, now.registered)
             share.registered, share.allocated, share.cap = now.registered, now.allocated_units, now.cap_units
         if seen.version == pot.version:
             return False
