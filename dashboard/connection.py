@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from redis.exceptions import RedisError
 
-from flows.runtime import state
+from flows.runtime.stack import record as state
 from tasks.base.errors import GridflowError
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, connect

@@ -5,9 +5,9 @@ import asyncio
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
-from flows.runtime.cancelling import cancel_requested
-from flows.runtime.deploy import remove_tick_deployment
-from flows.runtime.own_account import trading_of
+from flows.runtime.worker.cancelling import cancel_requested
+from flows.runtime.worker.deploy import remove_tick_deployment
+from flows.runtime.worker.own_account import trading_of
 from tasks.base.deployment_names import MAIN_ACCOUNT
 from tasks.base.errors import GridflowError
 from tasks.tick.models import WindowReport

@@ -2,7 +2,7 @@
 
 from prefect import flow, get_run_logger
 
-from flows.runtime.own_account import trading_of
+from flows.runtime.worker.own_account import trading_of
 from tasks.base.deployment_names import MAIN_ACCOUNT
 
 

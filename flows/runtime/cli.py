@@ -7,25 +7,37 @@ import click
 
 from tasks.base.errors import ConfigError, GridflowError, SetupRefused
 
-# name → (module, attribute, line in the help)
+# name → (module of flows.runtime.commands, attribute, line in the help)
 _COMMANDS = {
-    "init": ("flows.runtime.settings_commands", "init", "Write a commented gridflow.toml."),
-    "check": ("flows.runtime.settings_commands", "check", "Check settings and grids without starting anything."),
-    "up": ("flows.runtime.up_command", "up", "Run everything on this machine until Ctrl-C."),
-    "stop": ("flows.runtime.stop_command", "stop", "Stop trading in order: cancel open orders, save, end."),
-    "status": ("flows.runtime.stack_commands", "status", "Show money, grids and orders."),
-    "worker": ("flows.runtime.worker_command", "worker", "Run one worker of your own Prefect server until Ctrl-C."),
-    "deploy": ("flows.runtime.stack_commands", "deploy", "Create or update the Prefect deployments."),
-    "rebalance": ("flows.runtime.rebalance_command", "rebalance", "Share the pot anew, now, and follow it."),
-    "pause": ("flows.runtime.fund_commands", "pause", "Grant no new buys, for all symbols or those named."),
+    "init": ("settings_commands", "init", "Write a commented gridflow.toml."),
+    "check": (
+        "settings_commands",
+        "check",
+        "Check settings and grids without starting anything.",
+    ),
+    "up": ("up_command", "up", "Run everything on this machine until Ctrl-C."),
+    "stop": ("stop_command", "stop", "Stop trading in order: cancel open orders, save, end."),
+    "status": ("stack_commands", "status", "Show money, grids and orders."),
+    "worker": (
+        "worker_command",
+        "worker",
+        "Run one worker of your own Prefect server until Ctrl-C.",
+    ),
+    "deploy": ("stack_commands", "deploy", "Create or update the Prefect deployments."),
+    "rebalance": ("rebalance_command", "rebalance", "Share the pot anew, now, and follow it."),
+    "pause": ("fund_commands", "pause", "Grant no new buys, for all symbols or those named."),
     "funds": (
-        "flows.runtime.audit_commands",
+        "audit_commands",
         "funds",
         "Audit and repair the pot, preview an order, write off.",
     ),
-    "liquidate": ("flows.runtime.symbol_commands", "liquidate", "Sell what symbols that left the settings hold."),
-    "recover": ("flows.runtime.audit_commands", "recover", "Rebuild what Redis has lost from the exchange."),
-    "resume": ("flows.runtime.fund_commands", "resume", "Take a pause back."),
+    "liquidate": (
+        "symbol_commands",
+        "liquidate",
+        "Sell what symbols that left the settings hold.",
+    ),
+    "recover": ("audit_commands", "recover", "Rebuild what Redis has lost from the exchange."),
+    "resume": ("fund_commands", "resume", "Take a pause back."),
 }
 
 
@@ -37,7 +49,7 @@ class _LazyGroup(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module, attribute, _ = _COMMANDS[cmd_name]
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        command: click.Command = getattr(importlib.import_module(f"flows.runtime.commands.{module}"), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

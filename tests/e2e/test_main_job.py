@@ -19,7 +19,7 @@ import pytest
 import redis as sync_redis
 from playwright.sync_api import Page, expect
 
-from flows.runtime.runs import run_deployment
+from flows.runtime.commands.runs import run_deployment
 from tasks.base.keys import Keys
 from tasks.ledger.models import Fill
 from tests.support.candles import write_candles

@@ -17,8 +17,8 @@ import psutil
 import pytest
 import redis as sync_redis
 
-from flows.runtime import state as stack_state
-from flows.runtime.postgres import remove
+from flows.runtime.stack import record as stack_state
+from flows.runtime.stack.postgres import remove
 from tasks.base.keys import Keys
 from tests.support.up import GRIDFLOW, Up, processes_of, until
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.runtime.deploy import deploy
-from flows.runtime.first_windows import clear_left_overs
-from flows.runtime.plan import PlannedDeployment
+from flows.runtime.worker.deploy import deploy
+from flows.runtime.worker.deployments import PlannedDeployment
+from flows.runtime.worker.first_windows import clear_left_overs
 from tests.support.prefect_backlog import copy_each_minute_before
 from tests.support.prefect_stack import PrefectStack, prefect_stack
 from tests.support.prefect_worker import ENDS, ROOT, prefects_own_worker, until

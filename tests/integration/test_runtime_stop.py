@@ -11,8 +11,8 @@ import httpx
 import pytest
 import redis as sync_redis
 
-from flows.runtime import state as stack_state
-from flows.runtime.postgres import remove
+from flows.runtime.stack import record as stack_state
+from flows.runtime.stack.postgres import remove
 from tests.support.up import GRIDFLOW, Up, processes_of
 
 _IDLE = ("--worker", "tests.support.idle_worker")

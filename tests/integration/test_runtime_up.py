@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import redis as sync_redis
 
-from flows.runtime import state as stack_state
-from flows.runtime.postgres import remove
-from flows.runtime.processes import Identity
-from flows.runtime.valkey import redis_url, valkey_command
+from flows.runtime.stack import record as stack_state
+from flows.runtime.stack.postgres import remove
+from flows.runtime.stack.processes import Identity
+from flows.runtime.stack.valkey import redis_url, valkey_command
 from tasks.base.keys import Keys
 from tests.support.servers import free_port
 from tests.support.up import Up, processes_of, until

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 from prefect.client.schemas.objects import FlowRun
 
-from flows.runtime.worker import GridflowWorker
+from flows.runtime.worker.worker import GridflowWorker
 from tasks.base.settings import Settings
 
 calls: list[str] = []

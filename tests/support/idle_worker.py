@@ -3,8 +3,8 @@
 import signal
 from decimal import Decimal
 
-from flows.runtime.children import worker_ready_file
-from flows.runtime.stop_report import worker_stop_file, write_report
+from flows.runtime.stack.children import worker_ready_file
+from flows.runtime.stack.stop_report import worker_stop_file, write_report
 from tasks.base.settings import state_dir
 from tasks.tick.stopping import StopReport
 

@@ -4,8 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from flows.runtime import state
-from flows.runtime.processes import Identity
+from flows.runtime.stack import record as state
+from flows.runtime.stack.processes import Identity
 
 _CODE = """
 import json, signal, sys

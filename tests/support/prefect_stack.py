@@ -11,11 +11,11 @@ from typing import Any
 
 import httpx
 
-from flows.runtime import children
-from flows.runtime.ports import PortClaims
-from flows.runtime.postgres import prepare, remove
-from flows.runtime.prefect_server import api_url, common_environment
-from flows.runtime.supervisor import Notices, Supervisor
+from flows.runtime.stack import children
+from flows.runtime.stack.ports import PortClaims
+from flows.runtime.stack.postgres import prepare, remove
+from flows.runtime.stack.prefect_server import api_url, common_environment
+from flows.runtime.stack.supervisor import Notices, Supervisor
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import anyio
 import redis
 from prefect import flow
 
-from flows.runtime.cancelling import cancel_requested
+from flows.runtime.worker.cancelling import cancel_requested
 from tasks.base.keys import Keys
 from tasks.base.settings import state_dir
 

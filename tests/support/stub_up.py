@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from flows.runtime.stack import Stack, UpOptions
+from flows.runtime.stack.stack import Stack, UpOptions
 from tasks.base.errors import StackError
 from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings, load

@@ -5,9 +5,9 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
-from flows.runtime.children import ONLY_STOP, worker_ready_file
-from flows.runtime.plan import Every, PlannedDeployment
-from flows.runtime.stack_worker import told, work
+from flows.runtime.stack.children import ONLY_STOP, worker_ready_file
+from flows.runtime.stack.worker_process import told, work
+from flows.runtime.worker.deployments import Every, PlannedDeployment
 from tasks.base.keys import slug
 from tasks.base.settings import load, state_dir
 from tasks.tick.stopping import StopReport

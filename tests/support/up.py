@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from flows.runtime import state as stack_state
+from flows.runtime.stack import record as stack_state
 
 ROOT = Path(__file__).parents[2]
 GRIDFLOW = str(Path(sys.executable).with_name("gridflow"))

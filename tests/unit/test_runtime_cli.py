@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.runtime import preflight
 from flows.runtime.cli import main
-from flows.runtime.up_command import summary_text
+from flows.runtime.commands import preflight
+from flows.runtime.commands.up_command import summary_text
 from tasks.base.errors import ConfigError
 from tasks.base.settings import load
 

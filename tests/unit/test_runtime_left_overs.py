@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.runtime import children, state
 from flows.runtime.cli import main
-from flows.runtime.left_overs import left_over
+from flows.runtime.stack import children
+from flows.runtime.stack import record as state
+from flows.runtime.stack.takeover import left_over
 from tests.support.left_overs import LeftOvers
 from tests.support.up import Up
 

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 from prefect.client.schemas.objects import FlowRun
 
-from flows.runtime.overdue import overdue
+from flows.runtime.worker.overdue import overdue
 
 _NOW = datetime(2025, 1, 1, 12, tzinfo=UTC)
 _BTC, _ETH = uuid4(), uuid4()

@@ -10,8 +10,8 @@ from flows.grid_tick import grid_tick
 from flows.log_status import log_status
 from flows.rebalance import rebalance
 from flows.resume import resume
-from flows.runtime import own_account
-from flows.runtime.plan import planned_deployments
+from flows.runtime.worker import own_account
+from flows.runtime.worker.deployments import planned_deployments
 from tasks.base.errors import GridflowError
 from tasks.base.settings import Settings
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.runtime import state as stack_state
-from flows.runtime.ports import HOST, PortClaims
-from flows.runtime.processes import Identity, end, tree_memory
-from flows.runtime.supervisor import cap_log, tail
+from flows.runtime.stack import record as stack_state
+from flows.runtime.stack.ports import HOST, PortClaims
+from flows.runtime.stack.processes import Identity, end, tree_memory
+from flows.runtime.stack.supervisor import cap_log, tail
 from tasks.base.errors import StackError
 
 

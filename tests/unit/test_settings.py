@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from flows.runtime.cli import cli
-from flows.runtime.settings_file import settings_file
+from flows.runtime.commands.settings_file import settings_file
 from tasks.base.errors import ConfigError
 from tasks.base.keys import slug
 from tasks.base.settings import AllocationStrategy, PaperSettings, Settings, SymbolSettings, load

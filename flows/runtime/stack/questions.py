@@ -7,8 +7,8 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from flows.runtime.ports import HOST
-from flows.runtime.postgres import Postgres
+from flows.runtime.stack.ports import HOST
+from flows.runtime.stack.postgres import Postgres
 from tasks.base.redis import connect
 
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)  # the smallest message of PostgreSQL's protocol that has an answer

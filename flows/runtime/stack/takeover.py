@@ -7,9 +7,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from flows.runtime import children, state
-from flows.runtime.processes import Identity, end, kill_tree
-from flows.runtime.supervisor import Say
+from flows.runtime.stack import children
+from flows.runtime.stack import record as state
+from flows.runtime.stack.processes import Identity, end, kill_tree
+from flows.runtime.stack.supervisor import Say
 
 _WORKER_SECONDS = 120.0  # it cancels open orders
 _SECONDS = 30.0

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from flows.runtime.answers import bounded
-from flows.runtime.options import common_options, settings_in_force
+from flows.runtime.commands.answers import bounded
+from flows.runtime.commands.options import common_options, settings_in_force
 from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings
 

@@ -1,4 +1,4 @@
-"""The worker process of the one-machine stack: `python -m flows.runtime.stack_worker`.
+"""The worker process of the one-machine stack: `python -m flows.runtime.stack.worker_process`.
 
 Waits for the Prefect server, deploys, starts the first windows, runs flows until SIGTERM, then drains and closes the
 trading side in order: pause, wait for orders in flight, cancel open orders, save, close.
@@ -16,9 +16,9 @@ from typing import Protocol
 
 import httpx
 
-from flows.runtime.children import ONLY_STOP, RECYCLE, beat_files, worker_ready_file, worker_refusal_file
-from flows.runtime.plan import PlannedDeployment, planned_deployments
-from flows.runtime.stop_report import worker_stop_file, write_report
+from flows.runtime.stack.children import ONLY_STOP, RECYCLE, beat_files, worker_ready_file, worker_refusal_file
+from flows.runtime.stack.stop_report import worker_stop_file, write_report
+from flows.runtime.worker.deployments import PlannedDeployment, planned_deployments
 from tasks.base.deployment_names import DeploymentNames
 from tasks.base.errors import ConfigError, GridflowError
 from tasks.base.settings import Settings, configured_prefect_api, load, state_dir
@@ -54,9 +54,9 @@ async def work(
     Returns the process's exit code: 0, 1 when the stop left orders open, or RECYCLE when they are left to the next
     process.
     """
-    from flows.runtime.deploy import deploy
-    from flows.runtime.first_windows import clear_left_overs, start_first_windows
-    from flows.runtime.worker import GridflowWorker
+    from flows.runtime.worker.deploy import deploy
+    from flows.runtime.worker.first_windows import clear_left_overs, start_first_windows
+    from flows.runtime.worker.worker import GridflowWorker
 
     stop_asked = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop_asked.set)

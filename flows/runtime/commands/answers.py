@@ -11,9 +11,9 @@ import click
 import httpx
 from redis.exceptions import RedisError
 
-from flows.runtime import children
-from flows.runtime.options import recorded_stack, redis_url, running_stack
-from flows.runtime.processes import age_seconds
+from flows.runtime.commands.options import recorded_stack, redis_url, running_stack
+from flows.runtime.stack import children
+from flows.runtime.stack.processes import age_seconds
 from tasks.base.errors import StackError
 from tasks.base.redis import RedisClient, connect
 from tasks.base.settings import Settings

@@ -5,14 +5,14 @@ import signal
 import sys
 from pathlib import Path
 
-from flows.runtime import questions
-from flows.runtime.ports import HOST
-from flows.runtime.postgres import Postgres
-from flows.runtime.prefect_server import api_url, common_environment, server_command, server_environment
-from flows.runtime.questions import http_answers, port_answers, redis_answers
-from flows.runtime.stop_report import worker_stop_file
-from flows.runtime.supervisor import Child
-from flows.runtime.valkey import redis_url, valkey_command
+from flows.runtime.stack import questions
+from flows.runtime.stack.ports import HOST
+from flows.runtime.stack.postgres import Postgres
+from flows.runtime.stack.prefect_server import api_url, common_environment, server_command, server_environment
+from flows.runtime.stack.questions import http_answers, port_answers, redis_answers
+from flows.runtime.stack.stop_report import worker_stop_file
+from flows.runtime.stack.supervisor import Child
+from flows.runtime.stack.valkey import redis_url, valkey_command
 from tasks.base.settings import child_environment
 
 WORKER = "Worker"
@@ -21,7 +21,7 @@ PREFECT_SERVER = "Prefect server"
 POSTGRES = "PostgreSQL"
 VALKEY = "Valkey"
 STOP_ORDER = (WORKER, DASHBOARD, PREFECT_SERVER, POSTGRES, VALKEY)
-WORKER_MODULE = "flows.runtime.stack_worker"
+WORKER_MODULE = "flows.runtime.stack.worker_process"
 ONLY_STOP = "--only-stop"
 RECYCLE = 75  # the worker's exit code when it wants to be started afresh (EX_TEMPFAIL)
 

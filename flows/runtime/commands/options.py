@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 import click
 
-from flows.runtime import state as stack_state
-from flows.runtime.left_overs import left_over
+from flows.runtime.stack import record as stack_state
+from flows.runtime.stack.takeover import left_over
 from tasks.base.errors import ConfigError, StackError
 from tasks.base.settings import Settings, configured_prefect_api, configured_redis_url, from_values, load, state_dir
 

@@ -11,22 +11,23 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from flows.runtime import children, state
-from flows.runtime.left_overs import end_left_overs, kill_left_overs, left_over
-from flows.runtime.measures import MemoryPeak, Summarise, account_summary, log_files, prices, tick_count
-from flows.runtime.ports import PortClaims
-from flows.runtime.postgres import Postgres, prepare
-from flows.runtime.prefect_server import PREFERRED_PORT as PREFECT_PORT
-from flows.runtime.prefect_server import api_url
-from flows.runtime.processes import age_seconds
-from flows.runtime.publishing import put_settings_in_force
-from flows.runtime.questions import redis_answers
-from flows.runtime.stack_end import StackEnd
-from flows.runtime.stack_processes import Processes, all_at_once, this_process
-from flows.runtime.stop_report import journal_file, last_stop_file, read_orders, write_result
-from flows.runtime.supervisor import Say, cancel, cap_log
-from flows.runtime.valkey import PREFERRED_PORT as VALKEY_PORT
-from flows.runtime.valkey import redis_url
+from flows.runtime.stack import children
+from flows.runtime.stack import record as state
+from flows.runtime.stack.child_processes import Processes, all_at_once, this_process
+from flows.runtime.stack.ending import StackEnd
+from flows.runtime.stack.ports import PortClaims
+from flows.runtime.stack.postgres import Postgres, prepare
+from flows.runtime.stack.prefect_server import PREFERRED_PORT as PREFECT_PORT
+from flows.runtime.stack.prefect_server import api_url
+from flows.runtime.stack.processes import age_seconds
+from flows.runtime.stack.publishing import put_settings_in_force
+from flows.runtime.stack.questions import redis_answers
+from flows.runtime.stack.report import MemoryPeak, Summarise, account_summary, log_files, prices, tick_count
+from flows.runtime.stack.stop_report import journal_file, last_stop_file, read_orders, write_result
+from flows.runtime.stack.supervisor import Say, cancel, cap_log
+from flows.runtime.stack.takeover import end_left_overs, kill_left_overs, left_over
+from flows.runtime.stack.valkey import PREFERRED_PORT as VALKEY_PORT
+from flows.runtime.stack.valkey import redis_url
 from tasks.base.errors import StackError
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, connect

@@ -8,9 +8,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from flows.runtime.answers import redis_client
-from flows.runtime.options import common_options, json_option, redis_url
-from flows.runtime.symbol_commands import preview, write_off_command
+from flows.runtime.commands.answers import redis_client
+from flows.runtime.commands.options import common_options, json_option, redis_url
+from flows.runtime.commands.symbol_commands import preview, write_off_command
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
 from tasks.base.settings import PaperSettings, Settings, load, override_environment

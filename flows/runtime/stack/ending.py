@@ -8,10 +8,10 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from flows.runtime import children
-from flows.runtime.measures import Summarise, completed_windows
-from flows.runtime.stack_processes import Processes
-from flows.runtime.stop_report import (
+from flows.runtime.stack import children
+from flows.runtime.stack.child_processes import Processes
+from flows.runtime.stack.report import Summarise, completed_windows
+from flows.runtime.stack.stop_report import (
     UNREADABLE,
     StopResult,
     journal_file,
@@ -21,7 +21,7 @@ from flows.runtime.stop_report import (
     worker_stop_file,
     write_result,
 )
-from flows.runtime.supervisor import Say
+from flows.runtime.stack.supervisor import Say
 from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings
 

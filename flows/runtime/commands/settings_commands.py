@@ -10,10 +10,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from flows.runtime.answers import bounded
-from flows.runtime.options import common_options, json_option, recorded_stack
-from flows.runtime.preflight import start_problems
-from flows.runtime.settings_file import settings_file
+from flows.runtime.commands.answers import bounded
+from flows.runtime.commands.options import common_options, json_option, recorded_stack
+from flows.runtime.commands.preflight import start_problems
+from flows.runtime.commands.settings_file import settings_file
 from tasks.base.errors import ConfigError, GridflowError, Problem
 from tasks.base.money import plain
 from tasks.base.redis import RedisClient

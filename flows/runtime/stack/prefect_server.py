@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from flows.runtime.ports import HOST
+from flows.runtime.stack.ports import HOST
 
 PREFERRED_PORT = 4200
 

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flows.runtime import children, state
-from flows.runtime.processes import Identity
-from flows.runtime.supervisor import Child, Notices, Say, Supervisor
+from flows.runtime.stack import children
+from flows.runtime.stack import record as state
+from flows.runtime.stack.processes import Identity
+from flows.runtime.stack.supervisor import Child, Notices, Say, Supervisor
 
 _WAITED_FOR = {children.WORKER: "the worker to cancel open orders and end"}
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from flows.runtime.processes import Identity, end
+from flows.runtime.stack.processes import Identity, end
 from tasks.base.errors import StackError
 
 _SHARED_FOLDER = Path("/var/lib/gridflow")

@@ -10,13 +10,18 @@ from pathlib import Path
 
 import click
 
-from flows.runtime import state as stack_state
-from flows.runtime.answers import Waiting, bounded, check_prefect, redis_client
-from flows.runtime.left_overs import end_left_overs, force_end, living
-from flows.runtime.options import common_options, json_option, left_over_stack, running_stack, settings_in_force
-from flows.runtime.processes import resume
-from flows.runtime.runs import run_deployment
-from flows.runtime.stop_report import (
+from flows.runtime.commands.answers import Waiting, bounded, check_prefect, redis_client
+from flows.runtime.commands.options import (
+    common_options,
+    json_option,
+    left_over_stack,
+    running_stack,
+    settings_in_force,
+)
+from flows.runtime.commands.runs import run_deployment
+from flows.runtime.stack import record as stack_state
+from flows.runtime.stack.processes import resume
+from flows.runtime.stack.stop_report import (
     UNREADABLE,
     StopResult,
     journal_file,
@@ -25,6 +30,7 @@ from flows.runtime.stop_report import (
     read_result,
     worker_stop_file,
 )
+from flows.runtime.stack.takeover import end_left_overs, force_end, living
 from tasks.base.deployment_names import DeploymentNames
 from tasks.base.errors import StackError
 from tasks.base.redis import RedisClient

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import click
 
-from flows.runtime import children
-from flows.runtime.answers import bounded, check_prefect, warn_of_silence
-from flows.runtime.left_overs import living
-from flows.runtime.options import (
+from flows.runtime.commands.answers import bounded, check_prefect, warn_of_silence
+from flows.runtime.commands.options import (
     common_options,
     json_option,
     left_over_stack,
@@ -20,9 +18,11 @@ from flows.runtime.options import (
     running_stack,
     settings_in_force,
 )
-from flows.runtime.plan import planned_deployments
-from flows.runtime.prefect_server import common_environment
-from flows.runtime.processes import Identity
+from flows.runtime.stack import children
+from flows.runtime.stack.prefect_server import common_environment
+from flows.runtime.stack.processes import Identity
+from flows.runtime.stack.takeover import living
+from flows.runtime.worker.deployments import planned_deployments
 from tasks.base.errors import ConfigError, StackError
 from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings, load, override_environment, state_dir
@@ -97,7 +97,7 @@ def deploy(config: Path | None, state: Path | None, liquidate: bool) -> None:
     retiring = _put_in_force(settings, state, liquidate)
     if running_stack(state) is not None:
         override_environment(common_environment(state_dir(state) / "prefect", api))
-    from flows.runtime.deploy import deploy as deploy_all  # imports Prefect, which reads the environment
+    from flows.runtime.worker.deploy import deploy as deploy_all  # imports Prefect, which reads the environment
 
     async def work() -> None:
         async with asyncio.timeout(_DEPLOY_SECONDS):
@@ -114,7 +114,7 @@ def deploy(config: Path | None, state: Path | None, liquidate: bool) -> None:
 
 def _put_in_force(settings: Settings, state: Path | None, liquidate: bool) -> Sequence[str]:
     """Publish the settings; the symbols that retire."""
-    from flows.runtime.publishing import put_settings_in_force
+    from flows.runtime.stack.publishing import put_settings_in_force
 
     if settings.redis_url is None and recorded_stack(state) is None:
         click.echo("No Redis is known (set GRIDFLOW_REDIS_URL): the settings were not put in force", err=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows.runtime.processes import Identity, kill_tree, resume
+from flows.runtime.stack.processes import Identity, kill_tree, resume
 from tasks.base.errors import SetupRefused, StackError
 
 _MAX_LOG_BYTES = 10_000_000

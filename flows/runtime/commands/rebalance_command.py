@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from flows.runtime.answers import Waiting, bounded, check_prefect, warn_of_silence
-from flows.runtime.options import common_options, json_option, prefect_api, recorded_stack, settings_in_force
-from flows.runtime.runs import EndedRun, run_deployment
+from flows.runtime.commands.answers import Waiting, bounded, check_prefect, warn_of_silence
+from flows.runtime.commands.options import common_options, json_option, prefect_api, recorded_stack, settings_in_force
+from flows.runtime.commands.runs import EndedRun, run_deployment
 from tasks.base.deployment_names import DeploymentNames
 from tasks.base.keys import Keys
 from tasks.base.money import plain

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from redis.exceptions import RedisError
 
-from flows.runtime.processes import tree_memory
+from flows.runtime.stack.processes import tree_memory
 from tasks.base.deployment_names import GRID_TICK
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient

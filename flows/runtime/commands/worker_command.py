@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from flows.runtime.answers import check_prefect
-from flows.runtime.options import common_options
+from flows.runtime.commands.answers import check_prefect
+from flows.runtime.commands.options import common_options
 from tasks.base.deployment_names import DeploymentNames
 from tasks.base.errors import StackError
 from tasks.base.settings import CONFIG_VARIABLE, configured_prefect_api, load, override_environment
@@ -38,7 +38,7 @@ def worker(config: Path | None, state: Path | None, name: str | None, cancel_on_
 
 
 async def _work(pool: str, name: str | None) -> None:
-    from flows.runtime.worker import GridflowWorker  # imports Prefect, which reads the environment
+    from flows.runtime.worker.worker import GridflowWorker  # imports Prefect, which reads the environment
 
     await GridflowWorker(work_pool_name=pool, name=name, prefetch_seconds=_PREFETCH_SECONDS).start(printer=click.echo)
 

@@ -29,9 +29,9 @@ from prefect.states import Cancelled
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 from pydantic import PrivateAttr
 
-from flows.runtime.cancelling import cancel_flag
-from flows.runtime.overdue import delete_due_windows, overdue
-from flows.runtime.plan import POOL_TYPE
+from flows.runtime.worker.cancelling import cancel_flag
+from flows.runtime.worker.deployments import POOL_TYPE
+from flows.runtime.worker.overdue import delete_due_windows, overdue
 from tasks.base.deployment_names import GRID_TICK, DeploymentNames
 from tasks.base.settings import Settings, load
 from tasks.tick import watchdog

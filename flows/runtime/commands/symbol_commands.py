@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import click
 
-from flows.runtime.answers import bounded, redis_client
-from flows.runtime.options import common_options, json_option, settings_in_force
+from flows.runtime.commands.answers import bounded, redis_client
+from flows.runtime.commands.options import common_options, json_option, settings_in_force
 from tasks.base.money import dec, plain
 from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings
@@ -76,7 +76,7 @@ def write_off_command(config: Path | None, state: Path | None, as_json: bool, sy
 
 
 async def _write_off(settings: Settings, state: Path | None, symbol: str) -> Any:
-    from flows.runtime.audit_commands import on_the_same_market
+    from flows.runtime.commands.audit_commands import on_the_same_market
     from tasks.base.in_force import in_force
     from tasks.base.keys import Keys
     from tasks.exchange.live import open_exchange

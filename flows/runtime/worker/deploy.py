@@ -20,8 +20,8 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 
-from flows.runtime.plan import POOL_TYPE, Every, PlannedDeployment
-from flows.runtime.worker import GridflowWorker
+from flows.runtime.worker.deployments import POOL_TYPE, Every, PlannedDeployment
+from flows.runtime.worker.worker import GridflowWorker
 from tasks.base.deployment_names import GRID_TICK, MAIN_ACCOUNT, DeploymentNames
 
 _PAGE = 200

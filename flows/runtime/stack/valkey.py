@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from flows.runtime.ports import HOST
+from flows.runtime.stack.ports import HOST
 from tasks.base.errors import StackError
 
 PREFERRED_PORT = 6399

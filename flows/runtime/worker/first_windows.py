@@ -9,8 +9,8 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed, Scheduled
 
-from flows.runtime.overdue import delete_due_windows
-from flows.runtime.plan import PlannedDeployment
+from flows.runtime.worker.deployments import PlannedDeployment
+from flows.runtime.worker.overdue import delete_due_windows
 from tasks.base.deployment_names import GRID_TICK
 
 _PAGE = 200

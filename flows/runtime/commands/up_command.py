@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from flows.runtime.options import common_options, json_option
-from flows.runtime.preflight import check_exchange, check_market_data, settle_live
-from flows.runtime.stack import Stack, UpOptions
-from flows.runtime.state import StackRecord
-from flows.runtime.stop_report import StopResult
+from flows.runtime.commands.options import common_options, json_option
+from flows.runtime.commands.preflight import check_exchange, check_market_data, settle_live
+from flows.runtime.stack.record import StackRecord
+from flows.runtime.stack.stack import Stack, UpOptions
+from flows.runtime.stack.stop_report import StopResult
 from tasks.base.errors import StackError
 from tasks.base.settings import CONFIG_VARIABLE, load, override_environment, state_dir
 

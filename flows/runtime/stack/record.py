@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows.runtime.processes import Identity
+from flows.runtime.stack.processes import Identity
 from tasks.base.errors import StackError
 
 

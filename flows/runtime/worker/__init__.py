@@ -1,0 +1,1 @@
+"""The in-process Prefect worker, and the deployments that it serves."""
