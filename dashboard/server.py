@@ -16,7 +16,7 @@ from dashboard import export
 from dashboard.connection import reader
 from dashboard.guard import LoopbackOnly, refuse_open_address
 from dashboard.metrics import metrics
-from tasks.base import logging as own_logging
+from tasks.base import log_setup as own_logging
 from tasks.base.errors import ConfigError
 
 app = st.App(

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import ccxt
 
 from tasks.base.errors import ExchangeError, ExchangeUnavailable
-from tasks.exchange.call_class import CallClass, call_class, placing
 from tasks.exchange.clock_sync import ClockSync
+from tasks.exchange.limits.call_class import CallClass, call_class, placing
 from tasks.exchange.models import (
     Accepted,
     Balance,

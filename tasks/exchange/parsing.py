@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from tasks.base.errors import ExchangeUnavailable, RejectReason
 from tasks.base.money import ZERO, dec
-from tasks.exchange.budget import BudgetExhausted
+from tasks.exchange.limits.budget import BudgetExhausted
 from tasks.exchange.models import (
     Candle,
     Market,

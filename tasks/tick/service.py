@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from redis.exceptions import RedisError
 
-from tasks.base import logging as own_logging
+from tasks.base import log_setup as own_logging
 from tasks.base.clock import utc_now
 from tasks.base.errors import ExchangeError, ExchangeUnavailable, GridflowError, StackError
 from tasks.base.in_force import in_force, publish
@@ -94,7 +94,7 @@ class TradingService:
         return self._desk
 
     async def _open(self) -> Desk:
-        from tasks.exchange.live import open_exchange  # ccxt costs seconds: only where there is trading to do
+        from tasks.tick.opening import open_exchange
 
         redis = connect(self._redis_url)
         exchange: ExchangePort | None = None
@@ -152,7 +152,7 @@ class TradingService:
 
     async def _reopen_paper(self, desk: Desk) -> None:
         """A paper exchange knows the symbols that it was opened with; this one knows today's."""
-        from tasks.exchange.live import open_exchange
+        from tasks.tick.opening import open_exchange
 
         before, desk.exchange = desk.exchange, await open_exchange(desk.settings, desk.redis)
         await before.close()

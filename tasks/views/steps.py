@@ -10,8 +10,8 @@ from tasks.base.keys import Keys
 from tasks.base.money import exact, plain
 from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings
-from tasks.exchange.paper import describe_market
 from tasks.funds.allocator import GlobalFundAllocator
+from tasks.paper import describe_market
 from tasks.tick.desk import Desk
 from tasks.tick.mode import mode_of, stored_mode
 from tasks.views import store

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from tasks.base.clock import to_ms
-from tasks.base.logging import RedisLogHandler
+from tasks.base.log_setup import RedisLogHandler
 from tasks.base.redis import RedisClient, connect
 from tasks.base.settings import Settings
 from tasks.exchange.models import Candle

@@ -17,8 +17,8 @@ from tasks.base.clock import utc_now
 from tasks.base.errors import ExchangeError, ExchangeUnavailable, LeaseLost
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, connect
-from tasks.exchange.breaker import Breaker, BreakerRules, Phase
-from tasks.exchange.breakers import EXCHANGE, Breakers, read_breakers
+from tasks.exchange.limits.breaker_rules import Breaker, BreakerRules, Phase
+from tasks.exchange.limits.breakers import EXCHANGE, Breakers, read_breakers
 from tasks.tick.window import run_window
 from tasks.views.render import status_table
 from tasks.views.steps import read_status

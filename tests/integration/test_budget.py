@@ -17,9 +17,9 @@ from aiohttp.test_utils import TestServer
 from tasks.base.errors import ExchangeUnavailable, RejectReason
 from tasks.base.keys import AddressKeys, Keys
 from tasks.base.redis import RedisClient, connect
-from tasks.exchange.budget import Allowance, Budget, BudgetCode, BudgetExhausted, allowance_of, attach_budget
-from tasks.exchange.call_class import CallClass, call_class
 from tasks.exchange.client import CcxtClient
+from tasks.exchange.limits.budget import Allowance, Budget, BudgetCode, BudgetExhausted, allowance_of, attach_budget
+from tasks.exchange.limits.call_class import CallClass, call_class
 from tasks.exchange.models import Accepted, Grant, OrderRequest, Rejected, Side
 from tests.support.binance.config import Config, SymbolRules
 from tests.support.binance.desk import real_ccxt

@@ -15,12 +15,13 @@ from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
 from tasks.base.settings import ExchangeSettings
 from tasks.exchange.client import CcxtClient
-from tasks.exchange.live import ccxt_exchange, open_exchange
+from tasks.exchange.connect import ccxt_exchange
 from tasks.exchange.models import Accepted, Grant, OrderRequest, OrderStatus, Placement, Rejected, Side, Unknown
-from tasks.exchange.shared import SharedReads
+from tasks.exchange.shared_client import SharedReads
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.ledger.steps import audit_funds
 from tasks.tick.desk import Desk
+from tasks.tick.opening import open_exchange
 from tasks.tick.trader import GridTrader
 from tests.support.binance.config import API_KEY, SECRET, Config, SymbolRules
 from tests.support.binance.faults import Fault, FaultKind

@@ -13,8 +13,8 @@ import pytest
 
 from tasks.base.redis import RedisClient
 from tasks.base.settings import PaperSettings, Settings
-from tasks.exchange.paper import open_paper_exchange
-from tasks.exchange.paper.exchange import PaperExchange
+from tasks.paper import open_paper_exchange
+from tasks.paper.exchange import PaperExchange
 
 SYMBOL = "BTC/USDT"
 WITHOUT_SYMBOL = ["load_markets", "after_construct", "fetch_status", "fetch_balance", "fetch_trading_fees"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings
-from tasks.exchange.paper import open_paper_exchange
+from tasks.paper import open_paper_exchange
 from tests.support.paper import START_MS, SYMBOL
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +21,7 @@ import asyncio, json, random, sys
 from ccxt.base.errors import ExchangeError
 from tasks.base.redis import connect
 from tasks.base.settings import Settings
-from tasks.exchange.paper import open_paper_exchange
+from tasks.paper import open_paper_exchange
 
 async def trade(url, number, config):
     redis = connect(url)

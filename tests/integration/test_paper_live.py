@@ -11,7 +11,7 @@ import pytest
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings
-from tasks.exchange.paper import describe_market, open_paper_exchange
+from tasks.paper import describe_market, open_paper_exchange
 from tests.support.paper import SYMBOL, Wall
 
 LISTING = {

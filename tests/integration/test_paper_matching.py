@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tasks.base.redis import RedisClient
-from tasks.exchange.paper.exchange import PaperExchange
+from tasks.paper.exchange import PaperExchange
 from tests.support.paper import SYMBOL, Numbers, Wall, manual
 
 SHARE = Decimal("0.001")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tasks.exchange.paper.exchange import PaperExchange
+from tasks.paper.exchange import PaperExchange
 from tests.integration.test_paper_ccxt_conformance import SYMBOL, exchange, shipped
 
 __all__ = ["exchange"]  # the fixture

@@ -7,8 +7,8 @@ import pytest
 from ccxt.base import errors
 
 from tasks.base.redis import RedisClient
-from tasks.exchange.paper.exchange import PaperExchange
-from tasks.exchange.paper.paper_market import writing
+from tasks.paper.exchange import PaperExchange
+from tasks.paper.market import writing
 from tests.support.paper import SYMBOL, Wall, manual
 
 ROWS = [(100, 100, 100, 100), (100, 106, 95, 104), (104, 104, 90, 92), (92, 120, 92, 118)]

@@ -13,7 +13,7 @@ from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.models import Candle, Ticker
-from tasks.exchange.shared import SharedReads
+from tasks.exchange.shared_client import SharedReads
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.tick.desk import Desk
 from tasks.tick.trader import GridTrader

@@ -9,8 +9,8 @@ import time
 
 from tasks.base.keys import AddressKeys, Keys
 from tasks.base.redis import RedisClient, connect
-from tasks.exchange.budget import Allowance, Budget, BudgetExhausted
-from tasks.exchange.call_class import CallClass, call_class
+from tasks.exchange.limits.budget import Allowance, Budget, BudgetExhausted
+from tasks.exchange.limits.call_class import CallClass, call_class
 
 GRANTS = "grants"
 ALLOWANCE = Allowance(window_ms=2000, account_window_ms=4000)

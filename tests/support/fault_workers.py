@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 from tasks.base.keys import AddressKeys
 from tasks.base.settings import Settings
-from tasks.exchange.breakers import Breakers
-from tasks.exchange.budget import Budget, allowance_of, attach_budget
-from tasks.exchange.shared import SharedReads
+from tasks.exchange.limits.breakers import Breakers
+from tasks.exchange.limits.budget import Budget, allowance_of, attach_budget
+from tasks.exchange.shared_client import SharedReads
 from tasks.tick.trader import GridTrader
 from tasks.tick.window import guarded_tick
 from tests.support.binance.desk import BinanceDesk

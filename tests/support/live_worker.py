@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import patch
 
 from tasks.base.settings import Settings
-from tasks.exchange import budget
+from tasks.exchange.limits import budget
 from tasks.tick.service import TradingService
 
 

@@ -7,8 +7,8 @@ from decimal import Decimal
 from tasks.base.redis import RedisClient
 from tasks.base.settings import PaperSettings, Settings
 from tasks.exchange.models import Candle
-from tasks.exchange.paper import open_manual_exchange
-from tasks.exchange.paper.exchange import PaperExchange
+from tasks.paper import open_manual_exchange
+from tasks.paper.exchange import PaperExchange
 
 SYMBOL = "BTC/USDT"
 START_MS = 1_704_067_200_000

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.base.errors import ExchangeError, ExchangeUnavailable, StateError
-from tasks.exchange.breaker import Breaker, BreakerRules, Outcome, Phase, ask, tell
-from tasks.exchange.breakers import outcomes
-from tasks.exchange.budget import BudgetExhausted
+from tasks.exchange.limits.breaker_rules import Breaker, BreakerRules, Outcome, Phase, ask, tell
+from tasks.exchange.limits.breakers import outcomes
+from tasks.exchange.limits.budget import BudgetExhausted
 
 ROW = BreakerRules(threshold=3, window_ms=60_000, in_a_row=True, first_wait_ms=1000, most_wait_ms=8000, probe_ms=5000)
 MANY = replace(ROW, in_a_row=False)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tasks.base.errors import MarketDataError
-from tasks.exchange.paper.candle_files import files_of, read_file
-from tasks.exchange.paper.replay import ReplaySeries, faults, scan
+from tasks.paper.candle_files import files_of, read_file
+from tasks.paper.replay import ReplaySeries, faults, scan
 
 HEADER = "timestamp,open,high,low,close,volume"
 T0 = 1_704_067_200_000

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.exchange.paper.candle_rows import merged
-from tasks.exchange.paper.filters import filters_for
-from tasks.exchange.paper.market_clock import MarketClock
-from tasks.exchange.paper.scripts import Code, PlaceCode, source_of
-from tasks.exchange.paper.synthetic import DAY, SyntheticSeries
+from tasks.paper.candle_rows import merged
+from tasks.paper.filters import filters_for
+from tasks.paper.market_clock import MarketClock
+from tasks.paper.scripts import Code, PlaceCode, source_of
+from tasks.paper.synthetic import DAY, SyntheticSeries
 
 START = 1_767_225_600_000
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.base.money import exact
-from tasks.exchange.paper.units import Fees, text_of, to_units
+from tasks.paper.units import Fees, text_of, to_units
 
 UNIT = Decimal("1e-8")
 units = st.integers(1, 2**53)

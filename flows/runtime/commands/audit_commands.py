@@ -84,7 +84,7 @@ def audit_command(config: Path | None, state: Path | None, as_json: bool, repair
 
 async def on_the_same_market(settings: Settings, redis: RedisClient) -> Settings:
     """The settings with the paper market that runs, which `up` may have been told on its command line."""
-    from tasks.exchange.paper import describe_market
+    from tasks.paper import describe_market
 
     told = await describe_market(redis, Keys(settings.account))
     if not told or told["source"] == "manual":  # candles given by hand: anybody joins them
@@ -95,9 +95,9 @@ async def on_the_same_market(settings: Settings, redis: RedisClient) -> Settings
 
 
 async def _audit(settings: Settings, redis: RedisClient, with_exchange: bool) -> AuditReport:
-    from tasks.exchange.live import open_exchange
     from tasks.ledger.steps import audit_funds
     from tasks.tick.mode import claim_books
+    from tasks.tick.opening import open_exchange
 
     keys, symbols = Keys(settings.account), list(settings.symbols)
     if not with_exchange:

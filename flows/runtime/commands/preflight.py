@@ -39,7 +39,7 @@ def _candle_problems(known: Known) -> list[Problem]:
     paper = known.settings.paper
     if not known.within("paper")("market", "data") or paper.market != "replay" or paper.data is None:
         return []
-    from tasks.exchange.paper.replay import faults  # only a replay needs it
+    from tasks.paper.replay import faults  # only a replay needs it
 
     symbols = known.settings.symbols if known.within()("symbols") else ()
     told = dict.fromkeys(str(fault) for symbol in symbols for fault in faults(paper.data, symbol))

@@ -79,10 +79,10 @@ async def _write_off(settings: Settings, state: Path | None, symbol: str) -> Any
     from flows.runtime.commands.audit_commands import on_the_same_market
     from tasks.base.in_force import in_force
     from tasks.base.keys import Keys
-    from tasks.exchange.live import open_exchange
     from tasks.funds.allocator import GlobalFundAllocator
     from tasks.tick.desk import Desk
     from tasks.tick.mode import claim_books
+    from tasks.tick.opening import open_exchange
     from tasks.tick.write_off import write_off
 
     async with redis_client(settings, state) as redis:

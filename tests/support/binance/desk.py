@@ -10,7 +10,7 @@ from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings
 from tasks.exchange.client import CcxtClient
-from tasks.exchange.live import ccxt_exchange
+from tasks.exchange.connect import ccxt_exchange
 from tasks.exchange.models import Candle
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.tick.desk import Desk

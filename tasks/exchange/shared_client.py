@@ -16,8 +16,8 @@ from tasks.base.clock import Clock, to_ms, utc_now
 from tasks.base.errors import ExchangeUnavailable
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
-from tasks.exchange.call_class import CallClass, call_class
 from tasks.exchange.client import CcxtClient
+from tasks.exchange.limits.call_class import CallClass, call_class
 from tasks.exchange.models import Balance, Candle, Market, Order, OrderRequest, Placement, Ticker, Trade
 
 _TICKERS = TypeAdapter(dict[str, Ticker])

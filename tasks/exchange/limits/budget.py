@@ -19,8 +19,8 @@ from redis.exceptions import RedisError
 
 from tasks.base.keys import AddressKeys, Keys
 from tasks.base.redis import RedisClient, script
-from tasks.exchange.call_class import CallClass, current_scope
-from tasks.exchange.rate_headers import Heard, heard_of, left_of
+from tasks.exchange.limits.call_class import CallClass, current_scope
+from tasks.exchange.limits.rate_headers import Heard, heard_of, left_of
 
 log = logging.getLogger(__name__)
 _BURST = 0.2  # share of the exchange's window that may be used at once; the rest flows in over the window
@@ -85,8 +85,8 @@ class Budget:
         self._account = _Bucket(keys.budget, keys.ban, allowance.account_window_ms)
         self._address = _Bucket(address.budget, address.ban, allowance.window_ms)
         self._order_ms = allowance.order_ms
-        self._take_script = script(redis, "tasks.exchange", "budget")
-        self._ban_script = script(redis, "tasks.exchange", "ban")
+        self._take_script = script(redis, "tasks.exchange.limits", "budget")
+        self._ban_script = script(redis, "tasks.exchange.limits", "ban")
         self._turns = {kind: asyncio.Lock() for kind in CallClass}
         self._banned_until = float("-inf")  # of this process's own clock: outlives a Redis that forgot
 

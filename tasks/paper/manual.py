@@ -4,7 +4,7 @@ The candles lie in Redis, so every process that attaches sees the same market an
 """
 
 from tasks.base.redis import RedisClient
-from tasks.exchange.paper.bars import Bar, unpack
+from tasks.paper.candles import Bar, unpack
 
 
 class ManualSeries:

@@ -12,12 +12,13 @@ from typing import Any, NoReturn
 
 from ccxt.base.errors import BadRequest, OrderNotFound
 
-from tasks.exchange.paper import refusals, shapes
-from tasks.exchange.paper.entry import Entry, Malformed, entry_of
-from tasks.exchange.paper.market_data import PaperMarketData
-from tasks.exchange.paper.paper_market import reading, writing
-from tasks.exchange.paper.placing import Batch
-from tasks.exchange.paper.records import order_of, trade_of
+from tasks.paper import ccxt_shapes as shapes
+from tasks.paper import refusals
+from tasks.paper.market import reading, writing
+from tasks.paper.market_data import PaperMarketData
+from tasks.paper.orders import Entry, Malformed, entry_of
+from tasks.paper.placing import Batch
+from tasks.paper.records import order_of, trade_of
 
 DEFAULT_LIMIT = 500
 MAX_LIMIT = 1000

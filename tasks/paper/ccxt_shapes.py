@@ -3,9 +3,9 @@
 from typing import Any
 
 from tasks.base.money import plain
-from tasks.exchange.paper.filters import Filters
-from tasks.exchange.paper.records import SIDES, OrderRecord, TradeRecord
-from tasks.exchange.paper.units import Fees, text_of
+from tasks.paper.filters import Filters
+from tasks.paper.records import SIDES, OrderRecord, TradeRecord
+from tasks.paper.units import Fees, text_of
 
 TIMEFRAMES = {"1m": 1, "5m": 5, "15m": 15, "1h": 60, "4h": 240, "1d": 1440}  # minutes
 

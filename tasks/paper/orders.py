@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 from tasks.base.money import dec, floor_to, round_to
-from tasks.exchange.paper.filters import Filters
-from tasks.exchange.paper.units import Fees, to_units
+from tasks.paper.filters import Filters
+from tasks.paper.units import Fees, to_units
 
 RECV_WINDOW_MS = 5_000
 _MAX_WINDOW_MS = 60_000

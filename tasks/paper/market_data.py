@@ -12,10 +12,11 @@ from ccxt.base.errors import BadRequest, ExchangeNotAvailable, RequestTimeout
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from tasks.exchange.paper import candle_rows, shapes
-from tasks.exchange.paper.filters import Filters
-from tasks.exchange.paper.paper_market import Answer, Operation, PaperMarket, reading
-from tasks.exchange.paper.units import Fees
+from tasks.paper import candle_rows
+from tasks.paper import ccxt_shapes as shapes
+from tasks.paper.filters import Filters
+from tasks.paper.market import Answer, Operation, PaperMarket, reading
+from tasks.paper.units import Fees
 
 BEAT_SECONDS = 1.0
 

@@ -7,10 +7,10 @@ from uuid import uuid4
 
 from tasks.base.clock import Clock, to_ms, utc_now
 from tasks.base.errors import StateError
-from tasks.exchange.paper.bars import Bar, Series
-from tasks.exchange.paper.live import LivePrices
-from tasks.exchange.paper.scripts import Call, Code, PaperKeys, Scripts
-from tasks.exchange.paper.stored_market import StoredMarket, open_stored
+from tasks.paper.candles import Bar, Series
+from tasks.paper.live_prices import LivePrices
+from tasks.paper.scripts import Call, Code, PaperKeys, Scripts
+from tasks.paper.stored_market import StoredMarket, open_stored
 
 CHUNK = 200  # candles in one script call
 POLL_MS = 1000

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.base.errors import MarketDataError
-from tasks.exchange.paper.bars import Bar
-from tasks.exchange.paper.candle_files import Candles, files_of, read_file
+from tasks.paper.candle_files import Candles, files_of, read_file
+from tasks.paper.candles import Bar
 
 _KEPT = 2  # files held in memory per symbol: the one at the cursor and its neighbour
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ccxt.base import errors
 
-from tasks.exchange.paper.scripts import PlaceCode
+from tasks.paper.scripts import PlaceCode
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import NamedTuple, Protocol
 
 from tasks.exchange.models import Candle
-from tasks.exchange.paper.units import to_units
+from tasks.paper.units import to_units
 
 MINUTE = 60_000  # ms of market time that one candle covers
 

@@ -11,7 +11,7 @@ from redis.exceptions import NoScriptError
 from tasks.base.keys import Keys, slug
 from tasks.base.redis import RedisClient, script_source
 
-PACKAGE = "tasks.exchange.paper"
+PACKAGE = "tasks.paper"
 _WITH_ENGINE = ("place", "cancel", "read", "tick")
 _NAMES = (*_WITH_ENGINE, "open_market", "open_symbol")
 

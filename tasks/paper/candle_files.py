@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tasks.base.errors import MarketDataError
-from tasks.exchange.paper.bars import MINUTE, Bar
+from tasks.paper.candles import MINUTE, Bar
 
 COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
 SUFFIXES = (".csv.gz", ".csv", ".parquet")

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from tasks.exchange.paper.bars import MINUTE, Bar, Series
-from tasks.exchange.paper.shapes import TIMEFRAMES
+from tasks.paper.candles import MINUTE, Bar, Series
+from tasks.paper.ccxt_shapes import TIMEFRAMES
 
 DEFAULT_ROWS = 500
 MAX_ROWS = 1000

@@ -8,7 +8,7 @@ import math
 from collections import OrderedDict
 from random import Random
 
-from tasks.exchange.paper.bars import MINUTE, Bar
+from tasks.paper.candles import MINUTE, Bar
 
 DAY = 1440  # candles
 _START = {"BTC": 42_000.0, "ETH": 2_280.0, "BNB": 312.0}

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from tasks.exchange.paper.entry import Entry, broken_filter, place_args
-from tasks.exchange.paper.filters import Filters
-from tasks.exchange.paper.refusals import BY_CODE, Refusal, filter_refusal
-from tasks.exchange.paper.scripts import PlaceCode
-from tasks.exchange.paper.units import Fees
+from tasks.paper.filters import Filters
+from tasks.paper.orders import Entry, broken_filter, place_args
+from tasks.paper.refusals import BY_CODE, Refusal, filter_refusal
+from tasks.paper.scripts import PlaceCode
+from tasks.paper.units import Fees
 
 
 class Batch:

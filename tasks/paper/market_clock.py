@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from tasks.exchange.paper.bars import MINUTE
+from tasks.paper.candles import MINUTE
 
 
 @dataclass(frozen=True, slots=True)

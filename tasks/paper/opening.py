@@ -12,15 +12,15 @@ from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings
 from tasks.exchange.models import Candle
-from tasks.exchange.paper.bars import MINUTE, Series, bar_of, pack
-from tasks.exchange.paper.live import LivePrices
-from tasks.exchange.paper.manual import ManualSeries
-from tasks.exchange.paper.paper_market import PaperMarket, View
-from tasks.exchange.paper.replay import FileSpan, ReplaySeries, scan
-from tasks.exchange.paper.scripts import Call, PaperKeys, Scripts
-from tasks.exchange.paper.stored_market import KEEP, NewMarket, StoredMarket, asked_of, check_same, open_stored
-from tasks.exchange.paper.synthetic import SyntheticSeries
-from tasks.exchange.paper.units import to_units
+from tasks.paper.candles import MINUTE, Series, bar_of, pack
+from tasks.paper.live_prices import LivePrices
+from tasks.paper.manual import ManualSeries
+from tasks.paper.market import PaperMarket, View
+from tasks.paper.replay import FileSpan, ReplaySeries, scan
+from tasks.paper.scripts import Call, PaperKeys, Scripts
+from tasks.paper.stored_market import KEEP, NewMarket, StoredMarket, asked_of, check_same, open_stored
+from tasks.paper.synthetic import SyntheticSeries
+from tasks.paper.units import to_units
 
 
 class Opening:

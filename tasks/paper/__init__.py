@@ -10,10 +10,10 @@ from tasks.base.clock import Clock, utc_now
 from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings
 from tasks.exchange.models import Candle
-from tasks.exchange.paper.stored_market import KEEP, describe_market
+from tasks.paper.stored_market import KEEP, describe_market
 
 if TYPE_CHECKING:
-    from tasks.exchange.paper.exchange import PaperExchange
+    from tasks.paper.exchange import PaperExchange
 
 __all__ = ["describe_market", "open_manual_exchange", "open_paper_exchange"]
 
@@ -26,8 +26,8 @@ async def open_paper_exchange(
     `beat`: keep the market's clock running as long as the exchange is open; without it a market nobody uses for more
     than 5 s stands still until it is opened again. Raises StateError, MarketDataError, ExchangeUnavailable.
     """
-    from tasks.exchange.paper.building import built  # imports ccxt, which costs half a second
-    from tasks.exchange.paper.opening import Opening
+    from tasks.paper.building import built  # imports ccxt, which costs half a second
+    from tasks.paper.opening import Opening
 
     market, first_prices = await Opening(settings, redis, clock).open()
     exchange = built(settings, market, first_prices)
@@ -49,8 +49,8 @@ async def open_manual_exchange(
     The candles go to Redis, so that `open_paper_exchange` in another process joins this same market. `keep`: how many
     filled orders, cancelled orders and trades are kept, each per symbol.
     """
-    from tasks.exchange.paper.building import built
-    from tasks.exchange.paper.opening import Opening
+    from tasks.paper.building import built
+    from tasks.paper.opening import Opening
 
     market, first_prices = await Opening(settings, redis, clock, keep).open_manual(candles)
     return built(settings, market, first_prices)

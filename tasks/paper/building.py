@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 from tasks.base.settings import Settings
-from tasks.exchange.paper.bars import price_of
-from tasks.exchange.paper.exchange import PaperExchange
-from tasks.exchange.paper.filters import filters_for, filters_of
-from tasks.exchange.paper.paper_market import PaperMarket
-from tasks.exchange.paper.units import Fees
+from tasks.paper.candles import price_of
+from tasks.paper.exchange import PaperExchange
+from tasks.paper.filters import filters_for, filters_of
+from tasks.paper.market import PaperMarket
+from tasks.paper.units import Fees
 
 
 def built(settings: Settings, market: PaperMarket, first_prices: Mapping[str, int]) -> PaperExchange:

@@ -9,7 +9,16 @@ from tasks.base.errors import ExchangeError, ExchangeUnavailable, StateError
 from tasks.base.events import EVENTS_CAP
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, script
-from tasks.exchange.breaker import EXCHANGE_RULES, SYMBOL_RULES, Breaker, BreakerRules, Outcome, Phase, ask, tell
+from tasks.exchange.limits.breaker_rules import (
+    EXCHANGE_RULES,
+    SYMBOL_RULES,
+    Breaker,
+    BreakerRules,
+    Outcome,
+    Phase,
+    ask,
+    tell,
+)
 
 log = logging.getLogger(__name__)
 EXCHANGE = "*"  # field of the exchange's breaker
@@ -79,7 +88,7 @@ class Breakers:
     ) -> None:
         self._redis, self._keys = redis, keys
         self._symbol_rules, self._exchange_rules = symbol_rules, exchange_rules
-        self._swap = script(redis, "tasks.exchange", "breaker_swap")
+        self._swap = script(redis, "tasks.exchange.limits", "breaker_swap")
 
     async def allowed(self, symbol: str, who: str) -> Pass:
         """May `who` tick `symbol` now? One round trip while all is well. A pass that is allowed must be reported."""
