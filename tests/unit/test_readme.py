@@ -35,6 +35,7 @@ RUN_BY = {
     "prefect work-pool": "tests/integration/test_runtime_prefect.py",
     "prefect worker": "tests/integration/test_runtime_prefect.py",
     "pytest": ".ci/run",
+    "python -m": ".ci/run",
     "pytest tests/integration/test_fault_runs.py": "tests/integration/test_fault_runs.py",
     "ruff format": ".ci/run",
     "ruff check": ".ci/run",

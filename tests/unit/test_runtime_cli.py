@@ -95,9 +95,9 @@ def test_a_redis_url_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_help_and_light_commands_load_no_heavy_library() -> None:
     """`up` itself must stay small, and `status` quick."""
-    modules = "cli, up_command, stack, stack_commands, fund_commands, stack_worker"
     code = (
-        f"import sys; from flows.runtime import {modules}; "
+        "import sys; from flows.runtime import cli; from flows.runtime.stack import stack, worker_process; "
+        "from flows.runtime.commands import up_command, stack_commands, fund_commands; "
         "print([name for name in ('prefect', 'ccxt', 'streamlit', 'pandas') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
