@@ -26,6 +26,7 @@ from tests.support.fault_run import Outcome, Wrong, stage
 from tests.support.virtual.redis import VirtualRedis
 
 SCENARIOS = 300
+PART = 50
 ROOT = Path(__file__).parents[2]
 REPLAYED = range(27, 31)  # whole and plain ones, of one symbol and of three
 
@@ -36,6 +37,12 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
+
+
+@pytest.fixture(scope="module")
+def played() -> list[Outcome]:
+    """What all scenarios of this run saw."""
+    return []
 
 
 def play(seeds: range) -> tuple[list[Outcome], dict[int, str]]:
@@ -79,30 +86,45 @@ def command(seeds: range) -> list[str]:
     return [sys.executable, "-m", "tests.support.fault_run", str(seeds[0]), str(seeds[-1])]
 
 
-@pytest.mark.timeout(900)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The seeds in parts, each short enough for a test; one part alone with --seed."""
+    if "seeds" not in metafunc.fixturenames:
+        return
+    chosen = metafunc.config.getoption("--seed")
+    count = SCENARIOS * (10 if metafunc.config.getoption("--long") else 1)
+    parts = [range(first, first + PART) for first in range(0, count, PART)]
+    if chosen is not None:
+        parts = [range(chosen, chosen + 1)]
+    metafunc.parametrize("seeds", parts, ids=[f"{part[0]}-{part[-1]}" for part in parts])
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the dead close no sockets
-def test_books_hold_under_every_fault(pytestconfig: pytest.Config, tmp_path: Path) -> None:
+def test_books_hold_under_every_fault(seeds: range, tmp_path: Path, played: list[Outcome]) -> None:
     """No order twice, no grant above the pool in force, no fill missing, PnL identity 0, each order has a keeper.
 
     Trading goes on, by the settings in force, and old grids and symbols leave nothing behind.
     """
-    chosen = pytestconfig.getoption("--seed")
-    count = SCENARIOS * (10 if pytestconfig.getoption("--long") else 1)
-    seeds = range(chosen, chosen + 1) if chosen is not None else range(count)
     outcomes, wrong = play_on_both_cores(seeds, tmp_path)
+    played += outcomes
     assert wrong == {}, f"play again with --seed {min(wrong)}"
     assert len(outcomes) == len(seeds)
-    if chosen is None:
-        totals = {name: sum(getattr(one, name) for one in outcomes) for name in ("kills", "orders", "trades")}
-        faults = sum((Counter(one.faults) for one in outcomes), Counter[str]())
-        events = sum((Counter(one.events) for one in outcomes), Counter[str]())
+
+
+def test_every_kind_of_fault_and_event_came(played: list[Outcome], pytestconfig: pytest.Config) -> None:
+    """What the scenarios saw together: no kind is drawn but never comes, and there was much trading and dying."""
+    count = len(played)
+    if pytestconfig.getoption("--seed") is None:
+        assert count >= SCENARIOS
+        totals = {name: sum(getattr(one, name) for one in played) for name in ("kills", "orders", "trades")}
+        faults = sum((Counter(one.faults) for one in played), Counter[str]())
+        events = sum((Counter(one.events) for one in played), Counter[str]())
         print(totals, faults, events)
-        assert faults.total() > 5 * len(seeds)
-        assert all(faults[kind] >= len(seeds) // 50 for kind in FaultKind), faults
-        assert events.total() > 5 * len(seeds)
-        assert all(events[kind] >= len(seeds) // 50 for kind in EVENTS), events
-        assert totals["kills"] > len(seeds)
-        assert totals["trades"] > 10 * len(seeds)
+        assert faults.total() > 5 * count
+        assert all(faults[kind] >= count // 50 for kind in FaultKind), faults
+        assert events.total() > 5 * count
+        assert all(events[kind] >= count // 50 for kind in EVENTS), events
+        assert totals["kills"] > count
+        assert totals["trades"] > 10 * count
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
