@@ -147,7 +147,7 @@ def unfollowed(view: StatusView) -> dict[str, str]:
 def _unfollowed(symbol: SymbolView, version: int) -> str:
     if symbol.state is Lifecycle.LEFT:
         return ""
-    if symbol.committed > symbol.allocated:
+    if symbol.reserved and symbol.committed > symbol.allocated:  # what inventory alone cost can only be sold
         return f"{symbol.committed:,.2f} committed, above the allocation of {symbol.allocated:,.2f}"
     if symbol.limits_version < version:
         return "has not ticked since the allocations changed"
