@@ -7,15 +7,15 @@ import pytest
 import redis as sync_redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from flows.runtime import trading as service_module
+from flows.runtime.trading import TradingService
 from tasks.base.errors import StateError
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings
 from tasks.funds import store
 from tasks.funds.steps import set_stopped
-from tasks.tick import service as service_module
 from tasks.tick.clock_check import check_clock
-from tasks.tick.service import TradingService
 from tasks.tick.trader import GridTrader
 from tests.support.desk import BTC, open_desk, settings, walk
 

@@ -40,7 +40,7 @@ def main() -> None:
     """Count one window."""
     _count()
     from flows.grid_tick import grid_tick
-    from tasks.tick.service import service
+    from flows.runtime.trading import service
 
     grid_tick(symbol=sys.argv[1])
     service().close()

@@ -7,9 +7,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import patch
 
+from flows.runtime.trading import TradingService
 from tasks.base.settings import Settings
 from tasks.exchange.limits import budget
-from tasks.tick.service import TradingService
 
 
 def trade(settings: Settings, window_ms: int, symbols: list[str]) -> int:

@@ -11,8 +11,8 @@ import time
 from functools import partial
 from unittest.mock import patch
 
+from flows.runtime.trading import TradingService
 from tasks.tick import watchdog
-from tasks.tick.service import TradingService
 from tests.support.desk import BTC, settings
 
 QUICK = watchdog.Patience(lag=1.0, first_tick=3.0, tick=1.0, intervals=0.0, look_every=0.1)

@@ -28,7 +28,7 @@ def recover(config: Path | None, state: Path | None, as_json: bool) -> None:
     """
     settings = load(config)
     override_environment({"GRIDFLOW_REDIS_URL": redis_url(settings, state)})
-    from tasks.tick.service import TradingService
+    from flows.runtime.trading import TradingService
 
     async def joined() -> Settings:
         async with redis_client(settings, state) as redis:

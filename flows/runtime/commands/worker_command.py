@@ -45,7 +45,7 @@ async def _work(pool: str, name: str | None) -> None:
 
 def _end(cancel_on_exit: bool) -> None:
     """Close the trading side; first stop the pot where that is wanted, also if this worker never traded."""
-    from tasks.tick.service import service
+    from flows.runtime.trading import service
 
     trading = service()
     try:

@@ -133,7 +133,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     settings = load()
-    from tasks.tick.service import service  # imports the exchange side, while the server is still starting
+    from flows.runtime.trading import service  # imports the exchange side, while the server is still starting
 
     trading = service()
 

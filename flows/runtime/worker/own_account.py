@@ -1,7 +1,7 @@
 """The check every flow makes first: a run of another account must not touch this account's books."""
 
+from flows.runtime.trading import TradingService, service
 from tasks.base.errors import GridflowError
-from tasks.tick.service import TradingService, service
 
 
 def trading_of(account: str) -> TradingService:

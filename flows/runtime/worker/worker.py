@@ -7,7 +7,6 @@ Everything that leans on Prefect internals of 3.8 stands in this file.
 
 import asyncio
 import signal
-import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
@@ -42,10 +41,9 @@ _MAX_BACK_OFF_SECONDS = 30.0
 
 
 def _request_stop() -> None:
-    if "tasks.tick.service" in sys.modules:  # no flow has imported it: there is no window to stop
-        from tasks.tick.service import request_stop
+    from flows.runtime.trading import request_stop  # its stages are needed only where there is trading to do
 
-        request_stop()
+    request_stop()
 
 
 @cache

@@ -352,5 +352,6 @@ def service() -> TradingService:
 
 
 def request_stop() -> None:
-    """Let running windows end early."""
-    service().request_stop()
+    """Let running windows end early; without a trading side there are none."""
+    if service.cache_info().currsize:
+        service().request_stop()
