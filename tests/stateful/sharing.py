@@ -8,14 +8,14 @@ from typing import Any
 
 from hypothesis import note
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, precondition, rule
+from hypothesis.stateful import precondition, rule
 
 from tasks.base.settings import AllocationStrategy
 from tasks.funds import store
 from tasks.funds.allocator import APPLIED, MANUAL, SCHEDULED, GlobalFundAllocator
 from tasks.funds.models import FundCode, FundsStatus, LimitsChange, RebalanceReport, SymbolPerformance
 from tests.stateful.base import KEYS, SYMBOLS, TRIGGER_GAP_MS, UNITS, symbols
-from tests.stateful.orders import Orders, parts_held
+from tests.stateful.orders import Orders
 from tests.support.funds_model import Claim, Share, fair_shares, step_towards, weights_of
 
 FLOORED = len(SYMBOLS)  # units that flooring shares to whole units may move
@@ -27,9 +27,6 @@ NOTHING = "nothing to change"
 WITHIN = "the step is within the tolerance"
 TOO_SOON = "the last step is less than an hour ago"
 
-strategies = st.sampled_from([AllocationStrategy.DYNAMIC, *AllocationStrategy])
-weights = st.sampled_from([None, Decimal(0), Decimal(1), Decimal(5)])
-caps = st.sampled_from([Decimal("0.2"), Decimal("0.6"), Decimal(1)])
 performance = st.builds(
     SymbolPerformance,
     return_72h=st.integers(-20, 60).map(lambda number: Decimal(number) / 1000),
@@ -63,65 +60,7 @@ def differs(now: Mapping[str, int], wanted: Mapping[str, int]) -> bool:
 
 
 class Sharing(Orders):
-    """Its rules: what an operator sets, rebalances of every kind, limits that do not fit."""
-
-    @initialize(strategy=strategies)
-    def open_pot(self, strategy: AllocationStrategy) -> None:
-        self.strategy = strategy
-        self.rebalance(force=False, reason="start", facts={})
-
-    @rule(symbol=symbols, weight=weights, cap=caps, at_once=st.booleans())
-    def change_symbol(self, symbol: str, weight: Decimal | None, cap: Decimal, at_once: bool) -> None:
-        self.caps[symbol] = cap
-        if weight is None and len(self.weights) > 1:
-            self.weights.pop(symbol, None)
-        elif weight is not None:
-            self.weights[symbol] = weight
-        self.put_in_force(at_once)
-
-    @precondition(lambda self: len(self.weights) > 1)
-    @rule(data=st.data(), what=parts_held, sells=st.booleans())
-    def leave(self, data: st.DataObject, what: set[str], sells: bool) -> None:
-        """A symbol leaves the settings and gives up some of what it has, or all; nobody may forget the rest."""
-        symbol = data.draw(st.sampled_from(sorted(self.weights)))
-        if sells:
-            self.buy(symbol, 0, fills=False)  # a sale: it needs no money
-        del self.weights[symbol]
-        self.put_in_force(at_once=True)
-        self.wind_down(symbol, what)
-        self.put_in_force(at_once=True)
-
-    @rule(share=st.sampled_from([Decimal("0.95"), Decimal("0.5"), Decimal(1)]), at_once=st.booleans())
-    def change_pool(self, share: Decimal, at_once: bool) -> None:
-        self.max_usage = share
-        self.put_in_force(at_once)
-
-    @rule(symbol=symbols, other=symbols)
-    def one_gives_way_to_another(self, symbol: str, other: str) -> None:
-        """Buys rest for all that a symbol has; it is capped, and another takes all that it gets instead."""
-        self.buy(symbol, self.free(symbol), fills=False)
-        self.caps |= {other: Decimal(1), symbol: Decimal("0.2")}
-        self.put_in_force(at_once=True)
-        self.buy(other, self.free(other), fills=False)
-
-    @rule(symbol=symbols)
-    def the_pool_falls_below_what_is_used(self, symbol: str) -> None:
-        """Everybody fills what it has, the pool is halved, and one sells again."""
-        for name in SYMBOLS:
-            self.buy(name, self.free(name))
-        self.change_pool(Decimal("0.5"), at_once=True)
-        self.sell_all(symbol)
-        self.put_in_force(at_once=True)
-
-    @rule(strategy=strategies, at_once=st.booleans())
-    def change_strategy(self, strategy: AllocationStrategy, at_once: bool) -> None:
-        self.strategy = strategy
-        self.put_in_force(at_once)
-
-    def put_in_force(self, at_once: bool) -> None:
-        """At once, as at a start or a deploy; or else by whatever rebalance comes next."""
-        if at_once and self.pot.spread != EDGE:
-            self.rebalance(force=False, reason="start", facts={})
+    """Its rules: rebalances of every kind, triggers, limits that do not fit."""
 
     @property
     def inputs(self) -> Any:
@@ -326,9 +265,11 @@ class Sharing(Orders):
         self.inputs_in_force, self.used_at_write = self.inputs, pot.used
         return True
 
-    @rule(symbol=symbols, fault=st.sampled_from(["late", "below used", "above the pool"]))
+    @rule(symbol=symbols, fault=st.sampled_from(["late", "other settings", "below used", "above the pool"]))
     def limits_that_do_not_fit_are_refused_whole(self, symbol: str, fault: str) -> None:
-        """Another writer was first; or inventory cost more; or the sum is beyond the pool and the inventory's cost."""
+        """Another writer was first; or other settings are in force by now; or inventory cost more than a share; or the
+        sum is beyond the pool and the inventory's cost.
+        """
         pot = self.pot
         wanted = {name: share.used for name, share in pot.shares.items()}
         if fault == "below used":
@@ -341,6 +282,8 @@ class Sharing(Orders):
             LimitsChange(symbol=name, allocated_units=units, cap_units=UNITS, max_usage=Decimal(1))
             for name, units in wanted.items()
         ]
+        if fault == "other settings":
+            self.run(self.redis.hset(KEYS.settings, "version", "2"))
         refused = self.run(
             store.set_limits(
                 self.redis,
@@ -351,6 +294,8 @@ class Sharing(Orders):
                 unregister=[],
                 report="{}",
                 inputs="others",
+                settings_version=1,
             )
         )
+        self.run(self.redis.delete(KEYS.settings))
         assert refused == (FundCode.CONFLICT, pot.version)

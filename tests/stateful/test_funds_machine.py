@@ -18,10 +18,10 @@ from tasks.exchange.models import Side
 from tasks.funds import store
 from tasks.funds.models import FundCode, FundsStatus, Repair
 from tests.stateful.base import KEYS, SYMBOLS, symbols
-from tests.stateful.sharing import Sharing
+from tests.stateful.changes import Changes
 
 
-class FundsMachine(Sharing):
+class FundsMachine(Changes):
     """Every rule compares codes, every invariant only reads."""
 
     @rule(more=st.integers(-200, 200))
