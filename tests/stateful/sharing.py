@@ -265,9 +265,11 @@ class Sharing(Orders):
         self.inputs_in_force, self.used_at_write = self.inputs, pot.used
         return True
 
-    @rule(symbol=symbols, fault=st.sampled_from(["late", "below used", "above the pool"]))
+    @rule(symbol=symbols, fault=st.sampled_from(["late", "other settings", "below used", "above the pool"]))
     def limits_that_do_not_fit_are_refused_whole(self, symbol: str, fault: str) -> None:
-        """Another writer was first; or inventory cost more; or the sum is beyond the pool and the inventory's cost."""
+        """Another writer was first; or other settings are in force by now; or inventory cost more than a share; or the
+        sum is beyond the pool and the inventory's cost.
+        """
         pot = self.pot
         wanted = {name: share.used for name, share in pot.shares.items()}
         if fault == "below used":
@@ -280,6 +282,8 @@ class Sharing(Orders):
             LimitsChange(symbol=name, allocated_units=units, cap_units=UNITS, max_usage=Decimal(1))
             for name, units in wanted.items()
         ]
+        if fault == "other settings":
+            self.run(self.redis.hset(KEYS.settings, "version", "2"))
         refused = self.run(
             store.set_limits(
                 self.redis,
@@ -290,6 +294,8 @@ class Sharing(Orders):
                 unregister=[],
                 report="{}",
                 inputs="others",
+                settings_version=1,
             )
         )
+        self.run(self.redis.delete(KEYS.settings))
         assert refused == (FundCode.CONFLICT, pot.version)
