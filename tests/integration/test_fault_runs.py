@@ -25,7 +25,7 @@ from tests.support.fault_events import EVENTS
 from tests.support.fault_run import Outcome, Wrong, stage
 from tests.support.virtual.redis import VirtualRedis
 
-SCENARIOS = 300
+SCENARIOS = 150
 PART = 50
 ROOT = Path(__file__).parents[2]
 REPLAYED = range(27, 31)  # whole and plain ones, of one symbol and of three
