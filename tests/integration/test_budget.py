@@ -381,7 +381,9 @@ async def test_a_refusal_after_something_was_sent_is_not_a_clear_no(redis: Redis
 
 def test_the_scripts_codes_are_the_enums() -> None:
     """Each code the header lists, by number and name."""
-    listed = re.findall(r"(\d) ([A-Z]{2,}):", (ROOT / "tasks" / "exchange" / "limits" / "budget.lua").read_text(encoding="utf-8"))
+    listed = re.findall(
+        r"(\d) ([A-Z]{2,}):", (ROOT / "tasks" / "exchange" / "limits" / "budget.lua").read_text(encoding="utf-8")
+    )
     assert [BudgetCode[name] for _, name in listed] == [BudgetCode(int(number)) for number, _ in listed]
     assert len(listed) == len(BudgetCode)
 
