@@ -90,8 +90,8 @@ class _Planner:
 
     def _must_end(self, cell: Cell, retired: bool) -> bool:
         """Whether the cell's order must be cancelled, whatever its size."""
-        over = retired or is_off_level(cell, self.grid)
-        if self.limits.stopped or (over and cell.state is CellState.BUYING):
+        outdated = retired or is_off_level(cell, self.grid)
+        if self.limits.stopped or (outdated and cell.state is CellState.BUYING):
             return True
         return self.limits.liquidate and not self.limits.stale
 

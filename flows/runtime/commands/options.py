@@ -70,6 +70,11 @@ def settings_in_force(config: Path | None, state: Path | None) -> Settings:
     return from_values(stack.settings | ({"redis_url": url} if url else {}))
 
 
+def has_redis(settings: Settings, state: Path | None) -> bool:
+    """Whether a Redis is known: the settings' own, or that of the stack that runs or was killed."""
+    return settings.redis_url is not None or recorded_stack(state) is not None
+
+
 def prefect_api(state: Path | None) -> str:
     """The running stack's Prefect API, else $PREFECT_API_URL. Raises StackError where there is neither."""
     stack = running_stack(state)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from flows.runtime.commands.answers import Waiting, bounded, check_prefect, warn_of_silence
-from flows.runtime.commands.options import common_options, json_option, prefect_api, recorded_stack, settings_in_force
+from flows.runtime.commands.options import common_options, has_redis, json_option, prefect_api, settings_in_force
 from flows.runtime.commands.runs import EndedRun, run_deployment
 from tasks.base.deployment_names import DeploymentNames
 from tasks.base.keys import Keys
@@ -34,20 +34,20 @@ def rebalance(config: Path | None, state: Path | None, as_json: bool, seconds: f
     settings, deadline = settings_in_force(config, state), time.monotonic() + seconds
     api = prefect_api(state)
     check_prefect(api, state)
-    has_redis = settings.redis_url is not None or recorded_stack(state) is not None
-    if has_redis:
+    with_redis = has_redis(settings, state)
+    if with_redis:
         bounded(lambda redis: redis.ping(), settings, state)
     warn_of_silence(state)
     ended = run_deployment(api, DeploymentNames(settings.account).rebalance_manual, seconds, Waiting().tell)
-    report = bounded(lambda redis: _report(redis, settings), settings, state) if ended.ok and has_redis else None
+    report = bounded(lambda redis: _report(redis, settings), settings, state) if ended.ok and with_redis else None
     if not as_json:
         _tell(ended, report)
     begun = time.monotonic()
-    left = _followed(settings, state, deadline) if report is not None and follow else {}
+    left = _followed(settings, state, deadline) if report is not None and follow else None
     took = time.monotonic() - begun
     if as_json:
         click.echo(json.dumps(_as_json(ended, report, left, took)))
-    elif report is not None and follow:
+    elif left is not None:
         _tell_following(left, took)
     if not ended.ok:
         raise SystemExit(1)
@@ -104,8 +104,10 @@ def _tell_following(left: dict[str, str], took: float) -> None:
         click.echo(f"  {symbol}: {why}")
 
 
-def _as_json(ended: EndedRun, report: RebalanceReport | None, left: dict[str, str], took: float) -> dict[str, Any]:
-    """One object; amounts in quote as text."""
+def _as_json(
+    ended: EndedRun, report: RebalanceReport | None, left: dict[str, str] | None, took: float
+) -> dict[str, Any]:
+    """One object; amounts in quote as text. `followed` is null where nobody looked."""
     changes = [
         {
             "symbol": change.symbol,
@@ -119,4 +121,5 @@ def _as_json(ended: EndedRun, report: RebalanceReport | None, left: dict[str, st
     ]
     told = {"outcome": report.outcome, "applied": report.applied, "strategy": report.strategy} if report else {}
     run = {"id": ended.id, "name": ended.name, "state": ended.state, "message": ended.message}
-    return run | told | {"changes": changes, "followed": not left, "unfollowed": left, "seconds": round(took, 1)}
+    followed = None if left is None else not left
+    return run | told | {"changes": changes, "followed": followed, "unfollowed": left or {}, "seconds": round(took, 1)}

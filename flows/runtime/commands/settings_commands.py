@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.runtime.commands.answers import bounded
-from flows.runtime.commands.options import common_options, json_option, recorded_stack
+from flows.runtime.commands.options import common_options, has_redis, json_option
 from flows.runtime.commands.preflight import start_problems
 from flows.runtime.commands.settings_file import settings_file
 from tasks.base.errors import ConfigError, GridflowError, Problem
@@ -84,7 +84,7 @@ class _Changes(NamedTuple):
 
 def _changes(settings: Settings, state: Path | None) -> _Changes:
     """What would change where the account trades already; nothing where no Redis is known."""
-    if settings.redis_url is None and recorded_stack(state) is None:
+    if not has_redis(settings, state):
         return _Changes((), {})
 
     async def work(redis: RedisClient) -> _Changes:

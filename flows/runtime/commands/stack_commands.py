@@ -11,10 +11,10 @@ import click
 from flows.runtime.commands.answers import bounded, check_prefect, warn_of_silence
 from flows.runtime.commands.options import (
     common_options,
+    has_redis,
     json_option,
     left_over_stack,
     prefect_api,
-    recorded_stack,
     running_stack,
     settings_in_force,
 )
@@ -116,7 +116,7 @@ def _put_in_force(settings: Settings, state: Path | None, liquidate: bool) -> Se
     """Publish the settings; the symbols that retire."""
     from flows.runtime.stack.publishing import put_settings_in_force
 
-    if settings.redis_url is None and recorded_stack(state) is None:
+    if not has_redis(settings, state):
         click.echo("No Redis is known (set GRIDFLOW_REDIS_URL): the settings were not put in force", err=True)
         return ()
     say = partial(click.echo, err=True)
