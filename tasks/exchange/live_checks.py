@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 from tasks.base.addresses import is_loopback
 from tasks.base.errors import Problem
-from tasks.base.known import Sound, all_sound
-from tasks.base.sections import ExchangeSettings
 from tasks.exchange.quirks import live_exchanges, missing_features
+from tasks.settings.model import ExchangeSettings
+from tasks.settings.validated import Sound, all_sound
 
 
 def id_problems(settings: ExchangeSettings, sound: Sound = all_sound) -> list[Problem]:

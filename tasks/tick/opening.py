@@ -3,13 +3,13 @@
 from tasks.base.clock import Clock, utc_now
 from tasks.base.keys import AddressKeys, Keys
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.connect import live_exchange, refuse
 from tasks.exchange.limits.budget import Budget, allowance_of, attach_budget
 from tasks.exchange.live_checks import id_problems
 from tasks.exchange.port import ExchangePort
 from tasks.exchange.shared_client import SharedReads
+from tasks.settings.model import Settings
 
 
 async def open_exchange(

@@ -7,10 +7,10 @@ with the shared readings, the shared rate budget and the circuit breakers around
 from dataclasses import dataclass, replace
 
 from tasks.base.keys import AddressKeys
-from tasks.base.settings import Settings
 from tasks.exchange.limits.breakers import Breakers
 from tasks.exchange.limits.budget import Budget, allowance_of, attach_budget
 from tasks.exchange.shared_client import SharedReads
+from tasks.settings.model import Settings
 from tasks.tick.trader import GridTrader
 from tasks.tick.window import guarded_tick
 from tests.support.binance.desk import BinanceDesk

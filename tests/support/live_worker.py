@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import patch
 
 from flows.runtime.trading import TradingService
-from tasks.base.settings import Settings
 from tasks.exchange.limits import budget
+from tasks.settings.model import Settings
 
 
 def trade(settings: Settings, window_ms: int, symbols: list[str]) -> int:

@@ -10,12 +10,12 @@ from pydantic import SecretStr
 
 from tasks.base.errors import ConfigError
 from tasks.base.redis import connect
-from tasks.base.settings import ExchangeSettings, Settings
 from tasks.exchange.connect import ccxt_exchange, live_exchange
 from tasks.exchange.live_checks import id_problems, live_problems
 from tasks.exchange.pages import WEEK_MS, Ask, Backward, ByCursor, ByDay, ByWeek, Forward
 from tasks.exchange.parsing import ticker_of
 from tasks.exchange.quirks import quirks_of
+from tasks.settings.model import ExchangeSettings, Settings
 from tasks.tick.opening import open_exchange
 
 DAY_MS = 24 * 3600 * 1000
