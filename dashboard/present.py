@@ -14,7 +14,7 @@ from tasks.base.money import plain
 from tasks.exchange.limits.breaker_rules import Phase
 from tasks.funds.models import RebalanceReport
 from tasks.ledger.models import Fill
-from tasks.tick.looked_after import Lifecycle
+from tasks.tick.active_symbols import Lifecycle
 from tasks.views.models import BlockedView, EquityPoint, LogLine, StatusView, SymbolView
 
 Row: TypeAlias = dict[str, str | int | float | bool | None]

@@ -35,16 +35,16 @@ from tasks.settings.load import load
 from tasks.settings.model import Settings
 from tasks.settings.secret_values import secrets_of
 from tasks.tick import watchdog, window
+from tasks.tick.active_symbols import active_symbols, retiring_symbols
 from tasks.tick.clock_check import check_clock
 from tasks.tick.desk import Desk
-from tasks.tick.first_grids import refuse_impossible_grids
-from tasks.tick.looked_after import retiring_symbols, symbols_looked_after
-from tasks.tick.mode import claim_books
+from tasks.tick.grid_checks import refuse_impossible_grids
 from tasks.tick.models import WindowReport
-from tasks.tick.monitor import guard_balance, look_after, rebalance
+from tasks.tick.monitor import guard_balance, rebalance, run_monitor
 from tasks.tick.recover import open_books
 from tasks.tick.stopping import StopReport, held, patiently, read_stop_report
 from tasks.tick.trader import GridTrader, LeaseHeld, SymbolLeft
+from tasks.tick.trading_mode import claim_books
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -96,7 +96,7 @@ class TradingService:
         return self._desk
 
     async def _open(self) -> Desk:
-        from tasks.tick.opening import open_exchange
+        from tasks.tick.exchange_factory import open_exchange
 
         redis = connect(self._redis_url)
         exchange: ExchangePort | None = None
@@ -133,8 +133,8 @@ class TradingService:
         """
         desk = await self.desk()
         await check_clock(desk.redis)
-        looked_after = await symbols_looked_after(desk)
-        if symbol not in looked_after:
+        active = await active_symbols(desk)
+        if symbol not in active:
             raise GridflowError(f"{symbol} is not configured; configured are {', '.join(desk.settings.symbols)}")
         if symbol not in self._markets:
             self._markets |= await self._market(desk, symbol)
@@ -154,7 +154,7 @@ class TradingService:
 
     async def _reopen_paper(self, desk: Desk) -> None:
         """A paper exchange knows the symbols that it was opened with; this one knows today's."""
-        from tasks.tick.opening import open_exchange
+        from tasks.tick.exchange_factory import open_exchange
 
         before, desk.exchange = desk.exchange, await open_exchange(desk.settings, desk.redis)
         await before.close()
@@ -258,7 +258,7 @@ class TradingService:
         await set_paused(self.settings, desk.redis, list(desk.settings.symbols), False)
 
     async def _wind_all_down(self, desk: Desk) -> StopReport:
-        symbols = await patiently(lambda: symbols_looked_after(desk))
+        symbols = await patiently(lambda: active_symbols(desk))
         await asyncio.gather(*(self._wind_down(desk, symbol) for symbol in symbols))
         report = await patiently(lambda: read_stop_report(desk.redis, self.keys, symbols))
         facts = {"open_orders": len(report.orders_open), "reserved": plain(report.reserved)}
@@ -308,7 +308,7 @@ class TradingService:
             if self._desk is None:
                 continue
             try:
-                await look_after(self._desk)
+                await run_monitor(self._desk)
             except Exception:  # the guard must look again in a minute, whatever it tripped over
                 log.exception("monitor: not this time")
 

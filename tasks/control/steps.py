@@ -13,10 +13,10 @@ from tasks.funds.allocator import GlobalFundAllocator
 from tasks.funds.models import RebalanceReport
 from tasks.settings.in_force import publish
 from tasks.settings.model import Settings
-from tasks.tick.looked_after import retiring_symbols
-from tasks.tick.mode import claim_books
+from tasks.tick.active_symbols import retiring_symbols
 from tasks.tick.record_format import upgrade_records
 from tasks.tick.sharing import performance
+from tasks.tick.trading_mode import claim_books
 
 
 class Published(Frozen):

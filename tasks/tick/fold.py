@@ -4,18 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from tasks.base.keys import Keys
 from tasks.exchange.models import Market, Trade
-from tasks.funds.models import FillMove, Write
+from tasks.funds.models import FillMove
 from tasks.grid.cells import settled
 from tasks.grid.models import Cell
 from tasks.ledger.models import Book, Fill
 from tasks.ledger.rules import book_fill, with_return
 from tasks.orders.models import Evidence, Intent, IntentState
 from tasks.orders.rules import advance
-
-ORDERS_CAP = 2000
-FILLS_CAP = 5000
 
 
 @dataclass
@@ -109,23 +105,3 @@ def accept(result: Folded, intent: Intent) -> None:
     if cell.refusals:
         result.cells[cell.key] = cell.model_copy(update={"refusals": 0})
         result.touched.add(cell.key)
-
-
-def writes(result: Folded, keys: Keys, symbol: str) -> list[Write]:
-    """The records that follow from the fold."""
-    out = [
-        Write(key=keys.cells(symbol), verb="HSET", field=key, value=result.cells[key].model_dump_json())
-        for key in sorted(result.touched)
-    ]
-    out += [
-        Write(key=keys.intents(symbol), verb="HSET", field=intent.client_id, value=intent.model_dump_json())
-        for intent in result.changed
-    ]
-    for intent in result.ended:
-        out.append(Write(key=keys.intents(symbol), verb="HDEL", field=intent.client_id))
-        out.append(Write(key=keys.orders(symbol), verb="LPUSH", field=str(ORDERS_CAP), value=intent.model_dump_json()))
-    for fill in result.fills:
-        out.append(Write(key=keys.fills(symbol), verb="LPUSH", field=str(FILLS_CAP), value=fill.model_dump_json()))
-    if result.fills:
-        out.append(Write(key=keys.book(symbol), verb="SET", value=result.book.model_dump_json()))
-    return out

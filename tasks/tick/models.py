@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from decimal import Decimal
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from tasks.base.money import ZERO
 from tasks.exchange.models import Frozen
@@ -34,7 +34,7 @@ class TickReport(Frozen):
     outside: bool = False  # the price is outside the grid
     retiring: bool = False  # the symbol left the settings: it buys nothing and sells what it holds
     left: bool = False  # … and has nothing any more
-    strays: tuple[str, ...] = ()  # resting orders of ours without a journal entry
+    orphan_orders: tuple[str, ...] = Field((), validation_alias=AliasChoices("orphan_orders", "strays"))  # see Decision
     resolving: int = 0  # orders whose outcome is not known yet
     next_in: Decimal = ZERO  # seconds
     samples: tuple[tuple[int, Decimal], ...] = ()  # recent (ms, price), oldest first

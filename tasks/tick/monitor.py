@@ -11,7 +11,7 @@ from tasks.tick.sharing import share_pot
 log = logging.getLogger(__name__)
 
 
-async def look_after(desk: Desk) -> RebalanceReport:
+async def run_monitor(desk: Desk) -> RebalanceReport:
     """Guard the real balance, then rebalance if the operator's inputs changed or a trigger fires."""
     await guard_balance(desk)
     return await rebalance(desk, force=False, reason="monitor")

@@ -14,13 +14,13 @@ from tasks.orders.evidence import prices_of_coins
 from tasks.settings.in_force import publish
 from tasks.tick import store
 from tasks.tick.desk import Desk
-from tasks.tick.fold import FILLS_CAP
 from tasks.tick.lease import kept_lease
-from tasks.tick.mode import claim_books
 from tasks.tick.models import SymbolState
 from tasks.tick.rebuild import Rebuilt, own_orders, rebuild
 from tasks.tick.record_format import upgrade_records
+from tasks.tick.records import FILLS_CAP
 from tasks.tick.sharing import share_pot
+from tasks.tick.trading_mode import claim_books
 
 log = logging.getLogger(__name__)
 _TRIES = 2400

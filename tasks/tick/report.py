@@ -11,9 +11,9 @@ from tasks.market.rules import distance_to_level, next_interval, variance_rate
 from tasks.orders.models import IntentState
 from tasks.settings.model import TradingSettings
 from tasks.tick.fold import Folded
+from tasks.tick.grid_change import is_empty
 from tasks.tick.models import SymbolState, TickReport
-from tasks.tick.regrid import is_empty
-from tasks.tick.sending import amiss
+from tasks.tick.order_requests import is_unconfirmed
 
 SAMPLES = 30
 
@@ -29,7 +29,7 @@ class Tick(NamedTuple):
     planned: GridPlan
     answers: Sequence[Placement]
     refused: Mapping[str, str]
-    strays: Sequence[Order]
+    orphan_orders: Sequence[Order]
 
 
 def report_of(tick: Tick, outcome: Folded, trading: TradingSettings, *, retiring: bool) -> TickReport:
@@ -49,8 +49,8 @@ def report_of(tick: Tick, outcome: Folded, trading: TradingSettings, *, retiring
         total_ticks=(last.total_ticks if last else 0) + 1,
         total_fills=booked,
         placed=len(tick.answers),
-        not_placed=sum(map(amiss, tick.answers)),
-        strays=tuple(order.client_id for order in tick.strays),
+        not_placed=sum(map(is_unconfirmed, tick.answers)),
+        orphan_orders=tuple(order.client_id for order in tick.orphan_orders),
         cancelled=len(planned.cancel),
         refused=tick.refused,
         idle={key: reason.value for key, reason in planned.idle_reasons.items()} | dict(tick.refused),

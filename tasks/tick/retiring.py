@@ -5,8 +5,9 @@ from tasks.exchange.models import Market
 from tasks.funds.models import FillMove, Write
 from tasks.grid.models import Cell, CellState
 from tasks.ledger.rules import write_off
-from tasks.tick.fold import FILLS_CAP, Folded
-from tasks.tick.regrid import DustMoved, is_dust, merged_dust
+from tasks.tick.fold import Folded
+from tasks.tick.grid_change import DustMoved, is_dust, merged_dust
+from tasks.tick.records import FILLS_CAP
 
 
 def gather_dust(folded: Folded, market: Market, keys: Keys, now_ms: int) -> DustMoved | None:

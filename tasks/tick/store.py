@@ -6,7 +6,7 @@ from typing import Any
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, script
 from tasks.exchange.limits.breakers import is_at_rest
-from tasks.funds.models import TraderAllocation, Write
+from tasks.funds.models import TraderAllocation
 from tasks.grid.models import Cell, Grid
 from tasks.ledger.models import Book
 from tasks.orders.models import Intent
@@ -114,17 +114,3 @@ async def booked_trades(client: RedisClient, keys: Keys, symbol: str, trade_ids:
 async def order_slots(client: RedisClient, *, keys: Keys, symbol: str) -> dict[str, int]:
     """Highest cycle by slot, and by the id of each grid that has gone."""
     return {str(slot): int(cycle) for slot, cycle in (await client.hgetall(keys.slots(symbol))).items()}
-
-
-def dropped_cells(keys: Keys, symbol: str, cell_keys: Sequence[str]) -> list[Write]:
-    """The writes that drop cells."""
-    return [Write(key=keys.cells(symbol), verb="HDEL", field=key) for key in cell_keys]
-
-
-def published(keys: Keys, report: TickReport) -> list[Write]:
-    """The writes that make a tick visible: its report and the counters, as absolute values."""
-    return [
-        Write(key=keys.last_tick(report.symbol), verb="SET", value=report.model_dump_json()),
-        Write(key=keys.stats, verb="HSET", field=f"ticks|{report.symbol}", value=str(report.total_ticks)),
-        Write(key=keys.stats, verb="HSET", field=f"fills|{report.symbol}", value=str(report.total_fills)),
-    ]

@@ -9,31 +9,22 @@ from tasks.base.errors import GridflowError, LeaseLost, StateError
 from tasks.base.events import publish_event
 from tasks.base.money import from_units
 from tasks.exchange.models import Market, Order, Placement
-from tasks.exchange.order_ids import account_tag
-from tasks.funds.models import FundCode, Write
+from tasks.funds.models import FundCode
 from tasks.grid.cells import with_order
-from tasks.grid.levels import build_cells, build_grid, grid_id
-from tasks.grid.models import Grid, GridPlan
-from tasks.grid.planner import plan
-from tasks.market.models import Snapshot
+from tasks.grid.models import PlannedOrder
 from tasks.orders.evidence import gather_evidence, third_coin_prices
-from tasks.settings.grids import StartMode, SymbolSettings
-from tasks.tick import retiring, store
+from tasks.tick import store
+from tasks.tick.decide import Decision, Readings, Rules, conclude, decide, needs_slots
 from tasks.tick.desk import Desk
-from tasks.tick.fold import Folded, fold, writes
 from tasks.tick.lease import kept_lease
-from tasks.tick.limits import limits_of, resting_buys, still_refused
+from tasks.tick.limits import still_refused
 from tasks.tick.models import SymbolState, TickReport
+from tasks.tick.order_requests import Granted, intent_of, requests, reservation_of
 from tasks.tick.recover import open_books, recover
-from tasks.tick.regrid import is_empty, level_cells, move_dust, regrid, slot_writes
-from tasks.tick.report import Tick, report_of
-from tasks.tick.sending import Granted, intent_of, outcome_of, requests, reservation_of
 from tasks.tick.sharing import share_pot
-from tasks.tick.slots import first_cycle
-from tasks.tick.store import published
-from tasks.tick.strays import seen_twice, unjournalled
 
 log = logging.getLogger(__name__)
+MOST_PER_BATCH = 50  # orders journalled and sent at once: a batch leaves before its requests expire
 Checkpoint = Callable[[str], None]
 Gate = Callable[[], Awaitable[None]]
 
@@ -58,6 +49,11 @@ def _nothing(step: str) -> None:
     """The default checkpoint."""
 
 
+def _batches(orders: Sequence[PlannedOrder]) -> list[Sequence[PlannedOrder]]:
+    """The orders in groups of at most MOST_PER_BATCH; one empty group where there are none."""
+    return [orders[first : first + MOST_PER_BATCH] for first in range(0, max(len(orders), 1), MOST_PER_BATCH)]
+
+
 class GridTrader:
     """One symbol under a fenced lease. `checkpoint(step)` is called after each step, for tests that kill there."""
 
@@ -67,10 +63,11 @@ class GridTrader:
         self._checkpoint = checkpoint
 
     async def tick(self, gate: Gate | None = None) -> TickReport:
-        """One pass: read, reconcile, fold, plan, apply.
+        """One pass: read, decide, apply.
 
-        Raises LeaseHeld, LeaseLost, SymbolLeft or ExchangeUnavailable. `gate` is asked before the exchange is, where a
-        circuit breaker is not at rest; it may raise to skip the tick.
+        Raises LeaseHeld, LeaseLost, SymbolLeft or ExchangeUnavailable; ConfigError where the configured grid cannot
+        start. `gate` is asked before the exchange is, where a circuit breaker is not at rest; it may raise to skip the
+        tick.
         """
         started_ms = self._now()
         state = await self._begin()
@@ -78,61 +75,33 @@ class GridTrader:
         if state.troubled and gate is not None:
             await gate()
         async with kept_lease(self.desk, self.symbol, self.owner):
-            return await self._pass(state, started_ms)
-
-    async def _pass(self, state: SymbolState, started_ms: int) -> TickReport:
-        if state.settings_version not in (0, self.desk.settings_version):
-            await self.desk.follow_settings()
-        if state.grid is None and not self._is_retiring and await recover(self.desk, self.market, state):
-            await share_pot(self.desk, "recovery", force=True)
-            state = await self._begin()
-        newest = max((intent.created_ms for intent in state.intents.values()), default=0)
-        open_orders = await self.desk.exchange.open_orders(self.symbol, not_before_ms=newest)
-        ticker = await self.desk.exchange.ticker(self.symbol)
-        snapshot = Snapshot(market=self.market, ticker=ticker)
-        self._checkpoint("read")
-        folded = await self._folded(state, open_orders)
-        self._checkpoint("recorded")
-        grid = await self._grid(state, folded, snapshot)
-        if grid is None:
-            await share_pot(self.desk, "symbol left")
-            raise SymbolLeft(self.symbol)
-        await self._move_dust(state, folded, grid, snapshot)
-        limits = limits_of(self.desk.settings, state, folded, snapshot, self._now())
-        cells, resting = list(folded.cells.values()), resting_buys(folded)
-        planned = plan(snapshot, grid, cells, limits, resting, account_tag(self.desk.keys.account))
-        if state.last is not None and state.last.limits_version != state.limits_version:
-            self.on_allocation_updated(state, planned)
-        strays = unjournalled(state, open_orders, self.desk.keys.account)
-        await self._cancel(planned, folded, seen_twice(state, strays))
-        self._checkpoint("cancelled")
-        granted, refused = await self._reserve(state, planned, folded)
-        self._checkpoint("reserved")
-        answers = await self._send(granted)
-        self._checkpoint("sent")
-        outcome = outcome_of(granted, answers, folded, self.market, self._now())
-        tick = Tick(started_ms, self._now(), state, snapshot, grid, planned, answers, refused, strays)
-        report = report_of(tick, outcome, self.desk.settings.trading, retiring=self._is_retiring)
-        await self._finish(state, outcome, grid, report)
-        self._checkpoint("finished")
-        if report.left:
-            await share_pot(self.desk, "symbol left")
-        return report
-
-    def on_allocation_updated(self, state: SymbolState, planned: GridPlan) -> None:
-        """The symbol's allocation may have changed: the plan already follows it; say what it does about it."""
-        facts = {
-            "symbol": self.symbol,
-            "allocated": str(from_units(state.share.allocated_units)),
-            "used": str(from_units(state.share.used_units)),
-            "replaced": len(planned.resized),
-            "waiting": planned.to_resize,
-        }
-        log.info("allocation updated", extra=facts)
+            readings = await self._read(await self._prepared(state), started_ms)
+            decision = decide(self._rules(), readings)
+            await self._commit(decision)
+            if decision.refusal is not None:
+                raise decision.refusal
+            if decision.grid is None:
+                await share_pot(self.desk, "symbol left")
+                raise SymbolLeft(self.symbol)
+            await self._cancel(decision)
+            granted: list[Granted] = []
+            answers: list[Placement] = []
+            refused = still_refused(decision.plan)
+            for orders in _batches(decision.plan.place):
+                batch = await self._reserve(decision, orders, refused)
+                self._checkpoint("reserved")
+                answers += await self._send(batch)
+                granted += batch
+                self._checkpoint("sent")
+            return await self._finish(decision, granted, answers, refused)
 
     async def end_lease(self) -> None:
         """Let the next window start at once."""
         await store.end_lease(self.desk.redis, keys=self.desk.keys, symbol=self.symbol, owner=self.owner)
+
+    def _rules(self) -> Rules:
+        desk = self.desk
+        return Rules(self.market, desk.settings, desk.keys, desk.allocator.even_share)
 
     @property
     def _is_retiring(self) -> bool:
@@ -141,10 +110,7 @@ class GridTrader:
     def _now(self) -> int:
         return to_ms(self.desk.clock())
 
-    @property
-    def _protection_ms(self) -> int:
-        return int(self.desk.settings.trading.protection_seconds * 1000)
-
+    # --- read ------------------------------------------------------------------------------------------
     async def _begin(self, *, may_open: bool = True) -> SymbolState:
         state, wait_ms = await store.begin(
             self.desk.redis, keys=self.desk.keys, symbol=self.symbol, owner=self.owner, lease_ms=self.desk.lease_ms
@@ -166,137 +132,104 @@ class GridTrader:
     async def _all_markets(self) -> Mapping[str, Market]:
         return await self.desk.exchange.markets(list(self.desk.settings.symbols))
 
-    async def _folded(self, state: SymbolState, open_orders: Sequence[Order]) -> Folded:
-        """The state after what the exchange shows, committed."""
-        asked_ms = self._now()  # what is found missing was missing then, however long the answers take
-        booked = partial(store.booked_trades, self.desk.redis, self.desk.keys, self.symbol)
+    async def _prepared(self, state: SymbolState) -> SymbolState:
+        """The state under the settings in force, rebuilt from the exchange where Redis has lost it."""
+        if state.settings_version not in (0, self.desk.settings_version):
+            await self.desk.follow_settings()
+        if state.grid is None and not self._is_retiring and await recover(self.desk, self.market, state):
+            await share_pot(self.desk, "recovery", force=True)
+            return await self._begin()
+        return state
+
+    async def _read(self, state: SymbolState, started_ms: int) -> Readings:
+        """Open orders first: what fills between two readings then shows in the trades."""
+        exchange, redis, keys = self.desk.exchange, self.desk.redis, self.desk.keys
         intents = list(state.intents.values())
-        evidence = await gather_evidence(
-            self.desk.exchange, self.symbol, intents, open_orders, state.book.cursor_ms, booked
-        )
-        prices = await third_coin_prices(self.desk.exchange, intents, evidence, self.market)
+        newest = max((intent.created_ms for intent in intents), default=0)
+        open_orders = await exchange.open_orders(self.symbol, not_before_ms=newest)
+        ticker = await exchange.ticker(self.symbol)
+        self._checkpoint("read")
+        asked_ms = self._now()  # what is found missing was missing then, however long the answers take
+        booked = partial(store.booked_trades, redis, keys, self.symbol)
+        evidence = await gather_evidence(exchange, self.symbol, intents, open_orders, state.book.cursor_ms, booked)
+        prices = await third_coin_prices(exchange, intents, evidence, self.market)
         self._checkpoint("evidence")
-        folded = fold(
-            state.book,
-            state.cells,
-            state.intents,
-            evidence,
-            self.market,
-            asked_ms,
-            self._protection_ms,
-            prices,
-            from_units(state.share.allocated_units),
-        )
-        await self._commit(state, folded)
-        return folded
+        slots: Mapping[str, int] = {}
+        if needs_slots(self._rules(), state):
+            slots = await store.order_slots(redis, keys=keys, symbol=self.symbol)
+        return Readings(started_ms, asked_ms, self._now(), state, open_orders, ticker, evidence, prices, slots)
 
-    async def _commit(self, state: SymbolState, folded: Folded) -> None:
-        if not folded.anything:
-            return
-        code = await self.desk.allocator.record_trade(
-            self.symbol,
-            state.fence,
-            fills=folded.moves,
-            ended=[intent.client_id for intent in folded.ended],
-            writes=writes(folded, self.desk.keys, self.symbol),
-        )
-        self._demand(code, state)
-        for fill in folded.fills:
-            log.info(
-                "fill booked",
-                extra={
-                    "symbol": self.symbol,
-                    "side": fill.side.value,
-                    "price": str(fill.price),
-                    "qty": str(fill.qty),
-                    "profit": str(fill.profit),
-                },
+    # --- apply -----------------------------------------------------------------------------------------
+    async def _commit(self, decision: Decision) -> None:
+        """Book the fills and write what follows from them: one script."""
+        if decision.has_changes:
+            code = await self.desk.allocator.record_trade(
+                self.symbol,
+                decision.readings.state.fence,
+                fills=decision.moves,
+                ended=[intent.client_id for intent in decision.folded.ended],
+                writes=decision.changes,
             )
+            self._demand(code, decision)
+        self._checkpoint("recorded")
+        self._log(decision)
 
-    def _demand(self, code: FundCode, state: SymbolState) -> None:
+    def _demand(self, code: FundCode, decision: Decision) -> None:
         if code is FundCode.STALE_FENCE:
-            raise LeaseLost(self.symbol, state.fence)
+            raise LeaseLost(self.symbol, decision.readings.state.fence)
         if code is FundCode.CONFLICT:
             raise StateError(f"{self.symbol}: the books moved under a tick; the next tick reads them again")
 
-    async def _grid(self, state: SymbolState, folded: Folded, snapshot: Snapshot) -> Grid | None:
-        """The grid in force; a new one at first sight or when the settings name another.
+    def _log(self, decision: Decision) -> None:
+        state, symbol = decision.readings.state, self.symbol
+        for fill in decision.folded.fills:
+            facts = {"side": fill.side.value, "price": fill.price, "qty": fill.qty, "profit": fill.profit}
+            log.info("fill booked", extra={"symbol": symbol} | {name: str(value) for name, value in facts.items()})
+        if decision.is_new_grid and decision.grid is not None:
+            grid = decision.grid
+            log.info("grid set", extra={"symbol": symbol, "grid": grid.grid_id, "cells": len(grid.levels) - 1})
+        if state.last is not None and state.last.limits_version != state.limits_version:
+            self.on_allocation_updated(decision)
 
-        The last one for a symbol that left the settings; None where it never had one.
-        """
-        configured = self.desk.settings.symbols.get(self.symbol)
-        if configured is None:
-            return state.grid
-        held = state.grid if state.grid and state.grid.grid_id == grid_id(self.symbol, configured) else None
-        own = sum(cell.grid_id == held.grid_id for cell in folded.cells.values()) if held else 0
-        if held is not None and own == len(held.levels) - 1:
-            await self._write(state, level_cells(folded, held, self.desk.keys))
-            return held
-        slots = await store.order_slots(self.desk.redis, keys=self.desk.keys, symbol=self.symbol)
-        grid = held if held is not None and own else self._new_grid(configured, state, snapshot)
-        start = StartMode.FLAT if grid is held else configured.start
-        fresh = build_cells(grid, start, first_cycle(slots, grid.grid_id))
-        changes = regrid(folded, grid, fresh, self.desk.keys)
-        changes += level_cells(folded, grid, self.desk.keys)
-        changes += slot_writes(slots, list(folded.cells), grid.grid_id, self.desk.keys, self.symbol)
-        await self._write(state, changes)
-        log.info("grid set", extra={"symbol": self.symbol, "grid": grid.grid_id, "cells": configured.cells})
-        return grid
+    def on_allocation_updated(self, decision: Decision) -> None:
+        """The symbol's allocation may have changed. The plan already follows it; this logs what the plan does."""
+        share = decision.readings.state.share
+        facts = {
+            "symbol": self.symbol,
+            "allocated": str(from_units(share.allocated_units)),
+            "used": str(from_units(share.used_units)),
+            "replaced": len(decision.plan.resized),
+            "waiting": decision.plan.to_resize,
+        }
+        log.info("allocation updated", extra=facts)
 
-    async def _write(self, state: SymbolState, changes: Sequence[Write]) -> None:
-        """Write records that move no money."""
-        if changes:
-            code, _ = await self.desk.allocator.release(self.symbol, state.fence, ids=[], writes=changes)
-            self._demand(code, state)
+    async def _cancel(self, decision: Decision) -> None:
+        await self.desk.exchange.cancel(self.symbol, decision.cancel)
+        for order in decision.orphans_to_cancel:
+            await self._report_orphan(order)
+        self._checkpoint("cancelled")
 
-    def _new_grid(self, configured: SymbolSettings, state: SymbolState, snapshot: Snapshot) -> Grid:
-        allocated = max(from_units(state.share.allocated_units), self.desk.allocator.even_share)
-        return build_grid(self.symbol, configured, self.market, snapshot.price, allocated, self._now())
-
-    async def _move_dust(self, state: SymbolState, folded: Folded, grid: Grid, snapshot: Snapshot) -> None:
-        """What cells that no longer buy hold in remainders goes where it can be sold."""
-        keys, now = self.desk.keys, self._now()
-        if self._is_retiring:
-            moved = retiring.gather_dust(folded, self.market, keys, now)
-        else:
-            moved = move_dust(folded, grid, snapshot.price, self.market, keys, now)
-        if moved is None:
-            return
-        slots = await store.order_slots(self.desk.redis, keys=keys, symbol=self.symbol)
-        changes = [*moved.writes, *slot_writes(slots, list(folded.cells), grid.grid_id, keys, self.symbol)]
-        code = await self.desk.allocator.record_trade(self.symbol, state.fence, fills=moved.moves, writes=changes)
-        self._demand(code, state)
-
-    async def _cancel(self, planned: GridPlan, folded: Folded, strays: Sequence[Order]) -> None:
-        ids = [folded.intents[client_id].exchange_id for client_id in planned.cancel if client_id in folded.intents]
-        ids += [order.exchange_id for order in strays]
-        await self.desk.exchange.cancel(self.symbol, [exchange_id for exchange_id in ids if exchange_id])
-        for order in strays:
-            await self._tell_of(order)
-
-    async def _tell_of(self, stray: Order) -> None:
-        facts = {"symbol": self.symbol, "id": stray.client_id, "filled": str(stray.filled)}
-        log.error("an order of ours without a journal entry: cancelled; what it filled is in no book", extra=facts)
+    async def _report_orphan(self, order: Order) -> None:
+        facts = {"symbol": self.symbol, "id": order.client_id, "filled": str(order.filled)}
+        log.error("an order of ours without a journal entry was cancelled; its fills are not booked", extra=facts)
         await publish_event(self.desk.redis, self.desk.keys, "stray_order", facts)
 
     async def _reserve(
-        self, state: SymbolState, planned: GridPlan, folded: Folded
-    ) -> tuple[list[Granted], dict[str, str]]:
-        """Journal and fund the planned orders; the granted ones, and why the pot refused the others by cell."""
-        if not planned.place:
-            return [], still_refused(planned)
-        now = self._now()
-        intents = [intent_of(order, self.symbol, now) for order in planned.place]
-        cells = [with_order(folded.cells[order.cell_key], order) for order in planned.place]
-        asked = zip(planned.place, intents, cells, strict=True)
+        self, decision: Decision, orders: Sequence[PlannedOrder], refused: dict[str, str]
+    ) -> list[Granted]:
+        """Journal and fund a batch; the granted ones. Why the pot refused the others goes into `refused`, by cell."""
+        now_ms, folded = self._now(), decision.folded
+        intents = [intent_of(order, self.symbol, now_ms) for order in orders]
+        cells = [with_order(folded.cells[order.cell_key], order) for order in orders]
+        asked = zip(orders, intents, cells, strict=True)
         answers = await self.desk.allocator.reserve(
             self.symbol,
-            state.fence,
+            decision.readings.state.fence,
             [reservation_of(intent, order.purpose, cell) for order, intent, cell in asked],
         )
-        granted, refused = [], still_refused(planned)
+        granted = []
         for intent, cell, answer in zip(intents, cells, answers, strict=True):
-            self._demand(answer.code, state)
+            self._demand(answer.code, decision)
             if answer.grant is not None:
                 granted.append(Granted(intent, answer.grant))
                 folded.cells[cell.key] = cell
@@ -305,29 +238,21 @@ class GridTrader:
                 refused[cell.key] = answer.code.name
                 facts = {"symbol": self.symbol, "cell": cell.key, "reason": answer.code.name}
                 log.info("buy refused by the pot", extra=facts | {"price": str(intent.price)})
-        return granted, refused
+        return granted
 
     async def _send(self, granted: Sequence[Granted]) -> list[Placement]:
         valid_ms = int(self.desk.settings.trading.request_valid_seconds * 1000)
         return await self.desk.exchange.place(requests(granted, valid_ms))
 
-    async def _finish(self, state: SymbolState, outcome: Folded, grid: Grid, report: TickReport) -> None:
-        """Write the answers, drop what earlier grids have left behind, and make the tick visible: one script."""
-        keys = self.desk.keys
-        gone = [
-            key
-            for key, cell in outcome.cells.items()
-            if is_empty(cell) and (report.left or cell.grid_id != grid.grid_id)
-        ]
-        outcome.touched -= set(gone)
-        changes = writes(outcome, keys, self.symbol)
-        if gone:
-            slots = await store.order_slots(self.desk.redis, keys=keys, symbol=self.symbol)
-            live = [key for key in outcome.cells if key not in gone]
-            changes += store.dropped_cells(keys, self.symbol, gone)
-            changes += slot_writes(slots, live, "" if report.left else grid.grid_id, keys, self.symbol)
-        changes += published(keys, report)
-        code, _ = await self.desk.allocator.release(
-            self.symbol, state.fence, ids=[intent.client_id for intent in outcome.ended], writes=changes
-        )
-        self._demand(code, state)
+    async def _finish(
+        self, decision: Decision, granted: Sequence[Granted], answers: Sequence[Placement], refused: Mapping[str, str]
+    ) -> TickReport:
+        """Write the answers, drop empty cells of earlier grids, and make the tick visible: one script."""
+        report, ended, changes = conclude(self._rules(), decision, granted, answers, refused, self._now())
+        fence = decision.readings.state.fence
+        code, _ = await self.desk.allocator.release(self.symbol, fence, ids=ended, writes=changes)
+        self._demand(code, decision)
+        self._checkpoint("finished")
+        if report.left:
+            await share_pot(self.desk, "symbol left")
+        return report

@@ -12,9 +12,9 @@ from tasks.funds.models import FundCode, Write
 from tasks.orders.models import IntentState
 from tasks.tick import store
 from tasks.tick.desk import Desk
-from tasks.tick.fold import Folded, writes
+from tasks.tick.fold import Folded
 from tasks.tick.models import SymbolState
-from tasks.tick.regrid import slot_writes
+from tasks.tick.records import dropped_cells, slot_writes, writes
 from tasks.tick.retiring import written_off
 from tasks.tick.sharing import share_pot
 
@@ -86,7 +86,7 @@ async def _book(desk: Desk, symbol: str, state: SymbolState) -> WriteOff:
     gone.ended = [intent.model_copy(update=ended) for intent in state.intents.values()]
     slots = await store.order_slots(desk.redis, keys=keys, symbol=symbol)
     changes: list[Write] = [*booked.writes, *writes(gone, keys, symbol)]
-    changes += store.dropped_cells(keys, symbol, sorted(state.cells))
+    changes += dropped_cells(keys, symbol, sorted(state.cells))
     changes += slot_writes(slots, [], "", keys, symbol)
     code = await desk.allocator.record_trade(
         symbol, state.fence, fills=booked.moves, ended=[intent.client_id for intent in gone.ended], writes=changes

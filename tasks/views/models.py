@@ -9,7 +9,7 @@ from pydantic import Field, field_serializer
 from tasks.base.money import ZERO, plain
 from tasks.exchange.limits.breaker_rules import Phase
 from tasks.exchange.models import Frozen
-from tasks.tick.looked_after import Lifecycle
+from tasks.tick.active_symbols import Lifecycle
 
 
 class View(Frozen):

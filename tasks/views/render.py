@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from tasks.exchange.limits.breaker_rules import Phase
-from tasks.tick.looked_after import Lifecycle
+from tasks.tick.active_symbols import Lifecycle
 from tasks.views.models import StatusView, SymbolView
 
 

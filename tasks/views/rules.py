@@ -12,7 +12,7 @@ from tasks.ledger.models import Valuation
 from tasks.ledger.rules import total, value
 from tasks.settings.in_force import InForce
 from tasks.settings.model import Settings
-from tasks.tick.looked_after import Lifecycle, lifecycle_of
+from tasks.tick.active_symbols import Lifecycle, lifecycle_of
 from tasks.tick.models import TickFailure, TickReport
 from tasks.views.models import StatusView, SymbolView
 from tasks.views.store import AccountRecords, SymbolRecords

@@ -13,7 +13,7 @@ from tasks.paper import describe_market
 from tasks.settings.in_force import in_force
 from tasks.settings.model import Settings
 from tasks.tick.desk import Desk
-from tasks.tick.mode import mode_of, stored_mode
+from tasks.tick.trading_mode import mode_of, stored_mode
 from tasks.views import store
 from tasks.views.models import EquityPoint, StatusView
 from tasks.views.rules import status_view

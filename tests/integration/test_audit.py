@@ -14,7 +14,7 @@ from tasks.funds.models import FundCode
 from tasks.funds.store import repair
 from tasks.ledger.audit import Cause
 from tasks.ledger.steps import audit_funds, repair_funds, watch_drift
-from tasks.tick.monitor import guard_balance, look_after
+from tasks.tick.monitor import guard_balance, run_monitor
 from tasks.views import store as views
 from tasks.views.steps import read_status
 from tests.integration.test_crash import check_books, settle
@@ -128,7 +128,7 @@ async def test_the_real_balance_guard(redis: RedisClient) -> None:
     assert await guard_balance(desk.desk) == 0
     poorer = settings(total_funds="20000")  # promises 19000 where the account holds 10000
     richer_pot = await open_desk(redis, poorer)
-    await look_after(richer_pot.desk)
+    await run_monitor(richer_pot.desk)
     view = await read_status(poorer, redis)
     assert view.short == 9000
     trader = await desk.trader()
@@ -136,7 +136,7 @@ async def test_the_real_balance_guard(redis: RedisClient) -> None:
     assert set(report.refused.values()) == {"GLOBAL_LIMIT"}
     assert report.placed == 0
     await desk.desk.allocator.rebalance_if_needed(force=True, reason="back")
-    await look_after(desk.desk)
+    await run_monitor(desk.desk)
     assert (await read_status(own, redis)).short == 0
     assert (await trader.tick()).placed > 0
     kinds = [one.type for one in await views.events(redis, KEYS, 20)]

@@ -22,7 +22,7 @@ from tasks.ledger.models import Book
 from tasks.ledger.steps import audit_funds
 from tasks.settings.in_force import in_force, publish
 from tasks.settings.model import Settings
-from tasks.tick.looked_after import Lifecycle
+from tasks.tick.active_symbols import Lifecycle
 from tasks.tick.models import TickReport
 from tasks.tick.monitor import rebalance
 from tasks.tick.store import order_slots

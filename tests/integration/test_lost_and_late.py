@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.settings.model import Settings
-from tasks.tick.monitor import look_after, rebalance
+from tasks.tick.monitor import rebalance, run_monitor
 from tests.support.binance.config import Config
 from tests.support.binance.desk import BinanceDesk
 from tests.support.binance.faults import Fault, FaultKind
@@ -49,7 +49,7 @@ def test_whoever_is_first_after_redis_was_lost_orders_nothing_twice(first: str) 
         await dead.desk.redis.flushall()
         other = world.worker()
         if first == "the minute's look":
-            await look_after(other.desk)
+            await run_monitor(other.desk)
         elif first == "a rebalance":
             report = await rebalance(other.desk, force=True, reason="manual")
             assert report.outcome == "the pot is not open"

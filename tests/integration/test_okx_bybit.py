@@ -21,7 +21,7 @@ from tasks.funds.allocator import GlobalFundAllocator
 from tasks.ledger.steps import audit_funds
 from tasks.settings.model import ExchangeSettings
 from tasks.tick.desk import Desk
-from tasks.tick.opening import open_exchange
+from tasks.tick.exchange_factory import open_exchange
 from tasks.tick.trader import GridTrader
 from tests.support.binance.config import API_KEY, SECRET, Config, SymbolRules
 from tests.support.binance.faults import Fault, FaultKind

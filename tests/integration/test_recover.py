@@ -20,9 +20,9 @@ from tasks.grid.levels import grid_id, old_grid_id
 from tasks.ledger.models import Book
 from tasks.settings.grids import SymbolSettings
 from tasks.settings.model import Settings
-from tasks.tick.mode import claim_books, stored_mode
 from tasks.tick.rebuild import own_orders
 from tasks.tick.recover import open_books
+from tasks.tick.trading_mode import claim_books, stored_mode
 from tests.integration.test_crash import check_books, settle
 from tests.support.binance.desk import join_binance_desk, open_binance_desk
 from tests.support.desk import BTC, TestDesk, open_desk, settings, walk

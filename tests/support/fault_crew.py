@@ -7,9 +7,9 @@ from decimal import Decimal
 
 from tasks.base.errors import GridflowError
 from tasks.exchange.models import Market
-from tasks.tick.looked_after import symbols_looked_after
+from tasks.tick.active_symbols import active_symbols
 from tasks.tick.models import TickReport
-from tasks.tick.monitor import look_after
+from tasks.tick.monitor import run_monitor
 from tasks.tick.trader import GridTrader
 from tasks.tick.window import BreakerOpen
 from tests.support.binance.desk import BinanceDesk
@@ -34,7 +34,7 @@ class Crew:
         """A tick of each symbol that is looked after; None where it failed."""
         desk = self.worker.desk
         await desk.follow_settings()
-        return [await self._tick(symbol) for symbol in await symbols_looked_after(desk)]
+        return [await self._tick(symbol) for symbol in await active_symbols(desk)]
 
     async def _tick(self, symbol: str) -> TickReport | None:
         if symbol not in self.ticks:
@@ -61,7 +61,7 @@ class Crew:
 
     async def _doubtful(self) -> bool:
         desk = self.worker.desk
-        for symbol in await symbols_looked_after(desk):
+        for symbol in await active_symbols(desk):
             entries = await desk.redis.hvals(desk.keys.intents(symbol))
             if any('"state":"INTENT"' in str(text) or '"state":"UNKNOWN"' in str(text) for text in entries):
                 return True
@@ -74,7 +74,7 @@ class Crew:
         """
         for turn in range(MOST_TICKS):
             if turn % _LOOK_EVERY == 0:
-                await look_after(self.worker.desk)
+                await run_monitor(self.worker.desk)
             await self.tick()
             await asyncio.sleep(TICK_SECONDS)
             if not await still_to_do(self.worker.desk, prices(), markets):

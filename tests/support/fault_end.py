@@ -15,7 +15,7 @@ from tasks.grid.models import Cell, CellState, Grid
 from tasks.grid.sizing import amounts, holds_nothing, reserve_units
 from tasks.orders.models import Intent, IntentState
 from tasks.tick.desk import Desk
-from tasks.tick.regrid import is_dust, is_empty
+from tasks.tick.grid_change import is_dust, is_empty
 from tasks.tick.slots import cell_of
 from tests.support.binance.record import Record
 

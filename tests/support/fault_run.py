@@ -29,8 +29,8 @@ from tasks.base.keys import Keys
 from tasks.base.money import from_units
 from tasks.exchange.models import Market
 from tasks.funds.steps import set_stopped
-from tasks.tick.looked_after import symbols_looked_after
-from tasks.tick.monitor import look_after
+from tasks.tick.active_symbols import active_symbols
+from tasks.tick.monitor import run_monitor
 from tasks.tick.recover import open_books
 from tasks.tick.window import BreakerOpen
 from tests.support.binance.desk import BinanceDesk
@@ -171,7 +171,7 @@ class Play:
                 self.running.append(asyncio.create_task(self._operate(rng.choice([0, rng.uniform(0, 2)]))))
             if rng.random() < 0.3:
                 self.running.append(asyncio.create_task(self._look_after(rng.uniform(0, 3))))
-            symbols = await self._looked_after()
+            symbols = await self._active_symbols()
             await asyncio.gather(*(self._one_step(f"w{number}", symbol) for symbol in symbols))
             for symbol in symbols:
                 await desk.redis.delete(desk.keys.lease(symbol))  # as if a dead worker's had run out
@@ -179,10 +179,10 @@ class Play:
         await asyncio.gather(*self.running)  # the frozen go on, at the latest now
         await set_stopped(desk.settings, desk.redis, False)
 
-    async def _looked_after(self) -> list[str]:
+    async def _active_symbols(self) -> list[str]:
         desk = self.desk.desk
         await desk.follow_settings()
-        return await symbols_looked_after(desk)
+        return await active_symbols(desk)
 
     async def _operate(self, after: float) -> None:
         await asyncio.sleep(after)
@@ -193,7 +193,7 @@ class Play:
         await asyncio.sleep(after)
         fatal = self.rng.choice(["", "", "await", "freeze"])
         looking = Mortal(
-            look_after(self.workers.new().desk), self.rng.randint(1, 12) if fatal == "await" else 0, Killed
+            run_monitor(self.workers.new().desk), self.rng.randint(1, 12) if fatal == "await" else 0, Killed
         )
         if fatal == "freeze":
             looking.freezes = {self.rng.randint(1, 12): self.rng.uniform(5, 40)}
@@ -259,7 +259,7 @@ class Play:
         await asyncio.sleep(10)  # requests of dead workers that are still under way expire
         crew = Crew(self.workers.new(), self.workers.ticks)
         server = self.world.exchange.server
-        await look_after(crew.worker.desk)
+        await run_monitor(crew.worker.desk)
         await crew.settle()
         before = len((await server.record()).orders)
         can = can_trade(crew.worker.desk, await crew.worker.desk.allocator.get_global_status_summary())

@@ -27,10 +27,10 @@ from tasks.market.models import Snapshot
 from tasks.orders.models import IntentState
 from tasks.settings.model import AllocationStrategy, Settings
 from tasks.tick.fold import Folded
+from tasks.tick.grid_change import change_grid, is_empty, move_dust
 from tasks.tick.limits import limits_of, resting_buys, still_refused
 from tasks.tick.models import SymbolState
-from tasks.tick.regrid import is_empty, move_dust, regrid
-from tasks.tick.sending import intent_of
+from tasks.tick.order_requests import intent_of
 from tests.support.month_state import SYMBOLS, Pot, Trader
 from tests.support.recorded import CANDLE_MS, paper_market, recorded_month
 
@@ -162,7 +162,7 @@ class Simulation:
                 first_price=trader.price,
                 created_ms=now_ms,
             )
-            regrid(folded, trader.grid, build_cells(trader.grid, trader.settings.start), KEYS)
+            change_grid(folded, trader.grid, build_cells(trader.grid, trader.settings.start), KEYS)
         moved = move_dust(folded, trader.grid, trader.price, trader.market, KEYS, now_ms)
         self.pot.used[symbol] += sum(move.used_delta for move in moved.moves) if moved else 0
         return trader.grid

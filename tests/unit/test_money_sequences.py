@@ -18,7 +18,8 @@ from tasks.grid.models import Cell
 from tasks.grid.sizing import reserve_units
 from tasks.ledger.models import Book
 from tasks.orders.models import Evidence, Intent
-from tasks.tick.fold import Folded, fold, writes
+from tasks.tick.fold import Folded, fold
+from tasks.tick.records import writes
 from tests.support.pot import allow, codes_of
 
 SYMBOL = "BTC/USDT"

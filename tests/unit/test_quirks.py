@@ -16,7 +16,7 @@ from tasks.exchange.pages import WEEK_MS, Ask, Backward, ByCursor, ByDay, ByWeek
 from tasks.exchange.parsing import ticker_of
 from tasks.exchange.quirks import quirks_of
 from tasks.settings.model import ExchangeSettings, Settings
-from tasks.tick.opening import open_exchange
+from tasks.tick.exchange_factory import open_exchange
 
 DAY_MS = 24 * 3600 * 1000
 NOW_MS = 1_795_000_000_000

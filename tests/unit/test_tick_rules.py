@@ -11,8 +11,8 @@ from tasks.exchange.models import Market, Order, OrderStatus, Side, Trade
 from tasks.exchange.order_ids import account_tag
 from tasks.settings.grids import SymbolSettings
 from tasks.tick.clock_check import check_clock
+from tasks.tick.order_requests import MOST_WAIT_MS, wait_after
 from tasks.tick.rebuild import rebuild
-from tasks.tick.sending import MOST_WAIT_MS, wait_after
 
 BTC = "BTC/USDT"
 

@@ -98,8 +98,8 @@ async def on_the_same_market(settings: Settings, redis: RedisClient) -> Settings
 
 async def _audit(settings: Settings, redis: RedisClient, with_exchange: bool) -> AuditReport:
     from tasks.ledger.steps import audit_funds
-    from tasks.tick.mode import claim_books
-    from tasks.tick.opening import open_exchange
+    from tasks.tick.exchange_factory import open_exchange
+    from tasks.tick.trading_mode import claim_books
 
     keys, symbols = Keys(settings.account), list(settings.symbols)
     if not with_exchange:

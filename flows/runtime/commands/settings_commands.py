@@ -20,7 +20,7 @@ from tasks.base.redis import RedisClient
 from tasks.settings.grids import SymbolSettings, net_profit, raw_levels
 from tasks.settings.load import DEFAULT_CONFIG, load
 from tasks.settings.model import Settings
-from tasks.tick.looked_after import Lifecycle
+from tasks.tick.active_symbols import Lifecycle
 
 
 @click.command()

@@ -81,8 +81,8 @@ async def _write_off(settings: Settings, state: Path | None, symbol: str) -> Any
     from tasks.funds.allocator import GlobalFundAllocator
     from tasks.settings.in_force import in_force
     from tasks.tick.desk import Desk
-    from tasks.tick.mode import claim_books
-    from tasks.tick.opening import open_exchange
+    from tasks.tick.exchange_factory import open_exchange
+    from tasks.tick.trading_mode import claim_books
     from tasks.tick.write_off import write_off
 
     async with redis_client(settings, state) as redis:

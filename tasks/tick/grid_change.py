@@ -1,6 +1,6 @@
 """Setting a grid: the first one, or another after the settings changed; clearing away what an old one left. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -10,7 +10,6 @@ from tasks.funds.models import FillMove, Write
 from tasks.grid.cells import is_off_level
 from tasks.grid.models import Cell, CellState, Grid
 from tasks.tick.fold import Folded
-from tasks.tick.slots import compacted
 
 
 def is_empty(cell: Cell) -> bool:
@@ -23,7 +22,7 @@ def is_dust(cell: Cell) -> bool:
     return cell.state is CellState.IDLE and cell.order_id is None and (cell.qty != 0 or cell.basis != 0)
 
 
-def regrid(folded: Folded, grid: Grid, fresh: Sequence[Cell], keys: Keys) -> list[Write]:
+def change_grid(folded: Folded, grid: Grid, fresh: Sequence[Cell], keys: Keys) -> list[Write]:
     """Put `grid` in force: cells that hold or have an order stay, empty ones go, missing ones come.
 
     Changes `folded` and returns the records to write.
@@ -58,18 +57,6 @@ def level_cells(folded: Folded, grid: Grid, keys: Keys) -> list[Write]:
             text = folded.cells[key].model_dump_json()
             changes.append(Write(key=keys.cells(grid.symbol), verb="HSET", field=key, value=text))
     return changes
-
-
-def slot_writes(
-    slots: Mapping[str, int], live_cells: Sequence[str], grid_id: str, keys: Keys, symbol: str
-) -> list[Write]:
-    """The records that drop the slots of cells that have gone and keep one number per grid."""
-    gone, kept = compacted(slots, live_cells, grid_id)
-    key = keys.slots(symbol)
-    return [
-        *(Write(key=key, verb="HSET", field=grid, value=str(cycle)) for grid, cycle in sorted(kept.items())),
-        *(Write(key=key, verb="HDEL", field=slot) for slot in sorted(gone)),
-    ]
 
 
 class DustMoved(NamedTuple):

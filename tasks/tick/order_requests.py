@@ -76,7 +76,7 @@ def requests(granted: Sequence[Granted], valid_ms: int) -> list[OrderRequest]:
     ]
 
 
-def amiss(answer: Placement) -> bool:
+def is_unconfirmed(answer: Placement) -> bool:
     """Whether an answer speaks of trouble with the exchange or the account, rather than with one order."""
     return isinstance(answer, Unknown) or (isinstance(answer, Rejected) and answer.reason is RejectReason.OTHER)
 

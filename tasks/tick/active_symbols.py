@@ -17,7 +17,7 @@ class Lifecycle(StrEnum):
     LEFT = "left"  # has nothing any more; its books still count
 
 
-async def symbols_looked_after(desk: Desk) -> list[str]:
+async def active_symbols(desk: Desk) -> list[str]:
     """Symbols that need ticks, sorted."""
     return sorted({*desk.settings.symbols, *await registered_symbols(desk.redis, keys=desk.keys)})
 

@@ -1,0 +1,273 @@
+"""Everything that follows from what a tick read, and from the answers to its orders. Pure.
+
+`decide` books the fills, keeps or sets the grid, and plans the orders. `conclude` takes the exchange's answers and
+gives the report and the last records. The trader reads before, applies in between, and does nothing else.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import NamedTuple
+
+from tasks.base.errors import ConfigError
+from tasks.base.keys import Keys
+from tasks.base.money import from_units
+from tasks.exchange.models import Market, Order, Placement, Ticker
+from tasks.exchange.order_ids import account_tag, parse_order_id
+from tasks.funds.models import FillMove, Write
+from tasks.grid.levels import build_cells, build_grid, grid_id
+from tasks.grid.models import Grid, GridPlan
+from tasks.grid.planner import plan
+from tasks.market.models import Snapshot
+from tasks.orders.models import Evidence
+from tasks.settings.grids import StartMode, SymbolSettings
+from tasks.settings.model import Settings
+from tasks.tick import retiring
+from tasks.tick.fold import Folded, fold
+from tasks.tick.grid_change import change_grid, is_empty, level_cells, move_dust
+from tasks.tick.limits import limits_of, resting_buys
+from tasks.tick.models import SymbolState, TickReport
+from tasks.tick.order_requests import Granted, outcome_of
+from tasks.tick.records import dropped_cells, published, slot_writes, writes
+from tasks.tick.report import Tick, report_of
+from tasks.tick.slots import first_cycle
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a symbol trades by: its market, the settings in force, and what a new grid may spend.
+
+    `even_share`: the pool divided by the symbols, in quote.
+    """
+
+    market: Market
+    settings: Settings
+    keys: Keys
+    even_share: Decimal
+
+    @property
+    def symbol(self) -> str:
+        return self.market.symbol
+
+    @property
+    def configured(self) -> SymbolSettings | None:
+        """The symbol's settings; None once it left them."""
+        return self.settings.symbols.get(self.symbol)
+
+    @property
+    def is_retiring(self) -> bool:
+        """Whether the symbol left the settings."""
+        return self.configured is None
+
+    @property
+    def protection_ms(self) -> int:
+        return int(self.settings.trading.protection_seconds * 1000)
+
+
+class Readings(NamedTuple):
+    """What one tick read. Times in ms.
+
+    `asked_ms`: when the exchange was asked for evidence. `now_ms`: when all answers were there. `slots`: see
+    `needs_slots`.
+    """
+
+    started_ms: int
+    asked_ms: int
+    now_ms: int
+    state: SymbolState
+    open_orders: Sequence[Order]
+    ticker: Ticker
+    evidence: Mapping[str, Evidence]
+    coin_prices: Mapping[str, Decimal]
+    slots: Mapping[str, int]
+
+
+@dataclass
+class Decision:
+    """What a tick does. `folded` is the state after it, and changes as orders are journalled.
+
+    `moves` and `changes`: what to book and to write, in one step. `grid`: None where there is none to trade on.
+    `refusal`: why the configured grid cannot start; the fills are booked all the same. `cancel`: exchange ids.
+    `orphan_orders`: resting orders of ours without a journal entry; those seen by the tick before too are cancelled.
+    """
+
+    readings: Readings
+    snapshot: Snapshot
+    folded: Folded
+    grid: Grid | None = None
+    is_new_grid: bool = False
+    moves: list[FillMove] = field(default_factory=list)
+    changes: list[Write] = field(default_factory=list)
+    plan: GridPlan = field(default_factory=GridPlan)
+    orphan_orders: Sequence[Order] = ()
+    refusal: ConfigError | None = None
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether there is something to book or to write."""
+        return bool(self.moves or self.changes or self.folded.ended)
+
+    @property
+    def orphans_to_cancel(self) -> list[Order]:
+        """Orphan orders that the tick before has seen too; a reading may be older than the journal."""
+        last = self.readings.state.last
+        seen_before = last.orphan_orders if last else ()
+        return [order for order in self.orphan_orders if order.client_id in seen_before]
+
+    @property
+    def cancel(self) -> list[str]:
+        """Exchange ids of the orders to cancel."""
+        intents = self.folded.intents
+        ids = [intents[client_id].exchange_id for client_id in self.plan.cancel if client_id in intents]
+        return [one for one in (*ids, *(order.exchange_id for order in self.orphans_to_cancel)) if one]
+
+
+class Conclusion(NamedTuple):
+    """How the tick ended: its report, the ids of orders that ended, and the records to write with both."""
+
+    report: TickReport
+    ended: list[str]
+    changes: list[Write]
+
+
+def needs_slots(rules: Rules, state: SymbolState) -> bool:
+    """Whether `decide` looks at the order slots: to set a grid, or to drop cells of earlier grids."""
+    held = _grid_in_force(rules, state)
+    return held is None or _own_cells(state, held) != len(state.cells) or len(held.levels) - 1 != len(state.cells)
+
+
+def decide(rules: Rules, readings: Readings) -> Decision:
+    """What follows from the readings: fills booked, the grid in force, orders to cancel and to place."""
+    state = readings.state
+    folded = fold(
+        state.book,
+        state.cells,
+        state.intents,
+        readings.evidence,
+        rules.market,
+        readings.asked_ms,
+        rules.protection_ms,
+        readings.coin_prices,
+        from_units(state.share.allocated_units),
+    )
+    decision = Decision(readings, Snapshot(market=rules.market, ticker=readings.ticker), folded)
+    decision.moves = list(folded.moves)
+    decision.changes = writes(folded, rules.keys, rules.symbol)
+    try:
+        decision.grid = _grid(rules, decision)
+    except ConfigError as refusal:
+        decision.refusal = refusal
+    if decision.grid is not None:
+        _move_dust(rules, decision, decision.grid)
+        _plan(rules, decision, decision.grid)
+    return decision
+
+
+def conclude(
+    rules: Rules,
+    decision: Decision,
+    granted: Sequence[Granted],
+    answers: Sequence[Placement],
+    refused: Mapping[str, str],
+    now_ms: int,
+) -> Conclusion:
+    """How the tick ended. `answers`: the exchange's, one for each granted order. `refused`: by the pot, by cell key."""
+    assert decision.grid is not None
+    readings, grid = decision.readings, decision.grid
+    outcome = outcome_of(granted, answers, decision.folded, rules.market, now_ms)
+    tick = Tick(
+        readings.started_ms,
+        now_ms,
+        readings.state,
+        decision.snapshot,
+        grid,
+        decision.plan,
+        answers,
+        refused,
+        decision.orphan_orders,
+    )
+    report = report_of(tick, outcome, rules.settings.trading, retiring=rules.is_retiring)
+    gone = [
+        key for key, cell in outcome.cells.items() if is_empty(cell) and (report.left or cell.grid_id != grid.grid_id)
+    ]
+    outcome.touched -= set(gone)
+    changes = writes(outcome, rules.keys, rules.symbol)
+    if gone:
+        live = [key for key in outcome.cells if key not in gone]
+        changes += dropped_cells(rules.keys, rules.symbol, gone)
+        changes += slot_writes(readings.slots, live, "" if report.left else grid.grid_id, rules.keys, rules.symbol)
+    changes += published(rules.keys, report)
+    return Conclusion(report, [intent.client_id for intent in outcome.ended], changes)
+
+
+def unjournalled(state: SymbolState, open_orders: Sequence[Order], account: str) -> list[Order]:
+    """Resting orders with this account's tag and without a journal entry. Another account's orders are left alone."""
+    others = [order for order in open_orders if order.client_id not in state.intents]
+    tag = account_tag(account) if others else ""
+    return [order for order in others if (found := parse_order_id(order.client_id)) and found.account == tag]
+
+
+def _grid_in_force(rules: Rules, state: SymbolState) -> Grid | None:
+    """The grid of the state if it is the configured one; that of a retiring symbol has no configured one."""
+    if rules.configured is None or state.grid is None:
+        return None
+    return state.grid if state.grid.grid_id == grid_id(rules.symbol, rules.configured) else None
+
+
+def _own_cells(state: SymbolState, grid: Grid) -> int:
+    return sum(cell.grid_id == grid.grid_id for cell in state.cells.values())
+
+
+def _grid(rules: Rules, decision: Decision) -> Grid | None:
+    """The grid in force; a new one at first sight or when the settings name another.
+
+    The last one for a symbol that left the settings; None where it never had one. Raises ConfigError for a grid that
+    cannot start.
+    """
+    state, folded, keys = decision.readings.state, decision.folded, rules.keys
+    if rules.configured is None:
+        return state.grid
+    held = _grid_in_force(rules, state)
+    own = _own_cells(state, held) if held else 0
+    if held is not None and own == len(held.levels) - 1:
+        decision.changes += level_cells(folded, held, keys)
+        return held
+    slots = decision.readings.slots
+    grid = held if held is not None and own else _new_grid(rules, decision, rules.configured)
+    start = StartMode.FLAT if grid is held else rules.configured.start
+    fresh = build_cells(grid, start, first_cycle(slots, grid.grid_id))
+    decision.changes += change_grid(folded, grid, fresh, keys)
+    decision.changes += level_cells(folded, grid, keys)
+    decision.changes += slot_writes(slots, list(folded.cells), grid.grid_id, keys, rules.symbol)
+    decision.is_new_grid = True
+    return grid
+
+
+def _new_grid(rules: Rules, decision: Decision, configured: SymbolSettings) -> Grid:
+    readings, price = decision.readings, decision.snapshot.price
+    allocated = max(from_units(readings.state.share.allocated_units), rules.even_share)
+    return build_grid(rules.symbol, configured, rules.market, price, allocated, readings.now_ms)
+
+
+def _move_dust(rules: Rules, decision: Decision, grid: Grid) -> None:
+    """Move remainders in cells that no longer buy to where they can be sold."""
+    folded, keys, now_ms = decision.folded, rules.keys, decision.readings.now_ms
+    if rules.is_retiring:
+        moved = retiring.gather_dust(folded, rules.market, keys, now_ms)
+    else:
+        moved = move_dust(folded, grid, decision.snapshot.price, rules.market, keys, now_ms)
+    if moved is None:
+        return
+    decision.moves += moved.moves
+    decision.changes += moved.writes
+    slots = decision.readings.slots
+    decision.changes += slot_writes(slots, list(folded.cells), grid.grid_id, keys, rules.symbol)
+
+
+def _plan(rules: Rules, decision: Decision, grid: Grid) -> None:
+    readings, folded = decision.readings, decision.folded
+    limits = limits_of(rules.settings, readings.state, folded, decision.snapshot, readings.now_ms)
+    tag = account_tag(rules.keys.account)
+    cells = list(folded.cells.values())
+    decision.plan = plan(decision.snapshot, grid, cells, limits, resting_buys(folded), tag)
+    decision.orphan_orders = unjournalled(readings.state, readings.open_orders, rules.keys.account)

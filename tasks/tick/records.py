@@ -1,0 +1,58 @@
+"""The records that a tick writes beside the money it moves. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+from tasks.base.keys import Keys
+from tasks.funds.models import Write
+from tasks.tick.fold import Folded
+from tasks.tick.models import TickReport
+from tasks.tick.slots import compacted
+
+ORDERS_CAP = 2000
+FILLS_CAP = 5000
+
+
+def writes(result: Folded, keys: Keys, symbol: str) -> list[Write]:
+    """The records that follow from the fold."""
+    out = [
+        Write(key=keys.cells(symbol), verb="HSET", field=key, value=result.cells[key].model_dump_json())
+        for key in sorted(result.touched)
+    ]
+    out += [
+        Write(key=keys.intents(symbol), verb="HSET", field=intent.client_id, value=intent.model_dump_json())
+        for intent in result.changed
+    ]
+    for intent in result.ended:
+        out.append(Write(key=keys.intents(symbol), verb="HDEL", field=intent.client_id))
+        out.append(Write(key=keys.orders(symbol), verb="LPUSH", field=str(ORDERS_CAP), value=intent.model_dump_json()))
+    for fill in result.fills:
+        out.append(Write(key=keys.fills(symbol), verb="LPUSH", field=str(FILLS_CAP), value=fill.model_dump_json()))
+    if result.fills:
+        out.append(Write(key=keys.book(symbol), verb="SET", value=result.book.model_dump_json()))
+    return out
+
+
+def slot_writes(
+    slots: Mapping[str, int], live_cells: Sequence[str], grid_id: str, keys: Keys, symbol: str
+) -> list[Write]:
+    """The records that drop the slots of cells that have gone and keep one number per grid."""
+    gone, kept = compacted(slots, live_cells, grid_id)
+    key = keys.slots(symbol)
+    return [
+        *(Write(key=key, verb="HSET", field=grid, value=str(cycle)) for grid, cycle in sorted(kept.items())),
+        *(Write(key=key, verb="HDEL", field=slot) for slot in sorted(gone)),
+    ]
+
+
+def dropped_cells(keys: Keys, symbol: str, cell_keys: Sequence[str]) -> list[Write]:
+    """The writes that drop cells."""
+    return [Write(key=keys.cells(symbol), verb="HDEL", field=key) for key in cell_keys]
+
+
+def published(keys: Keys, report: TickReport) -> list[Write]:
+    """The writes that make a tick visible: its report and the counters, as absolute values."""
+    return [
+        Write(key=keys.last_tick(report.symbol), verb="SET", value=report.model_dump_json()),
+        Write(key=keys.stats, verb="HSET", field=f"ticks|{report.symbol}", value=str(report.total_ticks)),
+        Write(key=keys.stats, verb="HSET", field=f"fills|{report.symbol}", value=str(report.total_fills)),
+    ]
