@@ -4,8 +4,7 @@ Floats enter through `dec` only. Buy costs round up and proceeds round down, so 
 than there is.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, localcontext
 
 UNITS_PER_QUOTE = 100_000_000
@@ -15,11 +14,9 @@ ZERO = Decimal(0)
 _EXACT = Context(prec=80)
 
 
-@contextmanager
-def exact() -> Iterator[None]:
+def exact() -> AbstractContextManager[Context]:
     """Arithmetic wide enough that sums and products of prices, amounts and fees never round."""
-    with localcontext(_EXACT):
-        yield
+    return localcontext(_EXACT)
 
 
 def dec(value: Decimal | int | float | str) -> Decimal:

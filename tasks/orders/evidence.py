@@ -16,7 +16,7 @@ from tasks.orders.rules import (
     needs_lookup,
     own_trades,
     possible_orders,
-    resting_order,
+    resting_orders,
     trades_since,
 )
 
@@ -37,7 +37,7 @@ async def gather_evidence(
     Open orders must have been read before: a fill between the two reads then shows in the trades. `booked` tells
     which trades are in the books already: their orders are others than those in doubt.
     """
-    resting = {intent.client_id: resting_order(intent, open_orders) for intent in intents}
+    resting = resting_orders(intents, open_orders)
     restless = [intent for intent in intents if moved(intent, resting[intent.client_id])]
     trades: list[Trade] = []
     if restless:

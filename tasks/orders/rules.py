@@ -12,15 +12,15 @@ MOST_APART_MS = 600_000  # an intent's time is ours, a trade's the exchange's
 FORGOTTEN_AFTER_MS = 3_600_000  # exchanges forget orders that were cancelled unfilled, OKX after two hours
 
 
-def resting_order(intent: Intent, open_orders: Iterable[Order]) -> Order | None:
-    """The intent's order among the open ones, by exchange id or client id."""
-    return next((order for order in open_orders if _same(intent, order)), None)
-
-
-def _same(intent: Intent, order: Order) -> bool:
-    return order.client_id == intent.client_id or (
-        intent.exchange_id is not None and order.exchange_id == intent.exchange_id
-    )
+def resting_orders(intents: Iterable[Intent], open_orders: Iterable[Order]) -> dict[str, Order | None]:
+    """Each intent's order among the open ones, by client id; found by exchange id or client id."""
+    orders = list(open_orders)
+    by_client = {order.client_id: order for order in reversed(orders)}
+    by_exchange = {order.exchange_id: order for order in reversed(orders)}
+    return {
+        intent.client_id: by_client.get(intent.client_id) or by_exchange.get(intent.exchange_id or "")
+        for intent in intents
+    }
 
 
 def moved(intent: Intent, resting: Order | None) -> bool:
@@ -83,6 +83,8 @@ def advance(intent: Intent, evidence: Evidence, now_ms: int, protection_ms: int)
     cancelled so long ago that the exchange has forgotten it: accepted once, and for FORGOTTEN_AFTER_MS neither
     resting nor found nor traded.
     """
+    if _is_unchanged(intent, evidence):
+        return intent, []
     order = evidence.resting or evidence.found
     exchange_id = order.exchange_id if order else intent.exchange_id
     fresh = own_trades(intent, exchange_id, evidence.trades)
@@ -104,6 +106,20 @@ def advance(intent: Intent, evidence: Evidence, now_ms: int, protection_ms: int)
         }
     )
     return updated, fresh
+
+
+def _is_unchanged(intent: Intent, evidence: Evidence) -> bool:
+    """Whether the order rests as the journal has it, with nothing to book: the usual case."""
+    order = evidence.resting
+    return (
+        order is not None
+        and not evidence.trades
+        and order.exchange_id == intent.exchange_id
+        and order.filled == intent.filled
+        and intent.state is (IntentState.PARTIAL if intent.filled > 0 else IntentState.OPEN)
+        and not intent.behind
+        and intent.missing_ms is None
+    )
 
 
 def _state(intent: Intent, evidence: Evidence, touched: bool, full: bool, complete: bool) -> IntentState:

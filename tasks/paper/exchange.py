@@ -7,7 +7,8 @@ low and every resting sell at or below the high fills once, whole, at its own pr
 
 # ruff: noqa: ARG002, A002  (the signatures are ccxt's)
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, lru_cache
 from typing import Any, NoReturn
 
 from ccxt.base.errors import BadRequest, OrderNotFound
@@ -26,6 +27,24 @@ MAX_LIMIT = 1000
 
 class PaperExchange(PaperMarketData):
     """Made by `open_paper_exchange`; `close` ends it."""
+
+    @cached_property
+    def _shapes(self) -> Callable[[str, str, str], dict[str, Any]]:
+        """`order` or `trade`, symbol and stored text → ccxt record. Most are read many times before they change."""
+
+        @lru_cache(maxsize=16_384)
+        def shape(kind: str, symbol: str, text: str) -> dict[str, Any]:
+            if kind == "order":
+                return shapes.order(self, symbol, order_of(text))
+            return shapes.trade(self, symbol, trade_of(text))
+
+        return shape
+
+    def _order(self, symbol: str, text: str) -> dict[str, Any]:
+        return dict(self._shapes("order", symbol, text))
+
+    def _trade(self, symbol: str, text: str) -> dict[str, Any]:
+        return dict(self._shapes("trade", symbol, text))
 
     def _entry(self, wanted: Mapping[str, Any]) -> Entry:
         symbol = self._known(wanted.get("symbol"))
@@ -51,7 +70,7 @@ class PaperExchange(PaperMarketData):
         outcome = (await self._placed([batch]))[0][0]
         if isinstance(outcome, refusals.Refusal):
             raise outcome.error()
-        return shapes.order(self, self._known(symbol), order_of(outcome))
+        return self._order(self._known(symbol), outcome)
 
     async def create_orders(self, orders: Sequence[Mapping[str, Any]], params: Any = None) -> list[dict[str, Any]]:
         """Many orders in one round trip, each on its own merits, answered in order.
@@ -80,14 +99,14 @@ class PaperExchange(PaperMarketData):
     def _answered(self, entry: Entry, outcome: refusals.Refusal | str) -> dict[str, Any]:
         if isinstance(outcome, refusals.Refusal):
             return shapes.refused_order(self, entry.symbol, entry.client or None, outcome.code, outcome.message)
-        return shapes.order(self, entry.symbol, order_of(outcome))
+        return self._order(entry.symbol, outcome)
 
     async def cancel_order(self, id: str | None, symbol: str | None = None, params: Any = None) -> dict[str, Any]:
         """Cancels a resting order, by id or by params clientOrderId. Raises OrderNotFound where it does not rest."""
         name = self._known(symbol)
         reference = self._reference(id, params)
         text = (await self._run(writing(name, "cancel", [reference])))[0].texts[0]
-        return shapes.order(self, name, order_of(text)) if text else self._missing("Unknown order sent.", -2011)
+        return self._order(name, text) if text else self._missing("Unknown order sent.", -2011)
 
     async def cancel_orders(
         self, ids: Sequence[str], symbol: str | None = None, params: Any = None
@@ -101,7 +120,7 @@ class PaperExchange(PaperMarketData):
         answers = []
         for reference, text in zip(references, texts, strict=True):
             if text:
-                answers.append(shapes.order(self, name, order_of(text)))
+                answers.append(self._order(name, text))
             else:
                 refused = shapes.refused_order(self, name, None, -2011, "Unknown order sent.")
                 answers.append({**refused, "id": reference[2:] if reference[0] == "i" else None})
@@ -111,7 +130,7 @@ class PaperExchange(PaperMarketData):
         """Cancels every resting order of the symbol."""
         name = self._known(symbol)
         texts = (await self._run(writing(name, "cancel", ["*"])))[0].texts
-        return [shapes.order(self, name, order_of(text)) for text in texts]
+        return [self._order(name, text) for text in texts]
 
     def _reference(self, order_id: str | None, params: Any) -> str:
         client = (params or {}).get("clientOrderId") or (params or {}).get("origClientOrderId")
@@ -125,11 +144,7 @@ class PaperExchange(PaperMarketData):
     async def fetch_order(self, id: str | None, symbol: str | None = None, params: Any = None) -> dict[str, Any]:
         """One order, by id or by params clientOrderId (the newest with it). Raises OrderNotFound."""
         texts = (await self._read(self._known(symbol), "order", self._reference(id, params))).texts
-        return (
-            shapes.order(self, self._known(symbol), order_of(texts[0]))
-            if texts
-            else self._missing("Order does not exist.", -2013)
-        )
+        return self._order(self._known(symbol), texts[0]) if texts else self._missing("Order does not exist.", -2013)
 
     async def fetch_open_orders(
         self, symbol: str | None = None, since: int | None = None, limit: int | None = None, params: Any = None
@@ -137,11 +152,7 @@ class PaperExchange(PaperMarketData):
         """Resting orders of one symbol or of all, oldest first."""
         names = self._all(symbol)
         answers = await self._run(*(reading(name, "open") for name in names))
-        found = [
-            shapes.order(self, name, order_of(text))
-            for name, answer in zip(names, answers, strict=True)
-            for text in answer.texts
-        ]
+        found = [self._order(name, text) for name, answer in zip(names, answers, strict=True) for text in answer.texts]
         return _cut(found, since, limit)
 
     async def fetch_orders(
@@ -167,7 +178,7 @@ class PaperExchange(PaperMarketData):
     ) -> list[dict[str, Any]]:
         name, count = self._known(symbol), min(limit or DEFAULT_LIMIT, MAX_LIMIT)
         answer = await self._read(name, "orders", which, "" if since is None else str(since), str(count))
-        return _cut([shapes.order(self, name, order_of(text)) for text in answer.texts], since, count)
+        return _cut([self._order(name, text) for text in answer.texts], since, count)
 
     async def fetch_my_trades(
         self, symbol: str | None = None, since: int | None = None, limit: int | None = None, params: Any = None
@@ -183,7 +194,7 @@ class PaperExchange(PaperMarketData):
         else:
             start, first = "" if since is None else str(since), str(wanted.get("fromId", ""))
             answer = await self._read(name, "trades", start, first, count)
-        return [shapes.trade(self, name, trade_of(text)) for text in answer.texts]
+        return [self._trade(name, text) for text in answer.texts]
 
     async def fetch_order_trades(
         self,

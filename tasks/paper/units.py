@@ -6,8 +6,6 @@ Rounding: a buy's cost rounds up, a sale's proceeds round down, a fee rounds up;
 from dataclasses import dataclass
 from decimal import Decimal
 
-from tasks.base.money import plain
-
 UNITS = 10**8
 
 
@@ -22,7 +20,10 @@ def to_units(value: Decimal) -> int:
 
 def text_of(units: int | str) -> str:
     """Units → plain decimal text."""
-    return plain(Decimal(units).scaleb(-8))
+    number = int(units)
+    whole, rest = divmod(abs(number), UNITS)
+    text = f"{whole}.{rest:08d}".rstrip("0").rstrip(".")
+    return f"-{text}" if number < 0 else text
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,14 @@ from tasks.base.errors import ExchangeUnavailable
 from tasks.base.money import ZERO
 from tasks.exchange.models import Market, Order, OrderStatus, Side, Trade
 from tasks.exchange.order_ids import OrderId, grid_of, own_order_id
-from tasks.grid.cells import settled
 from tasks.grid.levels import build_cells, build_grid, grid_id, levels
 from tasks.grid.models import Cell, CellState, Grid
 from tasks.grid.sizing import reserve_units
 from tasks.ledger.models import Book, Fill
-from tasks.ledger.rules import book_fill, with_return
-from tasks.orders.models import Intent, IntentState
+from tasks.ledger.rules import with_return
+from tasks.orders.models import Evidence, Intent, IntentState
 from tasks.settings.grids import StartMode, SymbolSettings, raw_levels
+from tasks.tick.fold import fold
 from tasks.tick.slots import order_slot
 
 _NEARBY_TICKS = range(-3, 4)
@@ -79,7 +79,7 @@ def rebuild(
     orders: Sequence[Order],
     trades: Sequence[Trade],
     allocated: Decimal,
-    other_prices: Mapping[str, Decimal],
+    coin_prices: Mapping[str, Decimal],
     account: str,
     old_grids: Mapping[str, str] | None = None,
 ) -> Rebuilt | None:
@@ -105,12 +105,12 @@ def rebuild(
     for trade in sorted(trades, key=lambda trade: (trade.at_ms, trade.trade_id)):
         by_order[trade.exchange_id].append(trade)
     for exchange_id, (name, order) in sorted(ours.items(), key=_along_the_cells):
-        _replay(result, name, order, by_order[exchange_id], market, other_prices)
+        _replay(result, name, order, by_order[exchange_id], market, coin_prices)
     result.fills.sort(key=lambda fill: (fill.at_ms, fill.trade_id))
     for fill in result.fills:
         result.book = with_return(result.book, fill, allocated)
     current = grid.grid_id if grid else None
-    result.cells = {key: cell for key, cell in cells.items() if cell.grid_id == current or _holds(cell)}
+    result.cells = {key: cell for key, cell in result.cells.items() if cell.grid_id == current or _holds(cell)}
     return result
 
 
@@ -149,22 +149,44 @@ def _replay(
     order: Order,
     trades: Sequence[Trade],
     market: Market,
-    other_prices: Mapping[str, Decimal],
+    coin_prices: Mapping[str, Decimal],
 ) -> None:
-    """Book the order's trades; then it rests on, or has ended and settles its cell."""
+    """Fold the order's trades into the books, as a tick does; then it rests on, or has ended and settles its cell."""
     listed = sum((trade.qty for trade in trades), ZERO)
     if listed < order.filled:
         what = (
             f"{order.symbol}: the trades of order {order.exchange_id} show {listed} of the {order.filled} it has filled"
         )
         raise ExchangeUnavailable(f"{what}; they are read again")
-    key = name.cell_key
+    key, intent = name.cell_key, _intent(name, order, result.cells[name.cell_key], market)
+    state = CellState.BUYING if name.side is Side.BUY else CellState.SELLING
+    journalled = {"cycle": name.cycle, "state": state, "order_id": order.client_id}
+    cells = {key: result.cells[key].model_copy(update=journalled)}
+    evidence = {order.client_id: _evidence(order, trades)}
+    journal = {order.client_id: intent}
+    folded = fold(result.book, cells, journal, evidence, market, order.at_ms, 0, coin_prices, allocated=ZERO)
+    result.book = folded.book
+    result.cells |= folded.cells
+    result.intents |= folded.intents
+    result.fills += folded.fills
+    result.slots[order_slot(key, name.purpose)] = name.cycle
+
+
+def _evidence(order: Order, trades: Sequence[Trade]) -> Evidence:
+    """What the exchange shows of the order. One that no longer rests has ended, whatever it left unfilled."""
+    if order.status is OrderStatus.OPEN:
+        return Evidence(resting=order, trades=tuple(trades))
+    ended = order.model_copy(update={"status": OrderStatus.CANCELLED})
+    return Evidence(looked_up=True, found=ended, trades=tuple(trades))
+
+
+def _intent(name: OrderId, order: Order, cell: Cell, market: Market) -> Intent:
+    """The journal entry that the order was sent with."""
     units = reserve_units(order.price, order.qty, market.taker_fee) if name.side is Side.BUY else 0
-    cell = result.cells[key].model_copy(update={"cycle": name.cycle})
-    intent = Intent(
+    return Intent(
         client_id=order.client_id,
         symbol=order.symbol,
-        cell_key=key,
+        cell_key=name.cell_key,
         side=name.side,
         price=order.price,
         qty=order.qty,
@@ -176,25 +198,3 @@ def _replay(
         state=IntentState.OPEN,
         exchange_id=order.exchange_id,
     )
-    for trade in trades:
-        before = cell
-        price = other_prices.get(trade.fee_currency)
-        result.book, cell, fill = book_fill(result.book, cell, trade, order.client_id, market, price)
-        take = intent.take_for(trade.qty, cell.used_units - before.used_units)
-        intent = intent.model_copy(
-            update={
-                "state": IntentState.PARTIAL,
-                "units_left": intent.units_left - take,
-                "filled": intent.filled + trade.qty,
-                "quote_filled": intent.quote_filled + trade.price * trade.qty,
-                "trade_ids": (*intent.trade_ids, trade.trade_id),
-            }
-        )
-        result.fills.append(fill)
-    result.slots[order_slot(key, name.purpose)] = name.cycle
-    if order.status is OrderStatus.OPEN and intent.filled < order.qty:
-        state = CellState.BUYING if name.side is Side.BUY else CellState.SELLING
-        result.cells[key] = cell.model_copy(update={"state": state, "order_id": order.client_id})
-        result.intents[order.client_id] = intent
-    else:
-        result.cells[key] = settled(cell, name.side, intent.filled, market)

@@ -1,7 +1,8 @@
 """Tick state in Redis."""
 
 from collections.abc import Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
 
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, script
@@ -12,6 +13,8 @@ from tasks.ledger.models import Book
 from tasks.orders.models import Intent
 from tasks.tick.models import SymbolState, TickReport
 from tasks.tick.record_format import check_format
+
+R = TypeVar("R", Grid, Book, Cell, Intent)
 
 # The numbers that begin.lua returns, in its order.
 _NUMBERS = (
@@ -63,6 +66,11 @@ def _pairs(flat: Sequence[str]) -> dict[str, str]:
     return dict(sorted(zip(flat[::2], flat[1::2], strict=True)))
 
 
+@lru_cache(maxsize=16_384)  # most records are the same from tick to tick, and none can be changed
+def _record(model: type[R], text: str) -> R:
+    return model.model_validate_json(text)
+
+
 def _parse(symbol: str, answer: Sequence[Any]) -> SymbolState:
     """The begin script's array as the symbol's state. Raises StateError for records of another format."""
     fence, grid, book, last, cells, intents, numbers, breakers, found = answer
@@ -71,11 +79,11 @@ def _parse(symbol: str, answer: Sequence[Any]) -> SymbolState:
         check_format(str(found))
     return SymbolState(
         fence=int(fence),
-        grid=Grid.model_validate_json(grid) if grid else None,
-        book=Book.model_validate_json(book) if book else Book(symbol=symbol),
+        grid=_record(Grid, grid) if grid else None,
+        book=_record(Book, book) if book else Book(symbol=symbol),
         last=TickReport.model_validate_json(last) if last else None,
-        cells={key: Cell.model_validate_json(text) for key, text in _pairs(cells).items()},
-        intents={key: Intent.model_validate_json(text) for key, text in _pairs(intents).items()},
+        cells={key: _record(Cell, text) for key, text in _pairs(cells).items()},
+        intents={key: _record(Intent, text) for key, text in _pairs(intents).items()},
         share=TraderAllocation(
             symbol=symbol,
             registered=bool(number["registered"]),
