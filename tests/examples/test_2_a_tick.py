@@ -3,20 +3,14 @@
 from decimal import Decimal
 
 from tasks.base.redis import RedisClient
-from tasks.exchange.models import Candle, Side
-from tests.support.desk import BTC, open_desk, settings
+from tasks.exchange.models import Side
+from tests.support.desk import BTC, candle, open_desk, settings
 
 # Levels 100, 110, 120; 50 quote a cell; the price starts at 115.
 GRID = settings(
     total_funds="1000",
     symbols={BTC: {"lower": "100", "upper": "120", "cells": 2, "quote_per_cell": "50", "start": "flat"}},
 )
-
-
-def candle(minute: int, *prices: str) -> Candle:
-    """Open, high, low, close."""
-    opened, high, low, close = map(Decimal, prices)
-    return Candle(at_ms=minute * 60_000, open=opened, high=high, low=low, close=close, volume=Decimal(1))
 
 
 async def test_a_round_trip(redis: RedisClient) -> None:

@@ -29,6 +29,12 @@ def settings(**changes: Any) -> Settings:
     return Settings(**(base | changes))
 
 
+def candle(minute: int, *prices: str) -> Candle:
+    """A 1-minute candle: open, high, low, close."""
+    opened, high, low, close = map(Decimal, prices)
+    return Candle(at_ms=START_MS + minute * 60_000, open=opened, high=high, low=low, close=close, volume=Decimal(1))
+
+
 def walk(count: int, seed: int = 1, start: str = "42000", step_bp: int = 30) -> list[Candle]:
     """A seeded random walk of 1-minute candles."""
     rng = random.Random(seed)
