@@ -17,7 +17,7 @@ from flows.runtime.cli import cli
 from flows.runtime.commands.settings_file import settings_file
 from tasks.base.errors import ConfigError
 from tasks.base.keys import slug
-from tasks.settings.grids import SymbolSettings
+from tasks.settings.grids import KINDS
 from tasks.settings.load import load
 from tasks.settings.model import AllocationStrategy, PaperSettings, Settings
 
@@ -363,14 +363,15 @@ def bounds_of(part: Any) -> Iterator[Decimal | int]:
         yield from bounds_of(inner)
 
 
-FIELDS = [*fields_of(Settings), *fields_of(SymbolSettings)]
+SYMBOL_FIELDS = {name: info for kind in KINDS.values() for name, info in kind.model_fields.items()}
+FIELDS = [*fields_of(Settings), *SYMBOL_FIELDS.items()]
 
 
 def test_the_file_of_init_stays_toml_when_its_lines_are_uncommented() -> None:
     """Every line that sets something, each in its own table; what it sets has the form of the field."""
     text = re.sub(r"(?m)^# (?=[a-z_]+ = )", "", settings_file())
     found = tomllib.loads(text)
-    assert set(found["symbols"]["BTC/USDT"]) == set(SymbolSettings.model_fields)
+    assert set(found["symbols"]["BTC/USDT"]) == set(SYMBOL_FIELDS)
     assert set(found["paper"]) == set(PaperSettings.model_fields)
     for name in ("range_pct", "base_per_cell"):  # these stand for others, which are there as well now
         del found["symbols"]["BTC/USDT"][name]

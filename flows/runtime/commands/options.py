@@ -70,8 +70,7 @@ def settings_in_force(config: Path | None, state: Path | None) -> Settings:
         return from_values(stack.settings | ({"redis_url": url} if url else {}))
     if stack is None or not stack.settings:
         return own
-    url = own.redis_url.get_secret_value() if own.redis_url else None  # it may hold a password, which no record does
-    return from_values(stack.settings | ({"redis_url": url} if url else {}))
+    return from_values(stack.settings, own)  # the record holds no secrets
 
 
 async def on_the_same_market(settings: Settings, redis: RedisClient) -> Settings:
