@@ -90,7 +90,7 @@ def _parts(item: ErrorDetails) -> tuple[int | str, ...]:
 def _problem(item: ErrorDetails) -> Problem:
     kind, place = item["type"], tuple(map(str, _parts(item)))
     context = item.get("ctx", {})
-    value = context["tag"] if kind == _UNKNOWN_KIND else item["input"]
+    value = item["input"]["grid"] if kind == _UNKNOWN_KIND else item["input"]
     text = HIDDEN if kind in _NEVER_SHOWN else shown(place, value)
     if kind == _UNKNOWN_KIND:
         rule = f"must be {' or '.join(context['expected_tags'].rsplit(', ', 1))}"

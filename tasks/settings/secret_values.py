@@ -1,5 +1,6 @@
 """The secrets in the settings. A secret is a field of type SecretStr; this module finds them by walking the model."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import cache
 from inspect import isclass
@@ -44,10 +45,15 @@ def may_be_secret(place: Place) -> bool:
 
 
 def secret_texts(settings: Settings) -> list[str]:
-    """Every text that no log may show: each secret, its URL-quoted forms, and the password of a secret URL."""
-    texts = [text for secret in _secrets(settings) for text in (secret, *_passwords(secret))]
-    forms = [form for text in texts for form in (text, quote(text), quote(text, safe=""), quote_plus(text))]
-    return list(dict.fromkeys(form for form in forms if form))
+    """Every text that no log may show: each secret and the password of a secret URL, in every form of `_forms`."""
+    texts = [text for secret in _secrets(settings) for text in (secret, *_passwords(secret)) if text]
+    return list(dict.fromkeys(form for text in texts for form in _forms(text)))
+
+
+def _forms(text: str) -> Iterator[str]:
+    """The text itself, quoted for a URL, and escaped inside JSON or a Python literal."""
+    yield from (text, quote(text), quote(text, safe=""), quote_plus(text))
+    yield from (json.dumps(text)[1:-1], repr(text)[1:-1])
 
 
 def _secrets(value: Any) -> Iterator[str]:

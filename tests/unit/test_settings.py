@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import ccxt.async_support
 import pytest
@@ -17,7 +17,7 @@ from flows.runtime.cli import cli
 from flows.runtime.commands.settings_file import settings_file
 from tasks.base.errors import ConfigError
 from tasks.base.keys import slug
-from tasks.settings.grids import KINDS
+from tasks.settings.grids import KINDS, ArithmeticSettings, GeometricSettings, SymbolSettings
 from tasks.settings.load import load
 from tasks.settings.model import AllocationStrategy, PaperSettings, Settings
 
@@ -183,6 +183,37 @@ def test_every_independent_fault_is_told_once(write: Path) -> None:
 def test_nothing_is_said_from_a_value_that_stands_in(write: Path, text: str, fields: list[str]) -> None:
     """A rule is passed over where one of its own inputs is faulty."""
     assert refused(write, text) == fields
+
+
+@pytest.mark.parametrize("grid", ["'fibonacci'", "5", "true", "[1]", "{a = 1}"])
+def test_an_unknown_kind_of_grid_hides_no_other_fault(write: Path, grid: str) -> None:
+    """Its other fields are checked as every kind would; the kind is no part of a field's name."""
+    text = GRID.replace("19", "0").replace('"48000"', '"38000"') + f"grid = {grid}\nfoo = 1\n"
+    assert told(text, write) == {
+        'symbols."BTC/USDT".grid': ["must be 'arithmetic' or 'geometric'"],
+        'symbols."BTC/USDT".cells': ["must be at least 1"],
+        'symbols."BTC/USDT".foo': ["no such setting"],
+        'symbols."BTC/USDT".upper': ["levels out of order: upper must be above lower (39000)"],
+    }
+
+
+def test_a_table_without_grid_is_arithmetic(write: Path) -> None:
+    """In the file, in the environment and in code."""
+    write.write_text(GRID, encoding="utf-8")
+    assert type(load().symbols["BTC/USDT"]) is ArithmeticSettings
+    own = Settings(symbols={"BTC/USDT": GeometricSettings(range_pct=Decimal("0.04"))})
+    assert type(own.symbols["BTC/USDT"]) is GeometricSettings
+    assert Settings.model_validate(own.model_dump()) == own
+
+
+def test_a_kind_of_grid_must_say_where_its_levels_are() -> None:
+    """A kind that leaves a method out cannot be made: it never trades by another kind's levels."""
+
+    class Unfinished(SymbolSettings):
+        grid: Literal["unfinished"] = "unfinished"
+
+    with pytest.raises(TypeError, match="abstract"):
+        Unfinished()  # type: ignore[abstract]
 
 
 def test_a_fault_in_the_environment_hides_none_in_the_file(write: Path, monkeypatch: pytest.MonkeyPatch) -> None:
