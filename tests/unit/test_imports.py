@@ -1,4 +1,4 @@
-"""No module imports itself through others; imports inside functions and for type checkers count too."""
+"""The code's structure: no circle of imports, wherever an import stands, and one reader of the environment."""
 
 import ast
 from collections.abc import Iterator, Mapping
@@ -60,6 +60,24 @@ def test_no_module_imports_itself_through_others() -> None:
 def test_no_import_is_for_type_checkers_only() -> None:
     """TYPE_CHECKING hides a circle; where types need each other they belong into one lower module."""
     assert [name for name, path in sources().items() if "TYPE_CHECKING" in path.read_text("utf-8")] == []
+
+
+def test_only_settings_read_the_environment() -> None:
+    """No other package names os.environ or os.getenv: what a process may be told stands in one place."""
+    readers = {
+        name
+        for name, path in sources().items()
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Attribute | ast.alias) and reads_environment(node)
+    }
+    assert {name for name in readers if not name.startswith("tasks.settings.")} == set()
+    assert "tasks.settings.load" in readers
+
+
+def reads_environment(node: ast.Attribute | ast.alias) -> bool:
+    """Whether the node is `os.environ`, `os.getenv` and the like, or imports such a name."""
+    name = node.attr if isinstance(node, ast.Attribute) else node.name
+    return name in ("environ", "environb", "getenv", "getenvb", "putenv", "unsetenv")
 
 
 def test_a_circle_is_found() -> None:
