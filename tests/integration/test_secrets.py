@@ -87,7 +87,7 @@ async def test_a_secret_is_shown_nowhere(
 
     variable, section = variable_name(place), variable_name(place[:-1]) if place[:-1] else "GRIDFLOW_EXCHANGE"
     wrong = {variable_name(field): "[?" for field in neighbours(place) if field[-1] != "symbols"}
-    texts += load_errors(monkeypatch, variable, list(FORMS), wrong)
+    texts += load_errors(monkeypatch, variable, list(FORMS), wrong | {"GRIDFLOW_TOTAL_FUNDS": "[?"})
     texts += load_errors(monkeypatch, f"{variable}X", [secret], {})
     texts += load_errors(monkeypatch, section, [secret, f'{{"x": "{secret}"', json.dumps([secret])], {})
     for value in (f"[{json.dumps(secret, ensure_ascii=False)}]", str(NUMBER)):

@@ -415,7 +415,7 @@ def test_the_file_of_init_stays_toml_when_its_lines_are_uncommented() -> None:
 def test_init_states_every_field_with_its_bounds(name: str, info: FieldInfo) -> None:
     """By name, with its description and every bound; secrets are named, not set."""
     text = settings_file()
-    assert re.search(rf"(?m)^(# +)?(\[{name}\]|{name}\b)", text)
+    assert re.search(rf"(?m)^(# +)?(\[([a-z_]+\.)*{name}\]|{name}\b)", text)
     if info.description is None:
         return  # a section; its fields are told
     assert info.description in text
