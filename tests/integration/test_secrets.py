@@ -56,8 +56,15 @@ def load_errors(monkeypatch: pytest.MonkeyPatch, variable: str, texts: list[str]
             yield str(caught.value)
 
 
+def written(place: Place, text: str) -> str:
+    """The text of the variable that sets the field; JSON where the field is below a table of names."""
+    return json.dumps(at(place[place.index(EACH) :], text)) if EACH in place else text
+
+
 def neighbours(place: Place) -> list[Place]:
-    """The fields beside this one."""
+    """The fields beside this one that have a variable of their own."""
+    if EACH in place:
+        return []
     table: Any = Settings
     for part in place[:-1]:
         table = table.model_fields[part].annotation
@@ -87,7 +94,9 @@ async def test_a_secret_is_shown_nowhere(
 
     variable, section = variable_name(place), variable_name(place[:-1]) if place[:-1] else "GRIDFLOW_EXCHANGE"
     wrong = {variable_name(field): "[?" for field in neighbours(place) if field[-1] != "symbols"}
-    texts += load_errors(monkeypatch, variable, list(FORMS), wrong | {"GRIDFLOW_TOTAL_FUNDS": "[?"})
+    texts += load_errors(
+        monkeypatch, variable, [written(place, form) for form in FORMS], wrong | {"GRIDFLOW_TOTAL_FUNDS": "[?"}
+    )
     texts += load_errors(monkeypatch, f"{variable}X", [secret], {})
     texts += load_errors(monkeypatch, section, [secret, f'{{"x": "{secret}"', json.dumps([secret])], {})
     for value in (f"[{json.dumps(secret, ensure_ascii=False)}]", str(NUMBER)):
@@ -96,12 +105,12 @@ async def test_a_secret_is_shown_nowhere(
             load(tmp_path / "wrong.toml")
         texts.append(str(caught.value))
 
-    monkeypatch.setenv(variable, secret if EACH not in place else json.dumps(at(place, secret)["symbols"]))
-    written = CliRunner().invoke(cli, ["init", "--config", str(tmp_path / "new.toml")])
-    assert written.exit_code == 0, written.output
+    monkeypatch.setenv(variable, written(place, secret))
+    done = CliRunner().invoke(cli, ["init", "--config", str(tmp_path / "new.toml")])
+    assert done.exit_code == 0, done.output
     init = (tmp_path / "new.toml").read_text(encoding="utf-8")
     assert f"{variable}\n" in init
-    texts += [written.output, init, *logged(settings, secret)]
+    texts += [done.output, init, *logged(settings, secret)]
 
     await publish(redis, settings)
     for key in [key async for key in redis.scan_iter("*")]:
@@ -109,7 +118,7 @@ async def test_a_secret_is_shown_nowhere(
     assert len([text for text in texts if text]) > 10
     assert [text for text in texts if MARK in text or str(NUMBER) in text] == []
     assert "*" not in str(public_values(settings))
-    assert MARK in str(secret_texts((await in_force(redis, settings)).settings))
+    assert MARK in str(secret_texts((await in_force(redis, settings, only_look=True)).settings))
     assert from_values(public_values(settings), settings) == settings
 
 
