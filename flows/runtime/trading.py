@@ -34,7 +34,7 @@ from tasks.ledger.steps import watch_drift
 from tasks.settings.in_force import in_force, publish
 from tasks.settings.load import load
 from tasks.settings.model import Settings
-from tasks.settings.secret_values import secrets_of
+from tasks.settings.secret_values import secret_texts
 from tasks.tick import watchdog, window
 from tasks.tick.active_symbols import active_symbols, retiring_symbols
 from tasks.tick.clock_check import check_clock
@@ -72,7 +72,7 @@ class TradingService:
         self._own_settings = settings
         self.keys = Keys(settings.account)
         self._redis_url = settings.redis_url.get_secret_value()
-        self._logs = own_logging.setup(secrets_of(settings), "worker", terminal=True)
+        self._logs = own_logging.setup(secret_texts(settings), "worker", terminal=True)
         self._stopping = threading.Event()
         self._desk: Desk | None = None
         self._markets: dict[str, Market] = {}

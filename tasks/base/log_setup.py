@@ -1,6 +1,6 @@
-"""Logging: a constant message with fields beside it; to the terminal and to a capped Redis stream for the dashboard.
+"""Logging to the terminal, and to a capped Redis stream for the dashboard.
 
-Secrets are cut out of every record before any handler sees it.
+A record is a constant message with fields beside it. Each handler replaces secrets before it writes a record.
 """
 
 import json
@@ -14,6 +14,7 @@ from tasks.base.redis import RedisClient
 
 STREAM_CAP = 5000
 _QUEUE_CAP = 2000
+_SHORTEST = 4  # characters of a secret; a shorter one would blank parts of ordinary words
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _OWN = ("tasks", "flows", "dashboard", "gridflow")
 
@@ -31,18 +32,18 @@ class PlainFormatter(logging.Formatter):
         self.converter = time.gmtime
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base class's name
-        """The line, with its fields behind the message."""
+        """The line: the message, then its fields."""
         fields = " ".join(f"{name}={value}" for name, value in fields_of(record).items())
         line = super().formatMessage(record)
         return f"{line} {fields}" if fields else line
 
 
 class SecretFilter(logging.Filter):
-    """Replaces every known secret by *** in the message and its fields."""
+    """Replaces secrets by *** in a record's message, fields, traceback and stack, except very short ones."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         super().__init__()
-        self._secrets = sorted({secret for secret in secrets if len(secret) >= 4}, key=len, reverse=True)
+        self._secrets = sorted({secret for secret in secrets if len(secret) >= _SHORTEST}, key=len, reverse=True)
 
     def _clean(self, text: str) -> str:
         for secret in self._secrets:
@@ -50,7 +51,7 @@ class SecretFilter(logging.Filter):
         return text
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Clean the record in place; always keeps it."""
+        """Replace the secrets in the record itself. Always True: no record is dropped."""
         if not self._secrets:
             return True
         record.msg, record.args = self._clean(record.getMessage()), None
@@ -58,11 +59,13 @@ class SecretFilter(logging.Filter):
             setattr(record, name, self._clean(str(value)))
         if record.exc_info:
             record.exc_text = self._clean(logging.Formatter().formatException(record.exc_info))
+        if record.stack_info:
+            record.stack_info = self._clean(record.stack_info)
         return True
 
 
 class RedisLogHandler(logging.Handler):
-    """Queues Gridflow's own records; `flush_to` writes them out. Never blocks and never fails the caller."""
+    """Queues Gridflow's own records until `flush_to` writes them. Logging a record never blocks and never raises."""
 
     def __init__(self, source: str) -> None:
         super().__init__(logging.INFO)
@@ -70,7 +73,7 @@ class RedisLogHandler(logging.Handler):
         self._source = source
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue the record; the oldest goes when the queue is full."""
+        """Queue the record. A full queue drops its oldest record."""
         if record.name.split(".")[0] not in _OWN:
             return
         self._queue.append(
@@ -85,7 +88,7 @@ class RedisLogHandler(logging.Handler):
         )
 
     async def flush_to(self, client: RedisClient, key: str) -> None:
-        """Append what is queued to the stream `key`; what could not be written stays queued."""
+        """Append the queued records to the stream `key`. They stay queued where Redis raises an error."""
         batch = list(self._queue)
         if not batch:
             return
@@ -98,7 +101,11 @@ class RedisLogHandler(logging.Handler):
 
 
 def setup(secrets: Iterable[str], source: str, *, terminal: bool = True) -> RedisLogHandler:
-    """Send records to the terminal (unless somebody else does) and to the returned handler's queue."""
+    """Send records to the terminal and to the queue of the returned handler.
+
+    `secrets`: texts that no record may show. `source`: the process, as the dashboard names it. `terminal`: False where
+    another logger writes to the terminal already.
+    """
     handler = RedisLogHandler(source)
     secret_filter = SecretFilter(secrets)
     handlers: list[logging.Handler] = [handler]

@@ -1,4 +1,4 @@
-"""What stands against an exchange, told by the settings and by ccxt: nobody is called. Looks at sound fields only."""
+"""What stands against an exchange, told by the settings and by ccxt: nobody is called. Reads valid fields only."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,12 +9,12 @@ from tasks.base.addresses import is_loopback
 from tasks.base.errors import Problem
 from tasks.exchange.quirks import live_exchanges, missing_features
 from tasks.settings.model import ExchangeSettings
-from tasks.settings.validated import Sound, all_sound
+from tasks.settings.section import IsValid, all_valid
 
 
-def id_problems(settings: ExchangeSettings, sound: Sound = all_sound) -> list[Problem]:
+def id_problems(settings: ExchangeSettings, is_valid: IsValid = all_valid) -> list[Problem]:
     """An id that ccxt does not know is none on paper either: prices may come from there."""
-    if not sound("id") or _is_known(settings.id):
+    if not is_valid("id") or _is_known(settings.id):
         return []
     return [Problem("exchange.id", settings.id, "ccxt knows no such exchange", "Use one of ccxt's ids")]
 
@@ -26,16 +26,16 @@ def _is_known(exchange_id: str) -> bool:
     return any(Path(folder, "async_support", f"{exchange_id}.py").is_file() for folder in folders or ())
 
 
-def live_problems(settings: ExchangeSettings, sound: Sound = all_sound) -> list[Problem]:
+def live_problems(settings: ExchangeSettings, is_valid: IsValid = all_valid) -> list[Problem]:
     """Everything that stands against real orders there."""
-    if not sound("id") or not _is_known(settings.id):
-        return id_problems(settings, sound)
+    if not is_valid("id") or not _is_known(settings.id):
+        return id_problems(settings, is_valid)
     exchange = _bare(settings.id)
     return [
         *_stale_request_problems(settings.id),
         *_feature_problems(exchange, settings.id),
-        *_pass_phrase_problems(exchange, settings, sound),
-        *_sandbox_problems(exchange, settings, sound),
+        *_pass_phrase_problems(exchange, settings, is_valid),
+        *_sandbox_problems(exchange, settings, is_valid),
     ]
 
 
@@ -45,7 +45,7 @@ def reach_problems(settings: ExchangeSettings) -> list[Problem]:
     if unknown:
         return unknown
     exchange = _bare(settings.id)
-    return [*_feature_problems(exchange, settings.id), *_sandbox_problems(exchange, settings, all_sound)]
+    return [*_feature_problems(exchange, settings.id), *_sandbox_problems(exchange, settings, all_valid)]
 
 
 def _bare(exchange_id: str) -> Any:
@@ -71,25 +71,25 @@ def _feature_problems(exchange: Any, exchange_id: str) -> list[Problem]:
     return [Problem("exchange.id", exchange_id, rule, "Use an exchange that has them")]
 
 
-def _pass_phrase_problems(exchange: Any, settings: ExchangeSettings, sound: Sound) -> list[Problem]:
+def _pass_phrase_problems(exchange: Any, settings: ExchangeSettings, is_valid: IsValid) -> list[Problem]:
     """An exchange may want more than a key and a secret."""
-    if not sound("password") or settings.password is not None or not exchange.requiredCredentials.get("password"):
+    if not is_valid("password") or settings.password is not None or not exchange.requiredCredentials.get("password"):
         return []
     rule = f"{settings.id} wants the pass phrase that was set when its key was made"
     return [Problem("exchange.password", "(not set)", rule, "Set GRIDFLOW_EXCHANGE__PASSWORD")]
 
 
-def _sandbox_problems(exchange: Any, settings: ExchangeSettings, sound: Sound) -> list[Problem]:
+def _sandbox_problems(exchange: Any, settings: ExchangeSettings, is_valid: IsValid) -> list[Problem]:
     """No sandbox, or an `api_url` that is neither the sandbox nor this machine.
 
     An exchange has more live hosts than ccxt lists, so all others count as live. OKX's sandbox is its live host:
     there a header that ccxt puts into every request makes the difference.
     """
-    if not sound("sandbox") or not settings.sandbox:
+    if not is_valid("sandbox") or not settings.sandbox:
         return []
     if not exchange.urls.get("test"):
         return [Problem("exchange.sandbox", "true", f"{settings.id} has no sandbox", "Set it to false")]
-    if not sound("api_url") or settings.api_url is None:
+    if not is_valid("api_url") or settings.api_url is None:
         return []
     host = _host(settings.api_url)
     if is_loopback(host) or host in _hosts(exchange, exchange.urls["test"]):

@@ -11,7 +11,7 @@ from tasks.exchange.models import Market
 from tasks.exchange.order_ids import cell_key, grid_digest
 from tasks.grid.models import Cell, Grid, Size
 from tasks.grid.sizing import CENT, cell_money
-from tasks.settings.grids import StartMode, SymbolSettings, net_profit, raw_levels
+from tasks.settings.grids import StartMode, SymbolSettings, net_profit
 
 
 def grid_id(symbol: str, settings: SymbolSettings) -> str:
@@ -26,19 +26,12 @@ def old_grid_id(symbol: str, settings: SymbolSettings) -> str:
 
 
 def _geometry(symbol: str, settings: SymbolSettings) -> dict[str, str | int | None]:
-    return {
-        "symbol": symbol,
-        "grid": settings.grid,
-        "lower": None if settings.lower is None else plain(settings.lower),
-        "upper": None if settings.upper is None else plain(settings.upper),
-        "range_pct": None if settings.range_pct is None else plain(settings.range_pct),
-        "cells": settings.cells,
-    }
+    return {"symbol": symbol, "grid": settings.grid, "cells": settings.cells, **settings.geometry()}
 
 
 def levels(settings: SymbolSettings, first_price: Decimal, market: Market) -> tuple[Decimal, ...]:
     """N+1 levels, lowest first, each rounded to the nearest tick."""
-    return tuple(market.price(level) for level in raw_levels(settings, first_price))
+    return tuple(market.price(level) for level in settings.raw_levels(first_price))
 
 
 def build_grid(

@@ -1,6 +1,6 @@
-"""Rules over the whole of the settings: sections, symbol names, money, fees. Pure.
+"""Every rule between fields of the settings. Pure.
 
-A rule is passed over where one of its own inputs is not sound: nothing is said from a value that stands in for another.
+A rule reads only fields that passed validation. It is skipped where one of its fields did not.
 """
 
 import re
@@ -9,46 +9,61 @@ from itertools import pairwise
 
 from tasks.base.errors import Problem
 from tasks.base.money import plain
-from tasks.settings.grids import SymbolSettings, net_profit, raw_levels
-from tasks.settings.model import Settings
-from tasks.settings.problems import dotted
-from tasks.settings.section_checks import key_problems, level_problems, paper_problems, size_problems, trading_problems
-from tasks.settings.validated import Known, Sound
+from tasks.settings.grids import SymbolSettings, net_profit
+from tasks.settings.model import ExchangeSettings, PaperSettings, Settings, TradingSettings
+from tasks.settings.places import dotted
+from tasks.settings.section import NOT_SET, IsValid
+from tasks.settings.sources import variable_name
+from tasks.settings.validated import Validated
 
 _SYMBOL = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,10}")
 _MOST_SYMBOLS = 500
 
 
-def cross_problems(known: Known) -> list[Problem]:
-    """Everything wrong between fields, in a stable order."""
-    settings = known.settings
-    found = key_problems(settings.exchange, known.within("exchange"))
-    found += paper_problems(settings.paper, known.within("paper"))
-    found += trading_problems(settings.trading, known.within("trading"))
-    if known.within()("symbols"):
+def rule_problems(validated: Validated) -> list[Problem]:
+    """Every broken rule, in the order of the fields. Empty: the settings can run."""
+    settings = validated.settings
+    found = _key_problems(settings.exchange, validated.section("exchange"))
+    found += _paper_problems(settings.paper, validated.section("paper"))
+    found += _trading_problems(settings.trading, validated.section("trading"))
+    if validated.is_valid("symbols"):
         found += _count_problems(len(settings.symbols))
         for name in settings.symbols:
-            found += _symbol_problems(name, known)
+            found += _symbol_problems(name, validated)
         found += _duplicate_problems(list(settings.symbols))
     return found
 
 
-def _symbol_problems(name: str, known: Known) -> list[Problem]:
-    settings, symbol, field = known.settings, known.settings.symbols[name], dotted(("symbols", name))
-    whole, sound = known.within(), known.within("symbols", name)
-    found = _name_problems(field, name, settings.quote if whole("quote") else None)
-    levels = level_problems(field, symbol, sound)
-    found += levels
-    found += size_problems(field, symbol, sound)
-    if whole("total_funds", "global_max_usage") and sound("quote_per_cell", "max_usage_pct"):
-        found += _money_problems(field, symbol, settings)
-    if not levels and _can_space(sound) and known.within("exchange")("maker_fee"):
-        found += _fee_problems(field, symbol, settings.exchange.maker_fee)
+def _key_problems(exchange: ExchangeSettings, is_valid: IsValid) -> list[Problem]:
+    """Real orders need a key and its secret."""
+    return [
+        Problem(f"exchange.{name}", NOT_SET, "real orders need it", f"Set {variable_name(('exchange', name))}")
+        for name in ("api_key", "secret")
+        if is_valid("live", name) and exchange.live and getattr(exchange, name) is None
+    ]
+
+
+def _paper_problems(paper: PaperSettings, is_valid: IsValid) -> list[Problem]:
+    """A replay needs candle files."""
+    if not is_valid("market", "data") or paper.market != "replay" or paper.data is not None:
+        return []
+    return [Problem("paper.data", NOT_SET, "replay needs candle files", "Give a folder, or --data DIR")]
+
+
+def _trading_problems(trading: TradingSettings, is_valid: IsValid) -> list[Problem]:
+    """The tick times are in order, and an order is protected for longer than its request is valid."""
+    found = []
+    if is_valid("tick_min_seconds", "tick_max_seconds") and trading.tick_max_seconds < trading.tick_min_seconds:
+        rule = f"must not be below tick_min_seconds ({trading.tick_min_seconds})"
+        value, remedy = str(trading.tick_max_seconds), "Raise it or lower tick_min_seconds"
+        found.append(Problem("trading.tick_max_seconds", value, rule, remedy))
+    times = is_valid("request_valid_seconds", "protection_seconds")
+    if times and trading.protection_seconds <= trading.request_valid_seconds:
+        valid = trading.request_valid_seconds
+        rule = f"must be above request_valid_seconds ({valid}): a request may not outlive it"
+        value, remedy = str(trading.protection_seconds), "Raise it or lower request_valid_seconds"
+        found.append(Problem("trading.protection_seconds", value, rule, remedy))
     return found
-
-
-def _can_space(sound: Sound) -> bool:
-    return sound("grid", "lower", "upper", "range_pct", "cells")
 
 
 def _count_problems(count: int) -> list[Problem]:
@@ -58,8 +73,23 @@ def _count_problems(count: int) -> list[Problem]:
     return [Problem("symbols", f"({count} symbols)", rule, remedy)]
 
 
+def _symbol_problems(name: str, validated: Validated) -> list[Problem]:
+    settings, symbol, field = validated.settings, validated.settings.symbols[name], dotted(("symbols", name))
+    is_valid = validated.section("symbols", name)
+    found = _name_problems(field, name, settings.quote if validated.is_valid("quote") else None)
+    level_problems = symbol.level_problems(field, is_valid)
+    found += level_problems
+    found += _size_problems(field, symbol, is_valid)
+    if validated.is_valid("total_funds", "global_max_usage") and is_valid("quote_per_cell", "max_usage_pct"):
+        found += _money_problems(field, symbol, settings)
+    has_levels = not level_problems and is_valid("grid", "cells", *symbol.geometry())
+    if has_levels and validated.section("exchange")("maker_fee"):
+        found += _fee_problems(field, symbol, settings.exchange.maker_fee)
+    return found
+
+
 def _name_problems(field: str, name: str, quote: str | None) -> list[Problem]:
-    """`quote`: the account's, where it is known."""
+    """`quote`: the account's quote currency; None where that field is invalid."""
     if not _SYMBOL.fullmatch(name):
         return [Problem(field, name or '""', "a symbol is BASE/QUOTE in capitals", 'Write it like "BTC/USDT"')]
     if quote is not None and name.split("/")[1] != quote:
@@ -68,17 +98,17 @@ def _name_problems(field: str, name: str, quote: str | None) -> list[Problem]:
     return []
 
 
-def _duplicate_problems(names: list[str]) -> list[Problem]:
-    first: dict[str, str] = {}
-    found = []
-    for name in names:
-        same = first.setdefault(re.sub(r"[^a-z0-9]", "", name.lower()) or name, name)
-        if same != name:
-            found.append(Problem(dotted(("symbols", name)), name, f"duplicate of {same}", "Keep one of them"))
-    return found
+def _size_problems(field: str, symbol: SymbolSettings, is_valid: IsValid) -> list[Problem]:
+    """The size of a cell is given in quote or in base, not in both."""
+    both = symbol.quote_per_cell is not None and symbol.base_per_cell is not None
+    if not is_valid("quote_per_cell", "base_per_cell") or not both:
+        return []
+    value, rule = str(symbol.base_per_cell), "only one cell size may be given"
+    return [Problem(f"{field}.base_per_cell", value, rule, "Remove it or quote_per_cell")]
 
 
 def _money_problems(field: str, symbol: SymbolSettings, settings: Settings) -> list[Problem]:
+    """One cell fits into what the symbol may use."""
     pool = settings.total_funds * settings.global_max_usage
     cap = min(pool, settings.total_funds * symbol.max_usage_pct)
     size = symbol.quote_per_cell
@@ -89,9 +119,21 @@ def _money_problems(field: str, symbol: SymbolSettings, settings: Settings) -> l
 
 
 def _fee_problems(field: str, symbol: SymbolSettings, fee: Decimal) -> list[Problem]:
-    levels = raw_levels(symbol, first_price=Decimal(1))
+    """The narrowest cell pays its fees. `fee`: maker fee as a share of notional."""
+    levels = symbol.raw_levels(first_price=Decimal(1))
     worst = min(net_profit(low, high, fee, fee) for low, high in pairwise(levels))
     if worst > 0:
         return []
     rule = f"the narrowest cell loses {plain(round(-worst * 100, 4))} % after fees of {plain(fee * 100)} % a side"
     return [Problem(f"{field}.cells", str(symbol.cells), rule, "Use fewer cells or a wider range")]
+
+
+def _duplicate_problems(names: list[str]) -> list[Problem]:
+    """No two symbols are the same but for capitals and punctuation."""
+    first: dict[str, str] = {}
+    found = []
+    for name in names:
+        same = first.setdefault(re.sub(r"[^a-z0-9]", "", name.lower()) or name, name)
+        if same != name:
+            found.append(Problem(dotted(("symbols", name)), name, f"duplicate of {same}", "Keep one of them"))
+    return found

@@ -1,4 +1,4 @@
-"""The environment beside the settings themselves: where to look, and what child processes get."""
+"""Variables that are not settings, and the environment of child processes. `load` reads the settings."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ DEFAULT_STATE = Path(".gridflow")
 
 
 def configured_redis_url() -> str | None:
-    """The Redis that the environment names, whatever else is wrong with the settings."""
+    """The URL in $GRIDFLOW_REDIS_URL, for a command that runs although the settings have problems."""
     return os.environ.get(f"{PREFIX}REDIS_URL") or None
 
 
@@ -20,14 +20,14 @@ def state_dir(named: Path | None = None) -> Path:
 
 
 def override_environment(values: dict[str, str]) -> None:
-    """Set variables for this process and its children: how command-line options outrank file and environment."""
+    """Set variables for this process and its children. Command-line options outrank file and environment this way."""
     os.environ.update(values)
 
 
 def child_environment(values: dict[str, str], ours: bool = True) -> dict[str, str]:
     """This process's environment for a child, with `values` on top and without any PREFECT_ variable.
 
-    `ours=False` also leaves out GRIDFLOW_ variables: keys and tokens stay away from programs that need none.
+    `ours=False` also leaves out GRIDFLOW_ variables, so that programs which need no keys and tokens do not get them.
     """
     unwanted = ("PREFECT_",) if ours else ("PREFECT_", "GRIDFLOW_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
@@ -35,5 +35,5 @@ def child_environment(values: dict[str, str], ours: bool = True) -> dict[str, st
 
 
 def configured_prefect_api() -> str | None:
-    """URL of a Prefect server of the user's own ($PREFECT_API_URL), if one is named."""
+    """URL of the user's own Prefect server ($PREFECT_API_URL), if it is set."""
     return os.environ.get("PREFECT_API_URL") or None

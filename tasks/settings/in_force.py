@@ -1,22 +1,25 @@
-"""The settings that decide trading, as Redis holds them for every worker of an account. No secrets, URLs or paths.
+"""The settings in force: those that decide trading, in Redis for every worker of an account. No secrets, URLs or paths.
 
-Only `gridflow up` and `gridflow deploy` publish; a starting worker publishes where there are none yet. Every worker
-trades by those in Redis, with its own keys and URLs.
+`gridflow up` and `gridflow deploy` publish them. A starting worker publishes its own where there are none. Every
+worker trades by the settings in force, with its own keys and URLs.
 """
 
 import json
 from typing import Any, NamedTuple
 
-from tasks.base.errors import StateError
+from pydantic import ValidationError
+
+from tasks.base.errors import ConfigError, StateError
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, script
+from tasks.settings.checks import rule_problems
 from tasks.settings.model import Settings
+from tasks.settings.places import Place, Values, selection, with_own
+from tasks.settings.problems import problems_of
+from tasks.settings.secret_values import secret_fields
+from tasks.settings.validated import Validated
 
-_OWN: dict[str, Any] = {  # what stays each process's own
-    "redis_url": True,
-    "paper": True,
-    "exchange": {"api_key", "secret", "password", "api_url"},
-}
+_OWN: tuple[Place, ...] = (("paper",), ("exchange", "api_url"), *secret_fields())  # each process keeps its own
 _MUST_AGREE = ("account", "quote", "exchange.id", "exchange.sandbox", "exchange.live", "live")
 
 
@@ -28,15 +31,15 @@ class InForce(NamedTuple):
     differing: tuple[str, ...]
 
 
-def shared_part(settings: Settings) -> dict[str, Any]:
-    """The settings that decide trading, as plain values."""
-    return settings.model_dump(mode="json", exclude=_OWN)
+def shared_part(settings: Settings) -> Values:
+    """The settings that decide trading, as JSON values."""
+    return settings.model_dump(mode="json", exclude=selection(_OWN))
 
 
 async def publish(redis: RedisClient, settings: Settings, *, only_first: bool = False) -> int:
-    """Put the trading part of `settings` in force; the version then in force. The same settings change nothing.
+    """Put the trading part of `settings` in force; returns the version in force. The same settings change nothing.
 
-    `only_first`: where some are in force already, leave them.
+    `only_first`: publish only where no settings are in force.
     """
     body = json.dumps(shared_part(settings))
     key = Keys(settings.account).settings
@@ -47,13 +50,15 @@ async def publish(redis: RedisClient, settings: Settings, *, only_first: bool = 
 async def in_force(redis: RedisClient, own: Settings, *, only_look: bool = False) -> InForce:
     """The settings in force, completed by this process's own keys and URLs; its own where none were published.
 
-    Raises StateError where fields differ that must agree (account, quote, exchange.id, sandbox and live), except for a
-    process that trades nothing (`only_look`).
+    `only_look`: for a process that does not trade. It may differ in any field and needs no keys.
+    Raises StateError where a field differs that must agree (account, quote, exchange.id, sandbox and live), and where
+    Redis holds a field that this version does not accept. Raises ConfigError where the completed settings break a
+    rule between fields.
     """
     stored = await redis.hgetall(Keys(own.account).settings)
     if not stored:
         return InForce(own, 0, ())
-    shared = json.loads(stored["body"])
+    shared, version = json.loads(stored["body"]), int(stored["version"])
     differing = differing_fields(shared_part(own), shared)
     clash = [name for name in differing if name in _MUST_AGREE]
     if clash and not only_look:
@@ -61,13 +66,22 @@ async def in_force(redis: RedisClient, own: Settings, *, only_look: bool = False
             f"account {own.account!r} trades with other settings for {', '.join(clash)}; "
             "make this worker's file and environment agree, or use another `account`"
         )
-    return InForce(_completed(own, shared), int(stored["version"]), differing)
+    settings = _completed(own, shared, version)
+    problems = [] if only_look else rule_problems(Validated(settings))
+    if problems:
+        raise ConfigError(problems, f"version {version} of the settings in force, with this worker's own keys and URLs")
+    return InForce(settings, version, differing)
 
 
-def _completed(own: Settings, shared: dict[str, Any]) -> Settings:
-    kept = own.model_dump(include=_OWN)
-    exchange = shared["exchange"] | kept["exchange"]
-    return Settings.model_validate(shared | kept | {"exchange": exchange})
+def _completed(own: Settings, shared: Values, version: int) -> Settings:
+    try:
+        return Settings.model_validate(with_own(shared, own, _OWN))
+    except ValidationError as error:
+        wrong = "; ".join(f"{one.field} = {one.value}: {one.rule}" for one in problems_of(error))
+    raise StateError(
+        f"version {version} of the settings in force does not fit this version of Gridflow: {wrong}. "
+        "Run one version on every machine, or put a file in force with `gridflow deploy`"
+    )
 
 
 def differing_fields(mine: Any, theirs: Any, place: str = "") -> tuple[str, ...]:

@@ -1,49 +1,54 @@
-"""Settings: `gridflow.toml` and `GRIDFLOW_…` environment (nested by `__`; the environment wins).
+"""Reads the settings: `gridflow.toml` and `GRIDFLOW_…` variables, nested by `__`. A variable outranks the file.
 
-`load` either returns settings that can run or raises one ConfigError that lists every problem.
+`load` returns settings that can run, or raises one ConfigError with every problem.
 """
 
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
 from tasks.base.errors import ConfigError, Problem
-from tasks.settings.checks import cross_problems
+from tasks.settings.checks import rule_problems
 from tasks.settings.environment import STATE_VARIABLE
+from tasks.settings.grids import KINDS
 from tasks.settings.model import Settings
-from tasks.settings.problems import places_of, problems_of, shown
-from tasks.settings.sources import Values, file_values, merged, unknown_variables, variable_values, without
-from tasks.settings.validated import Known
+from tasks.settings.places import Place, Values, selection, with_own
+from tasks.settings.problems import invalid_places, problems_of, shown
+from tasks.settings.secret_values import secret_fields
+from tasks.settings.sources import file_values, merged, unknown_variables, variable_values, without
+from tasks.settings.validated import Validated
 
 CONFIG_VARIABLE = "GRIDFLOW_CONFIG"
 DEFAULT_CONFIG = Path("gridflow.toml")
+_NOTHING_INVALID: frozenset[Place] = frozenset()
+_ALL_INVALID: frozenset[Place] = frozenset({()})
 
 
-def _nothing_more(known: Known) -> list[Problem]:  # noqa: ARG001 - what `load` looks at unless told more
+def _no_checks(_: Validated) -> list[Problem]:
     return []
 
 
-def load(config: Path | None = None, more: Callable[[Known], list[Problem]] = _nothing_more) -> Settings:
+def load(config: Path | None = None, extra_checks: Callable[[Validated], list[Problem]] = _no_checks) -> Settings:
     """Settings from `config` (else $GRIDFLOW_CONFIG, else ./gridflow.toml where it exists) and the environment.
 
-    `more`: rules of a later stage, which look at sound fields only. Raises ConfigError with every problem found.
+    Checks every field, every rule between fields, and `extra_checks`: rules of a later stage, which read valid fields
+    only. Raises ConfigError with every problem found.
     """
     named = config or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
     path = named or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
     variables = variable_values(Settings)
     unknown = unknown_variables(_variables(), set(Settings.model_fields))
     content, unreadable = file_values(path) if path else ({}, [])
-    known, refused = _known(merged(without(content, ("live",)), variables))
-    if unreadable:
-        known = Known(known.settings, frozenset({()}))  # what it would say is not known
-    found = [*unknown, *unreadable, *_consent_in_file(content), *refused, *cross_problems(known), *more(known)]
+    values = merged(without(content, ("live",)), variables)
+    # Any field may have another value in a file that cannot be read, so no rule reads any field then.
+    validated, wrong = _checked(values, _ALL_INVALID if unreadable else _NOTHING_INVALID)
+    found = [*unknown, *unreadable, *_consent_in_file(content), *wrong, *extra_checks(validated)]
     if found:
         raise ConfigError(found, _source(path, bool(variables or unknown)))
-    return known.settings
+    return validated.settings
 
 
 def _variables() -> dict[str, str]:
@@ -65,32 +70,47 @@ def _consent_in_file(content: Values) -> list[Problem]:
     return [Problem("live", shown(("live",), content["live"]), rule, remedy)]
 
 
-def _known(values: Values) -> tuple[Known, list[Problem]]:
-    """The settings with every faulty field at its default and marked as such, and what is wrong with those fields."""
+def _checked(values: Values, invalid: frozenset[Place]) -> tuple[Validated, list[Problem]]:
+    """The settings with a default for every invalid field, and everything that is wrong with fields and rules.
+
+    Where the kind of a grid is unknown, its other fields are checked as each kind would. What all kinds refuse counts.
+    """
     try:
-        return Known(Settings.model_validate(values)), []
+        validated = Validated(Settings.model_validate(values), invalid)
     except ValidationError as error:
-        faulty, found = places_of(error), problems_of(error)
-    for place in faulty:
+        places, found = invalid_places(error), problems_of(error)
+    else:
+        return validated, rule_problems(validated)
+    values = _with_defaults(values, places)
+    unknown = [place[1] for place in places if place[0] == "symbols" and place[2:] == ("grid",)]
+    tried = [merged(values, {"symbols": {name: {"grid": kind} for name in unknown}}) for kind in KINDS]
+    answers = [_checked(each, invalid | set(places)) for each in (tried if unknown else [values])]
+    validated, more = answers[0]
+    return validated, found + [problem for problem in more if all(problem in others for _, others in answers)]
+
+
+def _with_defaults(values: Values, invalid: list[Place]) -> Values:
+    """The values without those at invalid places. A symbol stays: its name may be wrong as well."""
+    for place in invalid:
         values = without(values, place)
-    names = {place[1] for place in faulty if place[:1] == ("symbols",) and len(place) == 2}
-    if names:  # no table at all: its name may be wrong as well
-        values = merged(values, {"symbols": {name: {} for name in names}})
-    return Known(Settings.model_validate(values), frozenset(faulty)), found
+    no_tables = [place[1] for place in invalid if place[0] == "symbols" and len(place) == 2]
+    return merged(values, {"symbols": {name: {} for name in no_tables}}) if no_tables else values
 
 
-def public_values(settings: Settings) -> dict[str, Any]:
-    """The settings as JSON values, without those that are not set and without any secret; see `from_values`."""
-    values: dict[str, Any] = to_jsonable_python(_without_secrets(settings.model_dump(exclude_none=True)))
+def public_values(settings: Settings) -> Values:
+    """The settings as JSON values, without fields that are not set and without secrets. `from_values` reads them."""
+    shown_fields = settings.model_dump(exclude_none=True, exclude=selection(secret_fields()))
+    values: Values = to_jsonable_python(shown_fields)
     return values
 
 
-def _without_secrets(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    return {name: _without_secrets(each) for name, each in value.items() if not isinstance(each, SecretStr)}
+def from_values(values: Values, own: Settings | None = None) -> Settings:
+    """Settings from what `public_values` returned, with the secrets of `own`.
 
-
-def from_values(values: Values) -> Settings:
-    """Settings from what `public_values` gave. Rules between fields are not looked at: some want the secrets."""
-    return Settings.model_validate(values)
+    Checks each field and its bounds, but no rule between fields: some rules need secrets, which `own` may not have.
+    Raises ConfigError for values of another version that do not fit.
+    """
+    try:
+        return Settings.model_validate(with_own(values, own, secret_fields()) if own else values)
+    except ValidationError as error:
+        raise ConfigError(problems_of(error), "the stored settings") from None

@@ -1,4 +1,7 @@
-"""Every field of the settings with its unit, bounds and meaning. Rules between fields: `checks`."""
+"""Every field of the settings with its unit, bounds and meaning. The rules between fields are in `checks`.
+
+A field of type SecretStr is a secret: no log, error, file or record shows its value. `secret_values` finds them.
+"""
 
 from decimal import Decimal
 from enum import StrEnum
@@ -8,9 +11,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr
 
 from tasks.base.money import MAX_QUOTE
-from tasks.settings.grids import GridKind, StartMode, SymbolSettings
+from tasks.settings.grids import AnyGrid, GeometricSettings, StartMode
 from tasks.settings.section import Fee, Section, Share
-from tasks.settings.text_rules import checked_api_url, checked_redis_url, form
+from tasks.settings.text_rules import checked_api_url, checked_redis_url, matches
 
 
 class AllocationStrategy(StrEnum):
@@ -22,17 +25,15 @@ class AllocationStrategy(StrEnum):
 
 
 class ExchangeSettings(Section):
-    """Which exchange, and the right to use it."""
+    """The exchange and the keys for it."""
 
-    id: Annotated[str, form(r"[a-z0-9]{2,30}", "must be 2 to 30 of a-z and 0-9")] = Field(
+    id: Annotated[str, matches(r"[a-z0-9]{2,30}", "must be 2 to 30 of a-z and 0-9")] = Field(
         "binance",
         description="ccxt id of the exchange, 2-30 of a-z 0-9; also where paper trading takes its live prices from",
     )
-    api_key: SecretStr | None = Field(None, description="API key; keep it in GRIDFLOW_EXCHANGE__API_KEY")
-    secret: SecretStr | None = Field(None, description="API secret; keep it in GRIDFLOW_EXCHANGE__SECRET")
-    password: SecretStr | None = Field(
-        None, description="API pass phrase, where the exchange wants one (OKX); keep it in GRIDFLOW_EXCHANGE__PASSWORD"
-    )
+    api_key: SecretStr | None = Field(None, description="API key")
+    secret: SecretStr | None = Field(None, description="API secret")
+    password: SecretStr | None = Field(None, description="API pass phrase, where the exchange wants one (OKX)")
     sandbox: bool = Field(
         False, description="true or false: use the exchange's test net; refused for real orders where it has none"
     )
@@ -47,7 +48,7 @@ class ExchangeSettings(Section):
 
 
 class PaperSettings(Section):
-    """Paper trading: where prices come from and what the paper account holds."""
+    """Paper trading: where its prices come from, and in which currency it takes fees."""
 
     market: Literal["auto", "live", "replay", "synthetic"] = Field(
         "auto",
@@ -93,18 +94,19 @@ class TradingSettings(Section):
     )
 
 
-def _default_symbols() -> dict[str, SymbolSettings]:
-    default = SymbolSettings(grid=GridKind.GEOMETRIC, range_pct=Decimal("0.04"), cells=20, start=StartMode.BALANCED)
+_Account = Annotated[str, matches(r"[a-z0-9][a-z0-9-]{0,15}", "must be 1 to 16 of a-z, 0-9 and -, not - first")]
+
+
+def _default_symbols() -> dict[str, AnyGrid]:
+    default = GeometricSettings(range_pct=Decimal("0.04"), cells=20, start=StartMode.BALANCED)
     return dict.fromkeys(("BTC/USDT", "ETH/USDT", "BNB/USDT"), default)
 
 
 class Settings(Section):
     """Everything a user can set."""
 
-    account: Annotated[str, form(r"[a-z0-9][a-z0-9-]{0,15}", "must be 1 to 16 of a-z, 0-9 and -, not - first")] = Field(
-        "main", description="name of the pot; every Redis key carries it; 1-16 of a-z 0-9 -"
-    )
-    quote: Annotated[str, form(r"[A-Z0-9]{1,10}", "must be 1 to 10 of A-Z and 0-9")] = Field(
+    account: _Account = Field("main", description="name of the pot; every Redis key carries it; 1-16 of a-z 0-9 -")
+    quote: Annotated[str, matches(r"[A-Z0-9]{1,10}", "must be 1 to 10 of A-Z and 0-9")] = Field(
         "USDT", description="quote currency, 1-10 of A-Z 0-9"
     )
     total_funds: Annotated[Decimal, Field(gt=0, le=MAX_QUOTE)] = Field(
@@ -130,12 +132,12 @@ class Settings(Section):
     exchange: ExchangeSettings = ExchangeSettings()
     paper: PaperSettings = PaperSettings()
     trading: TradingSettings = TradingSettings()
-    symbols: dict[str, SymbolSettings] = Field(
+    symbols: dict[str, AnyGrid] = Field(
         default_factory=_default_symbols, description="the symbols to trade, 1 to 500, by ccxt name"
     )
     live: bool = Field(False, description="consent to real orders; set by --live, never in the file")
     redis_url: Annotated[SecretStr, AfterValidator(checked_redis_url)] | None = Field(
         None,
         description="your own Redis, redis://, rediss:// or unix://; absent: the one-machine stack's Valkey; "
-        "it may hold a password: keep it in GRIDFLOW_REDIS_URL",
+        "it may hold a password",
     )

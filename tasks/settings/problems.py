@@ -1,4 +1,4 @@
-"""From pydantic's errors to Problems: field, value, rule, remedy. Values that may be secrets are never shown."""
+"""From pydantic's errors to Problems: field, value, rule, remedy. The value of a secret is never shown."""
 
 from itertools import takewhile
 from typing import Any
@@ -7,11 +7,11 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from tasks.base.errors import Problem
-from tasks.settings.section import Place
+from tasks.settings.places import Place, dotted
+from tasks.settings.secret_values import may_be_secret
 
 HIDDEN = "(hidden)"
-_SECRET_FIELDS = {"api_key", "secret", "password", "token", "redis_url"}
-_UNREAD = {"extra_forbidden", "model_type", "dict_type"}  # what stands there is no field of ours: it may be a secret
+_UNKNOWN_KIND = "union_tag_invalid"  # pydantic's name for a `grid` that is none of the kinds
 _MAX_SHOWN = 80
 
 _NUMBER, _WHOLE, _SWITCH, _TABLE = (
@@ -23,6 +23,7 @@ _NUMBER, _WHOLE, _SWITCH, _TABLE = (
 _RULES = {
     "extra_forbidden": "no such setting",
     "model_type": _TABLE,
+    "model_attributes_type": _TABLE,
     "dict_type": _TABLE,
     "string_type": "must be text",
     "path_type": "must be text",
@@ -42,50 +43,57 @@ _RULES = {
     "enum": "must be {expected}",
     "literal_error": "must be {expected}",
 }
+_TABLES = {kind for kind, rule in _RULES.items() if rule == _TABLE}
+_NEVER_SHOWN = {"extra_forbidden", *_TABLES}  # the value belongs to no field of ours, so it may be a secret
 _REMEDY = "Give such a value; `gridflow init` writes every field's unit and bounds"
 _REMEDIES = {
     "extra_forbidden": "Remove it or mend its spelling; `gridflow init` writes every known key",
-    "model_type": "Write a [table] in the file, a JSON object in the environment",
-    "dict_type": "Write a [table] in the file, a JSON object in the environment",
     "enum": "Use one of those named",
     "literal_error": "Use one of those named",
+    _UNKNOWN_KIND: "Use one of those named",
     "form": "Write it in that form",
-}
+} | dict.fromkeys(_TABLES, "Write a [table] in the file, a JSON object in the environment")
 
 
 def shown(place: Place, value: Any) -> str:
-    """What an error may tell of the value at `place`; an @ may stand behind a password."""
+    """The value at `place` as an error may show it. A value with an @ is hidden: a password may stand before it."""
     text = str(value)
-    if "@" in text or any(part in _SECRET_FIELDS for part in place):
+    if "@" in text or may_be_secret(place):
         return HIDDEN
     if isinstance(value, dict | list):
         return f"({type(value).__name__} of {len(value)})"
     return (text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…") or '""'
 
 
-def dotted(place: Place) -> str:
-    """The place as the file writes it: `symbols."BTC/USDT".cells`."""
-    parts = [f'"{part}"' if place[:number] == ("symbols",) else part for number, part in enumerate(place)]
-    return ".".join(parts) or "(all)"
-
-
-def places_of(error: ValidationError) -> list[Place]:
-    """Where the faulty fields are; of a list as a whole."""
-    places = (takewhile(lambda part: isinstance(part, str), item["loc"]) for item in error.errors(include_url=False))
-    return [tuple(map(str, place)) for place in places]
+def invalid_places(error: ValidationError) -> list[Place]:
+    """The place of every invalid field. A list is invalid as a whole."""
+    return [tuple(map(str, takewhile(lambda part: isinstance(part, str), _parts(item)))) for item in _items(error)]
 
 
 def problems_of(error: ValidationError) -> list[Problem]:
-    """Every problem in a validation error, in field order."""
-    return [_problem(item) for item in error.errors(include_url=False)]
+    """Every problem in a validation error, in the order of the fields."""
+    return [_problem(item) for item in _items(error)]
 
 
-def _place(item: ErrorDetails) -> Place:
-    return tuple(str(part) for part in item["loc"])
+def _items(error: ValidationError) -> list[ErrorDetails]:
+    return error.errors(include_url=False)
+
+
+def _parts(item: ErrorDetails) -> tuple[int | str, ...]:
+    """Where the error is, as the file writes it: pydantic adds the kind of the grid after the symbol's name."""
+    parts = item["loc"]
+    if parts[:1] == ("symbols",):
+        parts = parts[:2] + parts[3:]
+    return (*parts, "grid") if item["type"] == _UNKNOWN_KIND else parts
 
 
 def _problem(item: ErrorDetails) -> Problem:
-    kind, place = item["type"], _place(item)
-    value = HIDDEN if kind in _UNREAD else shown(place, item["input"])
-    rule = _RULES[kind].format(**item.get("ctx", {})) if kind in _RULES else item["msg"]
-    return Problem(dotted(place), value, rule, _REMEDIES.get(kind, _REMEDY))
+    kind, place = item["type"], tuple(map(str, _parts(item)))
+    context = item.get("ctx", {})
+    value = item["input"]["grid"] if kind == _UNKNOWN_KIND else item["input"]
+    text = HIDDEN if kind in _NEVER_SHOWN else shown(place, value)
+    if kind == _UNKNOWN_KIND:
+        rule = f"must be {' or '.join(context['expected_tags'].rsplit(', ', 1))}"
+    else:
+        rule = _RULES[kind].format(**context) if kind in _RULES else item["msg"]
+    return Problem(dotted(place), text, rule, _REMEDIES.get(kind, _REMEDY))

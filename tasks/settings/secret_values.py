@@ -1,10 +1,78 @@
-"""The secrets in the settings."""
+"""The secrets in the settings. A secret is a field of type SecretStr; this module finds them by walking the model."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence, Set
+from functools import cache
+from inspect import isclass
+from typing import Any, get_args, get_origin
+from urllib.parse import parse_qs, quote, quote_plus, unquote, urlsplit
+
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
 
 from tasks.settings.model import Settings
+from tasks.settings.places import EACH, Place
 
 
-def secrets_of(settings: Settings) -> list[str]:
-    """Every secret value in the settings."""
-    exchange = settings.exchange
-    held = (exchange.api_key, exchange.secret, exchange.password, settings.redis_url)
-    return [secret.get_secret_value() for secret in held if secret is not None]
+@cache
+def secret_fields(model: type[BaseModel] = Settings) -> dict[Place, FieldInfo]:
+    """The place of every secret, in the order of the model, and the field that it is in.
+
+    Looks into sections, Optional, Annotated, unions, lists and tables. EACH stands for every name or item in those.
+    """
+    return {
+        place: found
+        for name, info in model.model_fields.items()
+        for place, found in _secrets_in(info.annotation, (name,), info)
+    }
+
+
+def _secrets_in(kind: Any, place: Place, info: FieldInfo) -> Iterator[tuple[Place, FieldInfo]]:
+    if isclass(kind) and issubclass(kind, SecretStr):
+        yield place, info
+    elif isclass(kind) and issubclass(kind, BaseModel):
+        yield from (((*place, *below), inner) for below, inner in secret_fields(kind).items())
+    else:
+        origin = get_origin(kind)
+        holds_many = isclass(origin) and issubclass(origin, Mapping | Sequence | Set)
+        for part in get_args(kind):
+            yield from _secrets_in(part, (*place, EACH) if holds_many else place, info)
+
+
+def may_be_secret(place: Place) -> bool:
+    """Whether the value at `place` is a secret, a part of one, or a table that holds one."""
+    return any(all(name in (EACH, part) for name, part in zip(field, place, strict=False)) for field in secret_fields())
+
+
+def secret_texts(settings: Settings) -> list[str]:
+    """Every text that no log may show: each secret and the password of a secret URL, in every form of `_forms`."""
+    texts = [text for secret in _secrets(settings) for text in (secret, *_passwords(secret)) if text]
+    return list(dict.fromkeys(form for text in texts for form in _forms(text)))
+
+
+def _forms(text: str) -> Iterator[str]:
+    """The text itself, quoted for a URL, and escaped inside JSON or a Python literal."""
+    yield from (text, quote(text), quote(text, safe=""), quote_plus(text))
+    yield from (json.dumps(text)[1:-1], repr(text)[1:-1])
+
+
+def _secrets(value: Any) -> Iterator[str]:
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, BaseModel):
+        yield from (secret for name in type(value).model_fields for secret in _secrets(getattr(value, name)))
+    elif isinstance(value, Mapping):
+        yield from (secret for part in value.values() for secret in _secrets(part))
+    elif isinstance(value, Sequence | Set) and not isinstance(value, str):
+        yield from (secret for part in value for secret in _secrets(part))
+
+
+def _passwords(text: str) -> Iterator[str]:
+    """The password in a URL, as it is written there and as the server gets it; nothing where text is no URL."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return
+    if parts.password:
+        yield from (parts.password, unquote(parts.password))
+    yield from parse_qs(parts.query).get("password", [])

@@ -1,9 +1,10 @@
-"""Where values of the settings come from, before anything is checked: a TOML file and variables."""
+"""Reads values of the settings from a TOML file and from variables. Checks nothing but the file's syntax."""
 
 import json
 import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,13 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 
 from tasks.base.errors import Problem
-from tasks.settings.section import Place
+from tasks.settings.places import EACH, Place, Values
 
 PREFIX = "GRIDFLOW_"
-Values = dict[str, Any]
 
 
 def file_values(path: Path) -> tuple[Values, list[Problem]]:
-    """The file's values by key; of a file that cannot be read none, and why."""
+    """The values of the file by key, and what is wrong with it. A file that cannot be read has no values."""
 
     def refused(rule: str, remedy: str) -> tuple[Values, list[Problem]]:
         return {}, [Problem("file", str(path), rule, remedy)]
@@ -34,13 +34,18 @@ def file_values(path: Path) -> tuple[Values, list[Problem]]:
         return refused(f"not valid TOML ({error})", "Mend that line; a table or key may stand only once")
 
 
-def unknown_variables(environ: Mapping[str, str], known: set[str]) -> list[Problem]:
-    """GRIDFLOW_… variables whose setting is not `known`."""
-    remedy = f"Unset it, or use one of: {', '.join(sorted(known))}"
+def variable_name(field: Place) -> str:
+    """The variable that sets the field. For a field in a table of names: the variable of the whole table, as JSON."""
+    return PREFIX + "__".join(takewhile(lambda part: part != EACH, field)).upper()
+
+
+def unknown_variables(environ: Mapping[str, str], names: set[str]) -> list[Problem]:
+    """A problem for every GRIDFLOW_… variable that sets none of the top-level settings in `names`."""
+    remedy = f"Unset it, or use one of: {', '.join(sorted(names))}"
     return [
         Problem(name, "(environment)", "no such setting", remedy)
         for name in sorted(environ)
-        if name.upper().startswith(PREFIX) and name[len(PREFIX) :].lower().split("__")[0] not in known
+        if name.upper().startswith(PREFIX) and name[len(PREFIX) :].lower().split("__")[0] not in names
     ]
 
 
@@ -51,10 +56,10 @@ def variable_values(model: type[BaseModel]) -> Values:
 
 
 class _Variables(EnvSettingsSource):
-    """Wants a model's fields alone, so any model does. Text that is no JSON is left for its field to refuse."""
+    """Reads only the fields of the model. Text that is not JSON stays text, and its field refuses it."""
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ARG002 - its shape
-        """JSON as such, all else as it is: the source itself would stop at the first."""
+        """The value of valid JSON, else the text itself. pydantic's own method would stop at the first bad variable."""
         try:
             return json.loads(value, parse_float=Decimal)
         except ValueError:
@@ -62,7 +67,7 @@ class _Variables(EnvSettingsSource):
 
 
 def merged(under: Values, over: Values) -> Values:
-    """Both, table by table; `over` wins."""
+    """Both, merged table by table. A value in `over` replaces the one in `under`."""
     both = under | over
     for name in under.keys() & over.keys():
         if isinstance(under[name], dict) and isinstance(over[name], dict):
@@ -71,7 +76,7 @@ def merged(under: Values, over: Values) -> Values:
 
 
 def without(values: Values, place: Place) -> Values:
-    """A copy without what stands at `place`."""
+    """A copy without the value at `place`."""
     name, *below = place
     if below:
         return values | {name: without(values[name], tuple(below))}

@@ -1,4 +1,4 @@
-"""Forms that text in the settings must have, each with its rule in plain words."""
+"""Rules for settings that are text. Each error says the rule in plain words."""
 
 import re
 from urllib.parse import SplitResult, urlsplit
@@ -10,8 +10,8 @@ API_URL_RULE = "must be http:// or https:// and a host, without user or password
 REDIS_URL_RULE = "must be redis:// or rediss:// with a host and at most a database number, or unix:// with a path"
 
 
-def form(pattern: str, rule: str) -> AfterValidator:
-    """Refuses text that does not match the whole of `pattern`."""
+def matches(pattern: str, rule: str) -> AfterValidator:
+    """A validator that refuses text which does not match `pattern` from its first to its last character."""
 
     def check(text: str) -> str:
         if not re.fullmatch(pattern, text):
@@ -22,7 +22,7 @@ def form(pattern: str, rule: str) -> AfterValidator:
 
 
 def checked_api_url(text: str) -> str:
-    """A base URL as it is; its user and password would end up in logs and lists of processes."""
+    """The base URL, unchanged. Refuses a user or password in it: they would appear in logs and process lists."""
     parts = _parts(text)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"[@\s]", text):
         raise PydanticCustomError("form", API_URL_RULE)
@@ -30,7 +30,7 @@ def checked_api_url(text: str) -> str:
 
 
 def checked_redis_url(secret: SecretStr) -> SecretStr:
-    """A Redis URL as it is, its password included; redis-py would take a wrong database name for 0."""
+    """The Redis URL, unchanged. Refuses a database that is no number: redis-py would use database 0 instead."""
     parts = _parts(secret.get_secret_value())
     if parts is None or not _names_a_redis(parts):
         raise PydanticCustomError("form", REDIS_URL_RULE)
@@ -44,7 +44,7 @@ def _names_a_redis(parts: SplitResult) -> bool:
 
 
 def _parts(text: str) -> SplitResult | None:
-    """None for what is no URL: a bracket left open, a port that is no number."""
+    """The parts of a URL. None for text that is no URL, such as one with an open bracket or a port in letters."""
     try:
         parts = urlsplit(text)
         _ = parts.port

@@ -1,34 +1,33 @@
-"""Settings of which some fields were refused, and what a rule may look at. Pure."""
+"""Settings after validation, with the places of the fields that failed it. Pure."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from tasks.settings.model import Settings
-from tasks.settings.section import Place
-
-Sound: TypeAlias = Callable[..., bool]  # whether all fields so named may be looked at
-
-
-def all_sound(*names: str) -> bool:  # noqa: ARG001 - a Sound
-    """The `Sound` of settings that hold no refused field."""
-    return True
+from tasks.settings.places import Place
+from tasks.settings.section import IsValid
 
 
 @dataclass(frozen=True)
-class Known:
-    """Settings in which the fields at `faulty`, and all below them, hold stand-ins that no rule may look at."""
+class Validated:
+    """Settings, and the places of invalid fields.
+
+    An invalid field, and everything below it, holds a default instead of what the user wrote. No rule may read it.
+    """
 
     settings: Settings
-    faulty: frozenset[Place] = frozenset()
+    invalid: frozenset[Place] = frozenset()
 
-    def within(self, *section: str) -> Sound:
-        """Whether fields of the section (none: of the whole) are sound, by their names."""
+    def is_valid(self, *names: str) -> bool:
+        """Whether all the named top-level fields passed validation."""
+        return self.section()(*names)
 
-        def sound(*names: str) -> bool:
-            return not any(self._is_faulty((*section, name)) for name in names)
+    def section(self, *section: str) -> IsValid:
+        """The `IsValid` of a section, for example of `section("symbols", "BTC/USDT")`."""
 
-        return sound
+        def is_valid(*names: str) -> bool:
+            return not any(self._is_invalid((*section, name)) for name in names)
 
-    def _is_faulty(self, place: Place) -> bool:
-        return any(place[:length] in self.faulty for length in range(len(place) + 1))
+        return is_valid
+
+    def _is_invalid(self, place: Place) -> bool:
+        return any(place[:length] in self.invalid for length in range(len(place) + 1))

@@ -15,7 +15,7 @@ from tasks.grid.sizing import reserve_units
 from tasks.ledger.models import Book, Fill
 from tasks.ledger.rules import with_return
 from tasks.orders.models import Evidence, Intent, IntentState
-from tasks.settings.grids import StartMode, SymbolSettings, raw_levels
+from tasks.settings.grids import StartMode, SymbolSettings
 from tasks.tick.fold import fold
 from tasks.tick.slots import order_slot
 
@@ -54,12 +54,12 @@ def first_price(
     seen = [(name, order) for name, order in ours.values() if name.grid_id == wanted]
     if not seen:
         return None
-    factors = raw_levels(settings, Decimal(1))
+    factors = settings.raw_levels(Decimal(1))
     guesses: dict[Decimal, int] = {}
     for name, order in seen:
         level = name.level + (name.side is Side.SELL)
-        middle = market.price(order.price / factors[level]) if settings.range_pct is not None else order.price
-        for ticks in _NEARBY_TICKS if settings.range_pct is not None else (0,):
+        middle = market.price(order.price / factors[level]) if settings.is_relative else order.price
+        for ticks in _NEARBY_TICKS if settings.is_relative else (0,):
             guess = middle + ticks * market.tick_size
             if guess > 0 and guess not in guesses:
                 guesses[guess] = _matches(guess, settings, market, seen)
@@ -97,7 +97,7 @@ def rebuild(
     if price is not None:
         grid = build_grid(symbol, settings, market, price, allocated, opened)
         # Between fixed prices nobody knows where the price stood at the start: then no cell buys at the market.
-        start = settings.start if settings.range_pct is not None else StartMode.FLAT
+        start = settings.start if settings.is_relative else StartMode.FLAT
         cells = {cell.key: cell for cell in build_cells(grid, start)}
     cells |= _cells_of_other_grids(ours, set(cells))
     result = Rebuilt(grid, cells, {}, {}, Book(symbol=symbol, opened_ms=opened), [])

@@ -9,7 +9,7 @@ from tasks.base.keys import Keys
 from tasks.base.money import exact, plain
 from tasks.base.redis import RedisClient
 from tasks.funds.allocator import GlobalFundAllocator
-from tasks.paper import describe_market
+from tasks.paper.stored_market import describe_market
 from tasks.settings.in_force import in_force
 from tasks.settings.model import Settings
 from tasks.tick.desk import Desk

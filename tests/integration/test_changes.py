@@ -21,6 +21,7 @@ from tasks.grid.models import Cell, CellState, Grid
 from tasks.ledger.models import Book
 from tasks.ledger.steps import audit_funds
 from tasks.settings.in_force import in_force, publish
+from tasks.settings.load import from_values, public_values
 from tasks.settings.model import Settings
 from tasks.tick.active_symbols import Lifecycle
 from tasks.tick.models import TickReport
@@ -408,6 +409,34 @@ async def test_what_must_agree_is_refused(redis: RedisClient, changes: dict[str,
     await publish(redis, own({BTC: GRID}))
     with pytest.raises(StateError, match="trades with other settings for"):
         await in_force(redis, settings(**({"symbols": {BTC: GRID}} | changes)))
+
+
+async def test_a_worker_without_keys_is_refused_real_orders(redis: RedisClient) -> None:
+    """The rules between fields hold for the settings in force with the worker's own keys; looking needs no keys."""
+    with_keys = own({BTC: GRID}, exchange={"live": True, "api_key": "KEYKEY", "secret": "SECRETSECRET"})
+    await publish(redis, with_keys)
+    without = from_values(public_values(with_keys))
+    with pytest.raises(ConfigError) as caught:
+        await in_force(redis, without)
+    assert [problem.field for problem in caught.value.problems] == ["exchange.api_key", "exchange.secret"]
+    assert caught.value.problems[0].remedy == "Set GRIDFLOW_EXCHANGE__API_KEY"
+    assert "version 1 of the settings in force" in caught.value.source
+    assert (await in_force(redis, without, only_look=True)).settings.exchange.live
+    assert (await in_force(redis, with_keys)).settings == with_keys
+
+
+async def test_settings_in_force_of_another_version_are_refused(redis: Redis) -> None:
+    """By field, value and rule, and with what to do."""
+    await publish(redis, own({BTC: GRID}))
+    body = json.loads(await redis.hget(KEYS.settings, "body") or "")
+    body["symbols"][BTC] |= {"grid": "hexagonal"}
+    body["dynamic_step"] = "7"
+    await redis.hset(KEYS.settings, "body", json.dumps(body))
+    with pytest.raises(StateError) as caught:
+        await in_force(redis, own({BTC: GRID}))
+    assert "symbols.\"BTC/USDT\".grid = hexagonal: must be 'arithmetic' or 'geometric'" in str(caught.value)
+    assert "dynamic_step = 7: must be at most 1" in str(caught.value)
+    assert "gridflow deploy" in str(caught.value)
 
 
 async def test_published_settings_hold_no_secret_and_no_place(redis: Redis) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tasks.base.redis import RedisClient
-from tasks.paper import open_paper_exchange
+from tasks.paper.building import open_paper_exchange
 from tasks.paper.exchange import PaperExchange
 from tasks.settings.model import PaperSettings, Settings
 

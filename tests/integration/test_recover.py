@@ -18,7 +18,6 @@ from tasks.exchange.models import Order, OrderStatus, Side
 from tasks.exchange.order_ids import own_order_id, parse_order_id
 from tasks.grid.levels import grid_id, old_grid_id
 from tasks.ledger.models import Book
-from tasks.settings.grids import SymbolSettings
 from tasks.settings.model import Settings
 from tasks.tick.rebuild import own_orders
 from tasks.tick.recover import open_books
@@ -26,6 +25,7 @@ from tasks.tick.trading_mode import claim_books, stored_mode
 from tests.integration.test_crash import check_books, settle
 from tests.support.binance.desk import join_binance_desk, open_binance_desk
 from tests.support.desk import BTC, TestDesk, open_desk, settings, walk
+from tests.support.grids import symbol_settings
 from tests.support.mortal import Killed, Mortal
 
 KEYS = Keys("main")
@@ -105,7 +105,7 @@ async def test_the_books_after_recovery_are_those_before(redis: RedisClient, own
     report = await trader.tick()
     assert report.placed == 0
     after = await state_of(redis)
-    if own.symbols[BTC].range_pct is None:  # between fixed prices the first price is neither known nor needed
+    if not own.symbols[BTC].is_relative:  # between fixed prices the first price is neither known nor needed
         assert before["grid"].pop("first_price")
         assert after["grid"].pop("first_price")
     assert after == before
@@ -261,7 +261,7 @@ async def books_of(redis: RedisClient, keys: Keys) -> Book:
 
 def test_ids_without_a_tag_count_only_for_a_sole_account() -> None:
     """Orders of the earlier form are left out of a rebuild, unless this pot alone trades on the exchange account."""
-    symbol = SymbolSettings.model_validate(ARITHMETIC)
+    symbol = symbol_settings(**ARITHMETIC)
     old_name, new_name = old_grid_id(BTC, symbol), grid_id(BTC, symbol)
     order = Order(
         exchange_id="1",

@@ -8,7 +8,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from tasks.settings.checks import rule_problems
 from tasks.settings.model import Settings
+from tasks.settings.validated import Validated
 from tests.support.fault_draw import SYMBOLS, geometry
 
 PRICES = {"BTC/USDT": Decimal(42_500), "ETH/USDT": Decimal(2_250), "BNB/USDT": Decimal(315)}  # about
@@ -60,7 +62,7 @@ class Changes:
             found = Settings.model_validate(settings.model_dump() | changed)
         except ValidationError:
             return None
-        if found == settings:
+        if found == settings or rule_problems(Validated(found)):
             return None
         self._remember(settings)
         return found

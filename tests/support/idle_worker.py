@@ -17,7 +17,7 @@ def main() -> None:
     while True:
         signal.pause()
         if not stubborn:
-            write_report(worker_stop_file(state_dir()), StopReport(orders_open=(), reserved=Decimal(0)))
+            write_report(worker_stop_file(state_dir()), StopReport(orders_open=(), reserved=Decimal(0)).as_json())
             return
 
 

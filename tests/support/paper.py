@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from tasks.base.redis import RedisClient
 from tasks.exchange.models import Candle
-from tasks.paper import open_manual_exchange
+from tasks.paper.building import open_manual_exchange
 from tasks.paper.exchange import PaperExchange
 from tasks.settings.model import PaperSettings, Settings
 

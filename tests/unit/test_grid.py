@@ -17,7 +17,8 @@ from tasks.grid.levels import build_cells, build_grid, grid_id
 from tasks.grid.models import Cell, CellState, Grid, GridPlan, IdleReason, Limits, Size
 from tasks.grid.planner import client_order_id, plan
 from tasks.market.models import Snapshot
-from tasks.settings.grids import GridKind, StartMode, SymbolSettings, net_profit, raw_levels
+from tasks.settings.grids import StartMode, net_profit
+from tests.support.grids import symbol_settings
 
 BTC = "BTC/USDT"
 SIZE = Size(quote=Decimal(300))
@@ -47,17 +48,15 @@ def snapshot(price: str) -> Snapshot:
 
 def grid_and_cells(start: StartMode = StartMode.FLAT, price: str = "42000") -> tuple[Grid, list[Cell]]:
     """39000 … 48000 in 9 arithmetic cells of 300 USDT."""
-    own = SymbolSettings.model_validate(
-        {"lower": "39000", "upper": "48000", "cells": 9, "quote_per_cell": "300", "start": start}
-    )
+    own = symbol_settings(lower="39000", upper="48000", cells=9, quote_per_cell="300", start=start)
     grid = build_grid(BTC, own, market(), Decimal(price), Decimal(9500), 0)
     return grid, build_cells(grid, start)
 
 
 def test_net_profit_agrees_with_a_published_example() -> None:
     """Min 24323.5, max 33444.8, 6 grids, fee 0.1 %: widest 6.0375 %, narrowest 4.5528 % (that exchange cuts levels)."""
-    own = SymbolSettings.model_validate({"lower": "24323.5", "upper": "33444.8", "cells": 6})
-    levels = [floor_to(level, Decimal("0.1")) for level in raw_levels(own, Decimal(1))]
+    own = symbol_settings(lower="24323.5", upper="33444.8", cells=6)
+    levels = [floor_to(level, Decimal("0.1")) for level in own.raw_levels(Decimal(1))]
     fee = Decimal("0.001")
     profits = [net_profit(low, high, fee, fee) for low, high in pairwise(levels)]
     assert abs(max(profits) - Decimal("0.0603752931814911")) < Decimal("1e-15")
@@ -65,26 +64,29 @@ def test_net_profit_agrees_with_a_published_example() -> None:
 
 
 @given(
-    st.sampled_from(GridKind),
+    st.sampled_from(["arithmetic", "geometric"]),
     st.integers(1, 200),
     st.decimals("0.02", "0.5", places=3),
     st.decimals(10, 90_000, places=2),
 )
-def test_levels_rise_between_the_ends(kind: GridKind, cells: int, reach: Decimal, price: Decimal) -> None:
-    """N cells have N+1 levels; equal differences or equal ratios."""
-    own = SymbolSettings.model_validate({"grid": kind, "range_pct": reach, "cells": cells})
-    levels = raw_levels(own, price)
+def test_levels_rise_between_the_ends(kind: str, cells: int, reach: Decimal, price: Decimal) -> None:
+    """N cells have N+1 levels; the differences or the ratios of neighbours are equal."""
+    own = symbol_settings(grid=kind, range_pct=reach, cells=cells)
+    levels = own.raw_levels(price)
     assert len(levels) == cells + 1
     assert levels[0] == price * (1 - reach)
     assert abs(levels[-1] - price * (1 + reach)) < Decimal("1e-9")
     assert all(low < high for low, high in pairwise(levels))
-    steps = [high - low if kind is GridKind.ARITHMETIC else high / low for low, high in pairwise(levels)]
-    assert max(steps) - min(steps) < Decimal("1e-15") * price
+    steps = {
+        "arithmetic": [high - low for low, high in pairwise(levels)],
+        "geometric": [high / low for low, high in pairwise(levels)],
+    }
+    assert max(steps[kind]) - min(steps[kind]) < Decimal("1e-15") * price
 
 
 def test_a_grid_that_cannot_start_is_refused() -> None:
     """Too narrow for fees, too small for the exchange: all said at once."""
-    own = SymbolSettings.model_validate({"lower": "41990", "upper": "42010", "cells": 20, "quote_per_cell": "4"})
+    own = symbol_settings(lower="41990", upper="42010", cells=20, quote_per_cell="4")
     with pytest.raises(ConfigError) as caught:
         build_grid(BTC, own, market(), Decimal(42000), Decimal(1000), 0)
     fields = [problem.field for problem in caught.value.problems]
@@ -93,9 +95,9 @@ def test_a_grid_that_cannot_start_is_refused() -> None:
 
 def test_grid_id_is_stable_and_tells_grids_apart() -> None:
     """The same settings give the same id; another range gives another; money does not matter."""
-    one = SymbolSettings.model_validate({"lower": "1", "upper": "2", "cells": 3})
-    same = SymbolSettings.model_validate({"lower": "1.0", "upper": "2.00", "cells": 3, "quote_per_cell": "7"})
-    other = SymbolSettings.model_validate({"lower": "1", "upper": "2.1", "cells": 3})
+    one = symbol_settings(lower="1", upper="2", cells=3)
+    same = symbol_settings(lower="1.0", upper="2.00", cells=3, quote_per_cell="7")
+    other = symbol_settings(lower="1", upper="2.1", cells=3)
     assert grid_id(BTC, one) == grid_id(BTC, same) != grid_id(BTC, other)
 
 
@@ -281,6 +283,6 @@ def test_orders_above_the_maximum_are_not_sent() -> None:
         planned = plan(Snapshot(market=market(**bound), ticker=ticker), grid, cells, RICH)
         assert planned.place == ()
         assert planned.idle_reasons[cells[0].key] is IdleReason.ABOVE_MAXIMUM
-        own = SymbolSettings.model_validate({"lower": "39000", "upper": "48000", "cells": 9, "quote_per_cell": "300"})
+        own = symbol_settings(lower="39000", upper="48000", cells=9, quote_per_cell="300")
         with pytest.raises(ConfigError, match="above the exchange's maximum"):
             build_grid(BTC, own, market(**bound), Decimal(42000), Decimal(9500), 0)

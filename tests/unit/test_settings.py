@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import ccxt.async_support
 import pytest
@@ -17,9 +17,11 @@ from flows.runtime.cli import cli
 from flows.runtime.commands.settings_file import settings_file
 from tasks.base.errors import ConfigError
 from tasks.base.keys import slug
-from tasks.settings.grids import SymbolSettings
+from tasks.settings.grids import KINDS, ArithmeticSettings, GeometricSettings, SymbolSettings
 from tasks.settings.load import load
 from tasks.settings.model import AllocationStrategy, PaperSettings, Settings
+from tasks.settings.places import EACH
+from tasks.settings.secret_values import secret_fields
 
 GRID = '[symbols."BTC/USDT"]\nlower = "39000"\nupper = "48000"\ncells = 19\n'
 
@@ -183,6 +185,37 @@ def test_every_independent_fault_is_told_once(write: Path) -> None:
 def test_nothing_is_said_from_a_value_that_stands_in(write: Path, text: str, fields: list[str]) -> None:
     """A rule is passed over where one of its own inputs is faulty."""
     assert refused(write, text) == fields
+
+
+@pytest.mark.parametrize("grid", ["'spiral'", "5", "true", "[1]", "{a = 1}"])
+def test_an_unknown_kind_of_grid_hides_no_other_fault(write: Path, grid: str) -> None:
+    """Its other fields are checked as every kind would; the kind is no part of a field's name."""
+    text = GRID.replace("19", "0") + f"grid = {grid}\nfoo = 1\n"
+    kinds = " or ".join(", ".join(map(repr, KINDS)).rsplit(", ", 1))
+    assert told(text, write) == {
+        'symbols."BTC/USDT".grid': [f"must be {kinds}"],
+        'symbols."BTC/USDT".cells': ["must be at least 1"],
+        'symbols."BTC/USDT".foo': ["no such setting"],
+    }
+
+
+def test_a_table_without_grid_is_arithmetic(write: Path) -> None:
+    """In the file, in the environment and in code."""
+    write.write_text(GRID, encoding="utf-8")
+    assert type(load().symbols["BTC/USDT"]) is ArithmeticSettings
+    own = Settings(symbols={"BTC/USDT": GeometricSettings(range_pct=Decimal("0.04"))})
+    assert type(own.symbols["BTC/USDT"]) is GeometricSettings
+    assert Settings.model_validate(own.model_dump()) == own
+
+
+def test_a_kind_of_grid_must_say_where_its_levels_are() -> None:
+    """A kind that leaves a method out cannot be made: it never trades by another kind's levels."""
+
+    class Unfinished(SymbolSettings):
+        grid: Literal["unfinished"] = "unfinished"
+
+    with pytest.raises(TypeError, match="abstract"):
+        Unfinished()  # type: ignore[abstract]
 
 
 def test_a_fault_in_the_environment_hides_none_in_the_file(write: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -363,25 +396,30 @@ def bounds_of(part: Any) -> Iterator[Decimal | int]:
         yield from bounds_of(inner)
 
 
-FIELDS = [*fields_of(Settings), *fields_of(SymbolSettings)]
+SYMBOL_FIELDS = {name: info for kind in KINDS.values() for name, info in kind.model_fields.items()}
+FIELDS = [*fields_of(Settings), *SYMBOL_FIELDS.items()]
 
 
 def test_the_file_of_init_stays_toml_when_its_lines_are_uncommented() -> None:
     """Every line that sets something, each in its own table; what it sets has the form of the field."""
     text = re.sub(r"(?m)^# (?=[a-z_]+ = )", "", settings_file())
     found = tomllib.loads(text)
-    assert set(found["symbols"]["BTC/USDT"]) == set(SymbolSettings.model_fields)
+    assert set(found["symbols"]["BTC/USDT"]) == {
+        name for name in SYMBOL_FIELDS if ("symbols", EACH, name) not in secret_fields()
+    }
     assert set(found["paper"]) == set(PaperSettings.model_fields)
-    for name in ("range_pct", "base_per_cell"):  # these stand for others, which are there as well now
-        del found["symbols"]["BTC/USDT"][name]
-    assert Settings(**found).symbols["BTC/USDT"].lower == 39_000
+    others = {"range_pct", "base_per_cell"}  # these stand for lower, upper and quote_per_cell
+    own_fields = set(GeometricSettings.model_fields) - others
+    table = {name: value for name, value in found["symbols"]["BTC/USDT"].items() if name in own_fields}
+    assert GeometricSettings(**table).lower == 39_000
+    assert Settings(**(found | {"symbols": {"BTC/USDT": table}}))
 
 
 @pytest.mark.parametrize(("name", "info"), FIELDS, ids=[name for name, _ in FIELDS])
 def test_init_states_every_field_with_its_bounds(name: str, info: FieldInfo) -> None:
     """By name, with its description and every bound; secrets are named, not set."""
     text = settings_file()
-    assert re.search(rf"(?m)^(# +)?(\[{name}\]|{name}\b)", text)
+    assert re.search(rf"(?m)^(# +)?(\[([a-z_]+\.)*{name}\]|{name}\b)", text)
     if info.description is None:
         return  # a section; its fields are told
     assert info.description in text

@@ -14,7 +14,8 @@ from tasks.grid.planner import plan
 from tasks.grid.resizing import MOST_PER_TICK
 from tasks.grid.sizing import cell_money, reserve_units
 from tasks.market.models import Snapshot
-from tasks.settings.grids import StartMode, SymbolSettings
+from tasks.settings.grids import StartMode
+from tests.support.grids import symbol_settings
 
 BTC = "BTC/USDT"
 FEE = Decimal("0.001")
@@ -29,7 +30,7 @@ def market(**changes: str) -> Market:
 
 def grid_and_cells(cells: int = 10) -> tuple[Grid, list[Cell]]:
     """40000 … 50000 in equal cells, flat."""
-    own = SymbolSettings.model_validate({"lower": "40000", "upper": "50000", "cells": cells})
+    own = symbol_settings(lower="40000", upper="50000", cells=cells)
     grid = build_grid(BTC, own, market(), Decimal(50_000), Decimal(10_000), 0)
     return grid, build_cells(grid, StartMode.FLAT)
 

@@ -9,10 +9,10 @@ from tasks.base.errors import ExchangeUnavailable, RejectReason, StateError
 from tasks.base.redis import RedisClient
 from tasks.exchange.models import Market, Order, OrderStatus, Side, Trade
 from tasks.exchange.order_ids import account_tag
-from tasks.settings.grids import SymbolSettings
 from tasks.tick.clock_check import check_clock
 from tasks.tick.order_requests import MOST_WAIT_MS, wait_after
 from tasks.tick.rebuild import rebuild
+from tests.support.grids import symbol_settings
 
 BTC = "BTC/USDT"
 
@@ -49,7 +49,7 @@ def trade(number: str, qty: str) -> Trade:
 
 def test_books_are_not_rebuilt_from_half_the_trades() -> None:
     """An order that has filled more than the listed trades show: read again, rather than lose a fill."""
-    settings = SymbolSettings.model_validate({"lower": "39000", "upper": "48000", "cells": 9, "quote_per_cell": "400"})
+    settings = symbol_settings(lower="39000", upper="48000", cells=9, quote_per_cell="400")
     market = Market(
         symbol=BTC,
         base="BTC",

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.runtime.commands.answers import redis_client
-from flows.runtime.commands.options import common_options, json_option, redis_url
+from flows.runtime.commands.options import common_options, json_option, on_the_same_market, redis_url
 from flows.runtime.commands.symbol_commands import preview, write_off_command
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
@@ -17,7 +17,7 @@ from tasks.funds.models import FundCode
 from tasks.ledger.audit import AuditReport
 from tasks.settings.environment import override_environment
 from tasks.settings.load import load
-from tasks.settings.model import PaperSettings, Settings
+from tasks.settings.model import Settings
 
 
 @click.command()
@@ -82,18 +82,6 @@ def audit_command(config: Path | None, state: Path | None, as_json: bool, repair
         _print(before, after, repair)
     if after.drift:
         raise SystemExit(1)
-
-
-async def on_the_same_market(settings: Settings, redis: RedisClient) -> Settings:
-    """The settings with the paper market that runs, which `up` may have been told on its command line."""
-    from tasks.paper import describe_market
-
-    told = await describe_market(redis, Keys(settings.account))
-    if not told or told["source"] == "manual":  # candles given by hand: anybody joins them
-        return settings
-    stored = {name: told[name] for name in ("market", "data", "seed", "speed") if name in told}
-    paper = PaperSettings.model_validate(settings.paper.model_dump() | stored)
-    return settings.model_copy(update={"paper": paper})
 
 
 async def _audit(settings: Settings, redis: RedisClient, with_exchange: bool) -> AuditReport:

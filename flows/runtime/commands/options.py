@@ -9,9 +9,11 @@ import click
 from flows.runtime.stack import record as stack_state
 from flows.runtime.stack.takeover import left_over
 from tasks.base.errors import ConfigError, StackError
+from tasks.base.keys import Keys
+from tasks.base.redis import RedisClient
 from tasks.settings.environment import configured_prefect_api, configured_redis_url, state_dir
 from tasks.settings.load import from_values, load
-from tasks.settings.model import Settings
+from tasks.settings.model import PaperSettings, Settings
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -68,8 +70,19 @@ def settings_in_force(config: Path | None, state: Path | None) -> Settings:
         return from_values(stack.settings | ({"redis_url": url} if url else {}))
     if stack is None or not stack.settings:
         return own
-    url = own.redis_url.get_secret_value() if own.redis_url else None  # it may hold a password, which no record does
-    return from_values(stack.settings | ({"redis_url": url} if url else {}))
+    return from_values(stack.settings, own)  # the record holds no secrets
+
+
+async def on_the_same_market(settings: Settings, redis: RedisClient) -> Settings:
+    """The settings with the paper market that runs, which `up` may have been told on its command line."""
+    from tasks.paper.stored_market import describe_market
+
+    told = await describe_market(redis, Keys(settings.account))
+    if not told or told["source"] == "manual":  # candles given by hand: anybody joins them
+        return settings
+    stored = {name: told[name] for name in ("market", "data", "seed", "speed") if name in told}
+    paper = PaperSettings.model_validate(settings.paper.model_dump() | stored)
+    return settings.model_copy(update={"paper": paper})
 
 
 def has_redis(settings: Settings, state: Path | None) -> bool:

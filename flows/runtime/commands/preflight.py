@@ -7,15 +7,15 @@ from tasks.exchange.live_checks import id_problems, live_problems
 from tasks.settings.environment import override_environment
 from tasks.settings.load import load
 from tasks.settings.model import Settings
-from tasks.settings.validated import Known
+from tasks.settings.validated import Validated
 
 
-def start_problems(known: Known) -> list[Problem]:
+def start_problems(validated: Validated) -> list[Problem]:
     """What settings alone cannot tell: whether the exchange takes what they want of it, and the candle files."""
-    sound = known.within("exchange")
-    exchange = known.settings.exchange
-    stands_against = live_problems if sound("live") and exchange.live else id_problems
-    return [*stands_against(exchange, sound), *_candle_problems(known)]
+    is_valid = validated.section("exchange")
+    exchange = validated.settings.exchange
+    stands_against = live_problems if is_valid("live") and exchange.live else id_problems
+    return [*stands_against(exchange, is_valid), *_candle_problems(validated)]
 
 
 def check_market_data(settings: Settings) -> None:
@@ -24,7 +24,7 @@ def check_market_data(settings: Settings) -> None:
     Raises ConfigError with all faults. Of real orders `check_exchange` tells what stands against them.
     """
     if not (settings.live and settings.exchange.live):
-        _refuse([*id_problems(settings.exchange), *_candle_problems(Known(settings))])
+        _refuse([*id_problems(settings.exchange), *_candle_problems(Validated(settings))])
 
 
 def check_exchange(settings: Settings) -> None:
@@ -37,13 +37,13 @@ def _refuse(problems: list[Problem]) -> None:
         raise ConfigError(problems, "the settings")
 
 
-def _candle_problems(known: Known) -> list[Problem]:
-    paper = known.settings.paper
-    if not known.within("paper")("market", "data") or paper.market != "replay" or paper.data is None:
+def _candle_problems(validated: Validated) -> list[Problem]:
+    paper = validated.settings.paper
+    if not validated.section("paper")("market", "data") or paper.market != "replay" or paper.data is None:
         return []
     from tasks.paper.replay import faults  # only a replay needs it
 
-    symbols = known.settings.symbols if known.within()("symbols") else ()
+    symbols = validated.settings.symbols if validated.is_valid("symbols") else ()
     told = dict.fromkeys(str(fault) for symbol in symbols for fault in faults(paper.data, symbol))
     remedy = "Mend or replace the file, or name another folder"
     return [Problem("paper.data", str(paper.data), fault, remedy) for fault in told]

@@ -17,7 +17,7 @@ from flows.runtime.commands.settings_file import settings_file
 from tasks.base.errors import ConfigError, GridflowError, Problem
 from tasks.base.money import plain
 from tasks.base.redis import RedisClient
-from tasks.settings.grids import SymbolSettings, net_profit, raw_levels
+from tasks.settings.grids import SymbolSettings, net_profit
 from tasks.settings.load import DEFAULT_CONFIG, load
 from tasks.settings.model import Settings
 from tasks.tick.active_symbols import Lifecycle
@@ -105,18 +105,16 @@ def _changes(settings: Settings, state: Path | None) -> _Changes:
 
 
 def _summary(name: str, symbol: SymbolSettings, settings: Settings) -> dict[str, str]:
-    levels = raw_levels(symbol, Decimal(1))
+    levels = symbol.raw_levels(Decimal(1))
     fee = settings.exchange.maker_fee
     profits = [net_profit(low, high, fee, fee) * 100 for low, high in pairwise(levels)]
-    reach = f"±{plain(symbol.range_pct * 100)} % of the first price" if symbol.range_pct else ""
-    ends = reach or f"{plain(levels[0])} – {plain(levels[-1])}"
     size = f"{plain(symbol.quote_per_cell)} {settings.quote}" if symbol.quote_per_cell else "allocation / cells"
     if symbol.base_per_cell:
         size = f"{plain(symbol.base_per_cell)} {name.split('/')[0]}"
     return {
         "symbol": name,
-        "grid": symbol.grid.value,
-        "range": ends,
+        "grid": symbol.grid,
+        "range": symbol.range_text(),
         "cells": str(symbol.cells),
         "per_cell": size,
         "start": symbol.start.value,

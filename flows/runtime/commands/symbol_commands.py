@@ -10,7 +10,7 @@ from uuid import uuid4
 import click
 
 from flows.runtime.commands.answers import bounded, redis_client
-from flows.runtime.commands.options import common_options, json_option, settings_in_force
+from flows.runtime.commands.options import common_options, json_option, on_the_same_market, settings_in_force
 from tasks.base.money import dec, plain
 from tasks.base.redis import RedisClient
 from tasks.settings.model import Settings
@@ -76,7 +76,6 @@ def write_off_command(config: Path | None, state: Path | None, as_json: bool, sy
 
 
 async def _write_off(settings: Settings, state: Path | None, symbol: str) -> Any:
-    from flows.runtime.commands.audit_commands import on_the_same_market
     from tasks.base.keys import Keys
     from tasks.funds.allocator import GlobalFundAllocator
     from tasks.settings.in_force import in_force

@@ -2,17 +2,15 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
 from tasks.settings.model import Settings
-
-if TYPE_CHECKING:
-    from tasks.tick.stopping import StopReport
 
 
 @dataclass(frozen=True)
@@ -79,9 +77,9 @@ async def read_orders(settings: Settings, redis: RedisClient) -> StopResult:
     return StopResult(stopped=report.is_clean, as_of=now_text(), **report.as_json())
 
 
-def write_report(path: Path, report: "StopReport") -> None:
-    """Write what a stop left."""
-    write_result(path, StopResult(stopped=True, **report.as_json()))
+def write_report(path: Path, left: Mapping[str, Any]) -> None:
+    """Write what a stop left: `StopReport.as_json()`."""
+    write_result(path, StopResult(stopped=True, **left))
 
 
 def write_result(path: Path, result: StopResult, started: str = "") -> None:

@@ -116,7 +116,7 @@ async def _stop_pot(service: TradingService) -> int:
 def told(report: StopReport) -> int:
     """Write down what the stop left, for the stack; the exit code that says so."""
     _log.log(logging.INFO if report.is_clean else logging.ERROR, "trading stopped: %s", report)
-    write_report(worker_stop_file(state_dir()), report)
+    write_report(worker_stop_file(state_dir()), report.as_json())
     return 0 if report.is_clean else 1
 
 
