@@ -3,11 +3,15 @@
 import os
 from collections.abc import AsyncIterator, Iterator
 
+import hypothesis
 import pytest
 import redis as sync_redis
 
 from tasks.base.redis import RedisClient, connect
 from tests.support.servers import debian_redis, expect_server, redis_server
+
+hypothesis.settings.register_profile("gridflow")  # a busy machine is slow, and that is no fault
+hypothesis.settings.load_profile("gridflow")
 
 
 @pytest.fixture(autouse=True)

@@ -119,7 +119,7 @@ def rows(draw: st.DrawFn) -> tuple[str, Numbers]:
 
 @pytest.mark.parametrize("fee_currency", ["quote", "base"])
 @hypothesis_settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(steps=st.lists(st.one_of(orders, orders, orders, cancels, rows()), min_size=5, max_size=40))
 async def test_matches_like_the_model(redis: RedisClient, fee_currency: str, steps: list[Any]) -> None:

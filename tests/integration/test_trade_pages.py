@@ -152,7 +152,7 @@ edges = st.builds(lambda day, off: max(0, day * DAY_MS + off), st.integers(0, 5)
 moments = st.tuples(edges | st.integers(0, 5 * DAY_MS), st.sampled_from([1, 1, 1, 2, 999, 1000, 1001]))
 
 
-@hypothesis_settings(max_examples=40, deadline=None)
+@hypothesis_settings(max_examples=40)
 @given(st.sampled_from([DAY_MS, FAR_MS]), st.lists(moments, max_size=6), edges | st.integers(1, 6 * DAY_MS))
 async def test_each_trade_exactly_once(reach_ms: int, traded: Sequence[tuple[int, int]], since_ago_ms: int) -> None:
     """Whatever the times of the trades, and from whenever they are asked for."""

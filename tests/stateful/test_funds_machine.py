@@ -160,7 +160,6 @@ def test_model_and_scripts_agree(machine: type[FundsMachine], pytestconfig: pyte
         settings=settings(
             max_examples=2000 if long else 200,
             stateful_step_count=50,
-            deadline=None,
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
         ),
