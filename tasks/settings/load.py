@@ -85,8 +85,8 @@ def _checked(values: Values, invalid: frozenset[Place]) -> tuple[Validated, list
     unknown = [place[1] for place in places if place[0] == "symbols" and place[2:] == ("grid",)]
     tried = [merged(values, {"symbols": {name: {"grid": kind} for name in unknown}}) for kind in KINDS]
     answers = [_checked(each, invalid | set(places)) for each in (tried if unknown else [values])]
-    validated, more = answers[0]
-    return validated, found + [problem for problem in more if all(problem in others for _, others in answers)]
+    validated, wrong = answers[0]
+    return validated, found + [problem for problem in wrong if all(problem in others for _, others in answers)]
 
 
 def _with_defaults(values: Values, invalid: list[Place]) -> Values:

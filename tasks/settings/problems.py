@@ -51,7 +51,7 @@ _REMEDIES = {
     "enum": "Use one of those named",
     "literal_error": "Use one of those named",
     _UNKNOWN_KIND: "Use one of those named",
-    "form": "Write it in that form",
+    "wrong_text": "Write it in that form",
 } | dict.fromkeys(_TABLES, "Write a [table] in the file, a JSON object in the environment")
 
 

@@ -24,6 +24,6 @@ class IsValid(Protocol):
     def __call__(self, *names: str) -> bool: ...
 
 
-def all_valid(*names: str) -> bool:  # noqa: ARG001 - has the form of IsValid
+def all_valid(*names: str) -> bool:  # noqa: ARG001 - called as an IsValid
     """The `IsValid` of a section in which every field passed validation."""
     return True

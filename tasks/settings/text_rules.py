@@ -15,7 +15,7 @@ def matches(pattern: str, rule: str) -> AfterValidator:
 
     def check(text: str) -> str:
         if not re.fullmatch(pattern, text):
-            raise PydanticCustomError("form", rule)
+            raise PydanticCustomError("wrong_text", rule)
         return text
 
     return AfterValidator(check)
@@ -25,7 +25,7 @@ def checked_api_url(text: str) -> str:
     """The base URL, unchanged. Refuses a user or password in it: they would appear in logs and process lists."""
     parts = _parts(text)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"[@\s]", text):
-        raise PydanticCustomError("form", API_URL_RULE)
+        raise PydanticCustomError("wrong_text", API_URL_RULE)
     return text
 
 
@@ -33,7 +33,7 @@ def checked_redis_url(secret: SecretStr) -> SecretStr:
     """The Redis URL, unchanged. Refuses a database that is no number: redis-py would use database 0 instead."""
     parts = _parts(secret.get_secret_value())
     if parts is None or not _names_a_redis(parts):
-        raise PydanticCustomError("form", REDIS_URL_RULE)
+        raise PydanticCustomError("wrong_text", REDIS_URL_RULE)
     return secret
 
 

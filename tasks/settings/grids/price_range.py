@@ -15,8 +15,8 @@ from tasks.settings.section import NOT_SET, IsValid, Price
 class PriceRange(GridKind):
     """A grid from `lower` to `upper`, or from 1 − `range_pct` to 1 + `range_pct` times the first price.
 
-    In a kind of grid it stands behind SymbolSettings among the bases. Then its fields come before the common ones, in
-    the file of `gridflow init` and in stored settings.
+    A kind of grid names it after SymbolSettings among its base classes. Its fields then come before the common ones
+    in the file of `gridflow init` and in stored settings.
     """
 
     lower: Price | None = Field(None, description="lowest level, quote per base, above 0", examples=["39000"])
