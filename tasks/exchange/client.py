@@ -23,7 +23,6 @@ from tasks.exchange.models import (
     Trade,
     Unknown,
 )
-from tasks.exchange.pages import Ask, Listing, Record, read_all
 from tasks.exchange.parsing import (
     STATUS,
     batch_refusal,
@@ -37,7 +36,8 @@ from tasks.exchange.parsing import (
     said_by,
     ticker_of,
 )
-from tasks.exchange.quirks import quirks_of
+from tasks.exchange.venues.pages import ListCall, PageRequest, Record, read_all
+from tasks.exchange.venues.registry import venue_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -51,7 +51,7 @@ class CcxtClient:
 
     def __init__(self, exchange: Any) -> None:
         self._exchange = exchange
-        self._quirks = quirks_of(exchange.id)
+        self._venue = venue_of(exchange.id)
         self._clock_sync = ClockSync(exchange)
 
     @property
@@ -67,7 +67,7 @@ class CcxtClient:
         missing = [symbol for symbol in symbols if symbol not in listed]
         if missing:
             raise ExchangeError(f"{self._exchange.id} does not list {', '.join(missing)}; mend the symbols' names")
-        return {symbol: market_of(listed[symbol], self._exchange.precisionMode) for symbol in symbols}
+        return {symbol: market_of(listed[symbol], self._exchange.precisionMode, self._venue) for symbol in symbols}
 
     async def ticker(self, symbol: str) -> Ticker:
         """Current best bid and ask and last price."""
@@ -90,7 +90,7 @@ class CcxtClient:
         """Place orders, in one call where the exchange has a batch; one answer each, in order."""
         if not requests:
             return []
-        if self._quirks.batch and len(requests) > 1:
+        if self._venue.batch_orders and len(requests) > 1:
             with placing(requests):
                 return await self._place_batch(requests)
         return list(await asyncio.gather(*(self._place_one(request) for request in requests)))
@@ -133,7 +133,7 @@ class CcxtClient:
         except ccxt.BaseError as error:
             await self._clock_sync.after(error)
             return [refusal_of(error, request.client_id) for request in requests]
-        by_id = {self._quirks.decode_id(str(raw.get("clientOrderId"))): raw for raw in raws}
+        by_id = {self._venue.decode_order_id(str(raw.get("clientOrderId"))): raw for raw in raws}
         return [self._placement(by_id.get(request.client_id) or {}, request) for request in requests]
 
     def _placement(self, raw: Mapping[str, Any], request: OrderRequest) -> Placement:
@@ -160,31 +160,29 @@ class CcxtClient:
         if not exchange_ids:
             return
         with call_class(CallClass.CANCEL):
-            if self._quirks.batch and len(exchange_ids) > 1:
+            if self._venue.batch_orders and len(exchange_ids) > 1:
                 await _cancelled(self._exchange.cancel_orders, list(exchange_ids), symbol)
                 return
             await asyncio.gather(*(_cancelled(self._exchange.cancel_order, one, symbol) for one in exchange_ids))
 
     def lists_all_orders(self, symbols: int) -> bool:
         """Whether one call for the open orders of all symbols is lighter than one for each of so many."""
-        return symbols >= self._quirks.all_orders_from
+        return symbols >= self._venue.all_symbols_from
 
     async def all_open_orders(self) -> list[Order]:
         """All resting orders of the account in every symbol."""
-        self._exchange.options["warnOnFetchOpenOrdersWithoutSymbol"] = False
-        self._exchange.options["fetchOpenOrders"] = {"warnWithoutSymbol": False}
-        return await self._all((self._quirks.open_orders,), None, 0, self._order)
+        return await self._all((self._venue.open_orders,), None, 0, self._order)
 
     async def open_orders(self, symbol: str, not_before_ms: int = 0) -> list[Order]:  # noqa: ARG002 - always fresh
         """All resting orders of the account in this symbol, ours or not; always asked for now."""
-        return await self._all((self._quirks.open_orders,), symbol, 0, self._order)
+        return await self._all((self._venue.open_orders,), symbol, 0, self._order)
 
     async def order(self, symbol: str, client_id: str, exchange_id: str | None = None) -> Order | None:
         """One order, by exchange id where it is known, else by client id; None when there is none."""
-        params = {} if exchange_id else {"clientOrderId": self._quirks.encode_id(client_id)}
+        params = {} if exchange_id else {"clientOrderId": self._venue.encode_order_id(client_id)}
         try:
             raw = await self._read(self._exchange.fetch_order, exchange_id, symbol, params)
-            return order_of(raw, self._quirks)
+            return order_of(raw, self._venue)
         except ExchangeUnavailable as error:
             if isinstance(error.__cause__, ccxt.OrderNotFound):
                 return None
@@ -192,25 +190,25 @@ class CcxtClient:
 
     async def orders(self, symbol: str) -> list[Order]:
         """Every order of the account in this symbol that the exchange still knows, all pages, oldest first."""
-        return await self._all(self._quirks.all_orders, symbol, 0, self._order)
+        return await self._all(self._venue.all_orders, symbol, 0, self._order)
 
     async def trades(self, symbol: str, since_ms: int) -> list[Trade]:
         """The account's executions at or after `since_ms` (our time or the exchange's; 0: all), oldest first."""
         since_ms = max(self._clock_sync.at_latest(since_ms), 1) if since_ms else 0
-        listings = self._quirks.trades_since(since_ms, self._exchange_now())
-        resting = await self.open_orders(symbol) if self._quirks.searches_back and not since_ms else []
+        calls = self._venue.trades_since(since_ms, self._exchange_now())
+        resting = await self.open_orders(symbol) if self._venue.stops_at_gaps and not since_ms else []
         oldest_ms = min((order.at_ms for order in resting), default=None)
-        return await self._all(listings, symbol, since_ms, self._trade, oldest_ms)
+        return await self._all(calls, symbol, since_ms, self._trade, oldest_ms)
 
     def _order(self, raw: Record) -> tuple[str, Order | None]:
-        return str(raw.get("id")), listed_order(raw, self._quirks)
+        return str(raw.get("id")), listed_order(raw, self._venue)
 
     def _trade(self, raw: Record) -> tuple[str, Trade | None]:
-        return str(raw.get("id")), listed_trade(raw, self._quirks)
+        return str(raw.get("id")), listed_trade(raw, self._venue)
 
     async def _all(
         self,
-        listings: Sequence[Listing],
+        calls: Sequence[ListCall],
         symbol: str | None,
         since_ms: int,
         parse: Callable[[Record], tuple[str, R | None]],
@@ -218,11 +216,11 @@ class CcxtClient:
     ) -> list[R]:
         """Every record of the lists, oldest first."""
 
-        async def page(listing: Listing, ask: Ask) -> list[Record]:
-            call, params = getattr(self._exchange, listing.method), {**listing.params, **ask.params}
-            return list(await self._read(call, symbol, ask.since_ms, listing.pages.size, params))
+        async def page(call: ListCall, request: PageRequest) -> list[Record]:
+            method, params = getattr(self._exchange, call.method), {**call.params, **request.params}
+            return list(await self._read(method, symbol, request.since_ms, call.pages.size, params))
 
-        return await read_all(listings, page, parse, since_ms, self._exchange_now(), oldest_ms)
+        return await read_all(calls, page, parse, since_ms, self._exchange_now(), oldest_ms)
 
     def _exchange_now(self) -> int:
         return self._clock_sync.exchange_time(self._exchange.milliseconds())
@@ -250,9 +248,9 @@ class CcxtClient:
         """The intent's time signs the request, so that the exchange refuses it once it is stale."""
         signed_at = self._clock_sync.exchange_time(request.signed_at_ms)
         return {
-            "clientOrderId": self._quirks.encode_id(request.client_id),
+            "clientOrderId": self._venue.encode_order_id(request.client_id),
             **({"postOnly": True} if request.post_only else {}),  # a plain "no" would be sent on to the exchange
-            **self._quirks.validity(signed_at, request.valid_ms),
+            **self._venue.validity(signed_at, request.valid_ms),
         }
 
     async def _read(self, call: Callable[..., Awaitable[T]], *arguments: Any) -> T:

@@ -25,8 +25,7 @@ from tasks.exchange.models import (
     Unknown,
 )
 from tasks.exchange.order_ids import is_gridflow_id
-from tasks.exchange.price_band import price_bands
-from tasks.exchange.quirks import Quirks
+from tasks.exchange.venues.venue import Venue
 
 log = logging.getLogger(__name__)
 _left_out: set[tuple[str, str]] = set()  # what was warned of already
@@ -123,12 +122,12 @@ def ticker_of(symbol: str, raw: Mapping[str, Any], own_time: Callable[[int], int
         return None
 
 
-def order_of(raw: Mapping[str, Any], quirks: Quirks) -> Order:
+def order_of(raw: Mapping[str, Any], venue: Venue) -> Order:
     """An order. Raises ExchangeUnavailable when it cannot be read."""
     try:
         return Order(
             exchange_id=str(raw["id"]),
-            client_id=quirks.decode_id(str(raw.get("clientOrderId") or "")),
+            client_id=venue.decode_order_id(str(raw.get("clientOrderId") or "")),
             symbol=raw["symbol"],
             side=Side(raw["side"]),
             price=or_zero(raw.get("price")),
@@ -141,14 +140,14 @@ def order_of(raw: Mapping[str, Any], quirks: Quirks) -> Order:
         raise ExchangeUnavailable("an order in the answer is unreadable") from error
 
 
-def trade_of(raw: Mapping[str, Any], quirks: Quirks) -> Trade:
+def trade_of(raw: Mapping[str, Any], venue: Venue) -> Trade:
     """A trade. Raises ExchangeUnavailable when it cannot be read."""
     try:
         fee, client_id = raw.get("fee") or {}, raw.get("clientOrderId")
         return Trade(
             trade_id=str(raw["id"]),
             exchange_id=str(raw["order"]),
-            client_id=quirks.decode_id(str(client_id)) if client_id else None,
+            client_id=venue.decode_order_id(str(client_id)) if client_id else None,
             symbol=raw["symbol"],
             side=Side(raw["side"]),
             price=dec(raw["price"]),
@@ -162,36 +161,36 @@ def trade_of(raw: Mapping[str, Any], quirks: Quirks) -> Trade:
         raise ExchangeUnavailable("a trade in the answer is unreadable") from error
 
 
-def listed_order(raw: Mapping[str, Any], quirks: Quirks) -> Order | None:
+def listed_order(raw: Mapping[str, Any], venue: Venue) -> Order | None:
     """An order out of a list; None for one that cannot be read and is not ours (ours all carry an id we made).
 
     Raises ExchangeUnavailable for one of ours that cannot be read.
     """
     try:
-        return order_of(raw, quirks)
+        return order_of(raw, venue)
     except ExchangeUnavailable:
-        if _has_our_name(raw, quirks):
+        if _has_our_name(raw, venue):
             raise
         _leave_out("order", raw)
         return None
 
 
-def listed_trade(raw: Mapping[str, Any], quirks: Quirks) -> Trade | None:
+def listed_trade(raw: Mapping[str, Any], venue: Venue) -> Trade | None:
     """A trade out of a list; None for one that cannot be read and carries somebody else's client id.
 
     Raises ExchangeUnavailable for any other that cannot be read: few exchanges put the client id into their trades.
     """
     try:
-        return trade_of(raw, quirks)
+        return trade_of(raw, venue)
     except ExchangeUnavailable:
-        if not raw.get("clientOrderId") or _has_our_name(raw, quirks):
+        if not raw.get("clientOrderId") or _has_our_name(raw, venue):
             raise
         _leave_out("trade", raw)
         return None
 
 
-def _has_our_name(raw: Mapping[str, Any], quirks: Quirks) -> bool:
-    return is_gridflow_id(quirks.decode_id(str(raw.get("clientOrderId") or "")))
+def _has_our_name(raw: Mapping[str, Any], venue: Venue) -> bool:
+    return is_gridflow_id(venue.decode_order_id(str(raw.get("clientOrderId") or "")))
 
 
 def _leave_out(kind: str, raw: Mapping[str, Any]) -> None:
@@ -202,13 +201,13 @@ def _leave_out(kind: str, raw: Mapping[str, Any]) -> None:
         log.warning("somebody else's record in the exchange's answer is unreadable and left out", extra=fields)
 
 
-def market_of(raw: Mapping[str, Any], precision_mode: int) -> Market:
+def market_of(raw: Mapping[str, Any], precision_mode: int, venue: Venue) -> Market:
     """A market's filters and fees. `precision_mode`: ccxt gives steps (TICK_SIZE) or numbers of decimals."""
 
     def step(precision: float | int) -> Decimal:
         return dec(precision) if precision_mode == ccxt.TICK_SIZE else Decimal(1).scaleb(-int(precision))
 
-    limits, bands = raw["limits"], price_bands(raw.get("info") or {})
+    limits, bands = raw["limits"], venue.price_bands(raw.get("info") or {})
     return Market(
         symbol=raw["symbol"],
         base=raw["base"],

@@ -18,20 +18,22 @@ from tasks.base.errors import ExchangeUnavailable, RejectReason
 from tasks.base.keys import AddressKeys, Keys
 from tasks.base.redis import RedisClient, connect
 from tasks.exchange.client import CcxtClient
-from tasks.exchange.limits.budget import Allowance, Budget, BudgetCode, BudgetExhausted, allowance_of, attach_budget
+from tasks.exchange.limits.budget import Budget, BudgetCode, BudgetExhausted, attach_budget
 from tasks.exchange.limits.call_class import CallClass, call_class
 from tasks.exchange.models import Accepted, Grant, OrderRequest, Rejected, Side
+from tasks.exchange.venues.registry import venue_of
+from tasks.exchange.venues.venue import RateLimits
 from tests.support.binance.config import Config, SymbolRules
 from tests.support.binance.desk import real_ccxt
 from tests.support.binance.faults import Fault, FaultKind
 from tests.support.binance.server import LocalExchange, local_exchange
-from tests.support.budget_racer import ALLOWANCE, GRANTS, budget
+from tests.support.budget_racer import GRANTS, LIMITS, budget
 from tests.support.desk import BTC, walk
 from tests.support.servers import free_port
 from tests.support.venues.desk import venue_ccxt
 
 ROOT = Path(__file__).parents[2]
-CAPACITY = 400  # ms, a fifth of ALLOWANCE's window
+CAPACITY = 400  # ms, a fifth of LIMITS' window
 
 
 @pytest.fixture
@@ -67,12 +69,12 @@ async def test_many_processes_never_exceed_the_allowance_in_any_window(redis: Re
     racers = [await asyncio.create_subprocess_exec(*command, cwd=ROOT) for _ in range(4)]
     assert [await racer.wait() for racer in racers] == [0] * 4
     moments = sorted(int(moment) for moment in await redis.lrange(GRANTS, 0, -1))
-    busiest = max(sum(0 <= later - first < ALLOWANCE.window_ms for later in moments) for first in moments)
-    assert busiest * cost <= ALLOWANCE.window_ms + cost, "a grant may be noted a moment late"
+    busiest = max(sum(0 <= later - first < LIMITS.address_window_ms for later in moments) for first in moments)
+    assert busiest * cost <= LIMITS.address_window_ms + cost, "a grant may be noted a moment late"
     spent = len(moments) * cost
     allowed = CAPACITY + 0.8 * (moments[-1] - moments[0]) + cost
     assert 0.8 * allowed <= spent <= allowed
-    print(f"{len(moments)} grants, busiest window {busiest * cost} of {ALLOWANCE.window_ms} ms, {spent / allowed:.1%}")
+    print(f"{len(moments)} grants, busiest window {busiest * cost} ms, {spent / allowed:.1%}")
 
 
 async def test_classes_leave_their_reserve(redis: RedisClient) -> None:
@@ -92,8 +94,8 @@ async def test_classes_leave_their_reserve(redis: RedisClient) -> None:
 
 async def test_cancels_go_before_waiting_reads_and_buys(redis: RedisClient, second: RedisClient) -> None:
     """With the bucket empty and others waiting longer, cancels are first, then buys, then reads."""
-    roomy = Allowance(window_ms=10_000, account_window_ms=10_000)
-    shared, other = budget(redis, allowance=roomy), budget(second, "other", roomy)
+    roomy = RateLimits(address_window_ms=10_000, account_window_ms=10_000)
+    shared, other = budget(redis, limits=roomy), budget(second, "other", roomy)
     await take(shared, CallClass.CANCEL, 2000)
     order: list[str] = []
 
@@ -166,7 +168,7 @@ class Worker:
     """A ccxt exchange with the budget, and the client over it, as a process has them."""
 
     def __init__(self, server: LocalExchange, redis: RedisClient) -> None:
-        self.budget = Budget(redis, Keys("main"), AddressKeys("binance"), allowance_of("binance"))
+        self.budget = Budget(redis, Keys("main"), AddressKeys("binance"), venue_of("binance").rate_limits)
         self.ccxt: Any = real_ccxt(server)
         attach_budget(self.ccxt, self.budget)
         self.client = CcxtClient(self.ccxt)
@@ -331,7 +333,7 @@ async def test_bybits_ban_of_an_address_is_not_the_accounts_limit(
     app.router.add_route("*", "/{path:.*}", answer)
     async with TestServer(app) as server:
         exchange = venue_ccxt("bybit", str(server.make_url("/")))
-        attach_budget(exchange, Budget(redis, Keys("main"), AddressKeys("bybit"), allowance_of("bybit")))
+        attach_budget(exchange, Budget(redis, Keys("main"), AddressKeys("bybit"), venue_of("bybit").rate_limits))
         client = CcxtClient(exchange)
         with pytest.raises(ExchangeUnavailable):
             await client.balances()
@@ -388,6 +390,8 @@ def test_the_scripts_codes_are_the_enums() -> None:
     assert len(listed) == len(BudgetCode)
 
 
-def test_the_allowance_of_binance() -> None:
+def test_the_rate_limits_of_binance() -> None:
     """6000 weights a minute at 10 ms each, 100 orders in 10 s at 100 ms each."""
-    assert allowance_of("binance") == Allowance(window_ms=6000 * 10, account_window_ms=10_000, order_ms=100)
+    assert venue_of("binance").rate_limits == RateLimits(
+        address_window_ms=6000 * 10, account_window_ms=10_000, order_ms=100
+    )

@@ -9,16 +9,17 @@ import time
 
 from tasks.base.keys import AddressKeys, Keys
 from tasks.base.redis import RedisClient, connect
-from tasks.exchange.limits.budget import Allowance, Budget, BudgetExhausted
+from tasks.exchange.limits.budget import Budget, BudgetExhausted
 from tasks.exchange.limits.call_class import CallClass, call_class
+from tasks.exchange.venues.venue import RateLimits
 
 GRANTS = "grants"
-ALLOWANCE = Allowance(window_ms=2000, account_window_ms=4000)
+LIMITS = RateLimits(address_window_ms=2000, account_window_ms=4000)
 
 
-def budget(redis: RedisClient, account: str = "main", allowance: Allowance = ALLOWANCE) -> Budget:
+def budget(redis: RedisClient, account: str = "main", limits: RateLimits = LIMITS) -> Budget:
     """A budget of `account` at an exchange called `test`."""
-    return Budget(redis, Keys(account), AddressKeys("test"), allowance)
+    return Budget(redis, Keys(account), AddressKeys("test"), limits)
 
 
 async def race(url: str, seconds: float, tasks: int, cost_ms: float) -> None:

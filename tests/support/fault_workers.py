@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from tasks.base.keys import AddressKeys
 from tasks.base.settings import Settings
 from tasks.exchange.limits.breakers import Breakers
-from tasks.exchange.limits.budget import Budget, allowance_of, attach_budget
+from tasks.exchange.limits.budget import Budget, attach_budget
 from tasks.exchange.shared_client import SharedReads
+from tasks.exchange.venues.registry import venue_of
 from tasks.tick.trader import GridTrader
 from tasks.tick.window import guarded_tick
 from tests.support.binance.desk import BinanceDesk
@@ -44,7 +45,7 @@ class Workers:
         worker = self.world.worker(own=own)
         redis, keys, exchange, client = worker.desk.redis, worker.desk.keys, worker.exchange, worker.client
         exchange.set_markets_from_exchange(self.first.exchange)
-        attach_budget(exchange, Budget(redis, keys, AddressKeys(keys.account), allowance_of("binance")))
+        attach_budget(exchange, Budget(redis, keys, AddressKeys(keys.account), venue_of("binance").rate_limits))
         client.lists_all_orders = lambda symbols: True  # type: ignore[method-assign]  # as with many symbols
         self.made += 1
         opened_with = self.first if self.made % 2 else worker

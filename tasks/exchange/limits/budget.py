@@ -20,7 +20,9 @@ from redis.exceptions import RedisError
 from tasks.base.keys import AddressKeys, Keys
 from tasks.base.redis import RedisClient, script
 from tasks.exchange.limits.call_class import CallClass, current_scope
-from tasks.exchange.limits.rate_headers import Heard, heard_of, left_of
+from tasks.exchange.limits.rate_headers import ban_seconds, lower_case
+from tasks.exchange.venues.registry import venue_of
+from tasks.exchange.venues.venue import RateLimits, Response, Venue
 
 log = logging.getLogger(__name__)
 _BURST = 0.2  # share of the exchange's window that may be used at once; the rest flows in over the window
@@ -45,27 +47,6 @@ class BudgetExhausted(ccxt.RateLimitExceeded):
 
 
 @dataclass(frozen=True)
-class Allowance:
-    """What an exchange allows. `order_ms`: an account counts orders alone, each that dear; None: every call."""
-
-    window_ms: int = 2_000
-    account_window_ms: int = 2_000
-    order_ms: float | None = None
-
-
-_ALLOWANCES: Mapping[str, Allowance] = {
-    "binance": Allowance(window_ms=60_000, account_window_ms=10_000, order_ms=100),  # 100 orders in 10 s
-    "okx": Allowance(),
-    "bybit": Allowance(window_ms=5_000, account_window_ms=5_000),
-}
-
-
-def allowance_of(exchange_id: str) -> Allowance:
-    """What is known of the exchange; a cautious guess for those not listed."""
-    return _ALLOWANCES.get(exchange_id, Allowance())
-
-
-@dataclass(frozen=True)
 class _Bucket:
     """One token bucket and the ban that goes with it."""
 
@@ -81,10 +62,10 @@ class _Bucket:
 class Budget:
     """The budget of one account at one exchange, seen from one process."""
 
-    def __init__(self, redis: RedisClient, keys: Keys, address: AddressKeys, allowance: Allowance) -> None:
-        self._account = _Bucket(keys.budget, keys.ban, allowance.account_window_ms)
-        self._address = _Bucket(address.budget, address.ban, allowance.window_ms)
-        self._order_ms = allowance.order_ms
+    def __init__(self, redis: RedisClient, keys: Keys, address: AddressKeys, limits: RateLimits) -> None:
+        self._account = _Bucket(keys.budget, keys.ban, limits.account_window_ms)
+        self._address = _Bucket(address.budget, address.ban, limits.address_window_ms)
+        self._order_ms = limits.order_ms
         self._take_script = script(redis, "tasks.exchange.limits", "budget")
         self._ban_script = script(redis, "tasks.exchange.limits", "ban")
         self._turns = {kind: asyncio.Lock() for kind in CallClass}
@@ -140,11 +121,12 @@ class Budget:
             raise BudgetExhausted(f"no call without the shared budget: Redis, {type(error).__name__}") from error
         return BudgetCode(int(code)), int(ms)
 
-    async def hear(self, exchange_id: str, heard: Heard) -> None:
-        """Take in what the exchange said of its limits in an answer."""
-        if heard.ban_seconds:
-            await self.ban(heard.ban_seconds)
-        left = left_of(exchange_id, heard.headers)
+    async def read_response(self, venue: Venue, response: Response) -> None:
+        """Keep to what a response says of the exchange's limits."""
+        seconds = ban_seconds(venue, response)
+        if seconds:
+            await self.ban(seconds)
+        left = venue.limits_left(response.headers)
         for bucket, share in ((self._account, left.account), (self._address, left.address)):
             if share is not None and share * bucket.window_ms < bucket.capacity:
                 await self._ask(bucket, 0, CallClass.CANCEL, share * bucket.window_ms)
@@ -171,6 +153,7 @@ _answer: ContextVar[_Answer | None] = ContextVar("exchange_answer", default=None
 
 def attach_budget(exchange: Any, budget: Budget) -> None:
     """Let a ccxt async exchange ask `budget` before each request, and tell it what each answer says."""
+    venue = venue_of(exchange.id)
     plain_fetch, plain_response = exchange.fetch, exchange.on_rest_response
 
     async def throttle(cost: float | None = None) -> None:
@@ -192,25 +175,25 @@ def attach_budget(exchange: Any, budget: Budget) -> None:
         scope.sent = scope.sent or method != "GET"
         answer = _Answer()
         token = _answer.set(answer)
-        refused = False
+        throttled = False
         try:
             return await plain_fetch(url, method, headers, body)
         except (ccxt.DDoSProtection, ccxt.RateLimitExceeded):
-            refused = True
+            throttled = True
             raise
         finally:
             _answer.reset(token)
-            now_ms = exchange.milliseconds()
-            heard = heard_of(exchange.id, answer.code, answer.headers, answer.body, now_ms, refused=refused)
-            await _tell(budget, exchange.id, heard)
+            headers = lower_case(answer.headers)
+            response = Response(answer.code, headers, answer.body, exchange.milliseconds(), throttled)
+            await _read_response(budget, venue, response)
 
     exchange.enableRateLimit = True
     exchange.throttle, exchange.fetch, exchange.on_rest_response = throttle, fetch, on_rest_response
 
 
-async def _tell(budget: Budget, exchange_id: str, heard: Heard) -> None:
+async def _read_response(budget: Budget, venue: Venue, response: Response) -> None:
     """Never lets a fault of the budget hide the exchange's answer."""
     try:
-        await budget.hear(exchange_id, heard)
+        await budget.read_response(venue, response)
     except (RedisError, BudgetExhausted) as error:
         log.warning("the exchange's word on its limits is not shared", extra={"error": str(error)})
