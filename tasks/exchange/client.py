@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import ccxt
 
 from tasks.base.errors import ExchangeError, ExchangeUnavailable
+from tasks.base.money import plain
 from tasks.exchange.clock_sync import ClockSync
 from tasks.exchange.limits.call_class import CallClass, call_class, placing
 from tasks.exchange.models import (
@@ -47,7 +48,11 @@ _UNREADABLE = (AttributeError, KeyError, IndexError, TypeError, ValueError, Arit
 
 
 class CcxtClient:
-    """`ExchangePort` over `exchange`, a ccxt async Exchange instance. Floats become Decimal here and nowhere else."""
+    """`ExchangePort` over `exchange`, a ccxt async Exchange instance.
+
+    Floats become Decimal here and nowhere else. Amounts and prices of orders go to ccxt as text, never as floats: for
+    limit orders ccxt rounds them to the market's steps and does no other arithmetic on them.
+    """
 
     def __init__(self, exchange: Any) -> None:
         self._exchange = exchange
@@ -105,8 +110,8 @@ class CcxtClient:
                 request.symbol,
                 "limit",
                 request.side.value,
-                float(request.qty),
-                float(request.price),
+                plain(request.qty),
+                plain(request.price),
                 self._params(request),
             )
             return self._placement(raw, request)
@@ -122,8 +127,8 @@ class CcxtClient:
                 "symbol": request.symbol,
                 "type": "limit",
                 "side": request.side.value,
-                "amount": float(request.qty),
-                "price": float(request.price),
+                "amount": plain(request.qty),
+                "price": plain(request.price),
                 "params": self._params(request),
             }
             for request in requests
