@@ -10,7 +10,7 @@ import ccxt
 from tasks.base.errors import ExchangeError, ExchangeUnavailable
 from tasks.base.money import plain
 from tasks.exchange.clock_sync import ClockSync
-from tasks.exchange.limits.call_class import CallClass, call_class, placing
+from tasks.exchange.limits.priority import Priority, call_scope, max_wait_of, one_of_batch, priority_of, request_batch
 from tasks.exchange.models import (
     Accepted,
     Balance,
@@ -20,6 +20,7 @@ from tasks.exchange.models import (
     OrderRequest,
     OrderStatus,
     Placement,
+    Side,
     Ticker,
     Trade,
     Unknown,
@@ -96,12 +97,24 @@ class CcxtClient:
         if not requests:
             return []
         if self._venue.batch_orders and len(requests) > 1:
-            with placing(requests):
+            with call_scope(priority_of(requests), max_wait_of(requests)):
                 return await self._place_batch(requests)
-        return list(await asyncio.gather(*(self._place_one(request) for request in requests)))
+        placed: dict[int, Placement] = {}
+        await asyncio.gather(*(self._place_side(side, requests, placed) for side in Side))
+        return [placed[place] for place in range(len(requests))]
+
+    async def _place_side(self, side: Side, requests: Sequence[OrderRequest], placed: dict[int, Placement]) -> None:
+        """One request per order of this side; all of them take from the rate budget together."""
+        own = {place: request for place, request in enumerate(requests) if request.side is side}
+        if not own:
+            return
+        batch = list(own.values())
+        async with request_batch(priority_of(batch), len(batch), max_wait_of(batch)):
+            answers = await asyncio.gather(*(self._place_one(request) for request in batch))
+        placed.update(zip(own, answers, strict=True))
 
     async def _place_one(self, request: OrderRequest) -> Placement:
-        with placing([request]):
+        with one_of_batch():
             return await self._place_now(request)
 
     async def _place_now(self, request: OrderRequest) -> Placement:
@@ -164,7 +177,7 @@ class CcxtClient:
         """Ask to cancel; orders already gone are fine. What became of them is read afterwards."""
         if not exchange_ids:
             return
-        with call_class(CallClass.CANCEL):
+        async with request_batch(Priority.CANCEL, len(exchange_ids)):
             if self._venue.batch_orders and len(exchange_ids) > 1:
                 await _cancelled(self._exchange.cancel_orders, list(exchange_ids), symbol)
                 return

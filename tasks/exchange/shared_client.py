@@ -17,7 +17,7 @@ from tasks.base.errors import ExchangeUnavailable
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
 from tasks.exchange.client import CcxtClient
-from tasks.exchange.limits.call_class import CallClass, call_class
+from tasks.exchange.limits.priority import Priority, call_scope
 from tasks.exchange.models import Balance, Candle, Market, Order, OrderRequest, Placement, Ticker, Trade
 
 _TICKERS = TypeAdapter(dict[str, Ticker])
@@ -95,7 +95,7 @@ class SharedReads:
         seconds = self._lock_ms / 1000 * _SHARE_OF_LOCK
         try:
             async with asyncio.timeout(seconds):
-                with call_class(CallClass.READ, _ASK_SECONDS):
+                with call_scope(Priority.READ, _ASK_SECONDS):
                     body = await ask()
                 await self._redis.set(key, json.dumps({"asked_ms": asked_ms, "body": body}), px=60_000)
             return body

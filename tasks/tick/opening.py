@@ -6,7 +6,8 @@ from tasks.base.redis import RedisClient
 from tasks.base.settings import Settings
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.connect import live_exchange, refuse
-from tasks.exchange.limits.budget import Budget, attach_budget
+from tasks.exchange.limits.budget import Budget
+from tasks.exchange.limits.ccxt_hooks import attach_budget
 from tasks.exchange.live_checks import id_problems
 from tasks.exchange.port import ExchangePort
 from tasks.exchange.shared_client import SharedReads
