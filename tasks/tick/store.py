@@ -5,7 +5,7 @@ from typing import Any
 
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, script
-from tasks.exchange.limits.breakers import is_at_rest
+from tasks.exchange.limits.breaker_store import is_at_rest
 from tasks.funds.models import TraderAllocation, Write
 from tasks.grid.models import Cell, Grid
 from tasks.ledger.models import Book

@@ -8,7 +8,7 @@ from typing import Any
 from tasks.base.in_force import InForce
 from tasks.base.money import ZERO, from_units
 from tasks.base.settings import Settings
-from tasks.exchange.limits.breaker_rules import Breaker, Phase
+from tasks.exchange.limits.circuit_breaker import Breaker, Phase
 from tasks.funds.models import FundsStatus, TraderAllocation
 from tasks.ledger.models import Valuation
 from tasks.ledger.rules import total, value

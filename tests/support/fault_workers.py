@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from tasks.base.keys import AddressKeys
 from tasks.base.settings import Settings
-from tasks.exchange.limits.breakers import Breakers
+from tasks.exchange.limits.breaker_store import Breakers
 from tasks.exchange.limits.budget import Budget
 from tasks.exchange.limits.ccxt_hooks import attach_budget
 from tasks.exchange.shared_client import SharedReads
