@@ -29,13 +29,13 @@ from tasks.exchange.parsing import (
     STATUS,
     batch_refusal,
     candle_of,
+    error_text,
     listed_order,
     listed_trade,
     market_of,
     or_zero,
     order_of,
     refusal_of,
-    said_by,
     ticker_of,
 )
 from tasks.exchange.venues.pages import ListCall, PageRequest, Record, read_all
@@ -45,7 +45,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R", Order, Trade)
 
-_UNREADABLE = (AttributeError, KeyError, IndexError, TypeError, ValueError, ArithmeticError)  # of half or odd bodies
+# What a truncated or unexpected body raises.
+_UNREADABLE = (AttributeError, KeyError, IndexError, TypeError, ValueError, ArithmeticError)
 
 
 class CcxtClient:
@@ -68,32 +69,32 @@ class CcxtClient:
     async def markets(self, symbols: Sequence[str]) -> Mapping[str, Market]:
         """Filters and fees by symbol. Raises ExchangeError for a symbol the exchange does not list."""
         listed = await self._read(self._exchange.load_markets)
-        if any(symbol not in listed for symbol in symbols):  # ccxt keeps what a half answer left it with
+        if any(symbol not in listed for symbol in symbols):  # a truncated answer may have left ccxt with a part of them
             listed = await self._read(self._exchange.load_markets, True)
         missing = [symbol for symbol in symbols if symbol not in listed]
         if missing:
-            raise ExchangeError(f"{self._exchange.id} does not list {', '.join(missing)}; mend the symbols' names")
+            raise ExchangeError(f"{self._exchange.id} does not list {', '.join(missing)}; check the symbols' names")
         return {symbol: market_of(listed[symbol], self._exchange.precisionMode, self._venue) for symbol in symbols}
 
     async def ticker(self, symbol: str) -> Ticker:
         """Current best bid and ask and last price."""
-        asked_ms = self._exchange.milliseconds()
+        requested_ms = self._exchange.milliseconds()
         raw = await self._read(self._exchange.fetch_ticker, symbol)
-        found = ticker_of(symbol, raw, self._clock_sync.own_time, asked_ms)
+        found = ticker_of(symbol, raw, self._clock_sync.own_time, requested_ms)
         if found is None:
             raise ExchangeUnavailable(f"{symbol}: ticker without usable prices")
         return found
 
     async def tickers(self, symbols: Sequence[str]) -> dict[str, Ticker]:
         """Tickers of several symbols in one call; those without usable prices are left out."""
-        asked_ms = self._exchange.milliseconds()
+        requested_ms = self._exchange.milliseconds()
         raws = await self._read(self._exchange.fetch_tickers, list(symbols))
         own_time = self._clock_sync.own_time
-        found = {name: ticker_of(name, raws.get(name) or {}, own_time, asked_ms) for name in symbols}
+        found = {name: ticker_of(name, raws.get(name) or {}, own_time, requested_ms) for name in symbols}
         return {name: ticker for name, ticker in found.items() if ticker is not None}
 
     async def place(self, requests: Sequence[OrderRequest]) -> list[Placement]:
-        """Place orders, in one call where the exchange has a batch; one answer each, in order."""
+        """Place orders, in one request where the venue has batches; one result each, in order."""
         if not requests:
             return []
         if self._venue.batch_orders and len(requests) > 1:
@@ -129,9 +130,9 @@ class CcxtClient:
             )
             return self._placement(raw, request)
         except ccxt.BaseError as error:
-            await self._clock_sync.after(error)
+            await self._clock_sync.resync_after(error)
             return refusal_of(error, request.client_id)
-        except _UNREADABLE as error:  # the answer came and makes no sense: the order may exist
+        except _UNREADABLE as error:  # there was an answer, so the order may exist
             return Unknown(client_id=request.client_id, detail=f"unreadable answer: {type(error).__name__}")
 
     async def _place_batch(self, requests: Sequence[OrderRequest]) -> list[Placement]:
@@ -149,13 +150,13 @@ class CcxtClient:
         try:
             raws = await self._exchange.create_orders(orders)
         except ccxt.BaseError as error:
-            await self._clock_sync.after(error)
+            await self._clock_sync.resync_after(error)
             return [refusal_of(error, request.client_id) for request in requests]
         by_id = {self._venue.decode_order_id(str(raw.get("clientOrderId"))): raw for raw in raws}
         return [self._placement(by_id.get(request.client_id) or {}, request) for request in requests]
 
     def _placement(self, raw: Mapping[str, Any], request: OrderRequest) -> Placement:
-        """An answer counts as a clear yes only with an order id in it; a clear no only by its status."""
+        """Accepted only if the answer has an order id; Rejected only if its status says so; Unknown otherwise."""
         if raw.get("status") == "rejected":
             return batch_refusal(raw.get("info") or {}, request.client_id)
         if not raw.get("id"):
@@ -174,29 +175,29 @@ class CcxtClient:
         return Accepted(order=order)
 
     async def cancel(self, symbol: str, exchange_ids: Sequence[str]) -> None:
-        """Ask to cancel; orders already gone are fine. What became of them is read afterwards."""
+        """Request to cancel. Ignores orders that are gone already; the caller reads afterwards what became of them."""
         if not exchange_ids:
             return
         async with request_batch(Priority.CANCEL, len(exchange_ids)):
             if self._venue.batch_orders and len(exchange_ids) > 1:
-                await _cancelled(self._exchange.cancel_orders, list(exchange_ids), symbol)
+                await _cancel_one(self._exchange.cancel_orders, list(exchange_ids), symbol)
                 return
-            await asyncio.gather(*(_cancelled(self._exchange.cancel_order, one, symbol) for one in exchange_ids))
+            await asyncio.gather(*(_cancel_one(self._exchange.cancel_order, one, symbol) for one in exchange_ids))
 
     def lists_all_orders(self, symbols: int) -> bool:
-        """Whether one call for the open orders of all symbols is lighter than one for each of so many."""
+        """Whether one request for the open orders of all symbols is cheaper than one for each of `symbols`."""
         return symbols >= self._venue.all_symbols_from
 
     async def all_open_orders(self) -> list[Order]:
         """All resting orders of the account in every symbol."""
-        return await self._all((self._venue.open_orders,), None, 0, self._order)
+        return await self._read_list((self._venue.open_orders,), None, 0, self._order)
 
     async def open_orders(self, symbol: str, not_before_ms: int = 0) -> list[Order]:  # noqa: ARG002 - always fresh
-        """All resting orders of the account in this symbol, ours or not; always asked for now."""
-        return await self._all((self._venue.open_orders,), symbol, 0, self._order)
+        """All resting orders of the account in this symbol, ours or not. Always reads them anew."""
+        return await self._read_list((self._venue.open_orders,), symbol, 0, self._order)
 
     async def order(self, symbol: str, client_id: str, exchange_id: str | None = None) -> Order | None:
-        """One order, by exchange id where it is known, else by client id; None when there is none."""
+        """One order, by exchange id if given, else by client id; None if there is none."""
         params = {} if exchange_id else {"clientOrderId": self._venue.encode_order_id(client_id)}
         try:
             raw = await self._read(self._exchange.fetch_order, exchange_id, symbol, params)
@@ -208,15 +209,15 @@ class CcxtClient:
 
     async def orders(self, symbol: str) -> list[Order]:
         """Every order of the account in this symbol that the exchange still knows, all pages, oldest first."""
-        return await self._all(self._venue.all_orders, symbol, 0, self._order)
+        return await self._read_list(self._venue.all_orders, symbol, 0, self._order)
 
     async def trades(self, symbol: str, since_ms: int) -> list[Trade]:
-        """The account's executions at or after `since_ms` (our time or the exchange's; 0: all), oldest first."""
-        since_ms = max(self._clock_sync.at_latest(since_ms), 1) if since_ms else 0
+        """The account's trades at or after `since_ms` (by our clock or the exchange's; 0: all), oldest first."""
+        since_ms = max(self._clock_sync.earliest(since_ms), 1) if since_ms else 0
         calls = self._venue.trades_since(since_ms, self._exchange_now())
         resting = await self.open_orders(symbol) if self._venue.stops_at_gaps and not since_ms else []
         oldest_ms = min((order.at_ms for order in resting), default=None)
-        return await self._all(calls, symbol, since_ms, self._trade, oldest_ms)
+        return await self._read_list(calls, symbol, since_ms, self._trade, oldest_ms)
 
     def _order(self, raw: Record) -> tuple[str, Order | None]:
         return str(raw.get("id")), listed_order(raw, self._venue)
@@ -224,7 +225,7 @@ class CcxtClient:
     def _trade(self, raw: Record) -> tuple[str, Trade | None]:
         return str(raw.get("id")), listed_trade(raw, self._venue)
 
-    async def _all(
+    async def _read_list(
         self,
         calls: Sequence[ListCall],
         symbol: str | None,
@@ -263,33 +264,33 @@ class CcxtClient:
         await self._exchange.close()
 
     def _params(self, request: OrderRequest) -> dict[str, Any]:
-        """The intent's time signs the request, so that the exchange refuses it once it is stale."""
+        """ccxt's params. The request is signed with the intent's time, so that the exchange refuses it once stale."""
         signed_at = self._clock_sync.exchange_time(request.signed_at_ms)
         return {
             "clientOrderId": self._venue.encode_order_id(request.client_id),
-            **({"postOnly": True} if request.post_only else {}),  # a plain "no" would be sent on to the exchange
+            **({"postOnly": True} if request.post_only else {}),  # ccxt would send False on to the exchange
             **self._venue.validity(signed_at, request.valid_ms),
         }
 
     async def _read(self, call: Callable[..., Awaitable[T]], *arguments: Any) -> T:
-        """Reads change nothing, so whatever fails in one (a half body included) may simply be tried again.
+        """The answer of a read call. Raises ExchangeUnavailable for every failure, truncated answers included.
 
-        A refused time stamp is mended by one look at the exchange's clock, and the read goes out once more.
+        After a refused time stamp it synchronises the clock and reads once more.
         """
         try:
             try:
                 return await call(*arguments)
             except ccxt.InvalidNonce as error:
-                await self._clock_sync.after(error)
+                await self._clock_sync.resync_after(error)
                 return await call(*arguments)
         except (ccxt.BaseError, *_UNREADABLE) as error:
-            raise ExchangeUnavailable(f"{type(error).__name__}: {said_by(error)}") from error
+            raise ExchangeUnavailable(f"{type(error).__name__}: {error_text(error)}") from error
 
 
-async def _cancelled(call: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
+async def _cancel_one(call: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
     try:
         await call(*arguments)
     except ccxt.OrderNotFound:
         return
     except ccxt.BaseError as error:
-        log.warning("cancel not confirmed; the next tick looks again", extra={"error": type(error).__name__})
+        log.warning("cancel not confirmed; the next tick reads the order again", extra={"error": type(error).__name__})

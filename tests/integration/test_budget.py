@@ -334,6 +334,19 @@ async def test_the_lowest_count_of_a_batch_is_reported_once(redis: RedisClient, 
         assert left <= (6000 - 5860) * 10
 
 
+async def test_a_grant_is_not_kept_for_later(redis: RedisClient) -> None:
+    """A request of a batch that comes late takes anew: together with others it could break the window's bound."""
+    shared, key = budget(redis), AddressKeys("test").budget
+    async with request_batch(Priority.CANCEL, 3):
+        await shared.take(20)
+        await asyncio.sleep(1.1)
+        with counted_round_trips() as trips:
+            await shared.take(20)
+        assert trips.count > 0
+        left = float(await redis.hget(key, "left") or 0)
+        assert CAPACITY - 41 <= left <= CAPACITY - 40, "two requests are unsent, and what was granted before is gone"
+
+
 @pytest.mark.parametrize(("named", "weight"), [(1, 2), (20, 2), (21, 40), (100, 40), (101, 80)])
 async def test_a_look_at_some_tickers_is_charged_as_the_exchange_counts_it(
     redis: RedisClient, named: int, weight: int

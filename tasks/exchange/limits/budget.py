@@ -33,7 +33,8 @@ from tasks.exchange.venues.venue import RateLimits, Response, Venue
 log = logging.getLogger(__name__)
 _BURST = 0.2  # share of the exchange's window that may be used at once; the rest flows in over the window
 _REFILL = 1 - _BURST
-_WAIT_FOR = 0.5  # a batch waits for no more than this share of the capacity at once, so that the bucket never overflows
+_WAIT_FOR = 0.5  # a batch waits for at most this share of the capacity at once, so that the bucket never overflows
+_GRANT_SECONDS = 1.0  # a grant is used within this time, or given back
 
 
 class BudgetCode(IntEnum):
@@ -123,9 +124,20 @@ class Budget:
         async with batch.lock:
             if batch.refusal is not None:
                 raise BudgetExhausted(*batch.refusal)
+            if self._is_stale(batch):
+                self._drop_grants(batch, scope.priority)
             if not batch.granted:
                 await self._take_for(batch, scope.priority, cost_ms)
             batch.send_one()
+
+    def _is_stale(self, batch: RequestBatch) -> bool:
+        """Whether the batch's grants are too old: requests sent late could add up to more than a window allows."""
+        return batch.granted > 0 and asyncio.get_running_loop().time() > batch.granted_at + _GRANT_SECONDS
+
+    def _drop_grants(self, batch: RequestBatch, priority: Priority) -> None:
+        for bucket, each in self._costs(priority, batch.cost_ms or 0.0).items():
+            batch.add_surplus(bucket.key, batch.granted * each, batch.since_ms)
+        batch.granted = 0
 
     async def _take_for(self, batch: RequestBatch, priority: Priority, cost_ms: float) -> None:
         """Take until at least one more request of the batch may be sent; else refuse all that are left of it."""
@@ -156,8 +168,7 @@ class Budget:
     async def _ask(self, batch: RequestBatch, priority: Priority, cost_ms: float) -> NextTry:
         """Take from both buckets in one round trip; what only one of them grants is given back with the next one.
 
-        It is not kept for later: requests sent long after they were granted could add up to more than the exchange
-        allows. Raises BudgetExhausted during a ban.
+        Raises BudgetExhausted during a ban.
         """
         self._check_known_ban()
         costs, wanted = self._costs(priority, cost_ms), batch.wanted()
@@ -165,7 +176,7 @@ class Budget:
         returned = self._give_backs(batch)
         takes = [bucket.take(each, wanted, priority.reserve) for bucket, each in costs.items()]
         answers = [_Answer(*row) for row in (await self._run([*returned, *takes]))[len(returned) :]]
-        batch.granted = min(answer.granted for answer in answers)
+        batch.granted, batch.granted_at = min(answer.granted for answer in answers), asyncio.get_running_loop().time()
         batch.since_ms = min(answer.at_ms for answer in answers)
         for (bucket, each), answer in zip(costs.items(), answers, strict=True):
             batch.add_surplus(bucket.key, (answer.granted - batch.granted) * each, answer.at_ms)
@@ -228,8 +239,7 @@ class Budget:
 
     async def _end(self, batch: RequestBatch, priority: Priority) -> None:
         """Give back what a batch did not send, then correct the buckets by what its responses said."""
-        for bucket, each in self._costs(priority, batch.cost_ms or 0.0).items():
-            batch.add_surplus(bucket.key, batch.granted * each, batch.since_ms)
+        self._drop_grants(batch, priority)
         await self._correct([*self._give_backs(batch), *self._corrections(batch.lowest_ms)])
 
     async def ban(self, seconds: float) -> None:
@@ -241,7 +251,7 @@ class Budget:
         await run_scripts(self._redis, self._ban_calls(seconds))
 
     def _note_ban(self, seconds: float) -> None:
-        log.error("the exchange wants no requests for a while: everybody stops", extra={"seconds": seconds})
+        log.error("the exchange allows no requests for a while; all workers stop", extra={"seconds": seconds})
         self._banned_until = max(self._banned_until, asyncio.get_running_loop().time() + seconds)
 
     def _ban_calls(self, seconds: float) -> list[ScriptCall]:
@@ -249,14 +259,16 @@ class Budget:
 
 
 def _banned(ms: int) -> BudgetExhausted:
-    return BudgetExhausted(f"the exchange wants no calls for another {ms} ms", ms)
+    return BudgetExhausted(f"the exchange allows no calls for another {ms} ms", ms)
 
 
 def _next_try(
     batch: RequestBatch, costs: Mapping[_Bucket, float], answers: Sequence[_Answer], reserve: float
 ) -> NextTry:
     """When to ask again for what was not granted, and for how many."""
-    now, many = asyncio.get_running_loop().time(), max(batch.unsent - batch.granted, 1)
+    if batch.granted >= batch.unsent:
+        return NextTry()
+    now, many = asyncio.get_running_loop().time(), batch.unsent - batch.granted
     for bucket, each in costs.items():
         many = min(many, bucket.room(each / _WAIT_FOR, reserve))
     one_at = many_at = now

@@ -85,7 +85,7 @@ def before_tick(
     """Decide whether `owner` may tick; also the breaker's new state. An owner that gets the probe must report back."""
     if banned_until_ms > now_ms:
         if breaker.phase is not Phase.OPEN or breaker.retry_at_ms < banned_until_ms:
-            breaker = _opened(breaker, now_ms, banned_until_ms, "the exchange wants no calls")
+            breaker = _opened(breaker, now_ms, banned_until_ms, "the exchange allows no calls")
         return breaker, Decision(allowed=False, wait_ms=breaker.retry_at_ms - now_ms)
     if breaker.phase is Phase.CLOSED:
         return breaker, Decision(allowed=True)

@@ -50,16 +50,17 @@ class Surplus(NamedTuple):
 class RequestBatch:
     """Requests of one priority and cost that take from the rate budget together.
 
-    `unsent`: requests that are not sent yet; `granted`: how many of them may be sent, by grants since `since_ms`
-    (Redis time). `cost_ms`: cost of each, once the first one is known. `surplus`: by bucket key, to be given back.
+    `unsent`: requests that are not sent yet. `cost_ms`: cost of each, once the first one is known.
+    `granted`: how many of them may be sent; granted at `granted_at` (event loop, seconds), `since_ms` (Redis time).
+    `surplus`: by bucket key, what is to be given back. `lowest_ms`: likewise, the least that the exchange said is left.
     `refusal`: why the rest may not be sent, and ms until another try; then nothing of the batch is sent any more.
-    `lowest_ms`: by bucket key, the least that the exchange said is left.
     `at_end`: what the budget does once all responses are there.
     """
 
     unsent: int
     wait_seconds: float
     granted: int = 0
+    granted_at: float = 0.0
     since_ms: int = 0
     cost_ms: float | None = None
     deadline: float | None = None
