@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TypeAlias
 
 from tasks.base.money import plain
-from tasks.exchange.limits.breaker_rules import Phase
+from tasks.exchange.limits.circuit_breaker import Phase
 from tasks.funds.models import RebalanceReport
 from tasks.ledger.models import Fill
 from tasks.tick.active_symbols import Lifecycle

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 import ccxt
 
 from tasks.base.errors import ExchangeError, ExchangeUnavailable
+from tasks.base.money import plain
 from tasks.exchange.clock_sync import ClockSync
-from tasks.exchange.limits.call_class import CallClass, call_class, placing
+from tasks.exchange.limits.priority import Priority, call_scope, max_wait_of, one_of_batch, priority_of, request_batch
 from tasks.exchange.models import (
     Accepted,
     Balance,
@@ -19,39 +20,45 @@ from tasks.exchange.models import (
     OrderRequest,
     OrderStatus,
     Placement,
+    Side,
     Ticker,
     Trade,
     Unknown,
 )
-from tasks.exchange.pages import Ask, Listing, Record, read_all
 from tasks.exchange.parsing import (
     STATUS,
     batch_refusal,
     candle_of,
+    error_text,
     listed_order,
     listed_trade,
     market_of,
     or_zero,
     order_of,
     refusal_of,
-    said_by,
     ticker_of,
 )
-from tasks.exchange.quirks import quirks_of
+from tasks.exchange.venues.pages import ListCall, PageRequest, Record, read_all
+from tasks.exchange.venues.registry import venue_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R", Order, Trade)
 
-_UNREADABLE = (AttributeError, KeyError, IndexError, TypeError, ValueError, ArithmeticError)  # of half or odd bodies
+# What a truncated or unexpected body raises.
+_UNREADABLE = (AttributeError, KeyError, IndexError, TypeError, ValueError, ArithmeticError)
 
 
 class CcxtClient:
-    """`ExchangePort` over `exchange`, a ccxt async Exchange instance. Floats become Decimal here and nowhere else."""
+    """`ExchangePort` over `exchange`, a ccxt async Exchange instance.
+
+    Floats become Decimal here and nowhere else. Amounts and prices of orders go to ccxt as text, never as floats: for
+    limit orders ccxt rounds them to the market's steps and does no other arithmetic on them.
+    """
 
     def __init__(self, exchange: Any) -> None:
         self._exchange = exchange
-        self._quirks = quirks_of(exchange.id)
+        self._venue = venue_of(exchange.id)
         self._clock_sync = ClockSync(exchange)
 
     @property
@@ -62,41 +69,53 @@ class CcxtClient:
     async def markets(self, symbols: Sequence[str]) -> Mapping[str, Market]:
         """Filters and fees by symbol. Raises ExchangeError for a symbol the exchange does not list."""
         listed = await self._read(self._exchange.load_markets)
-        if any(symbol not in listed for symbol in symbols):  # ccxt keeps what a half answer left it with
+        if any(symbol not in listed for symbol in symbols):  # a truncated answer may have left ccxt with a part of them
             listed = await self._read(self._exchange.load_markets, True)
         missing = [symbol for symbol in symbols if symbol not in listed]
         if missing:
-            raise ExchangeError(f"{self._exchange.id} does not list {', '.join(missing)}; mend the symbols' names")
-        return {symbol: market_of(listed[symbol], self._exchange.precisionMode) for symbol in symbols}
+            raise ExchangeError(f"{self._exchange.id} does not list {', '.join(missing)}; check the symbols' names")
+        return {symbol: market_of(listed[symbol], self._exchange.precisionMode, self._venue) for symbol in symbols}
 
     async def ticker(self, symbol: str) -> Ticker:
         """Current best bid and ask and last price."""
-        asked_ms = self._exchange.milliseconds()
+        requested_ms = self._exchange.milliseconds()
         raw = await self._read(self._exchange.fetch_ticker, symbol)
-        found = ticker_of(symbol, raw, self._clock_sync.own_time, asked_ms)
+        found = ticker_of(symbol, raw, self._clock_sync.own_time, requested_ms)
         if found is None:
             raise ExchangeUnavailable(f"{symbol}: ticker without usable prices")
         return found
 
     async def tickers(self, symbols: Sequence[str]) -> dict[str, Ticker]:
         """Tickers of several symbols in one call; those without usable prices are left out."""
-        asked_ms = self._exchange.milliseconds()
+        requested_ms = self._exchange.milliseconds()
         raws = await self._read(self._exchange.fetch_tickers, list(symbols))
         own_time = self._clock_sync.own_time
-        found = {name: ticker_of(name, raws.get(name) or {}, own_time, asked_ms) for name in symbols}
+        found = {name: ticker_of(name, raws.get(name) or {}, own_time, requested_ms) for name in symbols}
         return {name: ticker for name, ticker in found.items() if ticker is not None}
 
     async def place(self, requests: Sequence[OrderRequest]) -> list[Placement]:
-        """Place orders, in one call where the exchange has a batch; one answer each, in order."""
+        """Place orders, in one request where the venue has batches; one result each, in order."""
         if not requests:
             return []
-        if self._quirks.batch and len(requests) > 1:
-            with placing(requests):
+        if self._venue.batch_orders and len(requests) > 1:
+            with call_scope(priority_of(requests), max_wait_of(requests)):
                 return await self._place_batch(requests)
-        return list(await asyncio.gather(*(self._place_one(request) for request in requests)))
+        placed: dict[int, Placement] = {}
+        await asyncio.gather(*(self._place_side(side, requests, placed) for side in Side))
+        return [placed[place] for place in range(len(requests))]
+
+    async def _place_side(self, side: Side, requests: Sequence[OrderRequest], placed: dict[int, Placement]) -> None:
+        """One request per order of this side; all of them take from the rate budget together."""
+        own = {place: request for place, request in enumerate(requests) if request.side is side}
+        if not own:
+            return
+        batch = list(own.values())
+        async with request_batch(priority_of(batch), len(batch), max_wait_of(batch)):
+            answers = await asyncio.gather(*(self._place_one(request) for request in batch))
+        placed.update(zip(own, answers, strict=True))
 
     async def _place_one(self, request: OrderRequest) -> Placement:
-        with placing([request]):
+        with one_of_batch():
             return await self._place_now(request)
 
     async def _place_now(self, request: OrderRequest) -> Placement:
@@ -105,15 +124,15 @@ class CcxtClient:
                 request.symbol,
                 "limit",
                 request.side.value,
-                float(request.qty),
-                float(request.price),
+                plain(request.qty),
+                plain(request.price),
                 self._params(request),
             )
             return self._placement(raw, request)
         except ccxt.BaseError as error:
-            await self._clock_sync.after(error)
+            await self._clock_sync.resync_after(error)
             return refusal_of(error, request.client_id)
-        except _UNREADABLE as error:  # the answer came and makes no sense: the order may exist
+        except _UNREADABLE as error:  # there was an answer, so the order may exist
             return Unknown(client_id=request.client_id, detail=f"unreadable answer: {type(error).__name__}")
 
     async def _place_batch(self, requests: Sequence[OrderRequest]) -> list[Placement]:
@@ -122,8 +141,8 @@ class CcxtClient:
                 "symbol": request.symbol,
                 "type": "limit",
                 "side": request.side.value,
-                "amount": float(request.qty),
-                "price": float(request.price),
+                "amount": plain(request.qty),
+                "price": plain(request.price),
                 "params": self._params(request),
             }
             for request in requests
@@ -131,13 +150,13 @@ class CcxtClient:
         try:
             raws = await self._exchange.create_orders(orders)
         except ccxt.BaseError as error:
-            await self._clock_sync.after(error)
+            await self._clock_sync.resync_after(error)
             return [refusal_of(error, request.client_id) for request in requests]
-        by_id = {self._quirks.decode_id(str(raw.get("clientOrderId"))): raw for raw in raws}
+        by_id = {self._venue.decode_order_id(str(raw.get("clientOrderId"))): raw for raw in raws}
         return [self._placement(by_id.get(request.client_id) or {}, request) for request in requests]
 
     def _placement(self, raw: Mapping[str, Any], request: OrderRequest) -> Placement:
-        """An answer counts as a clear yes only with an order id in it; a clear no only by its status."""
+        """Accepted only if the answer has an order id; Rejected only if its status says so; Unknown otherwise."""
         if raw.get("status") == "rejected":
             return batch_refusal(raw.get("info") or {}, request.client_id)
         if not raw.get("id"):
@@ -156,35 +175,33 @@ class CcxtClient:
         return Accepted(order=order)
 
     async def cancel(self, symbol: str, exchange_ids: Sequence[str]) -> None:
-        """Ask to cancel; orders already gone are fine. What became of them is read afterwards."""
+        """Request to cancel. Ignores orders that are gone already; the caller reads afterwards what became of them."""
         if not exchange_ids:
             return
-        with call_class(CallClass.CANCEL):
-            if self._quirks.batch and len(exchange_ids) > 1:
-                await _cancelled(self._exchange.cancel_orders, list(exchange_ids), symbol)
+        async with request_batch(Priority.CANCEL, len(exchange_ids)):
+            if self._venue.batch_orders and len(exchange_ids) > 1:
+                await _cancel_one(self._exchange.cancel_orders, list(exchange_ids), symbol)
                 return
-            await asyncio.gather(*(_cancelled(self._exchange.cancel_order, one, symbol) for one in exchange_ids))
+            await asyncio.gather(*(_cancel_one(self._exchange.cancel_order, one, symbol) for one in exchange_ids))
 
     def lists_all_orders(self, symbols: int) -> bool:
-        """Whether one call for the open orders of all symbols is lighter than one for each of so many."""
-        return symbols >= self._quirks.all_orders_from
+        """Whether one request for the open orders of all symbols is cheaper than one for each of `symbols`."""
+        return symbols >= self._venue.all_symbols_from
 
     async def all_open_orders(self) -> list[Order]:
         """All resting orders of the account in every symbol."""
-        self._exchange.options["warnOnFetchOpenOrdersWithoutSymbol"] = False
-        self._exchange.options["fetchOpenOrders"] = {"warnWithoutSymbol": False}
-        return await self._all((self._quirks.open_orders,), None, 0, self._order)
+        return await self._read_list((self._venue.open_orders,), None, 0, self._order)
 
     async def open_orders(self, symbol: str, not_before_ms: int = 0) -> list[Order]:  # noqa: ARG002 - always fresh
-        """All resting orders of the account in this symbol, ours or not; always asked for now."""
-        return await self._all((self._quirks.open_orders,), symbol, 0, self._order)
+        """All resting orders of the account in this symbol, ours or not. Always reads them anew."""
+        return await self._read_list((self._venue.open_orders,), symbol, 0, self._order)
 
     async def order(self, symbol: str, client_id: str, exchange_id: str | None = None) -> Order | None:
-        """One order, by exchange id where it is known, else by client id; None when there is none."""
-        params = {} if exchange_id else {"clientOrderId": self._quirks.encode_id(client_id)}
+        """One order, by exchange id if given, else by client id; None if there is none."""
+        params = {} if exchange_id else {"clientOrderId": self._venue.encode_order_id(client_id)}
         try:
             raw = await self._read(self._exchange.fetch_order, exchange_id, symbol, params)
-            return order_of(raw, self._quirks)
+            return order_of(raw, self._venue)
         except ExchangeUnavailable as error:
             if isinstance(error.__cause__, ccxt.OrderNotFound):
                 return None
@@ -192,25 +209,25 @@ class CcxtClient:
 
     async def orders(self, symbol: str) -> list[Order]:
         """Every order of the account in this symbol that the exchange still knows, all pages, oldest first."""
-        return await self._all(self._quirks.all_orders, symbol, 0, self._order)
+        return await self._read_list(self._venue.all_orders, symbol, 0, self._order)
 
     async def trades(self, symbol: str, since_ms: int) -> list[Trade]:
-        """The account's executions at or after `since_ms` (our time or the exchange's; 0: all), oldest first."""
-        since_ms = max(self._clock_sync.at_latest(since_ms), 1) if since_ms else 0
-        listings = self._quirks.trades_since(since_ms, self._exchange_now())
-        resting = await self.open_orders(symbol) if self._quirks.searches_back and not since_ms else []
+        """The account's trades at or after `since_ms` (by our clock or the exchange's; 0: all), oldest first."""
+        since_ms = max(self._clock_sync.earliest(since_ms), 1) if since_ms else 0
+        calls = self._venue.trades_since(since_ms, self._exchange_now())
+        resting = await self.open_orders(symbol) if self._venue.stops_at_gaps and not since_ms else []
         oldest_ms = min((order.at_ms for order in resting), default=None)
-        return await self._all(listings, symbol, since_ms, self._trade, oldest_ms)
+        return await self._read_list(calls, symbol, since_ms, self._trade, oldest_ms)
 
     def _order(self, raw: Record) -> tuple[str, Order | None]:
-        return str(raw.get("id")), listed_order(raw, self._quirks)
+        return str(raw.get("id")), listed_order(raw, self._venue)
 
     def _trade(self, raw: Record) -> tuple[str, Trade | None]:
-        return str(raw.get("id")), listed_trade(raw, self._quirks)
+        return str(raw.get("id")), listed_trade(raw, self._venue)
 
-    async def _all(
+    async def _read_list(
         self,
-        listings: Sequence[Listing],
+        calls: Sequence[ListCall],
         symbol: str | None,
         since_ms: int,
         parse: Callable[[Record], tuple[str, R | None]],
@@ -218,11 +235,11 @@ class CcxtClient:
     ) -> list[R]:
         """Every record of the lists, oldest first."""
 
-        async def page(listing: Listing, ask: Ask) -> list[Record]:
-            call, params = getattr(self._exchange, listing.method), {**listing.params, **ask.params}
-            return list(await self._read(call, symbol, ask.since_ms, listing.pages.size, params))
+        async def page(call: ListCall, request: PageRequest) -> list[Record]:
+            method, params = getattr(self._exchange, call.method), {**call.params, **request.params}
+            return list(await self._read(method, symbol, request.since_ms, call.pages.size, params))
 
-        return await read_all(listings, page, parse, since_ms, self._exchange_now(), oldest_ms)
+        return await read_all(calls, page, parse, since_ms, self._exchange_now(), oldest_ms)
 
     def _exchange_now(self) -> int:
         return self._clock_sync.exchange_time(self._exchange.milliseconds())
@@ -247,33 +264,33 @@ class CcxtClient:
         await self._exchange.close()
 
     def _params(self, request: OrderRequest) -> dict[str, Any]:
-        """The intent's time signs the request, so that the exchange refuses it once it is stale."""
+        """ccxt's params. The request is signed with the intent's time, so that the exchange refuses it once stale."""
         signed_at = self._clock_sync.exchange_time(request.signed_at_ms)
         return {
-            "clientOrderId": self._quirks.encode_id(request.client_id),
-            **({"postOnly": True} if request.post_only else {}),  # a plain "no" would be sent on to the exchange
-            **self._quirks.validity(signed_at, request.valid_ms),
+            "clientOrderId": self._venue.encode_order_id(request.client_id),
+            **({"postOnly": True} if request.post_only else {}),  # ccxt would send False on to the exchange
+            **self._venue.validity(signed_at, request.valid_ms),
         }
 
     async def _read(self, call: Callable[..., Awaitable[T]], *arguments: Any) -> T:
-        """Reads change nothing, so whatever fails in one (a half body included) may simply be tried again.
+        """The answer of a read call. Raises ExchangeUnavailable for every failure, truncated answers included.
 
-        A refused time stamp is mended by one look at the exchange's clock, and the read goes out once more.
+        After a refused time stamp it synchronises the clock and reads once more.
         """
         try:
             try:
                 return await call(*arguments)
             except ccxt.InvalidNonce as error:
-                await self._clock_sync.after(error)
+                await self._clock_sync.resync_after(error)
                 return await call(*arguments)
         except (ccxt.BaseError, *_UNREADABLE) as error:
-            raise ExchangeUnavailable(f"{type(error).__name__}: {said_by(error)}") from error
+            raise ExchangeUnavailable(f"{type(error).__name__}: {error_text(error)}") from error
 
 
-async def _cancelled(call: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
+async def _cancel_one(call: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
     try:
         await call(*arguments)
     except ccxt.OrderNotFound:
         return
     except ccxt.BaseError as error:
-        log.warning("cancel not confirmed; the next tick looks again", extra={"error": type(error).__name__})
+        log.warning("cancel not confirmed; the next tick reads the order again", extra={"error": type(error).__name__})

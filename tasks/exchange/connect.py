@@ -1,19 +1,20 @@
-"""A ccxt exchange as configured: keys, sandbox and URL, or the reasons why there is none."""
+"""A ccxt exchange as configured: keys, sandbox and URL. Raises ConfigError where there is none."""
 
+from functools import cache
 from typing import Any
 
 import ccxt.async_support
 
 from tasks.base.errors import ConfigError, Problem
 from tasks.exchange.live_checks import live_problems, reach_problems
-from tasks.exchange.venues import VENUES
+from tasks.exchange.venues.registry import venue_of
 from tasks.settings.model import ExchangeSettings
 
-_OPTIONS = {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False, "fetchMargins": False}
+_SPOT_OPTIONS = {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False, "fetchMargins": False}
 
 
 def live_exchange(settings: ExchangeSettings) -> Any:
-    """The ccxt exchange real orders would go to. Raises ConfigError for whatever stands against it; calls nobody."""
+    """The ccxt exchange for real orders. Makes no network call. Raises ConfigError for whatever rules them out."""
     refuse(live_problems(settings))
     return _built(settings)
 
@@ -24,14 +25,21 @@ def ccxt_exchange(settings: ExchangeSettings) -> Any:
     return _built(settings)
 
 
+@cache
+def client_class(exchange_id: str) -> type:
+    """ccxt's client class of the exchange, with the venue's own methods before ccxt's."""
+    methods, plain = venue_of(exchange_id).client_methods, getattr(ccxt.async_support, exchange_id)
+    return plain if methods is object else type(plain.__name__, (methods, plain), {})
+
+
 def _built(settings: ExchangeSettings) -> Any:
-    kind = VENUES.get(settings.id) or getattr(ccxt.async_support, settings.id)
-    config: dict[str, Any] = {"enableRateLimit": True, "options": dict(_OPTIONS)}
+    venue = venue_of(settings.id)
+    config: dict[str, Any] = {"enableRateLimit": True, "options": {**_SPOT_OPTIONS, **venue.client_options}}
     for ours, theirs in (("api_key", "apiKey"), ("secret", "secret"), ("password", "password")):
         held = getattr(settings, ours)
         if held is not None:
             config[theirs] = held.get_secret_value()
-    exchange = kind(config)
+    exchange = client_class(settings.id)(config)
     if settings.sandbox:
         exchange.set_sandbox_mode(True)
     if settings.api_url is not None:
@@ -40,7 +48,7 @@ def _built(settings: ExchangeSettings) -> Any:
 
 
 def refuse(problems: list[Problem]) -> None:
-    """Raise one ConfigError for all problems, where there are any."""
+    """Raise one ConfigError for all problems, if there are any."""
     if problems:
         raise ConfigError(problems, "the settings")
 

@@ -1,4 +1,4 @@
-"""What crosses the exchange port. What is asked (`OrderRequest`) is another type than what exists (`Order`)."""
+"""The records of the exchange port. An order to place (`OrderRequest`) is another type than an order (`Order`)."""
 
 from decimal import Decimal
 from enum import StrEnum
@@ -27,7 +27,7 @@ class Side(StrEnum):
 
 
 class OrderStatus(StrEnum):
-    """What the exchange says of an order."""
+    """State of an order at the exchange."""
 
     OPEN = "open"
     FILLED = "filled"
@@ -104,7 +104,7 @@ class Ticker(Frozen):
 
 
 class Grant(Frozen):
-    """Proof that the pot granted and journalled one order. Only `tasks.funds.store.reserve` makes one."""
+    """Proof that one order was funded and journalled. Only `tasks.funds.store.reserve` makes one."""
 
     client_id: str
     units: int
@@ -114,7 +114,7 @@ class Grant(Frozen):
 class OrderRequest(Frozen):
     """A limit order to place. `signed_at_ms` is the intent's time; the exchange refuses it `valid_ms` later.
 
-    There is no request without a grant for its very id: what was not granted and journalled cannot be sent.
+    It needs the grant of its own id: an order that was not funded and journalled cannot be sent.
     """
 
     grant: Grant
@@ -135,7 +135,7 @@ class OrderRequest(Frozen):
 
 
 class Order(Frozen):
-    """An order as the exchange knows it; `qty` and `filled` in base."""
+    """An order at the exchange; `qty` and `filled` in base."""
 
     exchange_id: str
     client_id: str
@@ -183,13 +183,13 @@ class Candle(Frozen):
 
 
 class Accepted(Frozen):
-    """The exchange clearly took the order."""
+    """The exchange confirmed the order."""
 
     order: Order
 
 
 class Rejected(Frozen):
-    """The exchange clearly refused: nothing was placed."""
+    """The exchange refused the order: nothing was placed."""
 
     client_id: str
     reason: RejectReason
@@ -197,7 +197,7 @@ class Rejected(Frozen):
 
 
 class Unknown(Frozen):
-    """No clear answer: the order may or may not exist."""
+    """No clear result: the order may or may not exist."""
 
     client_id: str
     detail: str

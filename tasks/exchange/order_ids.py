@@ -1,4 +1,4 @@
-"""Client order ids: built and parsed here and nowhere else. Pure.
+"""Client order ids: the only place that builds and parses them. Pure.
 
 Form: `gf<account>-<grid>-<level>-<purpose>-<cycle>`, for instance `gf3fa-9c01b-12-b-7`; at most 36 of [A-Za-z0-9-].
 
@@ -44,7 +44,7 @@ _PURPOSES = {letter: purpose for purpose, letter in _LETTERS.items()}
 
 @dataclass(frozen=True)
 class OrderId:
-    """What a client order id says. `account` is None in the form used before account tags."""
+    """The parts of a client order id. `account` is None in the form used before account tags."""
 
     account: str | None
     grid_id: str
@@ -89,7 +89,7 @@ def grid_of(key: str) -> str:
 
 
 def parse_order_id(text: str) -> OrderId | None:
-    """What one of our ids says; None for anybody else's, and for the form used before account tags."""
+    """The parts of one of our ids; None for any other id, and for the form used before account tags."""
     match = _FORM.match(text)
     if match is None:
         return None
@@ -99,7 +99,7 @@ def parse_order_id(text: str) -> OrderId | None:
 
 
 def parse_old_order_id(text: str, renamed: Mapping[str, str]) -> OrderId | None:
-    """What an id of the form used before account tags says; None for any other.
+    """The parts of an id of the form used before account tags; None for any other.
 
     `renamed`: today's id of grids by the 9-character id they had; grids not in it get one derived from the old.
     """
@@ -115,7 +115,7 @@ def renamed_grid(old_grid_id: str, renamed: Mapping[str, str]) -> str:
 
 
 def own_order_id(text: str, account: str, old_grids: Mapping[str, str] | None = None) -> OrderId | None:
-    """What an id of this account says; None for others'.
+    """The parts of an id of this account; None for any other id.
 
     `old_grids`: given, ids of the form used before account tags are this account's too (see `parse_old_order_id`).
     """
@@ -126,5 +126,5 @@ def own_order_id(text: str, account: str, old_grids: Mapping[str, str] | None = 
 
 
 def is_gridflow_id(text: str) -> bool:
-    """Whether some Gridflow account made the id, in either form."""
+    """Whether a Gridflow account made the id, in either form."""
     return parse_order_id(text) is not None or _OLD_FORM.match(text) is not None

@@ -1,4 +1,4 @@
-"""ccxt's answers as Gridflow's records. Floats become Decimal here and nowhere else."""
+"""Turns ccxt's answers into Gridflow's records. Floats become Decimal here and nowhere else."""
 
 import logging
 import re
@@ -25,11 +25,10 @@ from tasks.exchange.models import (
     Unknown,
 )
 from tasks.exchange.order_ids import is_gridflow_id
-from tasks.exchange.price_band import price_bands
-from tasks.exchange.quirks import Quirks
+from tasks.exchange.venues.venue import Venue
 
 log = logging.getLogger(__name__)
-_left_out: set[tuple[str, str]] = set()  # what was warned of already
+_warned: set[tuple[str, str]] = set()  # records that a warning was logged for
 
 STATUS = {
     "open": OrderStatus.OPEN,
@@ -39,9 +38,9 @@ STATUS = {
     "expired": OrderStatus.CANCELLED,
     "rejected": OrderStatus.REJECTED,
 }
-# A clear no, most specific first; anything else that goes wrong while placing leaves the outcome unknown.
-# A duplicate id is not among them: it says that an order with this id exists.
-_CLEAR_NO: tuple[tuple[type[Exception], RejectReason], ...] = (
+# Errors that mean "not placed", most specific first. After any other error while placing, the outcome is unknown.
+# DuplicateOrderId is not among them: it means that an order with this id exists.
+_CLEAR_REFUSALS: tuple[tuple[type[Exception], RejectReason], ...] = (
     (BudgetExhausted, RejectReason.RATE_LIMITED),
     (ccxt.InsufficientFunds, RejectReason.INSUFFICIENT_FUNDS),
     (ccxt.OrderImmediatelyFillable, RejectReason.WOULD_TAKE),
@@ -53,7 +52,7 @@ _CLEAR_NO: tuple[tuple[type[Exception], RejectReason], ...] = (
     (ccxt.AuthenticationError, RejectReason.OTHER),
 )
 
-# What an exchange says of one order inside a batch, in Binance's words; more specific texts first.
+# Error texts of single orders in a batch, as Binance and the paper exchange word them; more specific ones first.
 _BATCH_REASONS = (
     ("Duplicate", None),
     ("immediately match", RejectReason.WOULD_TAKE),
@@ -66,10 +65,10 @@ _BATCH_REASONS = (
 _QUERY = re.compile(r"""\?[^\s"']*""")
 
 
-def said_by(error: Exception) -> str:
-    """What an error says, cut short, without the query of a URL in it: that holds a signature.
+def error_text(error: Exception) -> str:
+    """The error's text, cut short, without URL queries: those hold signatures.
 
-    ccxt's own error loses the query too: it stays behind ours as its cause, and stands in tracebacks.
+    Removes the query from ccxt's own error as well, because tracebacks show it as the cause of ours.
     """
     text = _QUERY.sub("", str(error))
     if isinstance(error, ccxt.BaseError):
@@ -78,26 +77,30 @@ def said_by(error: Exception) -> str:
 
 
 def batch_refusal(info: Mapping[str, Any], client_id: str) -> Placement:
-    """A refusal inside a batch. A duplicate id says that the order exists, so its outcome is to be looked up."""
-    said = str(info.get("msg", ""))
-    reason = next((reason for text, reason in _BATCH_REASONS if text in said), RejectReason.OTHER)
+    """The result for an order that was refused inside a batch.
+
+    Unknown for a duplicate id: an order with this id exists, so its outcome has to be looked up.
+    """
+    message = str(info.get("msg", ""))
+    reason = next((reason for text, reason in _BATCH_REASONS if text in message), RejectReason.OTHER)
     if reason is None:
-        return Unknown(client_id=client_id, detail=said)
-    return Rejected(client_id=client_id, reason=reason, detail=said)
+        return Unknown(client_id=client_id, detail=message)
+    return Rejected(client_id=client_id, reason=reason, detail=message)
 
 
 def refusal_of(error: Exception, client_id: str) -> Placement:
-    """What an error while placing means: a clear no, or an unknown outcome.
+    """The result for an order whose request raised `error`: Rejected only when it was clearly not placed.
 
-    A duplicate id says that an order with this id exists, in whatever words: ccxt has none of its own for most.
+    A duplicate id means that an order with this id exists. Most exchanges' refusals of that kind have no class of
+    their own in ccxt, so the text is checked as well.
     """
-    said = said_by(error)
+    text = error_text(error)
     if isinstance(error, ccxt.DuplicateOrderId) or "duplicate" in str(error).lower():
-        return Unknown(client_id=client_id, detail=f"{type(error).__name__}: {said}")
-    for kind, reason in _CLEAR_NO:
+        return Unknown(client_id=client_id, detail=f"{type(error).__name__}: {text}")
+    for kind, reason in _CLEAR_REFUSALS:
         if isinstance(error, kind):
-            return Rejected(client_id=client_id, reason=reason, detail=said)
-    return Unknown(client_id=client_id, detail=f"{type(error).__name__}: {said}")
+            return Rejected(client_id=client_id, reason=reason, detail=text)
+    return Unknown(client_id=client_id, detail=f"{type(error).__name__}: {text}")
 
 
 def or_zero(value: Any) -> Decimal:
@@ -105,10 +108,10 @@ def or_zero(value: Any) -> Decimal:
     return ZERO if value is None else dec(value)
 
 
-def ticker_of(symbol: str, raw: Mapping[str, Any], own_time: Callable[[int], int], asked_ms: int) -> Ticker | None:
-    """A ticker on our own clock; None when its prices cannot be used (some answers come back all empty).
+def ticker_of(symbol: str, raw: Mapping[str, Any], own_time: Callable[[int], int], requested_ms: int) -> Ticker | None:
+    """A ticker by our own clock; None when a price is missing or not positive.
 
-    One without a time of its own is as old as our question (`asked_ms`).
+    A ticker without a time gets the time of our request (`requested_ms`).
     """
     try:
         stamp = raw.get("timestamp")
@@ -117,18 +120,18 @@ def ticker_of(symbol: str, raw: Mapping[str, Any], own_time: Callable[[int], int
             bid=dec(raw["bid"]),
             ask=dec(raw["ask"]),
             last=dec(raw["last"]),
-            at_ms=asked_ms if stamp is None else own_time(int(stamp)),
+            at_ms=requested_ms if stamp is None else own_time(int(stamp)),
         )
     except (ArithmeticError, ValueError, KeyError, TypeError):
         return None
 
 
-def order_of(raw: Mapping[str, Any], quirks: Quirks) -> Order:
+def order_of(raw: Mapping[str, Any], venue: Venue) -> Order:
     """An order. Raises ExchangeUnavailable when it cannot be read."""
     try:
         return Order(
             exchange_id=str(raw["id"]),
-            client_id=quirks.decode_id(str(raw.get("clientOrderId") or "")),
+            client_id=venue.decode_order_id(str(raw.get("clientOrderId") or "")),
             symbol=raw["symbol"],
             side=Side(raw["side"]),
             price=or_zero(raw.get("price")),
@@ -141,14 +144,14 @@ def order_of(raw: Mapping[str, Any], quirks: Quirks) -> Order:
         raise ExchangeUnavailable("an order in the answer is unreadable") from error
 
 
-def trade_of(raw: Mapping[str, Any], quirks: Quirks) -> Trade:
+def trade_of(raw: Mapping[str, Any], venue: Venue) -> Trade:
     """A trade. Raises ExchangeUnavailable when it cannot be read."""
     try:
         fee, client_id = raw.get("fee") or {}, raw.get("clientOrderId")
         return Trade(
             trade_id=str(raw["id"]),
             exchange_id=str(raw["order"]),
-            client_id=quirks.decode_id(str(client_id)) if client_id else None,
+            client_id=venue.decode_order_id(str(client_id)) if client_id else None,
             symbol=raw["symbol"],
             side=Side(raw["side"]),
             price=dec(raw["price"]),
@@ -162,53 +165,53 @@ def trade_of(raw: Mapping[str, Any], quirks: Quirks) -> Trade:
         raise ExchangeUnavailable("a trade in the answer is unreadable") from error
 
 
-def listed_order(raw: Mapping[str, Any], quirks: Quirks) -> Order | None:
-    """An order out of a list; None for one that cannot be read and is not ours (ours all carry an id we made).
+def listed_order(raw: Mapping[str, Any], venue: Venue) -> Order | None:
+    """An order from a list; None for an unreadable order that is not ours (all of ours carry an id that we made).
 
-    Raises ExchangeUnavailable for one of ours that cannot be read.
+    Raises ExchangeUnavailable for an unreadable order of ours.
     """
     try:
-        return order_of(raw, quirks)
+        return order_of(raw, venue)
     except ExchangeUnavailable:
-        if _has_our_name(raw, quirks):
+        if _has_our_id(raw, venue):
             raise
-        _leave_out("order", raw)
+        _warn_once("order", raw)
         return None
 
 
-def listed_trade(raw: Mapping[str, Any], quirks: Quirks) -> Trade | None:
-    """A trade out of a list; None for one that cannot be read and carries somebody else's client id.
+def listed_trade(raw: Mapping[str, Any], venue: Venue) -> Trade | None:
+    """A trade from a list; None for an unreadable trade with a client id that is not ours.
 
-    Raises ExchangeUnavailable for any other that cannot be read: few exchanges put the client id into their trades.
+    Raises ExchangeUnavailable for any other unreadable trade: few exchanges put the client id into their trades.
     """
     try:
-        return trade_of(raw, quirks)
+        return trade_of(raw, venue)
     except ExchangeUnavailable:
-        if not raw.get("clientOrderId") or _has_our_name(raw, quirks):
+        if not raw.get("clientOrderId") or _has_our_id(raw, venue):
             raise
-        _leave_out("trade", raw)
+        _warn_once("trade", raw)
         return None
 
 
-def _has_our_name(raw: Mapping[str, Any], quirks: Quirks) -> bool:
-    return is_gridflow_id(quirks.decode_id(str(raw.get("clientOrderId") or "")))
+def _has_our_id(raw: Mapping[str, Any], venue: Venue) -> bool:
+    return is_gridflow_id(venue.decode_order_id(str(raw.get("clientOrderId") or "")))
 
 
-def _leave_out(kind: str, raw: Mapping[str, Any]) -> None:
-    which = (kind, str(raw.get("id")))
-    if which not in _left_out:
-        _left_out.add(which)
-        fields = {"kind": kind, "record": which[1], "symbol": raw.get("symbol")}
-        log.warning("somebody else's record in the exchange's answer is unreadable and left out", extra=fields)
+def _warn_once(kind: str, raw: Mapping[str, Any]) -> None:
+    record = (kind, str(raw.get("id")))
+    if record not in _warned:
+        _warned.add(record)
+        fields = {"kind": kind, "record": record[1], "symbol": raw.get("symbol")}
+        log.warning("a record that is not ours is unreadable and left out", extra=fields)
 
 
-def market_of(raw: Mapping[str, Any], precision_mode: int) -> Market:
-    """A market's filters and fees. `precision_mode`: ccxt gives steps (TICK_SIZE) or numbers of decimals."""
+def market_of(raw: Mapping[str, Any], precision_mode: int, venue: Venue) -> Market:
+    """A market's filters and fees. `precision_mode`: whether ccxt gives steps (TICK_SIZE) or numbers of decimals."""
 
     def step(precision: float | int) -> Decimal:
         return dec(precision) if precision_mode == ccxt.TICK_SIZE else Decimal(1).scaleb(-int(precision))
 
-    limits, bands = raw["limits"], price_bands(raw.get("info") or {})
+    limits, bands = raw["limits"], venue.price_bands(raw.get("info") or {})
     return Market(
         symbol=raw["symbol"],
         base=raw["base"],
@@ -227,7 +230,7 @@ def market_of(raw: Mapping[str, Any], precision_mode: int) -> Market:
 
 
 def _or_none(value: Any) -> Decimal | None:
-    """No bound, or 0 where an exchange means none, is None."""
+    """A limit; None where there is none, which some exchanges write as 0."""
     return dec(value) if value else None
 
 

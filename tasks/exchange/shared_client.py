@@ -1,7 +1,7 @@
-"""One look at the market for everybody: tickers and open orders of all symbols, read once a round by all processes.
+"""Tickers and open orders of all symbols, read once and shared by all symbols and processes.
 
-A reading lies in Redis with the moment it was asked for. Whoever finds it too old takes a short lock and asks the
-exchange; the others wait for that answer (single flight).
+A reading is cached in Redis with the time it was requested at. A process that finds it too old takes a short lock
+and reads anew; the others wait for its answer (single flight).
 """
 
 import asyncio
@@ -17,19 +17,19 @@ from tasks.base.errors import ExchangeUnavailable
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
 from tasks.exchange.client import CcxtClient
-from tasks.exchange.limits.call_class import CallClass, call_class
+from tasks.exchange.limits.priority import Priority, call_scope
 from tasks.exchange.models import Balance, Candle, Market, Order, OrderRequest, Placement, Ticker, Trade
 
 _TICKERS = TypeAdapter(dict[str, Ticker])
 _ORDERS = TypeAdapter(dict[str, list[Order]])
 _POLL_SECONDS = 0.02
-_PATIENCE_SECONDS = 10.0
-_ASK_SECONDS = 5.0  # patience with the rate budget
-_SHARE_OF_LOCK = 0.9  # a reading that takes longer is given up: the lock never ends before it
+_MAX_WAIT_SECONDS = 10.0
+_BUDGET_WAIT_SECONDS = 5.0
+_SHARE_OF_LOCK = 0.9  # a reading is given up after this share of its lock, so that the lock never ends before it
 
 
 class SharedReads:
-    """`ExchangePort` over a client, whose tickers and open orders are shared between symbols and processes."""
+    """`ExchangePort` over a client. Tickers and open orders are shared between symbols and processes."""
 
     def __init__(
         self,
@@ -41,40 +41,40 @@ class SharedReads:
         clock: Clock = utc_now,
         lock_ms: int = 10_000,
     ) -> None:
-        """`lock_ms`: for so long a process that died while it asked keeps the others waiting."""
+        """`max_age_ms`: age of the oldest reading to use. `lock_ms`: how long a reader that died blocks the others."""
         self._client, self._redis, self._keys = client, redis, keys
         self._symbols, self._max_age_ms, self._clock = list(symbols), max_age_ms, clock
         self._lock_ms = lock_ms
 
     async def ticker(self, symbol: str) -> Ticker:
-        """The symbol's ticker out of the shared reading.
+        """The symbol's ticker from the shared reading.
 
-        A symbol that is not traded is asked for by itself, and so is one that the reading lacks: a worker that started
-        before the symbol came, or with another file, does not ask for it.
+        Reads it alone if the symbol is not traded or the reading lacks it: a worker with other settings reads other
+        symbols.
         """
         if symbol not in self._symbols:
             return await self._client.ticker(symbol)
-        text = await self._reading("tickers", 0, self._ask_tickers)
+        text = await self._reading("tickers", 0, self._read_tickers)
         found = _TICKERS.validate_json(text).get(symbol)
         return found or await self._client.ticker(symbol)
 
-    async def _ask_tickers(self) -> str:
+    async def _read_tickers(self) -> str:
         return _TICKERS.dump_json(await self._client.tickers(self._symbols)).decode()
 
     async def open_orders(self, symbol: str, not_before_ms: int = 0) -> list[Order]:
-        """The symbol's resting orders as of `not_before_ms` or later; one call for all where that is lighter."""
+        """The symbol's resting orders as of `not_before_ms` or later; one request for all if that is cheaper."""
         if not self._client.lists_all_orders(len(self._symbols)):
             return await self._client.open_orders(symbol)
-        text = await self._reading("orders", not_before_ms, self._ask_orders)
+        text = await self._reading("orders", not_before_ms, self._read_orders)
         return _ORDERS.validate_json(text).get(symbol, [])
 
-    async def _ask_orders(self) -> str:
+    async def _read_orders(self) -> str:
         by_symbol: dict[str, list[Order]] = {}
         for order in await self._client.all_open_orders():
             by_symbol.setdefault(order.symbol, []).append(order)
         return _ORDERS.dump_json(by_symbol).decode()
 
-    async def _reading(self, kind: str, not_before_ms: int, ask: Callable[[], Awaitable[str]]) -> str:
+    async def _reading(self, kind: str, not_before_ms: int, read: Callable[[], Awaitable[str]]) -> str:
         key, lock = self._keys.board(kind), self._keys.board(kind, "lock")
         oldest = max(to_ms(self._clock()) - self._max_age_ms, not_before_ms)
         waited = 0.0
@@ -84,25 +84,25 @@ class SharedReads:
                 return str(stored["body"])
             token = uuid4().hex
             if await self._redis.set(lock, token, nx=True, px=self._lock_ms):
-                return await self._ask(key, lock, token, ask)
-            if waited >= _PATIENCE_SECONDS:
-                raise ExchangeUnavailable(f"nobody's reading of {kind} came back within {_PATIENCE_SECONDS:.0f} s")
+                return await self._read_locked(key, lock, token, read)
+            if waited >= _MAX_WAIT_SECONDS:
+                raise ExchangeUnavailable(f"no reading of {kind} was finished within {_MAX_WAIT_SECONDS:.0f} s")
             await asyncio.sleep(_POLL_SECONDS)
             waited += _POLL_SECONDS
 
-    async def _ask(self, key: str, lock: str, token: str, ask: Callable[[], Awaitable[str]]) -> str:
-        asked_ms = to_ms(self._clock())
+    async def _read_locked(self, key: str, lock: str, token: str, read: Callable[[], Awaitable[str]]) -> str:
+        requested_ms = to_ms(self._clock())
         seconds = self._lock_ms / 1000 * _SHARE_OF_LOCK
         try:
             async with asyncio.timeout(seconds):
-                with call_class(CallClass.READ, _ASK_SECONDS):
-                    body = await ask()
-                await self._redis.set(key, json.dumps({"asked_ms": asked_ms, "body": body}), px=60_000)
+                with call_scope(Priority.READ, _BUDGET_WAIT_SECONDS):
+                    body = await read()
+                await self._redis.set(key, json.dumps({"asked_ms": requested_ms, "body": body}), px=60_000)
             return body
         except TimeoutError as error:
             raise ExchangeUnavailable(f"the reading did not end within {seconds:.1f} s") from error
         finally:
-            if await self._redis.get(lock) == token:  # else it ran out, and is somebody else's now
+            if await self._redis.get(lock) == token:  # otherwise it has expired and may be held by another process
                 await self._redis.delete(lock)
 
     @property
@@ -110,7 +110,7 @@ class SharedReads:
         """See ExchangePort."""
         return self._client.apart_from_redis
 
-    # --- everything else goes straight through -----------------------------------------------------------
+    # --- not shared -----------------------------------------------------------
     async def markets(self, symbols: Sequence[str]) -> Mapping[str, Market]:
         """See ExchangePort."""
         return await self._client.markets(symbols)

@@ -5,10 +5,12 @@ from tasks.base.keys import AddressKeys, Keys
 from tasks.base.redis import RedisClient
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.connect import live_exchange, refuse
-from tasks.exchange.limits.budget import Budget, allowance_of, attach_budget
+from tasks.exchange.limits.budget import Budget
+from tasks.exchange.limits.ccxt_hooks import attach_budget
 from tasks.exchange.live_checks import id_problems
 from tasks.exchange.port import ExchangePort
 from tasks.exchange.shared_client import SharedReads
+from tasks.exchange.venues.registry import venue_of
 from tasks.settings.model import Settings
 
 
@@ -35,4 +37,4 @@ async def open_exchange(
 def shared_budget(settings: Settings, redis: RedisClient) -> Budget:
     """The rate budget that this account's processes share; a test net counts by itself."""
     name = settings.exchange.id + ("-sandbox" if settings.exchange.sandbox else "")
-    return Budget(redis, Keys(settings.account), AddressKeys(name), allowance_of(settings.exchange.id))
+    return Budget(redis, Keys(settings.account), AddressKeys(name), venue_of(settings.exchange.id).rate_limits)

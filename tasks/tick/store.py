@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, script
-from tasks.exchange.limits.breakers import is_at_rest
+from tasks.exchange.limits.breaker_store import is_at_rest
 from tasks.funds.models import TraderAllocation
 from tasks.grid.models import Cell, Grid
 from tasks.ledger.models import Book

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from tasks.base.clock import Clock, to_ms
 from tasks.base.errors import ExchangeError, GridflowError, LeaseLost
-from tasks.exchange.limits.breakers import Breakers, Pass
+from tasks.exchange.limits.breaker_store import Breakers, Pass
 from tasks.tick.models import TickFailure, TickReport, WindowReport
 from tasks.tick.trader import GridTrader, LeaseHeld, SymbolLeft
 

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field, field_serializer
 
 from tasks.base.money import ZERO, plain
-from tasks.exchange.limits.breaker_rules import Phase
+from tasks.exchange.limits.circuit_breaker import Phase
 from tasks.exchange.models import Frozen
 from tasks.tick.active_symbols import Lifecycle
 

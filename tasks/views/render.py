@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from tasks.exchange.limits.breaker_rules import Phase
+from tasks.exchange.limits.circuit_breaker import Phase
 from tasks.tick.active_symbols import Lifecycle
 from tasks.views.models import StatusView, SymbolView
 

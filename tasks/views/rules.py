@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from tasks.base.money import ZERO, from_units
-from tasks.exchange.limits.breaker_rules import Breaker, Phase
+from tasks.exchange.limits.circuit_breaker import Breaker, Phase
 from tasks.funds.models import FundsStatus, TraderAllocation
 from tasks.ledger.models import Valuation
 from tasks.ledger.rules import total, value

@@ -8,8 +8,8 @@ from typing import Any
 from tasks.base.keys import Keys
 from tasks.base.money import from_units
 from tasks.base.redis import RedisClient
-from tasks.exchange.limits.breaker_rules import Breaker
-from tasks.exchange.limits.breakers import EXCHANGE
+from tasks.exchange.limits.breaker_store import EXCHANGE
+from tasks.exchange.limits.circuit_breaker import Breaker
 from tasks.funds.models import FundCode, RebalanceReport
 from tasks.grid.models import Cell, Grid
 from tasks.ledger.models import Book, Fill

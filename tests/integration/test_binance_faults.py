@@ -14,7 +14,7 @@ import pytest
 from tasks.base.errors import ExchangeUnavailable
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.models import Rejected, Unknown
-from tasks.exchange.parsing import refusal_of, said_by
+from tasks.exchange.parsing import error_text, refusal_of
 from tests.support.binance.desk import real_ccxt
 from tests.support.binance.faults import Chance, Fault, FaultKind
 from tests.support.binance.server import LocalExchange, exchange_process, local_exchange
@@ -284,6 +284,6 @@ def test_no_signature_is_kept_of_a_failed_order() -> None:
         assert isinstance(answer, Rejected | Unknown)
         assert answer.detail.endswith('binance POST https://api.binance.com/api/v3/order 400 {"msg":"no"}')
     assert (
-        said_by(ValueError("'https://host/a?b=c&d' is not 'https://host/e?f'."))
+        error_text(ValueError("'https://host/a?b=c&d' is not 'https://host/e?f'."))
         == "'https://host/a' is not 'https://host/e'."
     )

@@ -17,8 +17,8 @@ from tasks.base.clock import utc_now
 from tasks.base.errors import ExchangeError, ExchangeUnavailable, LeaseLost
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, connect
-from tasks.exchange.limits.breaker_rules import Breaker, BreakerRules, Phase
-from tasks.exchange.limits.breakers import EXCHANGE, Breakers, read_breakers
+from tasks.exchange.limits.breaker_store import EXCHANGE, Breakers, read_breakers
+from tasks.exchange.limits.circuit_breaker import Breaker, BreakerRules, Phase
 from tasks.tick.window import run_window
 from tasks.views.render import status_table
 from tasks.views.steps import read_status
@@ -26,9 +26,9 @@ from tests.support.desk import BTC, TestDesk, open_desk, settings, walk
 
 KEYS = Keys("main")
 WAIT_MS = 150
-QUICK: dict[str, Any] = {"first_wait_ms": WAIT_MS, "most_wait_ms": 600, "probe_ms": 400}
-SYMBOL = BreakerRules(threshold=3, window_ms=60_000, in_a_row=True, **QUICK)
-WHOLE = BreakerRules(threshold=3, window_ms=60_000, in_a_row=False, **QUICK)
+QUICK: dict[str, Any] = {"first_wait_ms": WAIT_MS, "max_wait_ms": 600, "probe_ms": 400}
+SYMBOL = BreakerRules(threshold=3, window_ms=60_000, consecutive=True, **QUICK)
+WHOLE = BreakerRules(threshold=3, window_ms=60_000, consecutive=False, **QUICK)
 DOWN = ExchangeUnavailable("RequestTimeout")
 
 
@@ -154,7 +154,7 @@ async def test_nothing_is_written_while_all_is_well(redis: RedisClient) -> None:
     before = (await redis.info("commandstats")).get("cmdstat_evalsha", {}).get("calls", 0)
     for _ in range(20):
         given = await shared.allowed(BTC, "w")
-        assert given.quiet
+        assert given.at_rest
         await shared.report(given, None)
     assert (await redis.info("commandstats")).get("cmdstat_evalsha", {}).get("calls", 0) == before
     assert not await redis.exists(KEYS.breakers)

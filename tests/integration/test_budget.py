@@ -18,20 +18,25 @@ from tasks.base.errors import ExchangeUnavailable, RejectReason
 from tasks.base.keys import AddressKeys, Keys
 from tasks.base.redis import RedisClient, connect
 from tasks.exchange.client import CcxtClient
-from tasks.exchange.limits.budget import Allowance, Budget, BudgetCode, BudgetExhausted, allowance_of, attach_budget
-from tasks.exchange.limits.call_class import CallClass, call_class
+from tasks.exchange.limits.budget import Budget, BudgetCode, BudgetExhausted
+from tasks.exchange.limits.ccxt_hooks import attach_budget
+from tasks.exchange.limits.priority import Priority, call_scope, request_batch
+from tasks.exchange.limits.scripts import ScriptCall, run_scripts
 from tasks.exchange.models import Accepted, Grant, OrderRequest, Rejected, Side
+from tasks.exchange.venues.registry import venue_of
+from tasks.exchange.venues.venue import RateLimits
 from tests.support.binance.config import Config, SymbolRules
 from tests.support.binance.desk import real_ccxt
 from tests.support.binance.faults import Fault, FaultKind
 from tests.support.binance.server import LocalExchange, local_exchange
-from tests.support.budget_racer import ALLOWANCE, GRANTS, budget
+from tests.support.budget_racer import GRANTS, LIMITS, budget
 from tests.support.desk import BTC, walk
+from tests.support.round_trips import counted_round_trips
 from tests.support.servers import free_port
 from tests.support.venues.desk import venue_ccxt
 
 ROOT = Path(__file__).parents[2]
-CAPACITY = 400  # ms, a fifth of ALLOWANCE's window
+CAPACITY = 400  # ms, a fifth of LIMITS' window
 
 
 @pytest.fixture
@@ -42,17 +47,17 @@ async def second(redis_url: str) -> AsyncIterator[RedisClient]:
     await client.aclose()
 
 
-async def take(shared: Budget, kind: CallClass, cost_ms: float, wait_seconds: float = 0.01) -> bool:
+async def take(shared: Budget, kind: Priority, cost_ms: float, wait_seconds: float = 0.01) -> bool:
     """Whether one call is granted within `wait_seconds`."""
     try:
-        with call_class(kind, wait_seconds):
+        with call_scope(kind, wait_seconds):
             await shared.take(cost_ms)
     except BudgetExhausted:
         return False
     return True
 
 
-async def drain(shared: Budget, kind: CallClass) -> int:
+async def drain(shared: Budget, kind: Priority) -> int:
     """Take 20 ms at a time until it is refused; ms taken."""
     taken = 0
     while await take(shared, kind, 20, wait_seconds=0.001):
@@ -60,19 +65,25 @@ async def drain(shared: Budget, kind: CallClass) -> int:
     return taken
 
 
-async def test_many_processes_never_exceed_the_allowance_in_any_window(redis: RedisClient, redis_url: str) -> None:
-    """4 processes × 8 tasks: never more than the window allows in any window, and little of it left unused."""
+@pytest.mark.parametrize("most", [1, 30])
+async def test_many_processes_never_exceed_the_allowance_in_any_window(
+    redis: RedisClient, redis_url: str, most: int
+) -> None:
+    """4 processes × 8 tasks, with single requests or with batches, some of which are given up.
+
+    Never more than the window allows in any window, and little of it left unused.
+    """
     seconds, cost = 5.0, 20
-    command = [sys.executable, "-m", "tests.support.budget_racer", redis_url, str(seconds), "8", str(cost)]
+    command = [sys.executable, "-m", "tests.support.budget_racer", redis_url, str(seconds), "8", str(cost), str(most)]
     racers = [await asyncio.create_subprocess_exec(*command, cwd=ROOT) for _ in range(4)]
     assert [await racer.wait() for racer in racers] == [0] * 4
     moments = sorted(int(moment) for moment in await redis.lrange(GRANTS, 0, -1))
-    busiest = max(sum(0 <= later - first < ALLOWANCE.window_ms for later in moments) for first in moments)
-    assert busiest * cost <= ALLOWANCE.window_ms + cost, "a grant may be noted a moment late"
+    busiest = max(sum(0 <= later - first < LIMITS.address_window_ms for later in moments) for first in moments)
+    assert busiest * cost <= LIMITS.address_window_ms + cost, "a grant may be noted a moment late"
     spent = len(moments) * cost
     allowed = CAPACITY + 0.8 * (moments[-1] - moments[0]) + cost
     assert 0.8 * allowed <= spent <= allowed
-    print(f"{len(moments)} grants, busiest window {busiest * cost} of {ALLOWANCE.window_ms} ms, {spent / allowed:.1%}")
+    print(f"{len(moments)} grants, busiest window {busiest * cost} ms, {spent / allowed:.1%}")
 
 
 async def test_classes_leave_their_reserve(redis: RedisClient) -> None:
@@ -82,31 +93,31 @@ async def test_classes_leave_their_reserve(redis: RedisClient) -> None:
     def flown_in() -> float:
         return 0.8 * (time.monotonic() - started) * 1000 + 1
 
-    reads = await drain(shared, CallClass.READ)
+    reads = await drain(shared, Priority.READ)
     assert 0.7 * CAPACITY - 20 <= reads <= 0.7 * CAPACITY + flown_in()
-    both = reads + await drain(shared, CallClass.BUY)
+    both = reads + await drain(shared, Priority.BUY)
     assert 0.9 * CAPACITY - 20 <= both <= 0.9 * CAPACITY + flown_in()
-    assert await take(shared, CallClass.SELL, 20)
-    assert await take(shared, CallClass.CANCEL, 10)
+    assert await take(shared, Priority.SELL, 20)
+    assert await take(shared, Priority.CANCEL, 10)
 
 
 async def test_cancels_go_before_waiting_reads_and_buys(redis: RedisClient, second: RedisClient) -> None:
     """With the bucket empty and others waiting longer, cancels are first, then buys, then reads."""
-    roomy = Allowance(window_ms=10_000, account_window_ms=10_000)
-    shared, other = budget(redis, allowance=roomy), budget(second, "other", roomy)
-    await take(shared, CallClass.CANCEL, 2000)
+    roomy = RateLimits(address_window_ms=10_000, account_window_ms=10_000)
+    shared, other = budget(redis, limits=roomy), budget(second, "other", roomy)
+    await take(shared, Priority.CANCEL, 2000)
     order: list[str] = []
 
-    async def one(kind: CallClass, by: Budget) -> None:
-        with call_class(kind, 10):
+    async def one(kind: Priority, by: Budget) -> None:
+        with call_scope(kind, 10):
             await by.take(50)
         order.append(kind.label)
 
-    waiting = [one(CallClass.READ, by) for by in (shared, other) for _ in range(5)]
-    waiting += [one(CallClass.BUY, by) for by in (shared, other) for _ in range(5)]
+    waiting = [one(Priority.READ, by) for by in (shared, other) for _ in range(5)]
+    waiting += [one(Priority.BUY, by) for by in (shared, other) for _ in range(5)]
     running = [asyncio.create_task(call) for call in waiting]
     await asyncio.sleep(0.005)
-    running += [asyncio.create_task(one(CallClass.CANCEL, shared)) for _ in range(3)]
+    running += [asyncio.create_task(one(Priority.CANCEL, shared)) for _ in range(3)]
     await asyncio.gather(*running)
     assert order[:3] == ["cancel"] * 3
     assert order[3:13] == ["buy"] * 10
@@ -116,18 +127,18 @@ async def test_cancels_go_before_waiting_reads_and_buys(redis: RedisClient, seco
 async def test_a_call_dearer_than_the_bucket_is_paid_off_afterwards(redis: RedisClient) -> None:
     """It goes when the bucket is full; what follows waits for the debt."""
     shared = budget(redis)
-    assert await take(shared, CallClass.CANCEL, 2 * CAPACITY)
+    assert await take(shared, Priority.CANCEL, 2 * CAPACITY)
     started = time.monotonic()
-    assert await take(shared, CallClass.CANCEL, 40, wait_seconds=5)
+    assert await take(shared, Priority.CANCEL, 40, wait_seconds=5)
     assert 0.5 <= time.monotonic() - started <= 1
 
 
 async def test_waits_are_bounded(redis: RedisClient) -> None:
     """Who cannot be served in time is told at once, also behind others of its class."""
     shared = budget(redis)
-    await take(shared, CallClass.CANCEL, CAPACITY)
+    await take(shared, Priority.CANCEL, CAPACITY)
     started = time.monotonic()
-    answers = await asyncio.gather(*(take(shared, CallClass.READ, 200, wait_seconds=0.45) for _ in range(20)))
+    answers = await asyncio.gather(*(take(shared, Priority.READ, 200, wait_seconds=0.45) for _ in range(20)))
     assert sum(answers) <= 1
     assert time.monotonic() - started < 1
 
@@ -142,7 +153,74 @@ async def test_a_longer_ban_is_never_shortened(redis: RedisClient, second: Redis
         await other.take(1)
     assert 59_000 < refused.value.wait_ms <= 60_000
     await redis.flushall()
-    assert not await take(shared, CallClass.CANCEL, 1), "who heard the ban keeps to it though Redis forgot"
+    assert not await take(shared, Priority.CANCEL, 1), "who heard the ban keeps to it though Redis forgot"
+
+
+async def take_batch(shared: Budget, priority: Priority, size: int, cost_ms: float, wait_seconds: float) -> int:
+    """How many requests of a batch were granted in time."""
+
+    async def one() -> bool:
+        try:
+            await shared.take(cost_ms)
+        except BudgetExhausted:
+            return False
+        return True
+
+    async with request_batch(priority, size, wait_seconds):
+        return sum(await asyncio.gather(*(one() for _ in range(size))))
+
+
+async def test_a_batch_takes_once(redis: RedisClient) -> None:
+    """Fifty requests, one round trip; as many as the bucket has room for, when it has not for all."""
+    roomy = RateLimits(address_window_ms=60_000, account_window_ms=60_000)
+    shared = budget(redis, limits=roomy)
+    assert await take(shared, Priority.CANCEL, 20)
+    with counted_round_trips() as trips:
+        assert await take_batch(shared, Priority.SELL, 50, 100, 0.001) == 50
+        assert trips.count == 1
+    assert await take_batch(shared, Priority.SELL, 100, 100, 0.001) in (69, 70, 71)
+
+
+async def test_a_batch_above_the_capacity_is_granted_in_parts(redis: RedisClient) -> None:
+    """The first part at once, then half a bucket at a time, and never more than what flows in."""
+    shared, started = budget(redis), time.monotonic()
+    assert await take(shared, Priority.CANCEL, 1)
+    with counted_round_trips() as trips:
+        assert await take_batch(shared, Priority.SELL, 40, 20, 5) == 40
+    passed = time.monotonic() - started
+    assert passed >= (40 * 20 - CAPACITY) / 0.8 / 1000
+    assert passed < 1.5
+    assert trips.count <= 4
+
+
+async def test_what_is_left_of_a_refused_batch_is_refused_at_once(redis: RedisClient) -> None:
+    """Without asking for each, and what one bucket granted alone is given back."""
+    shared = budget(redis, limits=RateLimits(address_window_ms=60_000, account_window_ms=2_000, order_ms=100))
+    await run_scripts(redis, [ScriptCall("give_back", ["none"], [0, 0, 1, 1])])
+    assert await take(shared, Priority.SELL, 1)
+    with counted_round_trips() as trips:
+        assert await take_batch(shared, Priority.SELL, 50, 200, 0.01) == 3
+    assert trips.count == 2
+    left = float(await redis.hget(AddressKeys("test").budget, "left") or 0)
+    assert left >= 12_000 - 4 * 200
+
+
+async def test_what_is_given_back_never_makes_a_bucket_fuller(redis: RedisClient) -> None:
+    """Than if it had not been taken: what has flowed in since then has replaced it already."""
+    shared, key = budget(redis), AddressKeys("test").budget
+
+    async def give_back(cost_ms: int, taken_at: int) -> float:
+        await run_scripts(redis, [ScriptCall("give_back", [key], [cost_ms, taken_at, CAPACITY, 0.8])])
+        return float(await redis.hget(key, "left") or 0)
+
+    seconds, micro = await redis.time()
+    taken_at = seconds * 1000 + micro // 1000
+    await take(shared, Priority.CANCEL, 300)
+    assert CAPACITY - 10 < await give_back(300, taken_at) <= CAPACITY
+    await take(shared, Priority.CANCEL, 300)
+    await asyncio.sleep(0.4)
+    assert await take(shared, Priority.CANCEL, CAPACITY)
+    assert await give_back(300, taken_at) < 10
 
 
 async def test_without_redis_no_call(redis: RedisClient) -> None:
@@ -166,7 +244,7 @@ class Worker:
     """A ccxt exchange with the budget, and the client over it, as a process has them."""
 
     def __init__(self, server: LocalExchange, redis: RedisClient) -> None:
-        self.budget = Budget(redis, Keys("main"), AddressKeys("binance"), allowance_of("binance"))
+        self.budget = Budget(redis, Keys("main"), AddressKeys("binance"), venue_of("binance").rate_limits)
         self.ccxt: Any = real_ccxt(server)
         attach_budget(self.ccxt, self.budget)
         self.client = CcxtClient(self.ccxt)
@@ -217,6 +295,58 @@ async def test_what_is_charged_is_no_less_than_what_the_exchange_counts(
             assert charged >= 10 * (server.binance.limits.used - used)
 
 
+async def test_what_the_client_does_costs_one_round_trip(redis: RedisClient, server: LocalExchange) -> None:
+    """A read, a batch of orders and a batch of cancels alike; responses cost none."""
+    async with Worker(server, redis) as worker:
+        await worker.client.ticker(BTC)
+        with counted_round_trips() as trips:
+            await worker.client.ticker(BTC)
+            assert trips.count == 1
+            placed = await worker.client.place([request(number) for number in range(15)])
+            assert trips.count == 2
+            ids = [one.order.exchange_id for one in placed if isinstance(one, Accepted)]
+            assert len(ids) == 15
+            await worker.client.cancel(BTC, ids)
+            assert trips.count == 3
+        assert await worker.client.open_orders(BTC) == []
+
+
+async def test_fifty_orders_take_in_parts_what_the_account_allows(redis: RedisClient, server: LocalExchange) -> None:
+    """A hundred orders in 10 s: a fifth at once less the reserve, then the flow, in a few round trips for all."""
+    async with Worker(server, redis) as worker:
+        await worker.client.ticker(BTC)
+        with counted_round_trips() as trips:
+            placed = await worker.client.place([request(number, valid_ms=12_000) for number in range(50)])
+        assert {type(one) for one in placed} == {Accepted}
+        assert trips.count <= 6
+        print(f"{trips.count} round trips for 50 orders")
+
+
+async def test_the_lowest_count_of_a_batch_is_reported_once(redis: RedisClient, server: LocalExchange) -> None:
+    """The exchange says with each of ten answers that little is left."""
+    async with Worker(server, redis) as worker:
+        await worker.client.ticker(BTC)
+        server.binance.limits.used = 5850
+        with counted_round_trips() as trips:
+            await worker.client.place([request(number) for number in range(10)])
+        assert trips.count == 2
+        left = float(await redis.hget(AddressKeys("binance").budget, "left") or 0)
+        assert left <= (6000 - 5860) * 10
+
+
+async def test_a_grant_is_not_kept_for_later(redis: RedisClient) -> None:
+    """A request of a batch that comes late takes anew: together with others it could break the window's bound."""
+    shared, key = budget(redis), AddressKeys("test").budget
+    async with request_batch(Priority.CANCEL, 3):
+        await shared.take(20)
+        await asyncio.sleep(1.1)
+        with counted_round_trips() as trips:
+            await shared.take(20)
+        assert trips.count > 0
+        left = float(await redis.hget(key, "left") or 0)
+        assert CAPACITY - 41 <= left <= CAPACITY - 40, "two requests are unsent, and what was granted before is gone"
+
+
 @pytest.mark.parametrize(("named", "weight"), [(1, 2), (20, 2), (21, 40), (100, 40), (101, 80)])
 async def test_a_look_at_some_tickers_is_charged_as_the_exchange_counts_it(
     redis: RedisClient, named: int, weight: int
@@ -242,7 +372,7 @@ async def test_three_workers_stay_below_the_limit(redis: RedisClient, server: Lo
         async def hammer(worker: Worker) -> None:
             while time.monotonic() - started < seconds:
                 try:
-                    with call_class(CallClass.READ, 1):
+                    with call_scope(Priority.READ, 1):
                         await worker.client.trades(BTC, 0)
                 except ExchangeUnavailable:
                     await asyncio.sleep(0.05)
@@ -260,7 +390,7 @@ async def test_orders_stay_below_the_accounts_limit(redis: RedisClient, server: 
     """Orders have a limit of their own, which the exchange counts in 10 seconds."""
     async with Worker(server, redis) as worker:
         started = time.monotonic()
-        with call_class(CallClass.BUY):
+        with call_scope(Priority.BUY):
             for number in range(50):
                 await worker.ccxt.create_order(BTC, "limit", "buy", 0.001, 30_000, {"clientOrderId": f"x{number}"})
         assert time.monotonic() - started >= (50 - 20) / 8 - 0.1
@@ -331,7 +461,7 @@ async def test_bybits_ban_of_an_address_is_not_the_accounts_limit(
     app.router.add_route("*", "/{path:.*}", answer)
     async with TestServer(app) as server:
         exchange = venue_ccxt("bybit", str(server.make_url("/")))
-        attach_budget(exchange, Budget(redis, Keys("main"), AddressKeys("bybit"), allowance_of("bybit")))
+        attach_budget(exchange, Budget(redis, Keys("main"), AddressKeys("bybit"), venue_of("bybit").rate_limits))
         client = CcxtClient(exchange)
         with pytest.raises(ExchangeUnavailable):
             await client.balances()
@@ -347,9 +477,9 @@ async def test_the_exchanges_own_count_corrects_the_bucket(redis: RedisClient, s
         await worker.client.ticker(BTC)
         left = float(await redis.hget(AddressKeys("binance").budget, "left") or 0)
         assert left <= 1000
-        assert not await take(worker.budget, CallClass.READ, 10)
-        assert not await take(worker.budget, CallClass.BUY, 10)
-        assert await take(worker.budget, CallClass.CANCEL, 10)
+        assert not await take(worker.budget, Priority.READ, 10)
+        assert not await take(worker.budget, Priority.BUY, 10)
+        assert await take(worker.budget, Priority.CANCEL, 10)
 
 
 async def test_the_client_says_how_urgent_its_calls_are(redis: RedisClient, server: LocalExchange) -> None:
@@ -371,7 +501,7 @@ async def test_the_client_says_how_urgent_its_calls_are(redis: RedisClient, serv
 async def test_a_refusal_after_something_was_sent_is_not_a_clear_no(redis: RedisClient, server: LocalExchange) -> None:
     """A call in two requests whose second one is refused here has an unknown outcome."""
     async with Worker(server, redis) as worker:
-        with call_class(CallClass.BUY):
+        with call_scope(Priority.BUY):
             await worker.ccxt.create_order(BTC, "limit", "buy", 0.001, 30_000)
             await worker.budget.ban(30)
             with pytest.raises(ccxt.RateLimitExceeded) as refused:
@@ -388,6 +518,8 @@ def test_the_scripts_codes_are_the_enums() -> None:
     assert len(listed) == len(BudgetCode)
 
 
-def test_the_allowance_of_binance() -> None:
+def test_the_rate_limits_of_binance() -> None:
     """6000 weights a minute at 10 ms each, 100 orders in 10 s at 100 ms each."""
-    assert allowance_of("binance") == Allowance(window_ms=6000 * 10, account_window_ms=10_000, order_ms=100)
+    assert venue_of("binance").rate_limits == RateLimits(
+        address_window_ms=6000 * 10, account_window_ms=10_000, order_ms=100
+    )

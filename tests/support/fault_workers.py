@@ -7,9 +7,11 @@ with the shared readings, the shared rate budget and the circuit breakers around
 from dataclasses import dataclass, replace
 
 from tasks.base.keys import AddressKeys
-from tasks.exchange.limits.breakers import Breakers
-from tasks.exchange.limits.budget import Budget, allowance_of, attach_budget
+from tasks.exchange.limits.breaker_store import Breakers
+from tasks.exchange.limits.budget import Budget
+from tasks.exchange.limits.ccxt_hooks import attach_budget
 from tasks.exchange.shared_client import SharedReads
+from tasks.exchange.venues.registry import venue_of
 from tasks.settings.model import Settings
 from tasks.tick.trader import GridTrader
 from tasks.tick.window import guarded_tick
@@ -44,7 +46,7 @@ class Workers:
         worker = self.world.worker(own=own)
         redis, keys, exchange, client = worker.desk.redis, worker.desk.keys, worker.exchange, worker.client
         exchange.set_markets_from_exchange(self.first.exchange)
-        attach_budget(exchange, Budget(redis, keys, AddressKeys(keys.account), allowance_of("binance")))
+        attach_budget(exchange, Budget(redis, keys, AddressKeys(keys.account), venue_of("binance").rate_limits))
         client.lists_all_orders = lambda symbols: True  # type: ignore[method-assign]  # as with many symbols
         self.made += 1
         opened_with = self.first if self.made % 2 else worker

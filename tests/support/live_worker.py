@@ -5,17 +5,20 @@ One window of each symbol, each in a thread of its own, as flow runs are. The ex
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from unittest.mock import patch
 
 from flows.runtime.trading import TradingService
-from tasks.exchange.limits import budget
+from tasks.exchange.venues import registry
+from tasks.exchange.venues.venue import RateLimits
 from tasks.settings.model import Settings
 
 
 def trade(settings: Settings, window_ms: int, symbols: list[str]) -> int:
     """Ticks made."""
-    faster = budget.Allowance(window_ms=window_ms, account_window_ms=10_000, order_ms=100)
-    with patch.dict(budget._ALLOWANCES, {settings.exchange.id: faster}):
+    limits = RateLimits(address_window_ms=window_ms, account_window_ms=10_000, order_ms=100)
+    faster = replace(registry.venue_of(settings.exchange.id), rate_limits=limits)
+    with patch.dict(registry._VENUES, {settings.exchange.id: faster}):
         service = TradingService(settings)
         with ThreadPoolExecutor(len(symbols)) as threads:
             windows = list(threads.map(lambda symbol: service.run_window(symbol, None, lambda: False), symbols))

@@ -7,56 +7,56 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.base.errors import ExchangeError, ExchangeUnavailable, StateError
-from tasks.exchange.limits.breaker_rules import Breaker, BreakerRules, Outcome, Phase, ask, tell
-from tasks.exchange.limits.breakers import outcomes
+from tasks.exchange.limits.breaker_store import outcomes
 from tasks.exchange.limits.budget import BudgetExhausted
+from tasks.exchange.limits.circuit_breaker import Breaker, BreakerRules, Outcome, Phase, after_tick, before_tick
 
-ROW = BreakerRules(threshold=3, window_ms=60_000, in_a_row=True, first_wait_ms=1000, most_wait_ms=8000, probe_ms=5000)
-MANY = replace(ROW, in_a_row=False)
-S, F, N = Outcome.SUCCESS, Outcome.FAILURE, Outcome.NEITHER
+ROW = BreakerRules(threshold=3, window_ms=60_000, consecutive=True, first_wait_ms=1000, max_wait_ms=8000, probe_ms=5000)
+MANY = replace(ROW, consecutive=False)
+S, F, N = Outcome.SUCCESS, Outcome.FAILURE, Outcome.NEUTRAL
 
 
 def opened(rules: BreakerRules = ROW, at_ms: int = 0) -> Breaker:
     """A breaker that has just opened."""
     breaker = Breaker()
     for number in range(rules.threshold):
-        breaker = tell(breaker, rules, at_ms, "w", F, f"S{number}", "timeout")
+        breaker = after_tick(breaker, rules, at_ms, "w", F, f"S{number}", "timeout")
     assert breaker.phase is Phase.OPEN
     return breaker
 
 
-def test_only_failures_in_a_row_open_a_symbols_breaker() -> None:
+def test_only_failures_consecutive_open_a_symbols_breaker() -> None:
     """A success in between starts the count anew; what says nothing changes nothing."""
     breaker = Breaker()
     for outcome in (F, F, S, F, N, F):
-        breaker = tell(breaker, ROW, 1, "w", outcome, "BTC")
+        breaker = after_tick(breaker, ROW, 1, "w", outcome, "BTC")
         assert breaker.phase is Phase.CLOSED
-    assert tell(breaker, ROW, 1, "w", F, "BTC", "timeout").phase is Phase.OPEN
+    assert after_tick(breaker, ROW, 1, "w", F, "BTC", "timeout").phase is Phase.OPEN
 
 
 def test_the_exchanges_breaker_counts_each_symbol_once_by_its_latest_tick() -> None:
     """Twenty failures of one symbol are one; a success strikes the symbol; old failures do not count."""
     breaker = Breaker()
     for _ in range(20):
-        breaker = tell(breaker, MANY, 1, "w", F, "BTC")
-    breaker = tell(breaker, MANY, 1, "w", F, "ETH")
-    breaker = tell(breaker, MANY, 1, "w", S, "BTC")
-    breaker = tell(breaker, MANY, 2, "w", F, "BNB")
+        breaker = after_tick(breaker, MANY, 1, "w", F, "BTC")
+    breaker = after_tick(breaker, MANY, 1, "w", F, "ETH")
+    breaker = after_tick(breaker, MANY, 1, "w", S, "BTC")
+    breaker = after_tick(breaker, MANY, 2, "w", F, "BNB")
     assert breaker.phase is Phase.CLOSED
-    assert tell(breaker, MANY, 70_000, "w", F, "SOL").phase is Phase.CLOSED
-    assert tell(breaker, MANY, 3, "w", F, "SOL", "timeout").phase is Phase.OPEN
+    assert after_tick(breaker, MANY, 70_000, "w", F, "SOL").phase is Phase.CLOSED
+    assert after_tick(breaker, MANY, 3, "w", F, "SOL", "timeout").phase is Phase.OPEN
 
 
 def test_open_waits_then_lets_one_probe_through() -> None:
     """Nobody before the time; then the first comer; the others wait for it."""
     breaker = opened()
-    assert ask(breaker, ROW, 999, "a")[1] == (False, 1, False)
-    breaker, door = ask(breaker, ROW, 1000, "a")
-    assert door.allowed
-    assert door.probe
-    assert not ask(breaker, ROW, 1001, "b")[1].allowed
-    assert tell(breaker, ROW, 1002, "b", S, "BTC") == breaker, "only the probe's word counts"
-    assert tell(breaker, ROW, 1002, "a", S, "BTC") == Breaker(since_ms=1002)
+    assert before_tick(breaker, ROW, 999, "a")[1] == (False, 1, False)
+    breaker, decision = before_tick(breaker, ROW, 1000, "a")
+    assert decision.allowed
+    assert decision.probe
+    assert not before_tick(breaker, ROW, 1001, "b")[1].allowed
+    assert after_tick(breaker, ROW, 1002, "b", S, "BTC") == breaker, "only the probe's word counts"
+    assert after_tick(breaker, ROW, 1002, "a", S, "BTC") == Breaker(since_ms=1002)
 
 
 def test_each_failed_probe_doubles_the_wait_up_to_the_bound() -> None:
@@ -65,27 +65,27 @@ def test_each_failed_probe_doubles_the_wait_up_to_the_bound() -> None:
     for _ in range(5):
         waits.append(breaker.retry_at_ms - now)
         now = breaker.retry_at_ms
-        breaker, _ = ask(breaker, ROW, now, "a")
-        breaker = tell(breaker, ROW, now, "a", F, "BTC", "timeout")
+        breaker, _ = before_tick(breaker, ROW, now, "a")
+        breaker = after_tick(breaker, ROW, now, "a", F, "BTC", "timeout")
     assert waits == [1000, 2000, 4000, 8000, 8000]
 
 
 def test_a_probe_that_says_nothing_makes_room_for_the_next() -> None:
     """No longer wait, no closing."""
-    breaker, _ = ask(opened(), ROW, 1000, "a")
-    breaker = tell(breaker, ROW, 1100, "a", N, "BTC")
+    breaker, _ = before_tick(opened(), ROW, 1000, "a")
+    breaker = after_tick(breaker, ROW, 1100, "a", N, "BTC")
     assert breaker.phase is Phase.OPEN
-    assert ask(breaker, ROW, 1100, "b")[1].probe
+    assert before_tick(breaker, ROW, 1100, "b")[1].probe
 
 
 def test_a_ban_opens_until_its_end() -> None:
     """From any phase; afterwards one probe decides."""
-    probing, _ = ask(opened(), ROW, 1000, "a")
+    probing, _ = before_tick(opened(), ROW, 1000, "a")
     for breaker in (Breaker(), opened(), probing):
-        banned, door = ask(breaker, ROW, 1000, "a", banned_until_ms=50_000)
-        assert (banned.phase, door) == (Phase.OPEN, (False, 49_000, False))
-        assert not ask(banned, ROW, 49_999, "b")[1].allowed
-        assert ask(banned, ROW, 50_000, "b")[1].probe
+        banned, decision = before_tick(breaker, ROW, 1000, "a", banned_until_ms=50_000)
+        assert (banned.phase, decision) == (Phase.OPEN, (False, 49_000, False))
+        assert not before_tick(banned, ROW, 49_999, "b")[1].allowed
+        assert before_tick(banned, ROW, 50_000, "b")[1].probe
 
 
 @pytest.mark.parametrize(
@@ -114,22 +114,22 @@ class World:
     now: int = 0
     probes: dict[str, int] = field(default_factory=dict)  # whose → until when it counts
 
-    def ask(self, who: str) -> None:
+    def before(self, who: str) -> None:
         """Ask; a granted probe may only start when no other one counts any more."""
         before = self.breaker.phase
-        self.breaker, door = ask(self.breaker, self.rules, self.now, who)
+        self.breaker, decision = before_tick(self.breaker, self.rules, self.now, who)
         if before is not Phase.CLOSED:
-            assert door.allowed == door.probe
-        if door.probe:
+            assert decision.allowed == decision.probe
+        if decision.probe:
             others = [name for name, until in self.probes.items() if name != who and until > self.now]
             assert not others, "two probes at a time"
             self.probes[who] = self.now + self.rules.probe_ms
-        assert door.allowed or door.wait_ms > 0
+        assert decision.allowed or decision.wait_ms > 0
 
-    def tell(self, who: str, outcome: Outcome) -> None:
+    def after(self, who: str, outcome: Outcome) -> None:
         """Tell; a success of the probe that counts closes."""
         counts = self.breaker.phase is Phase.HALF_OPEN and self.breaker.probe == who
-        self.breaker = tell(self.breaker, self.rules, self.now, who, outcome, who)
+        self.breaker = after_tick(self.breaker, self.rules, self.now, who, outcome, who)
         if counts:
             self.probes.pop(who, None)
             assert (self.breaker.phase is Phase.CLOSED) == (outcome is S)
@@ -138,7 +138,7 @@ class World:
 STEPS = st.lists(
     st.tuples(
         st.integers(0, 4000),
-        st.sampled_from(["ask", "tell", "vanish"]),
+        st.sampled_from(["before", "after", "vanish"]),
         st.sampled_from("abcd"),
         st.sampled_from([S, F, N]),
     ),
@@ -154,11 +154,11 @@ def test_never_two_probes_always_one_in_the_end(
     world = World(rules)
     for pause, step, who, outcome in steps:
         world.now += pause
-        if step == "ask":
-            world.ask(who)
-        elif step == "tell":
-            world.tell(who, outcome)
-    world.now += rules.most_wait_ms + rules.probe_ms
-    world.ask("z")
-    world.tell("z", S)
+        if step == "before":
+            world.before(who)
+        elif step == "after":
+            world.after(who, outcome)
+    world.now += rules.max_wait_ms + rules.probe_ms
+    world.before("z")
+    world.after("z", S)
     assert world.breaker.phase is Phase.CLOSED

@@ -11,7 +11,7 @@ from tasks.base.errors import ConfigError
 from tasks.base.money import floor_to
 from tasks.exchange.models import Market, PriceBand, Side, Ticker
 from tasks.exchange.order_ids import Purpose
-from tasks.exchange.price_band import price_bands
+from tasks.exchange.venues.binance import price_bands
 from tasks.grid.cells import settled, with_order
 from tasks.grid.levels import build_cells, build_grid, grid_id
 from tasks.grid.models import Cell, CellState, Grid, GridPlan, IdleReason, Limits, Size

@@ -477,15 +477,15 @@ def test_check_says_what_stands_against_real_orders(write: Path, exchange: str, 
 
 def test_check_names_the_features_an_exchange_lacks(write: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In ccxt's words."""
-    write.write_text(LIVE.format(id="binance", sandbox="false"), encoding="utf-8")
-    plain_describe = ccxt.async_support.binance.describe
+    write.write_text(LIVE.format(id="kraken", sandbox="false"), encoding="utf-8")
+    plain_describe = ccxt.async_support.kraken.describe
 
     def without(self: Any) -> Any:
         return self.deep_extend(plain_describe(self), {"has": {"fetchMyTrades": False, "fetchOpenOrders": None}})
 
-    monkeypatch.setattr(ccxt.async_support.binance, "describe", without)
+    monkeypatch.setattr(ccxt.async_support.kraken, "describe", without)
     found = CliRunner().invoke(cli, ["check"])
-    assert "binance lacks fetchOpenOrders, fetchMyTrades" in f"{found.exception} {found.output}"
+    assert "kraken lacks fetchOpenOrders, fetchMyTrades" in f"{found.exception} {found.output}"
 
 
 def test_check_tells_what_stands_against_the_start_too(write: Path, tmp_path: Path) -> None:

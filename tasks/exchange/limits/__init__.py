@@ -1,1 +1,1 @@
-"""What keeps us within an exchange's limits: the shared rate budget and the circuit breakers."""
+"""Keeps requests within the exchange's limits: the shared rate budget and the circuit breakers."""

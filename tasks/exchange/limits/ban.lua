@@ -1,10 +1,10 @@
--- Purpose: stop every call until a time. A ban that ends later stays; one that ends sooner is put off.
+-- Purpose: forbid every call until a time. An earlier ban is extended, never shortened.
 -- KEYS  1 ban (string: until, ms)
 -- ARGV  1 ms from now
 -- Returns ms until the ban in force ends.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local stands = tonumber(redis.call('GET', KEYS[1]) or 0)
-local till = math.max(stands, now + tonumber(ARGV[1]))
-if till > stands then redis.call('SET', KEYS[1], string.format('%.0f', till), 'PX', string.format('%.0f', till - now)) end
+local stored = tonumber(redis.call('GET', KEYS[1]) or 0)
+local till = math.max(stored, now + tonumber(ARGV[1]))
+if till > stored then redis.call('SET', KEYS[1], string.format('%.0f', till), 'PX', string.format('%.0f', till - now)) end
 return till - now

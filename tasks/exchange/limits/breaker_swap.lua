@@ -1,4 +1,4 @@
--- Purpose: replace the states of breakers, all or none: only where nobody changed one in between; say so in the events.
+-- Purpose: replace the states of breakers, all or none: none when one was changed in between. Adds their events.
 -- KEYS  1 breakers (hash)  2 events (stream)
 -- ARGV  1 rough cap of the stream, then per breaker: field, state expected ('' none), new state, event ('' none)
 -- Returns 1 when swapped, 0 when one was changed meanwhile.

@@ -1,13 +1,14 @@
--- Purpose: take a call's cost out of a token bucket that fills steadily, unless a ban stands, or the bucket would go
---   below what the call's class must leave to more urgent ones. What the exchange says is left corrects the bucket
---   downwards first. A call dearer than the bucket is granted when the bucket is full, and leaves it in debt.
+-- Purpose: take the cost of requests out of a token bucket that fills steadily, for as many of them as it has room for
+--   now. None while a ban is in force; and the bucket must keep what the requests' priority leaves to more urgent ones.
+--   What the exchange says is left corrects the bucket downwards first. A request that costs more than the capacity is
+--   granted when the bucket is full, and leaves it in debt.
 -- KEYS  1 bucket (hash: left, at)  2 ban (string: until, ms)
--- ARGV  1 cost (ms of the exchange's time; 0 only corrects)  2 capacity (ms)  3 refill (ms per ms)
---       4 reserve the class leaves (ms)  5 most that is left as the exchange says (ms), or -1
--- Returns {code, ms}:
---   0 GRANTED: what is left  1 WAIT: until it may be asked again  2 BANNED: until the ban ends
-local cost, capacity, refill = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local reserve, said = tonumber(ARGV[4]), tonumber(ARGV[5])
+-- ARGV  1 cost of one request (ms of the exchange's time)  2 requests wanted (0 only corrects)  3 capacity (ms)
+--       4 refill (ms per ms)  5 reserve to leave (ms)  6 most that is left as the exchange says (ms), or -1
+-- Returns {code, requests granted, ms, Redis time (ms)}:
+--   0 GRANTED: all of them; what is left  1 WAIT: the first ones or none; until the next one  2 BANNED: until the end
+local cost, wanted, capacity, refill = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local reserve, said = tonumber(ARGV[5]), tonumber(ARGV[6])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000
 local bucket = redis.call('HMGET', KEYS[1], 'left', 'at')
@@ -26,9 +27,12 @@ if said >= 0 and said < left then
   keep(left)
 end
 local ban = tonumber(redis.call('GET', KEYS[2]) or 0)
-if ban > now then return {2, math.ceil(ban - now)} end
-if cost <= 0 then return {0, math.floor(left)} end
-local wanted = math.min(cost + reserve, capacity)
-if left < wanted then return {1, math.ceil((wanted - left) / refill)} end
-keep(left - cost)
-return {0, math.floor(left - cost)}
+if ban > now then return {2, 0, math.ceil(ban - now), math.floor(now)} end
+if cost <= 0 or wanted <= 0 then return {0, wanted, math.floor(left), math.floor(now)} end
+local needed, granted = math.min(cost + reserve, capacity), 0
+while granted < wanted and left >= needed do
+  left, granted = left - cost, granted + 1
+end
+if granted > 0 then keep(left) end
+if granted < wanted then return {1, granted, math.ceil((needed - left) / refill), math.floor(now)} end
+return {0, granted, math.floor(left), math.floor(now)}

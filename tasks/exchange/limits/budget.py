@@ -1,29 +1,40 @@
 """The shared rate budget: one token bucket per account and one per IP address, for all processes.
 
-The unit is ms of the exchange's time: ccxt knows each endpoint's cost, and cost × rateLimit ms is what a call uses up.
-A bucket of capacity C that fills at rate r grants at most C + r·W in any span W. With C = W/5 and r = 4/5 that is
+The unit is ms of the exchange's time: ccxt knows each endpoint's cost, and cost × rateLimit ms is what a request uses
+up. A bucket of capacity C that fills at rate r grants at most C + r·W in any span W. With C = W/5 and r = 4/5 that is
 exactly W: whatever minute the exchange counts in, it never sees more than it allows.
+
+Round trips to Redis: one for a request, or for a whole batch (`priority.request_batch`). A batch that costs more than
+the buckets hold is granted in parts, one round trip each. What responses say is shared only when it tells of less
+than a full bucket; the responses of a batch are shared together. The two buckets' keys lie in different hash slots,
+because accounts share the address: see `scripts.run_scripts`.
 """
 
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import ccxt
 from redis.exceptions import RedisError
 
 from tasks.base.keys import AddressKeys, Keys
-from tasks.base.redis import RedisClient, script
-from tasks.exchange.limits.call_class import CallClass, current_scope
-from tasks.exchange.limits.rate_headers import Heard, heard_of, left_of
+from tasks.base.redis import RedisClient
+from tasks.exchange.limits.priority import NextTry, Priority, RequestBatch, Surplus, current_scope
+from tasks.exchange.limits.rate_headers import ban_seconds
+from tasks.exchange.limits.scripts import ScriptCall, run_scripts
+from tasks.exchange.venues.venue import RateLimits, Response, Venue
 
 log = logging.getLogger(__name__)
 _BURST = 0.2  # share of the exchange's window that may be used at once; the rest flows in over the window
+_REFILL = 1 - _BURST
+_WAIT_FOR = 0.5  # a batch waits for at most this share of the capacity at once, so that the bucket never overflows
+_GRANT_SECONDS = 1.0  # a grant is used within this time, or given back
 
 
 class BudgetCode(IntEnum):
@@ -35,34 +46,22 @@ class BudgetCode(IntEnum):
 
 
 class BudgetExhausted(ccxt.RateLimitExceeded):
-    """The call was refused here: nothing was sent. `wait_ms` until it is worth another try, 0 where unknown."""
+    """The request was refused here: nothing was sent. `wait_ms` until it is worth another try, 0 where unknown."""
 
     nothing_sent = True
 
     def __init__(self, why: str, wait_ms: int = 0) -> None:
-        self.wait_ms = wait_ms
+        self.why, self.wait_ms = why, wait_ms
         super().__init__(why)
 
 
-@dataclass(frozen=True)
-class Allowance:
-    """What an exchange allows. `order_ms`: an account counts orders alone, each that dear; None: every call."""
+class _Answer(NamedTuple):
+    """An answer of budget.lua."""
 
-    window_ms: int = 2_000
-    account_window_ms: int = 2_000
-    order_ms: float | None = None
-
-
-_ALLOWANCES: Mapping[str, Allowance] = {
-    "binance": Allowance(window_ms=60_000, account_window_ms=10_000, order_ms=100),  # 100 orders in 10 s
-    "okx": Allowance(),
-    "bybit": Allowance(window_ms=5_000, account_window_ms=5_000),
-}
-
-
-def allowance_of(exchange_id: str) -> Allowance:
-    """What is known of the exchange; a cautious guess for those not listed."""
-    return _ALLOWANCES.get(exchange_id, Allowance())
+    code: int
+    granted: int
+    ms: int
+    at_ms: int
 
 
 @dataclass(frozen=True)
@@ -75,142 +74,216 @@ class _Bucket:
 
     @property
     def capacity(self) -> float:
+        """ms that may be used at once."""
         return self.window_ms * _BURST
+
+    def take(self, cost_ms: float, count: int, reserve: float, said_left: float = -1) -> ScriptCall:
+        """See budget.lua. `reserve`: share of the capacity."""
+        args = [cost_ms, count, self.capacity, _REFILL, reserve * self.capacity, said_left]
+        return ScriptCall("budget", [self.key, self.ban], args)
+
+    def room(self, cost_ms: float, reserve: float) -> int:
+        """How many requests a full bucket grants at once, at least 1."""
+        return max(int((1 - reserve) * self.capacity / cost_ms), 1) if cost_ms > 0 else sys.maxsize
+
+    def wait_ms(self, answer: _Answer, cost_ms: float, reserve: float) -> float:
+        """When the bucket can grant the next request, counted from its answer."""
+        if answer.code == BudgetCode.WAIT:
+            return answer.ms
+        needed = min(cost_ms + reserve * self.capacity, self.capacity)
+        return max(needed - answer.ms, 0) / _REFILL if cost_ms > 0 else 0.0
+
+    def give_back(self, surplus: Surplus) -> ScriptCall:
+        """See give_back.lua."""
+        return ScriptCall("give_back", [self.key], [surplus.cost_ms, surplus.since_ms, self.capacity, _REFILL])
 
 
 class Budget:
-    """The budget of one account at one exchange, seen from one process."""
+    """Grants requests before they are sent. `limits`: what the exchange allows. Redis's clock counts."""
 
-    def __init__(self, redis: RedisClient, keys: Keys, address: AddressKeys, allowance: Allowance) -> None:
-        self._account = _Bucket(keys.budget, keys.ban, allowance.account_window_ms)
-        self._address = _Bucket(address.budget, address.ban, allowance.window_ms)
-        self._order_ms = allowance.order_ms
-        self._take_script = script(redis, "tasks.exchange.limits", "budget")
-        self._ban_script = script(redis, "tasks.exchange.limits", "ban")
-        self._turns = {kind: asyncio.Lock() for kind in CallClass}
-        self._banned_until = float("-inf")  # of this process's own clock: outlives a Redis that forgot
+    def __init__(self, redis: RedisClient, keys: Keys, address: AddressKeys, limits: RateLimits) -> None:
+        self._redis = redis
+        self._account = _Bucket(keys.budget, keys.ban, limits.account_window_ms)
+        self._address = _Bucket(address.budget, address.ban, limits.address_window_ms)
+        self._order_ms = limits.order_ms
+        self._turns = {priority: asyncio.Lock() for priority in Priority}
+        self._banned_until = float("-inf")  # by this process's own clock: stays when Redis has lost it
 
     async def take(self, cost_ms: float) -> None:
-        """Wait for the right to make a call that uses up `cost_ms`. Raises BudgetExhausted: nothing may be sent.
+        """Wait for the right to send a request that uses up `cost_ms`. Raises BudgetExhausted: nothing may be sent.
 
-        Calls of a class go first come, first served within a process.
+        Requests of the same priority go first come, first served within a process. A request of a batch takes for
+        the whole batch.
         """
         scope = current_scope()
-        deadline = asyncio.get_running_loop().time() + scope.wait_seconds
-        turn = self._turns[scope.kind]
+        batch = scope.batch
+        if batch is None or not batch.covers(cost_ms):
+            batch = RequestBatch(1, scope.wait_seconds)
+        else:
+            batch.at_end = partial(self._end, batch, scope.priority)
+        async with batch.lock:
+            if batch.refusal is not None:
+                raise BudgetExhausted(*batch.refusal)
+            if self._is_stale(batch):
+                self._drop_grants(batch, scope.priority)
+            if not batch.granted:
+                await self._take_for(batch, scope.priority, cost_ms)
+            batch.send_one()
+
+    def _is_stale(self, batch: RequestBatch) -> bool:
+        """Whether the batch's grants are too old: requests sent late could add up to more than a window allows."""
+        return batch.granted > 0 and asyncio.get_running_loop().time() > batch.granted_at + _GRANT_SECONDS
+
+    def _drop_grants(self, batch: RequestBatch, priority: Priority) -> None:
+        for bucket, each in self._costs(priority, batch.cost_ms or 0.0).items():
+            batch.add_surplus(bucket.key, batch.granted * each, batch.since_ms)
+        batch.granted = 0
+
+    async def _take_for(self, batch: RequestBatch, priority: Priority, cost_ms: float) -> None:
+        """Take until at least one more request of the batch may be sent; else refuse all that are left of it."""
+        batch.cost_ms = cost_ms
+        if batch.deadline is None:
+            batch.deadline = asyncio.get_running_loop().time() + batch.wait_seconds
         try:
-            async with asyncio.timeout(scope.wait_seconds):
+            await self._wait_and_ask(batch, priority, cost_ms, batch.deadline)
+        except BudgetExhausted as refused:
+            batch.refusal = (refused.why, refused.wait_ms)
+            await self._correct(self._give_backs(batch))
+            raise
+
+    async def _wait_and_ask(self, batch: RequestBatch, priority: Priority, cost_ms: float, deadline: float) -> None:
+        turn = self._turns[priority]
+        try:
+            async with asyncio.timeout_at(deadline):
                 await turn.acquire()
         except TimeoutError:
-            raise BudgetExhausted(f"too many {scope.kind.label} calls wait for the shared budget") from None
+            raise BudgetExhausted(f"too many {priority.label} requests wait for the shared budget") from None
         try:
-            await self._take_from(self._account, self._account_cost(scope.kind, cost_ms), scope.kind, deadline)
-            await self._take_from(self._address, cost_ms, scope.kind, deadline)
+            while not batch.granted:
+                await _wait(batch.next_try, deadline)
+                batch.next_try = await self._ask(batch, priority, cost_ms)
         finally:
             turn.release()
 
-    def _account_cost(self, kind: CallClass, cost_ms: float) -> float:
-        if self._order_ms is None:
-            return cost_ms
-        return self._order_ms if kind.places else 0.0
+    async def _ask(self, batch: RequestBatch, priority: Priority, cost_ms: float) -> NextTry:
+        """Take from both buckets in one round trip; what only one of them grants is given back with the next one.
 
-    async def _take_from(self, bucket: _Bucket, cost_ms: float, kind: CallClass, deadline: float) -> None:
-        while True:
-            code, wait_ms = await self._ask(bucket, cost_ms, kind)
-            if code is BudgetCode.GRANTED:
-                return
-            if code is BudgetCode.BANNED:
-                raise BudgetExhausted(f"the exchange wants no calls for another {wait_ms} ms", wait_ms)
-            if asyncio.get_running_loop().time() + wait_ms / 1000 > deadline:
-                raise BudgetExhausted(f"the shared budget is spent for another {wait_ms} ms", wait_ms)
-            await asyncio.sleep((wait_ms + 1) / 1000 * random.uniform(1, 1.1))
+        Raises BudgetExhausted during a ban.
+        """
+        self._check_known_ban()
+        costs, wanted = self._costs(priority, cost_ms), batch.wanted()
+        wanted = min(wanted, *(bucket.room(each, priority.reserve) for bucket, each in costs.items()))
+        returned = self._give_backs(batch)
+        takes = [bucket.take(each, wanted, priority.reserve) for bucket, each in costs.items()]
+        answers = [_Answer(*row) for row in (await self._run([*returned, *takes]))[len(returned) :]]
+        batch.granted, batch.granted_at = min(answer.granted for answer in answers), asyncio.get_running_loop().time()
+        batch.since_ms = min(answer.at_ms for answer in answers)
+        for (bucket, each), answer in zip(costs.items(), answers, strict=True):
+            batch.add_surplus(bucket.key, (answer.granted - batch.granted) * each, answer.at_ms)
+        banned_ms = max((answer.ms for answer in answers if answer.code == BudgetCode.BANNED), default=0)
+        if banned_ms:
+            raise _banned(banned_ms)
+        return _next_try(batch, costs, answers, priority.reserve)
 
-    async def _ask(
-        self, bucket: _Bucket, cost_ms: float, kind: CallClass, said_left: float = -1
-    ) -> tuple[BudgetCode, int]:
-        banned_ms = (self._banned_until - asyncio.get_running_loop().time()) * 1000
-        if banned_ms > 0:
-            return BudgetCode.BANNED, int(banned_ms)
-        reserve = kind.reserve * bucket.capacity
+    def _check_known_ban(self) -> None:
+        left = self._banned_until - asyncio.get_running_loop().time()
+        if left > 0:
+            raise _banned(int(left * 1000))
+
+    def _costs(self, priority: Priority, cost_ms: float) -> dict[_Bucket, float]:
+        """What one request costs each bucket; an account that counts orders only is asked for its ban all the same."""
+        by_account = cost_ms if self._order_ms is None else self._order_ms if priority.places_orders else 0.0
+        return {self._account: by_account, self._address: cost_ms}
+
+    async def _run(self, calls: list[ScriptCall]) -> list[Any]:
         try:
-            code, ms = await self._take_script(
-                keys=[bucket.key, bucket.ban], args=[cost_ms, bucket.capacity, 1 - _BURST, reserve, said_left]
-            )
+            return await run_scripts(self._redis, calls)
         except RedisError as error:
-            raise BudgetExhausted(f"no call without the shared budget: Redis, {type(error).__name__}") from error
-        return BudgetCode(int(code)), int(ms)
+            raise BudgetExhausted(f"no request without the shared budget: Redis, {type(error).__name__}") from error
 
-    async def hear(self, exchange_id: str, heard: Heard) -> None:
-        """Take in what the exchange said of its limits in an answer."""
-        if heard.ban_seconds:
-            await self.ban(heard.ban_seconds)
-        left = left_of(exchange_id, heard.headers)
+    def _give_backs(self, batch: RequestBatch) -> list[ScriptCall]:
+        surplus, batch.surplus = batch.surplus, {}
+        buckets = (self._account, self._address)
+        return [bucket.give_back(surplus[bucket.key]) for bucket in buckets if bucket.key in surplus]
+
+    async def _correct(self, calls: list[ScriptCall]) -> None:
+        """Write what makes the budget more exact; no request depends on it, so it may be lost when Redis is away."""
+        try:
+            if calls:
+                await run_scripts(self._redis, calls)
+        except RedisError as error:
+            log.warning("the rate budget was not corrected", extra={"error": str(error)})
+
+    async def read_response(self, venue: Venue, response: Response) -> None:
+        """Keep to what a response says of the exchange's limits; of a batch's responses, to the lowest at its end.
+
+        Never raises for Redis: the caller needs the response.
+        """
+        seconds = ban_seconds(venue, response)
+        if seconds:
+            self._note_ban(seconds)
+            await self._correct(self._ban_calls(seconds))
+        left, lowest = venue.limits_left(response.headers), dict[str, float]()
         for bucket, share in ((self._account, left.account), (self._address, left.address)):
-            if share is not None and share * bucket.window_ms < bucket.capacity:
-                await self._ask(bucket, 0, CallClass.CANCEL, share * bucket.window_ms)
+            if share is not None and share * bucket.window_ms < bucket.capacity:  # else the bucket holds no more anyway
+                lowest[bucket.key] = share * bucket.window_ms
+        batch = current_scope().batch
+        if batch is None:
+            await self._correct(self._corrections(lowest))
+        else:
+            batch.note_left(lowest)
+
+    def _corrections(self, lowest_ms: Mapping[str, float]) -> list[ScriptCall]:
+        buckets = (self._account, self._address)
+        return [bucket.take(0, 0, 0, lowest_ms[bucket.key]) for bucket in buckets if bucket.key in lowest_ms]
+
+    async def _end(self, batch: RequestBatch, priority: Priority) -> None:
+        """Give back what a batch did not send, then correct the buckets by what its responses said."""
+        self._drop_grants(batch, priority)
+        await self._correct([*self._give_backs(batch), *self._corrections(batch.lowest_ms)])
 
     async def ban(self, seconds: float) -> None:
-        """Stop every call of this account and from this address, in every process; never shortens an earlier ban."""
-        log.error("the exchange wants no calls for a while: everybody stops", extra={"seconds": seconds})
+        """Stop every request of this account and from this address, in every process; never shortens an earlier ban.
+
+        Raises RedisError.
+        """
+        self._note_ban(seconds)
+        await run_scripts(self._redis, self._ban_calls(seconds))
+
+    def _note_ban(self, seconds: float) -> None:
+        log.error("the exchange allows no requests for a while; all workers stop", extra={"seconds": seconds})
         self._banned_until = max(self._banned_until, asyncio.get_running_loop().time() + seconds)
-        for bucket in (self._account, self._address):
-            await self._ban_script(keys=[bucket.ban], args=[int(seconds * 1000)])
+
+    def _ban_calls(self, seconds: float) -> list[ScriptCall]:
+        return [ScriptCall("ban", [bucket.ban], [int(seconds * 1000)]) for bucket in (self._account, self._address)]
 
 
-@dataclass
-class _Answer:
-    """Status, headers and text of one HTTP answer; 0 while there was none."""
-
-    code: int = 0
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: str = ""
+def _banned(ms: int) -> BudgetExhausted:
+    return BudgetExhausted(f"the exchange allows no calls for another {ms} ms", ms)
 
 
-_answer: ContextVar[_Answer | None] = ContextVar("exchange_answer", default=None)
+def _next_try(
+    batch: RequestBatch, costs: Mapping[_Bucket, float], answers: Sequence[_Answer], reserve: float
+) -> NextTry:
+    """When to ask again for what was not granted, and for how many."""
+    if batch.granted >= batch.unsent:
+        return NextTry()
+    now, many = asyncio.get_running_loop().time(), batch.unsent - batch.granted
+    for bucket, each in costs.items():
+        many = min(many, bucket.room(each / _WAIT_FOR, reserve))
+    one_at = many_at = now
+    for (bucket, each), answer in zip(costs.items(), answers, strict=True):
+        one_ms = bucket.wait_ms(answer, each, reserve)
+        many_ms = one_ms + (many - 1) * each / _REFILL
+        one_at = max(one_at, now + one_ms / 1000)
+        many_at = max(many_at, now + (many_ms + 1) / 1000 * random.uniform(1, 1.1))
+    return NextTry(one_at, many_at, many)
 
 
-def attach_budget(exchange: Any, budget: Budget) -> None:
-    """Let a ccxt async exchange ask `budget` before each request, and tell it what each answer says."""
-    plain_fetch, plain_response = exchange.fetch, exchange.on_rest_response
-
-    async def throttle(cost: float | None = None) -> None:
-        try:
-            await budget.take((1 if cost is None else cost) * exchange.rateLimit)
-        except BudgetExhausted as error:
-            if current_scope().sent:  # a part of this call is out already: its outcome is not known here
-                raise ccxt.RateLimitExceeded(str(error)) from error
-            raise
-
-    def on_rest_response(code: int, reason: str, url: str, method: str, headers: Any, body: str, *rest: Any) -> Any:
-        answer = _answer.get()
-        if answer is not None:
-            answer.code, answer.headers, answer.body = code, dict(headers), body
-        return plain_response(code, reason, url, method, headers, body, *rest)
-
-    async def fetch(url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
-        scope = current_scope()
-        scope.sent = scope.sent or method != "GET"
-        answer = _Answer()
-        token = _answer.set(answer)
-        refused = False
-        try:
-            return await plain_fetch(url, method, headers, body)
-        except (ccxt.DDoSProtection, ccxt.RateLimitExceeded):
-            refused = True
-            raise
-        finally:
-            _answer.reset(token)
-            now_ms = exchange.milliseconds()
-            heard = heard_of(exchange.id, answer.code, answer.headers, answer.body, now_ms, refused=refused)
-            await _tell(budget, exchange.id, heard)
-
-    exchange.enableRateLimit = True
-    exchange.throttle, exchange.fetch, exchange.on_rest_response = throttle, fetch, on_rest_response
-
-
-async def _tell(budget: Budget, exchange_id: str, heard: Heard) -> None:
-    """Never lets a fault of the budget hide the exchange's answer."""
-    try:
-        await budget.hear(exchange_id, heard)
-    except (RedisError, BudgetExhausted) as error:
-        log.warning("the exchange's word on its limits is not shared", extra={"error": str(error)})
+async def _wait(next_try: NextTry, deadline: float) -> None:
+    """Sleep until the next try is worth it. Raises BudgetExhausted when that would be too late for any request."""
+    now = asyncio.get_running_loop().time()
+    if next_try.one_at > deadline:
+        wait_ms = max(int((next_try.one_at - now) * 1000), 1)
+        raise BudgetExhausted(f"the shared budget is spent for another {wait_ms} ms", wait_ms)
+    await asyncio.sleep(max(min(next_try.many_at, max(deadline, next_try.one_at)) - now, 0))

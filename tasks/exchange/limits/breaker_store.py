@@ -9,38 +9,41 @@ from tasks.base.errors import ExchangeError, ExchangeUnavailable, StateError
 from tasks.base.events import EVENTS_CAP
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, script
-from tasks.exchange.limits.breaker_rules import (
+from tasks.exchange.limits.circuit_breaker import (
     EXCHANGE_RULES,
     SYMBOL_RULES,
     Breaker,
     BreakerRules,
     Outcome,
     Phase,
-    ask,
-    tell,
+    after_tick,
+    before_tick,
 )
 
 log = logging.getLogger(__name__)
 EXCHANGE = "*"  # field of the exchange's breaker
-_TRIES = 50
+_MAX_TRIES = 50
 
 
 @dataclass(frozen=True)
 class Pass:
-    """The answer to one tick's question; goes back with `report`. `quiet`: nothing was amiss when it was given."""
+    """Whether one tick may run; `report` takes it back with the tick's outcome.
+
+    `at_rest`: both breakers were closed and counted no failure, so that a success changes nothing.
+    """
 
     symbol: str
-    who: str
+    owner: str
     allowed: bool
     wait_seconds: float = 0.0
     why: str = ""
     probe: bool = False
-    quiet: bool = True
+    at_rest: bool = True
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """Both breakers as they stood, with the text they were read from, and Redis's time."""
+class _Snapshot:
+    """Both breakers at one moment, with the text they were read from, and Redis's time."""
 
     now_ms: int
     banned_until_ms: int
@@ -49,21 +52,21 @@ class _Seen:
 
 
 def outcomes(error: Exception | None) -> tuple[Outcome, Outcome]:
-    """What a tick that ended with `error` says of (its symbol, the exchange).
+    """The outcomes for (the symbol, the exchange) of a tick that ended with `error`.
 
-    A call that was refused here, before it was sent, says nothing of either.
+    A request that the rate budget refused was never sent: it is neutral for both.
     """
     if error is None:
         return Outcome.SUCCESS, Outcome.SUCCESS
     if not isinstance(error, ExchangeError) or getattr(error.__cause__, "nothing_sent", False):
-        return Outcome.NEITHER, Outcome.NEITHER
+        return Outcome.NEUTRAL, Outcome.NEUTRAL
     if isinstance(error, ExchangeUnavailable):
         return Outcome.FAILURE, Outcome.FAILURE
-    return Outcome.FAILURE, Outcome.NEITHER
+    return Outcome.FAILURE, Outcome.NEUTRAL
 
 
 def is_at_rest(text: str) -> bool:
-    """Whether a stored breaker (its JSON, '' for none) is closed and counts no failure: nobody need ask it."""
+    """Whether a stored breaker (its JSON, '' for none) is closed and counts no failure, so that any tick may run."""
     if not text:
         return True
     breaker = Breaker.model_validate_json(text)
@@ -71,13 +74,13 @@ def is_at_rest(text: str) -> bool:
 
 
 async def read_breakers(redis: RedisClient, keys: Keys) -> dict[str, Breaker]:
-    """Breakers that were ever needed, by symbol; EXCHANGE for the exchange's."""
+    """All stored breakers by symbol, and the exchange's under EXCHANGE. A breaker that never counted is not stored."""
     found = await redis.hgetall(keys.breakers)
     return {str(name): Breaker.model_validate_json(text) for name, text in found.items()}
 
 
 class Breakers:
-    """Asked before a tick and told after it. Redis's clock counts. Raises RedisError when Redis is away."""
+    """Decides before a tick and counts after it, for all workers. Redis's clock counts. Raises RedisError."""
 
     def __init__(
         self,
@@ -90,41 +93,48 @@ class Breakers:
         self._symbol_rules, self._exchange_rules = symbol_rules, exchange_rules
         self._swap = script(redis, "tasks.exchange.limits", "breaker_swap")
 
-    async def allowed(self, symbol: str, who: str) -> Pass:
-        """May `who` tick `symbol` now? One round trip while all is well. A pass that is allowed must be reported."""
-        given = Pass(symbol, who, allowed=True)
+    async def allowed(self, symbol: str, owner: str) -> Pass:
+        """Whether `owner` may tick `symbol` now. An allowed tick must be reported afterwards.
 
-        def decide(seen: _Seen) -> Mapping[str, Breaker]:
+        One round trip when no breaker changes.
+        """
+        given = Pass(symbol, owner, allowed=True)
+
+        def decide(seen: _Snapshot) -> Mapping[str, Breaker]:
             nonlocal given
-            own, door = ask(seen.states[symbol], self._symbol_rules, seen.now_ms, who)
-            whole, gate = ask(seen.states[EXCHANGE], self._exchange_rules, seen.now_ms, who, seen.banned_until_ms)
-            closed_by = whole if not gate.allowed else own if not door.allowed else None
+            now_ms, states = seen.now_ms, seen.states
+            own, for_own = before_tick(states[symbol], self._symbol_rules, now_ms, owner)
+            shared, for_shared = before_tick(
+                states[EXCHANGE], self._exchange_rules, now_ms, owner, seen.banned_until_ms
+            )
+            closed_by = shared if not for_shared.allowed else own if not for_own.allowed else None
+            is_probe = for_own.probe or for_shared.probe
             given = Pass(
                 symbol,
-                who,
+                owner,
                 allowed=closed_by is None,
-                wait_seconds=max(door.wait_ms, gate.wait_ms) / 1000,
+                wait_seconds=max(for_own.wait_ms, for_shared.wait_ms) / 1000,
                 why=closed_by.why if closed_by else "",
-                probe=closed_by is None and (door.probe or gate.probe),
-                quiet=not own.failing and symbol not in whole.failing and not door.probe and not gate.probe,
+                probe=closed_by is None and is_probe,
+                at_rest=not own.failing and symbol not in shared.failing and not is_probe,
             )
             if given.allowed:
-                return {symbol: own, EXCHANGE: whole}
-            return {EXCHANGE: whole} if whole.phase is Phase.OPEN else {}  # a ban may just have opened it
+                return {symbol: own, EXCHANGE: shared}
+            return {EXCHANGE: shared} if shared.phase is Phase.OPEN else {}  # a ban may just have opened it
 
         await self._change(symbol, decide)
         return given
 
     async def report(self, given: Pass, error: Exception | None) -> None:
-        """How the tick that `given` let through went. No round trip while all is well."""
+        """Count how the tick that `given` allowed has ended. No round trip for a success while both are at rest."""
         for_symbol, for_exchange = outcomes(error)
-        if given.quiet and for_symbol is not Outcome.FAILURE:
+        if given.at_rest and for_symbol is not Outcome.FAILURE:
             return
         why = "" if error is None else str(error)[:200]
 
-        def decide(seen: _Seen) -> Mapping[str, Breaker]:
+        def decide(seen: _Snapshot) -> Mapping[str, Breaker]:
             return {
-                name: tell(seen.states[name], rules, seen.now_ms, given.who, outcome, given.symbol, why)
+                name: after_tick(seen.states[name], rules, seen.now_ms, given.owner, outcome, given.symbol, why)
                 for name, rules, outcome in (
                     (given.symbol, self._symbol_rules, for_symbol),
                     (EXCHANGE, self._exchange_rules, for_exchange),
@@ -133,9 +143,9 @@ class Breakers:
 
         await self._change(given.symbol, decide)
 
-    async def _change(self, symbol: str, decide: Callable[[_Seen], Mapping[str, Breaker]]) -> None:
-        """Read, decide, swap; anew when somebody else was quicker."""
-        for _ in range(_TRIES):
+    async def _change(self, symbol: str, decide: Callable[[_Snapshot], Mapping[str, Breaker]]) -> None:
+        """Read, decide, write; again when another worker has written in between. Raises StateError in the end."""
+        for _ in range(_MAX_TRIES):
             seen = await self._read(symbol)
             changed = {name: new for name, new in decide(seen).items() if new != seen.states[name]}
             if not changed:
@@ -147,16 +157,16 @@ class Breakers:
                 for name, new in changed.items():
                     _log(name, seen.states[name], new)
                 return
-        raise StateError(f"{self._keys.breakers} changes all the time; the next tick tries again")
+        raise StateError(f"{self._keys.breakers} changes too often; the next tick tries again")
 
-    async def _read(self, symbol: str) -> _Seen:
+    async def _read(self, symbol: str) -> _Snapshot:
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.hmget(self._keys.breakers, [symbol, EXCHANGE])
             pipe.get(self._keys.ban)
             pipe.time()
             found, ban, (seconds, micros) = await pipe.execute()
         texts = {name: text or "" for name, text in zip((symbol, EXCHANGE), found, strict=True)}
-        return _Seen(
+        return _Snapshot(
             now_ms=int(seconds) * 1000 + int(micros) // 1000,
             banned_until_ms=int(ban or 0),
             texts=texts,
