@@ -178,9 +178,9 @@ class Keys:
         """Hash: symbol, or * for the exchange → its circuit breaker (JSON)."""
         return self._key("breakers")
 
-    def board(self, *parts: str) -> str:
-        """Shared readings of the exchange: tickers, orders; and their locks."""
-        return self._key("board", *parts)
+    def shared_reading(self, kind: str, *parts: str) -> str:
+        """Hash: what the exchange showed of all symbols (`kind`: orders or tickers), and when; and its lock."""
+        return self._key("shared", kind, *parts)
 
     # --- paper exchange ------------------------------------------------------------------------------------
     def paper(self, *parts: str) -> str:

@@ -196,6 +196,11 @@ class CcxtClient:
         """All resting orders of the account in this symbol, ours or not. Always reads them anew."""
         return await self._read_list((self._venue.open_orders,), symbol, 0, self._order)
 
+    async def orders_and_ticker(self, symbol: str, not_before_ms: int = 0) -> tuple[list[Order], Ticker]:
+        """`open_orders` and then `ticker`."""
+        orders = await self.open_orders(symbol, not_before_ms)
+        return orders, await self.ticker(symbol)
+
     async def order(self, symbol: str, client_id: str, exchange_id: str | None = None) -> Order | None:
         """One order, by exchange id if given, else by client id; None if there is none."""
         params = {} if exchange_id else {"clientOrderId": self._venue.encode_order_id(client_id)}

@@ -28,6 +28,9 @@ class ExchangePort(Protocol):
     async def open_orders(self, symbol: str, not_before_ms: int = 0) -> list[Order]:
         """All resting orders of the account in this symbol, ours or not, as they were at `not_before_ms` or later."""
 
+    async def orders_and_ticker(self, symbol: str, not_before_ms: int = 0) -> tuple[list[Order], Ticker]:
+        """`open_orders` and then `ticker`."""
+
     async def order(self, symbol: str, client_id: str, exchange_id: str | None = None) -> Order | None:
         """One order, by exchange id if given, else by client id; None if there is none."""
 

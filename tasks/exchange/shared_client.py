@@ -5,8 +5,8 @@ and reads anew; the others wait for its answer (single flight).
 """
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from enum import StrEnum
 from typing import Any
 from uuid import uuid4
 
@@ -15,10 +15,10 @@ from pydantic import TypeAdapter
 from tasks.base.clock import Clock, to_ms, utc_now
 from tasks.base.errors import ExchangeUnavailable
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis import RedisClient, script
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.limits.priority import Priority, call_scope
-from tasks.exchange.models import Balance, Candle, Market, Order, OrderRequest, Placement, Ticker, Trade
+from tasks.exchange.models import Order, Ticker
 
 _TICKERS = TypeAdapter(dict[str, Ticker])
 _ORDERS = TypeAdapter(dict[str, list[Order]])
@@ -26,14 +26,23 @@ _POLL_SECONDS = 0.02
 _MAX_WAIT_SECONDS = 10.0
 _BUDGET_WAIT_SECONDS = 5.0
 _SHARE_OF_LOCK = 0.9  # a reading is given up after this share of its lock, so that the lock never ends before it
+_KEPT_MS = 60_000
+_LOCKED = 1  # answer of read_shared.lua
 
 
-class SharedReads:
-    """`ExchangePort` over a client. Tickers and open orders are shared between symbols and processes."""
+class Reading(StrEnum):
+    """What is shared. Open orders come first: what fills between the two readings then shows in the trades."""
+
+    ORDERS = "orders"
+    TICKERS = "tickers"
+
+
+class SharedReads(CcxtClient):
+    """A client whose tickers and open orders are shared between symbols and processes."""
 
     def __init__(
         self,
-        client: CcxtClient,
+        exchange: Any,
         redis: RedisClient,
         keys: Keys,
         symbols: Sequence[str],
@@ -42,9 +51,21 @@ class SharedReads:
         lock_ms: int = 10_000,
     ) -> None:
         """`max_age_ms`: age of the oldest reading to use. `lock_ms`: how long a reader that died blocks the others."""
-        self._client, self._redis, self._keys = client, redis, keys
-        self._symbols, self._max_age_ms, self._clock = list(symbols), max_age_ms, clock
+        super().__init__(exchange)
+        self._keys, self._symbols, self._max_age_ms, self._clock = keys, list(symbols), max_age_ms, clock
         self._lock_ms = lock_ms
+        self._look_up = script(redis, "tasks.exchange", "read_shared")
+        self._publish = script(redis, "tasks.exchange", "publish_shared")
+        self._read_by: dict[Reading, Callable[[], Awaitable[str]]] = {
+            Reading.ORDERS: self._read_orders,
+            Reading.TICKERS: self._read_tickers,
+        }
+
+    async def open_orders(self, symbol: str, not_before_ms: int = 0) -> list[Order]:
+        """The symbol's resting orders as of `not_before_ms` or later; one request for all if that is cheaper."""
+        if not self._shares_orders:
+            return await super().open_orders(symbol)
+        return self._orders(symbol, await self._readings({Reading.ORDERS: not_before_ms}))
 
     async def ticker(self, symbol: str) -> Ticker:
         """The symbol's ticker from the shared reading.
@@ -53,96 +74,72 @@ class SharedReads:
         symbols.
         """
         if symbol not in self._symbols:
-            return await self._client.ticker(symbol)
-        text = await self._reading("tickers", 0, self._read_tickers)
-        found = _TICKERS.validate_json(text).get(symbol)
-        return found or await self._client.ticker(symbol)
+            return await super().ticker(symbol)
+        return await self._ticker(symbol, await self._readings({Reading.TICKERS: 0}))
+
+    async def orders_and_ticker(self, symbol: str, not_before_ms: int = 0) -> tuple[list[Order], Ticker]:
+        """Both at once: one look at Redis, and one more where this process has to read the exchange."""
+        if not self._shares_orders or symbol not in self._symbols:
+            return await super().orders_and_ticker(symbol, not_before_ms)
+        found = await self._readings({Reading.ORDERS: not_before_ms, Reading.TICKERS: 0})
+        return self._orders(symbol, found), await self._ticker(symbol, found)
+
+    @property
+    def _shares_orders(self) -> bool:
+        return self.lists_all_orders(len(self._symbols))
+
+    def _orders(self, symbol: str, found: Mapping[Reading, str]) -> list[Order]:
+        return _ORDERS.validate_json(found[Reading.ORDERS]).get(symbol, [])
+
+    async def _ticker(self, symbol: str, found: Mapping[Reading, str]) -> Ticker:
+        return _TICKERS.validate_json(found[Reading.TICKERS]).get(symbol) or await super().ticker(symbol)
 
     async def _read_tickers(self) -> str:
-        return _TICKERS.dump_json(await self._client.tickers(self._symbols)).decode()
-
-    async def open_orders(self, symbol: str, not_before_ms: int = 0) -> list[Order]:
-        """The symbol's resting orders as of `not_before_ms` or later; one request for all if that is cheaper."""
-        if not self._client.lists_all_orders(len(self._symbols)):
-            return await self._client.open_orders(symbol)
-        text = await self._reading("orders", not_before_ms, self._read_orders)
-        return _ORDERS.validate_json(text).get(symbol, [])
+        return _TICKERS.dump_json(await self.tickers(self._symbols)).decode()
 
     async def _read_orders(self) -> str:
         by_symbol: dict[str, list[Order]] = {}
-        for order in await self._client.all_open_orders():
+        for order in await self.all_open_orders():
             by_symbol.setdefault(order.symbol, []).append(order)
         return _ORDERS.dump_json(by_symbol).decode()
 
-    async def _reading(self, kind: str, not_before_ms: int, read: Callable[[], Awaitable[str]]) -> str:
-        key, lock = self._keys.board(kind), self._keys.board(kind, "lock")
-        oldest = max(to_ms(self._clock()) - self._max_age_ms, not_before_ms)
-        waited = 0.0
+    async def _readings(self, not_before: Mapping[Reading, int]) -> dict[Reading, str]:
+        """The bodies of readings that are new enough. Raises ExchangeUnavailable."""
+        found: dict[Reading, str] = {}
+        oldest = to_ms(self._clock()) - self._max_age_ms
+        waited, token = 0.0, uuid4().hex
         while True:
-            stored: dict[str, Any] = json.loads(await self._redis.get(key) or "{}")
-            if stored and stored["asked_ms"] >= oldest:
-                return str(stored["body"])
-            token = uuid4().hex
-            if await self._redis.set(lock, token, nx=True, px=self._lock_ms):
-                return await self._read_locked(key, lock, token, read)
+            missing = [kind for kind in not_before if kind not in found]
+            args: list[str | int] = [token, self._lock_ms, *(max(oldest, not_before[kind]) for kind in missing)]
+            answers = await self._look_up(keys=self._names(missing), args=args)
+            found |= {kind: body for kind, body in zip(missing, answers, strict=True) if isinstance(body, str)}
+            locked = [kind for kind, answer in zip(missing, answers, strict=True) if answer == _LOCKED]
+            found |= await self._read_locked(locked, token) if locked else {}
+            if len(found) == len(not_before):
+                return found
             if waited >= _MAX_WAIT_SECONDS:
-                raise ExchangeUnavailable(f"no reading of {kind} was finished within {_MAX_WAIT_SECONDS:.0f} s")
+                names = " and ".join(kind for kind in not_before if kind not in found)
+                raise ExchangeUnavailable(f"no reading of {names} was finished within {_MAX_WAIT_SECONDS:.0f} s")
             await asyncio.sleep(_POLL_SECONDS)
             waited += _POLL_SECONDS
 
-    async def _read_locked(self, key: str, lock: str, token: str, read: Callable[[], Awaitable[str]]) -> str:
-        requested_ms = to_ms(self._clock())
+    def _names(self, kinds: Sequence[Reading]) -> list[str]:
+        name = self._keys.shared_reading
+        return [key for kind in kinds for key in (name(kind), name(kind, "lock"))]
+
+    async def _read_locked(self, kinds: Sequence[Reading], token: str) -> dict[Reading, str]:
+        """Read the exchange and publish what was read; the locks are given back however it ends."""
         seconds = self._lock_ms / 1000 * _SHARE_OF_LOCK
+        read: dict[Reading, tuple[int, str]] = {}
         try:
             async with asyncio.timeout(seconds):
                 with call_scope(Priority.READ, _BUDGET_WAIT_SECONDS):
-                    body = await read()
-                await self._redis.set(key, json.dumps({"asked_ms": requested_ms, "body": body}), px=60_000)
-            return body
+                    for kind in kinds:
+                        requested_ms = to_ms(self._clock())
+                        read[kind] = (requested_ms, await self._read_by[kind]())
         except TimeoutError as error:
             raise ExchangeUnavailable(f"the reading did not end within {seconds:.1f} s") from error
         finally:
-            if await self._redis.get(lock) == token:  # otherwise it has expired and may be held by another process
-                await self._redis.delete(lock)
-
-    @property
-    def apart_from_redis(self) -> bool:
-        """See ExchangePort."""
-        return self._client.apart_from_redis
-
-    # --- not shared -----------------------------------------------------------
-    async def markets(self, symbols: Sequence[str]) -> Mapping[str, Market]:
-        """See ExchangePort."""
-        return await self._client.markets(symbols)
-
-    async def place(self, requests: Sequence[OrderRequest]) -> list[Placement]:
-        """See ExchangePort."""
-        return await self._client.place(requests)
-
-    async def cancel(self, symbol: str, exchange_ids: Sequence[str]) -> None:
-        """See ExchangePort."""
-        await self._client.cancel(symbol, exchange_ids)
-
-    async def order(self, symbol: str, client_id: str, exchange_id: str | None = None) -> Order | None:
-        """See ExchangePort."""
-        return await self._client.order(symbol, client_id, exchange_id)
-
-    async def orders(self, symbol: str) -> list[Order]:
-        """See ExchangePort."""
-        return await self._client.orders(symbol)
-
-    async def trades(self, symbol: str, since_ms: int) -> list[Trade]:
-        """See ExchangePort."""
-        return await self._client.trades(symbol, since_ms)
-
-    async def balances(self) -> Mapping[str, Balance]:
-        """See ExchangePort."""
-        return await self._client.balances()
-
-    async def candles(self, symbol: str, since_ms: int | None, limit: int) -> list[Candle]:
-        """See ExchangePort."""
-        return await self._client.candles(symbol, since_ms, limit)
-
-    async def close(self) -> None:
-        """See ExchangePort."""
-        await self._client.close()
+            rows = [part for kind in kinds for part in read.get(kind, (0, ""))]
+            await self._publish(keys=self._names(kinds), args=[token, _KEPT_MS, *rows])
+        return {kind: body for kind, (_, body) in read.items()}

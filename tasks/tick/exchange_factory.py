@@ -25,9 +25,8 @@ async def open_exchange(
     if settings.exchange.live and settings.live:
         exchange = live_exchange(settings.exchange)
         attach_budget(exchange, shared_budget(settings, redis))
-        client = CcxtClient(exchange)
         age_ms = int(settings.trading.tick_min_seconds * 900)  # a little less than the shortest time between ticks
-        return SharedReads(client, redis, Keys(settings.account), list(settings.symbols), age_ms, clock)
+        return SharedReads(exchange, redis, Keys(settings.account), list(settings.symbols), age_ms, clock)
     refuse(id_problems(settings.exchange))
     from tasks.paper.building import open_paper_exchange  # only paper trading needs it
 

@@ -146,8 +146,7 @@ class GridTrader:
         exchange, redis, keys = self.desk.exchange, self.desk.redis, self.desk.keys
         intents = list(state.intents.values())
         newest = max((intent.created_ms for intent in intents), default=0)
-        open_orders = await exchange.open_orders(self.symbol, not_before_ms=newest)
-        ticker = await exchange.ticker(self.symbol)
+        open_orders, ticker = await exchange.orders_and_ticker(self.symbol, not_before_ms=newest)
         self._checkpoint("read")
         asked_ms = self._now()  # what is found missing was missing then, however long the answers take
         booked = partial(store.booked_trades, redis, keys, self.symbol)

@@ -2,15 +2,16 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+import ccxt.async_support
 import pytest
 
 from tasks.base.errors import ExchangeUnavailable
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
-from tasks.exchange.client import CcxtClient
 from tasks.exchange.models import Candle, Ticker
 from tasks.exchange.shared_client import SharedReads
 from tasks.funds.allocator import GlobalFundAllocator
@@ -43,8 +44,7 @@ def own_settings() -> Settings:
 
 async def shared_desk(server: LocalExchange, redis: RedisClient, own: Settings) -> tuple[Desk, list[GridTrader]]:
     """A worker's desk with shared readings, and a trader for each symbol."""
-    client = CcxtClient(real_ccxt(server))
-    exchange = SharedReads(client, redis, Keys(own.account), NAMES, AGE_MS)
+    exchange = SharedReads(real_ccxt(server), redis, Keys(own.account), NAMES, AGE_MS)
     allocator = GlobalFundAllocator.from_settings(own, redis)
     await allocator.rebalance_if_needed(reason="start")
     desk = Desk(settings=own, redis=redis, exchange=exchange, allocator=allocator, keys=Keys(own.account))
@@ -93,50 +93,49 @@ async def test_a_reading_is_never_older_than_asked_for(redis: RedisClient) -> No
         await desk.exchange.close()
 
 
-class SlowClient:
-    """Asked for tickers, the first one never gets an answer; notes how many ask at a time."""
+class SlowReads(SharedReads):
+    """Of the requests for tickers, the first one never gets an answer. Counts all of them, and those at a time."""
 
-    def __init__(self) -> None:
-        self.calls = self.now = self.most = 0
+    calls = now = most = 0
 
-    async def tickers(self, symbols: list[str]) -> dict[str, Ticker]:
+    async def tickers(self, symbols: Sequence[str]) -> dict[str, Ticker]:
         """See CcxtClient."""
-        self.calls += 1
-        self.now += 1
-        self.most = max(self.most, self.now)
+        SlowReads.calls += 1
+        SlowReads.now += 1
+        SlowReads.most = max(SlowReads.most, SlowReads.now)
         try:
-            if self.calls == 1:
+            if SlowReads.calls == 1:
                 await asyncio.sleep(30)
             price = Decimal(100)
             return {name: Ticker(symbol=name, bid=price, ask=price, last=price, at_ms=START_MS) for name in symbols}
         finally:
-            self.now -= 1
+            SlowReads.now -= 1
 
 
 async def test_a_reading_ends_before_its_lock(redis: RedisClient) -> None:
     """An exchange that does not answer is never asked twice at a time; the next one asks once the first gave up."""
-    client: Any = SlowClient()
-    one, two = (SharedReads(client, redis, Keys("main"), NAMES, AGE_MS, lock_ms=1000) for _ in range(2))
+    never_asked = ccxt.async_support.binance()
+    one, two = (SlowReads(never_asked, redis, Keys("main"), NAMES, AGE_MS, lock_ms=1000) for _ in range(2))
     started = time.monotonic()
     asking = asyncio.create_task(one.ticker(NAMES[0]))
     await asyncio.sleep(0.1)
-    assert await redis.pttl(Keys("main").board("tickers", "lock")) > 0
+    assert await redis.pttl(Keys("main").shared_reading("tickers", "lock")) > 0
     assert (await two.ticker(NAMES[1])).last == 100
     with pytest.raises(ExchangeUnavailable, match=r"did not end within 0\.9 s"):
         await asking
     assert 0.85 < time.monotonic() - started < 2
-    assert (client.calls, client.most) == (2, 1)
-    assert await redis.get(Keys("main").board("tickers", "lock")) is None
+    assert (SlowReads.calls, SlowReads.most) == (2, 1)
+    assert await redis.get(Keys("main").shared_reading("tickers", "lock")) is None
 
 
 async def test_a_reading_of_other_symbols_keeps_nobody_from_trading(redis: RedisClient) -> None:
     """One worker has traded since before a symbol came: its reading lacks it, so another asks for it by itself."""
     rules = {name: SymbolRules(symbol=name) for name in NAMES[:2]}
     async with local_exchange({name: calm(10) for name in NAMES[:2]}, Config(symbols=rules)) as server:
-        client = CcxtClient(real_ccxt(server))
-        old, new = (SharedReads(client, redis, Keys("main"), names, 60_000) for names in (NAMES[:1], NAMES[:2]))
+        exchange = real_ccxt(server)
+        old, new = (SharedReads(exchange, redis, Keys("main"), names, 60_000) for names in (NAMES[:1], NAMES[:2]))
         await old.ticker(NAMES[0])
         assert (await new.ticker(NAMES[1])).last == 100
         asked = [row.path for row in (await server.record()).requests if "ticker" in row.path]
         assert len(asked) == 2
-        await client.close()
+        await exchange.close()

@@ -1,13 +1,10 @@
 """Ticks against the paper exchange on a real server: trading, leases, limits, stops, and what a tick costs."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 import pytest
-import redis.asyncio.connection as redis_connection
 
 from tasks.base.clock import utc_now
 from tasks.base.keys import Keys
@@ -19,6 +16,7 @@ from tasks.tick.window import run_window
 from tasks.views.steps import final_summary, read_status
 from tests.integration.test_crash import check_books, settle
 from tests.support.desk import BTC, open_desk, settings, walk
+from tests.support.round_trips import counted_round_trips
 
 KEYS = Keys("main")
 
@@ -45,29 +43,8 @@ async def test_a_grid_trades_and_its_books_balance(redis: RedisClient) -> None:
     await desk.close()
 
 
-class RoundTrips:
-    """Counts what is sent to Redis: every write to the socket is one round trip."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.count = 0
-        original: Callable[..., Any] = redis_connection.AbstractConnection.send_packed_command
-
-        async def counted(connection: Any, *args: Any, **kwargs: Any) -> Any:
-            self.count += 1
-            return await original(connection, *args, **kwargs)
-
-        monkeypatch.setattr(redis_connection.AbstractConnection, "send_packed_command", counted)
-
-    def take(self) -> int:
-        """The count since the last call."""
-        count, self.count = self.count, 0
-        return count
-
-
 @pytest.mark.parametrize(("cells", "range_pct"), [(5, "0.05"), (200, "0.3")])
-async def test_round_trips_do_not_grow_with_the_grid(
-    redis: RedisClient, monkeypatch: pytest.MonkeyPatch, cells: int, range_pct: str
-) -> None:
+async def test_round_trips_do_not_grow_with_the_grid(redis: RedisClient, cells: int, range_pct: str) -> None:
     """At most 8 a tick, the paper exchange's own included, for 5 cells and 200: idle, filled, and placing."""
     own = settings(
         symbols={BTC: {"grid": "geometric", "range_pct": range_pct, "cells": cells, "quote_per_cell": "30"}},
@@ -80,13 +57,13 @@ async def test_round_trips_do_not_grow_with_the_grid(
     while not filled:  # sets the grid, places the first orders, loads each script once
         filled = (await trader.tick()).fills
         await desk.exchange.advance(1)
-    trips = RoundTrips(monkeypatch)
     costs: dict[str, set[int]] = {"idle": set(), "busy": set()}
-    for _ in range(50):
-        await desk.exchange.advance(1)
-        trips.take()
-        report = await trader.tick()
-        costs["busy" if report.fills else "idle"].add(trips.take())
+    with counted_round_trips() as trips:
+        for _ in range(50):
+            await desk.exchange.advance(1)
+            before = trips.count
+            report = await trader.tick()
+            costs["busy" if report.fills else "idle"].add(trips.since(before))
     assert costs["busy"], "no fill in the test"
     assert max(costs["busy"]) == 8
     assert max(costs["idle"]) <= 6

@@ -44,12 +44,12 @@ class Workers:
         if not self.whole:
             return self.world.worker(self.first.exchange, own)
         worker = self.world.worker(own=own)
-        redis, keys, exchange, client = worker.desk.redis, worker.desk.keys, worker.exchange, worker.client
+        redis, keys, exchange = worker.desk.redis, worker.desk.keys, worker.exchange
         exchange.set_markets_from_exchange(self.first.exchange)
         attach_budget(exchange, Budget(redis, keys, AddressKeys(keys.account), venue_of("binance").rate_limits))
-        client.lists_all_orders = lambda symbols: True  # type: ignore[method-assign]  # as with many symbols
         self.made += 1
         opened_with = self.first if self.made % 2 else worker
         symbols = list(opened_with.desk.settings.symbols)
-        port = SharedReads(client, redis, keys, symbols, max_age_ms=1800, clock=worker.desk.clock)
+        port = SharedReads(exchange, redis, keys, symbols, max_age_ms=1800, clock=worker.desk.clock)
+        port.lists_all_orders = lambda symbols: True  # type: ignore[method-assign]  # as with many symbols
         return replace(worker, desk=replace(worker.desk, exchange=port))

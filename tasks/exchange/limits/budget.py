@@ -33,7 +33,6 @@ from tasks.exchange.venues.venue import RateLimits, Response, Venue
 log = logging.getLogger(__name__)
 _BURST = 0.2  # share of the exchange's window that may be used at once; the rest flows in over the window
 _REFILL = 1 - _BURST
-_WAIT_FOR = 0.5  # a batch waits for at most this share of the capacity at once, so that the bucket never overflows
 _GRANT_SECONDS = 1.0  # a grant is used within this time, or given back
 
 
@@ -270,7 +269,7 @@ def _next_try(
         return NextTry()
     now, many = asyncio.get_running_loop().time(), batch.unsent - batch.granted
     for bucket, each in costs.items():
-        many = min(many, bucket.room(each / _WAIT_FOR, reserve))
+        many = min(many, bucket.room(each, reserve))
     one_at = many_at = now
     for (bucket, each), answer in zip(costs.items(), answers, strict=True):
         one_ms = bucket.wait_ms(answer, each, reserve)
