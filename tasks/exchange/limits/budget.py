@@ -4,9 +4,9 @@ The unit is ms of the exchange's time: ccxt knows each endpoint's cost, and cost
 up. See `token_bucket` for why the exchange never counts more than it allows.
 
 Round trips to Redis: one for a request, or for a whole batch (`priority.request_batch`). A batch that costs more than
-the buckets hold is granted in parts, one round trip each. What responses report is written only when it is
-less than a full bucket; of a batch's responses the lowest count is written, once, at its end. The two buckets' keys lie in different hash slots,
-because accounts share the address: see `scripts.run_scripts`.
+the buckets hold is granted in parts, one round trip each. What responses report is written only when it is less than
+a full bucket; of a batch's responses the lowest count is written, once, at its end. The two buckets' keys lie in
+different hash slots, because accounts share the address: see `scripts.run_scripts`.
 """
 
 import asyncio
@@ -135,7 +135,7 @@ class Budget:
             raise _banned(int(left * 1000))
 
     def _costs(self, priority: Priority, cost_ms: float) -> dict[TokenBucket, float]:
-        """What one request costs each bucket. Where the account counts orders only, others cost it 0: its ban still counts."""
+        """What one request costs each bucket. It may cost the account 0, whose ban counts all the same."""
         by_account = cost_ms if self._order_ms is None else self._order_ms if priority.places_orders else 0.0
         return {self._account: by_account, self._address: cost_ms}
 

@@ -52,7 +52,7 @@ class RequestBatch:
 
     `unsent`: requests that are not sent yet. `cost_ms`: cost of each, once the first one is known.
     `granted`: how many of them may be sent; granted at `granted_at` (event loop, seconds), `since_ms` (Redis time).
-    `surplus`: by bucket key, what is to be given back. `lowest_ms`: likewise, the least that responses reported as left.
+    `surplus`: by bucket key, what is to be given back. `lowest_ms`: likewise, the least reported as left.
     `refusal`: why the rest may not be sent, and ms until another try; then nothing of the batch is sent any more.
     `at_end`: what the budget does once all responses are there.
     """

@@ -47,7 +47,7 @@ class TokenBucket:
         return self.window_ms * _BURST
 
     def take(self, cost_ms: float, count: int, reserve: float, reported_left: float = -1) -> ScriptCall:
-        """See budget.lua. `reserve`: share of the capacity. `reported_left`: what the exchange says is left (ms), or -1."""
+        """See budget.lua. `reserve`: share of the capacity. `reported_left`: by a response (ms), or -1."""
         args = [cost_ms, count, self.capacity, REFILL, reserve * self.capacity, reported_left]
         return ScriptCall("budget", [self.key, self.ban], args)
 
