@@ -13,7 +13,9 @@ from flows.runtime.stack import record as state
 from tasks.base.errors import GridflowError
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, connect
-from tasks.base.settings import Settings, configured_prefect_api, load, state_dir
+from tasks.settings.environment import configured_prefect_api, state_dir
+from tasks.settings.load import load
+from tasks.settings.model import Settings
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -20,11 +20,9 @@ from redis.exceptions import RedisError
 from tasks.base import log_setup as own_logging
 from tasks.base.clock import utc_now
 from tasks.base.errors import ExchangeError, ExchangeUnavailable, GridflowError, StackError
-from tasks.base.in_force import in_force, publish
 from tasks.base.keys import Keys
 from tasks.base.money import plain
 from tasks.base.redis import RedisClient, connect
-from tasks.base.settings import Settings, load
 from tasks.exchange.models import Market
 from tasks.exchange.port import ExchangePort
 from tasks.funds.allocator import GlobalFundAllocator
@@ -32,6 +30,10 @@ from tasks.funds.models import RebalanceReport
 from tasks.funds.steps import set_paused, set_stopped
 from tasks.ledger.audit import AuditReport
 from tasks.ledger.steps import watch_drift
+from tasks.settings.in_force import in_force, publish
+from tasks.settings.load import load
+from tasks.settings.model import Settings
+from tasks.settings.secret_values import secrets_of
 from tasks.tick import watchdog, window
 from tasks.tick.clock_check import check_clock
 from tasks.tick.desk import Desk
@@ -60,7 +62,7 @@ class TradingService:
         self._own_settings = settings
         self.keys = Keys(settings.account)
         self._redis_url = settings.redis_url.get_secret_value()
-        self._logs = own_logging.setup(settings, "worker", terminal=True)
+        self._logs = own_logging.setup(secrets_of(settings), "worker", terminal=True)
         self._stopping = threading.Event()
         self._desk: Desk | None = None
         self._markets: dict[str, Market] = {}

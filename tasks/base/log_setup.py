@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
 
 STREAM_CAP = 5000
 _QUEUE_CAP = 2000
@@ -98,17 +97,10 @@ class RedisLogHandler(logging.Handler):
             self._queue.popleft()
 
 
-def secrets_of(settings: Settings) -> list[str]:
-    """Every secret value in the settings."""
-    exchange = settings.exchange
-    held = (exchange.api_key, exchange.secret, exchange.password, settings.redis_url)
-    return [secret.get_secret_value() for secret in held if secret is not None]
-
-
-def setup(settings: Settings, source: str, *, terminal: bool = True) -> RedisLogHandler:
+def setup(secrets: Iterable[str], source: str, *, terminal: bool = True) -> RedisLogHandler:
     """Send records to the terminal (unless somebody else does) and to the returned handler's queue."""
     handler = RedisLogHandler(source)
-    secret_filter = SecretFilter(secrets_of(settings))
+    secret_filter = SecretFilter(secrets)
     handlers: list[logging.Handler] = [handler]
     if terminal:
         stream = logging.StreamHandler()

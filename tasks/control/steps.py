@@ -5,14 +5,14 @@ from decimal import Decimal
 
 from tasks.base.clock import Clock, to_ms, utc_now
 from tasks.base.errors import ConfigError, Problem
-from tasks.base.in_force import publish
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
 from tasks.exchange.models import Frozen
 from tasks.funds import store
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.funds.models import RebalanceReport
+from tasks.settings.in_force import publish
+from tasks.settings.model import Settings
 from tasks.tick.looked_after import retiring_symbols
 from tasks.tick.mode import claim_books
 from tasks.tick.record_format import upgrade_records

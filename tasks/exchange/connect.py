@@ -6,9 +6,9 @@ from typing import Any
 import ccxt.async_support
 
 from tasks.base.errors import ConfigError, Problem
-from tasks.base.settings import ExchangeSettings
 from tasks.exchange.live_checks import live_problems, reach_problems
 from tasks.exchange.venues.registry import venue_of
+from tasks.settings.model import ExchangeSettings
 
 _SPOT_OPTIONS = {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False, "fetchMargins": False}
 

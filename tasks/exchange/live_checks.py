@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 from tasks.base.addresses import is_loopback
 from tasks.base.errors import Problem
-from tasks.base.known import Sound, all_sound
-from tasks.base.sections import ExchangeSettings
 from tasks.exchange.venues.registry import is_listed, live_exchanges, venue_of
 from tasks.exchange.venues.unlisted import described_venue
 from tasks.exchange.venues.venue import Venue
+from tasks.settings.model import ExchangeSettings
+from tasks.settings.validated import Sound, all_sound
 
 
 def id_problems(settings: ExchangeSettings, sound: Sound = all_sound) -> list[Problem]:

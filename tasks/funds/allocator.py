@@ -10,7 +10,6 @@ from tasks.base.clock import Clock, to_ms, utc_now
 from tasks.base.keys import Keys
 from tasks.base.money import ZERO, from_units, plain, units_down, units_up
 from tasks.base.redis import RedisClient
-from tasks.base.settings import AllocationStrategy, Settings
 from tasks.exchange.models import Side
 from tasks.funds import store
 from tasks.funds.models import (
@@ -39,6 +38,7 @@ from tasks.funds.rules import (
     stepped,
     trigger,
 )
+from tasks.settings.model import AllocationStrategy, Settings
 
 log = logging.getLogger(__name__)
 _TRIES = 5

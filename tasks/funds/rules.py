@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from tasks.base.money import ZERO, exact
-from tasks.base.settings import AllocationStrategy
 from tasks.funds.models import FundsStatus, ShareRequest, SymbolPerformance, TraderAllocation
+from tasks.settings.model import AllocationStrategy
 
 SPREAD_FIRES = Decimal("0.3")  # usage spread from which a rebalance is triggered
 SPREAD_ARMS = Decimal("0.25")  # and below which the trigger is armed again

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from tasks.base.errors import ConfigError, Problem
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
 from tasks.funds import store
+from tasks.settings.model import Settings
 
 
 async def set_paused(settings: Settings, redis: RedisClient, symbols: Sequence[str], paused: bool) -> int:

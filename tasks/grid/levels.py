@@ -7,12 +7,11 @@ from itertools import pairwise
 
 from tasks.base.errors import ConfigError, Problem
 from tasks.base.money import ZERO, plain
-from tasks.base.settings import StartMode, SymbolSettings
-from tasks.base.spacing import net_profit, raw_levels
 from tasks.exchange.models import Market
 from tasks.exchange.order_ids import cell_key, grid_digest
 from tasks.grid.models import Cell, Grid, Size
 from tasks.grid.sizing import CENT, cell_money
+from tasks.settings.grids import StartMode, SymbolSettings, net_profit, raw_levels
 
 
 def grid_id(symbol: str, settings: SymbolSettings) -> str:

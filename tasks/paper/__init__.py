@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from tasks.base.clock import Clock, utc_now
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
 from tasks.exchange.models import Candle
 from tasks.paper.stored_market import KEEP, describe_market
+from tasks.settings.model import Settings
 
 if TYPE_CHECKING:
     from tasks.paper.exchange import PaperExchange

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from tasks.base.settings import Settings
 from tasks.paper.candles import price_of
 from tasks.paper.exchange import PaperExchange
 from tasks.paper.filters import filters_for, filters_of
 from tasks.paper.market import PaperMarket
 from tasks.paper.units import Fees
+from tasks.settings.model import Settings
 
 
 def built(settings: Settings, market: PaperMarket, first_prices: Mapping[str, int]) -> PaperExchange:

@@ -10,7 +10,6 @@ from tasks.base.clock import Clock, to_ms
 from tasks.base.errors import ExchangeUnavailable, StateError
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
 from tasks.exchange.models import Candle
 from tasks.paper.candles import MINUTE, Series, bar_of, pack
 from tasks.paper.live_prices import LivePrices
@@ -21,6 +20,7 @@ from tasks.paper.scripts import Call, PaperKeys, Scripts
 from tasks.paper.stored_market import KEEP, NewMarket, StoredMarket, asked_of, check_same, open_stored
 from tasks.paper.synthetic import SyntheticSeries
 from tasks.paper.units import to_units
+from tasks.settings.model import Settings
 
 
 class Opening:

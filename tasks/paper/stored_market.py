@@ -11,10 +11,10 @@ from tasks.base.errors import StateError
 from tasks.base.keys import Keys
 from tasks.base.money import plain
 from tasks.base.redis import RedisClient
-from tasks.base.settings import PaperSettings
 from tasks.paper.market_clock import MarketClock
 from tasks.paper.scripts import Call, PaperKeys, Scripts
 from tasks.paper.units import text_of
+from tasks.settings.model import PaperSettings
 
 VERSION = "1"
 SILENCE_MS = 5_000  # without activity for longer than this, the market's clock is taken to have stood still

@@ -4,12 +4,12 @@ import logging
 from dataclasses import dataclass
 
 from tasks.base.clock import Clock, utc_now
-from tasks.base.in_force import in_force
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
 from tasks.exchange.port import ExchangePort
 from tasks.funds.allocator import GlobalFundAllocator
+from tasks.settings.in_force import in_force
+from tasks.settings.model import Settings
 
 log = logging.getLogger(__name__)
 

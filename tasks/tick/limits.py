@@ -1,12 +1,12 @@
 """What a tick may do: the pot's limits, the operator's wishes, and the orders whose size can change. Pure."""
 
-from tasks.base.settings import Settings
 from tasks.exchange.models import Side
 from tasks.funds.models import FundCode
 from tasks.grid.levels import configured_size
 from tasks.grid.models import GridPlan, Limits, RestingBuy
 from tasks.market.models import Snapshot
 from tasks.orders.models import IntentState
+from tasks.settings.model import Settings
 from tasks.tick.fold import Folded
 from tasks.tick.models import SymbolState
 

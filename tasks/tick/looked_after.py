@@ -4,8 +4,8 @@ from enum import StrEnum
 
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
 from tasks.funds.store import registered_symbols
+from tasks.settings.model import Settings
 from tasks.tick.desk import Desk
 
 

@@ -3,7 +3,7 @@
 from tasks.base.errors import StateError
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
+from tasks.settings.model import Settings
 
 
 def mode_of(settings: Settings) -> str:

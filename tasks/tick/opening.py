@@ -3,7 +3,6 @@
 from tasks.base.clock import Clock, utc_now
 from tasks.base.keys import AddressKeys, Keys
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.connect import live_exchange, refuse
 from tasks.exchange.limits.budget import Budget
@@ -12,6 +11,7 @@ from tasks.exchange.live_checks import id_problems
 from tasks.exchange.port import ExchangePort
 from tasks.exchange.shared_client import SharedReads
 from tasks.exchange.venues.registry import venue_of
+from tasks.settings.model import Settings
 
 
 async def open_exchange(

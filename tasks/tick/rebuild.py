@@ -7,8 +7,6 @@ from decimal import Decimal
 
 from tasks.base.errors import ExchangeUnavailable
 from tasks.base.money import ZERO
-from tasks.base.settings import StartMode, SymbolSettings
-from tasks.base.spacing import raw_levels
 from tasks.exchange.models import Market, Order, OrderStatus, Side, Trade
 from tasks.exchange.order_ids import OrderId, grid_of, own_order_id
 from tasks.grid.cells import settled
@@ -18,6 +16,7 @@ from tasks.grid.sizing import reserve_units
 from tasks.ledger.models import Book, Fill
 from tasks.ledger.rules import book_fill, with_return
 from tasks.orders.models import Intent, IntentState
+from tasks.settings.grids import StartMode, SymbolSettings, raw_levels
 from tasks.tick.slots import order_slot
 
 _NEARBY_TICKS = range(-3, 4)

@@ -5,15 +5,15 @@ import logging
 from collections.abc import Mapping
 
 from tasks.base.errors import LeaseLost, StateError
-from tasks.base.in_force import publish
 from tasks.base.money import from_units
 from tasks.exchange.models import Market
 from tasks.funds.models import FundCode, Write
 from tasks.grid.levels import grid_id, old_grid_id
 from tasks.ledger.steps import repair_funds
+from tasks.orders.evidence import prices_of_coins
+from tasks.settings.in_force import publish
 from tasks.tick import store
 from tasks.tick.desk import Desk
-from tasks.tick.evidence import prices_of_coins
 from tasks.tick.fold import FILLS_CAP
 from tasks.tick.lease import kept_lease
 from tasks.tick.mode import claim_books

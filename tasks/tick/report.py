@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from tasks.base.settings import TradingSettings
 from tasks.exchange.models import Order, Placement
 from tasks.grid.models import Grid, GridPlan
 from tasks.market.models import Snapshot
 from tasks.market.rules import distance_to_level, next_interval, variance_rate
 from tasks.orders.models import IntentState
+from tasks.settings.model import TradingSettings
 from tasks.tick.fold import Folded
 from tasks.tick.models import SymbolState, TickReport
 from tasks.tick.regrid import is_empty

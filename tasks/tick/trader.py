@@ -8,7 +8,6 @@ from tasks.base.clock import to_ms
 from tasks.base.errors import GridflowError, LeaseLost, StateError
 from tasks.base.events import publish_event
 from tasks.base.money import from_units
-from tasks.base.settings import StartMode, SymbolSettings
 from tasks.exchange.models import Market, Order, Placement
 from tasks.exchange.order_ids import account_tag
 from tasks.funds.models import FundCode, Write
@@ -17,9 +16,10 @@ from tasks.grid.levels import build_cells, build_grid, grid_id
 from tasks.grid.models import Grid, GridPlan
 from tasks.grid.planner import plan
 from tasks.market.models import Snapshot
+from tasks.orders.evidence import gather_evidence, third_coin_prices
+from tasks.settings.grids import StartMode, SymbolSettings
 from tasks.tick import retiring, store
 from tasks.tick.desk import Desk
-from tasks.tick.evidence import gather_evidence, third_coin_prices
 from tasks.tick.fold import Folded, fold, writes
 from tasks.tick.lease import kept_lease
 from tasks.tick.limits import limits_of, resting_buys, still_refused

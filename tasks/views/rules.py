@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from tasks.base.in_force import InForce
 from tasks.base.money import ZERO, from_units
-from tasks.base.settings import Settings
 from tasks.exchange.limits.circuit_breaker import Breaker, Phase
 from tasks.funds.models import FundsStatus, TraderAllocation
 from tasks.ledger.models import Valuation
 from tasks.ledger.rules import total, value
+from tasks.settings.in_force import InForce
+from tasks.settings.model import Settings
 from tasks.tick.looked_after import Lifecycle, lifecycle_of
 from tasks.tick.models import TickFailure, TickReport
 from tasks.views.models import StatusView, SymbolView

@@ -5,13 +5,13 @@ from decimal import Decimal
 from typing import Any
 
 from tasks.base.clock import Clock, to_ms, utc_now
-from tasks.base.in_force import in_force
 from tasks.base.keys import Keys
 from tasks.base.money import exact, plain
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.paper import describe_market
+from tasks.settings.in_force import in_force
+from tasks.settings.model import Settings
 from tasks.tick.desk import Desk
 from tasks.tick.mode import mode_of, stored_mode
 from tasks.views import store

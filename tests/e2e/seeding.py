@@ -9,9 +9,9 @@ from decimal import Decimal
 from tasks.base.clock import to_ms
 from tasks.base.log_setup import RedisLogHandler
 from tasks.base.redis import RedisClient, connect
-from tasks.base.settings import Settings
 from tasks.exchange.models import Candle
 from tasks.funds.models import Reservation, SymbolPerformance
+from tasks.settings.model import Settings
 from tasks.tick import store as tick_store
 from tasks.views import store as views_store
 from tasks.views.models import EquityPoint

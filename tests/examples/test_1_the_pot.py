@@ -4,9 +4,9 @@ from decimal import Decimal
 
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
-from tasks.base.settings import AllocationStrategy
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.funds.models import FillMove, FundCode, Reservation
+from tasks.settings.model import AllocationStrategy
 
 UNITS = 10**8  # one quote unit in Redis
 

@@ -9,13 +9,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from flows.runtime.cli import cli
-from tasks.base.in_force import publish
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, connect
-from tasks.base.settings import Settings
 from tasks.control.steps import put_in_force
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.models import Market
+from tasks.settings.in_force import publish
+from tasks.settings.model import Settings
 from tests.integration.test_changes import Delisted
 from tests.support.desk import BTC, open_desk, settings, walk
 

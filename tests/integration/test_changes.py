@@ -10,11 +10,9 @@ import pytest
 from redis.asyncio import Redis
 
 from tasks.base.errors import ConfigError, ExchangeError, LeaseLost, StateError
-from tasks.base.in_force import in_force, publish
 from tasks.base.keys import Keys
 from tasks.base.money import from_units
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
 from tasks.control.steps import put_in_force, sell_off
 from tasks.exchange.models import Market, Side, Ticker
 from tasks.exchange.order_ids import account_tag, parse_order_id
@@ -22,6 +20,8 @@ from tasks.grid.levels import grid_id
 from tasks.grid.models import Cell, CellState, Grid
 from tasks.ledger.models import Book
 from tasks.ledger.steps import audit_funds
+from tasks.settings.in_force import in_force, publish
+from tasks.settings.model import Settings
 from tasks.tick.looked_after import Lifecycle
 from tasks.tick.models import TickReport
 from tasks.tick.monitor import rebalance

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.tick import evidence
+from tasks.orders import evidence
 from tests.support.binance.faults import FaultKind
 from tests.support.fault_events import EVENTS
 from tests.support.fault_run import Outcome, Wrong, stage

@@ -14,13 +14,13 @@ import pytest
 
 from tasks.base.money import from_units, units_down
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
 from tasks.control.steps import Published, put_in_force
 from tasks.exchange.models import Order, Side
 from tasks.funds.models import FundsStatus, TraderAllocation
 from tasks.ledger.models import Book
 from tasks.ledger.rules import total, value
 from tasks.ledger.steps import audit_funds
+from tasks.settings.model import Settings
 from tasks.tick.models import TickReport
 from tasks.views.rules import unfollowed
 from tasks.views.steps import read_status

@@ -8,8 +8,8 @@ from typing import Any
 
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
 from tasks.funds.allocator import GlobalFundAllocator
+from tasks.settings.model import Settings
 from tests.support.binance.config import API_KEY, SECRET, Config, SymbolRules
 from tests.support.binance.record import sent_twice
 from tests.support.binance.server import LocalExchange, local_exchange

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.base.settings import Settings
+from tasks.settings.model import Settings
 from tasks.tick.monitor import look_after, rebalance
 from tests.support.binance.config import Config
 from tests.support.binance.desk import BinanceDesk

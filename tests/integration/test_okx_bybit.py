@@ -17,13 +17,13 @@ import pytest
 from tasks.base.errors import ExchangeUnavailable, RejectReason
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
-from tasks.base.settings import ExchangeSettings
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.connect import ccxt_exchange
 from tasks.exchange.models import Accepted, Grant, OrderRequest, OrderStatus, Placement, Rejected, Side, Unknown
 from tasks.exchange.shared_client import SharedReads
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.ledger.steps import audit_funds
+from tasks.settings.model import ExchangeSettings
 from tasks.tick.desk import Desk
 from tasks.tick.opening import open_exchange
 from tasks.tick.trader import GridTrader

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from tasks.base.redis import RedisClient
-from tasks.base.settings import PaperSettings, Settings
 from tasks.paper import open_paper_exchange
 from tasks.paper.exchange import PaperExchange
+from tasks.settings.model import PaperSettings, Settings
 
 SYMBOL = "BTC/USDT"
 WITHOUT_SYMBOL = ["load_markets", "after_construct", "fetch_status", "fetch_balance", "fetch_trading_fees"]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
 from tasks.paper import open_paper_exchange
+from tasks.settings.model import Settings
 from tests.support.paper import START_MS, SYMBOL
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +20,7 @@ TRADER = """
 import asyncio, json, random, sys
 from ccxt.base.errors import ExchangeError
 from tasks.base.redis import connect
-from tasks.base.settings import Settings
+from tasks.settings.model import Settings
 from tasks.paper import open_paper_exchange
 
 async def trade(url, number, config):

@@ -10,8 +10,8 @@ import pytest
 
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
 from tasks.paper import describe_market, open_paper_exchange
+from tasks.settings.model import Settings
 from tests.support.paper import SYMBOL, Wall
 
 LISTING = {

@@ -10,8 +10,8 @@ import pytest
 from tasks.base.errors import ExchangeUnavailable, MarketDataError, StateError
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
 from tasks.paper import describe_market, open_manual_exchange, open_paper_exchange
+from tasks.settings.model import Settings
 from tests.support.paper import START_MS, SYMBOL, Wall, candles, manual, settings
 
 KEYS = Keys("main")

@@ -7,9 +7,9 @@ from typing import Any
 
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, connect
-from tasks.base.settings import AllocationStrategy
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.funds.models import FillMove, FundCode, Reservation, SymbolPerformance
+from tasks.settings.model import AllocationStrategy
 from tasks.views import store as views
 
 KEYS = Keys("main")

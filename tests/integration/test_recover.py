@@ -14,11 +14,12 @@ from tasks.base.errors import StateError
 from tasks.base.keys import Keys
 from tasks.base.money import plain
 from tasks.base.redis import RedisClient, connect
-from tasks.base.settings import Settings, SymbolSettings
 from tasks.exchange.models import Order, OrderStatus, Side
 from tasks.exchange.order_ids import own_order_id, parse_order_id
 from tasks.grid.levels import grid_id, old_grid_id
 from tasks.ledger.models import Book
+from tasks.settings.grids import SymbolSettings
+from tasks.settings.model import Settings
 from tasks.tick.mode import claim_books, stored_mode
 from tasks.tick.rebuild import own_orders
 from tasks.tick.recover import open_books

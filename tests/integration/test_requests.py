@@ -10,11 +10,11 @@ import pytest
 from tasks.base.errors import ExchangeUnavailable
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.models import Candle, Ticker
 from tasks.exchange.shared_client import SharedReads
 from tasks.funds.allocator import GlobalFundAllocator
+from tasks.settings.model import Settings
 from tasks.tick.desk import Desk
 from tasks.tick.trader import GridTrader
 from tests.support.binance.config import Config, SymbolRules

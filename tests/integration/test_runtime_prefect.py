@@ -13,7 +13,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.runtime.stack.children import RECYCLE
 from flows.runtime.worker.deploy import deploy, remove_tick_deployment
 from flows.runtime.worker.deployments import planned_deployments
-from tasks.base.settings import Settings
+from tasks.settings.model import Settings
 from tests.support.prefect_stack import PrefectStack, prefect_stack, run_prefect
 from tests.support.prefect_worker import ENDS, ROOT, Worker, prefects_own_worker, until
 from tests.support.servers import free_port

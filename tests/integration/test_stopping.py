@@ -12,9 +12,9 @@ from flows.runtime.trading import TradingService
 from tasks.base.errors import StateError
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
 from tasks.funds import store
 from tasks.funds.steps import set_stopped
+from tasks.settings.model import Settings
 from tasks.tick.clock_check import check_clock
 from tasks.tick.trader import GridTrader
 from tests.support.desk import BTC, open_desk, settings, walk

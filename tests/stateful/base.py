@@ -10,9 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, connect
-from tasks.base.settings import AllocationStrategy
 from tasks.funds import store
 from tasks.funds.models import FundsStatus
+from tasks.settings.model import AllocationStrategy
 from tests.support.funds_model import Pot, Share
 
 T = TypeVar("T")

@@ -6,9 +6,9 @@ from decimal import Decimal
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
-from tasks.base.settings import AllocationStrategy
 from tasks.funds.allocator import SCHEDULED
 from tasks.funds.models import SymbolPerformance
+from tasks.settings.model import AllocationStrategy
 from tests.stateful.base import SYMBOLS, symbols
 from tests.stateful.orders import parts_held
 from tests.stateful.sharing import EDGE, Sharing, every_symbol

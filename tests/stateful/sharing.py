@@ -10,10 +10,10 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from tasks.base.settings import AllocationStrategy
 from tasks.funds import store
 from tasks.funds.allocator import APPLIED, MANUAL, SCHEDULED, GlobalFundAllocator
 from tasks.funds.models import FundCode, FundsStatus, LimitsChange, RebalanceReport, SymbolPerformance
+from tasks.settings.model import AllocationStrategy
 from tests.stateful.base import KEYS, SYMBOLS, TRIGGER_GAP_MS, UNITS, symbols
 from tests.stateful.orders import Orders
 from tests.support.funds_model import Claim, Share, fair_shares, step_towards, weights_of

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from tasks.base.errors import LeaseLost
 from tasks.base.redis import connect
-from tasks.base.settings import Settings
+from tasks.settings.model import Settings
 from tests.support.binance.desk import join_binance_desk
 from tests.support.binance.server import RemoteExchange
 from tests.support.desk import settings

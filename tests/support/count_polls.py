@@ -14,7 +14,7 @@ import httpx
 from prefect.client.schemas.objects import FlowRun
 
 from flows.runtime.worker.worker import GridflowWorker
-from tasks.base.settings import Settings
+from tasks.settings.model import Settings
 
 calls: list[str] = []
 

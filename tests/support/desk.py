@@ -8,11 +8,11 @@ from typing import Any
 
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.models import Candle
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.paper import open_manual_exchange, open_paper_exchange
+from tasks.settings.model import Settings
 from tasks.tick.desk import Desk
 from tasks.tick.trader import Checkpoint, GridTrader
 

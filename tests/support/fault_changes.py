@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tasks.base.settings import Settings
+from tasks.settings.model import Settings
 from tests.support.fault_draw import SYMBOLS, geometry
 
 PRICES = {"BTC/USDT": Decimal(42_500), "ETH/USDT": Decimal(2_250), "BNB/USDT": Decimal(315)}  # about

@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tasks.base.settings import Settings
 from tasks.exchange.models import Candle
+from tasks.settings.model import Settings
 from tests.support.binance.config import Config
 from tests.support.binance.faults import Chance, Fault, FaultKind
 

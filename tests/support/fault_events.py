@@ -7,10 +7,10 @@ from decimal import Decimal
 
 from tasks.base.clock import to_ms
 from tasks.base.errors import GridflowError
-from tasks.base.in_force import publish
-from tasks.base.settings import Settings
 from tasks.control.steps import put_in_force
 from tasks.funds.allocator import MANUAL
+from tasks.settings.in_force import publish
+from tasks.settings.model import Settings
 from tasks.tick.monitor import rebalance
 from tests.support.binance.desk import BinanceDesk
 from tests.support.fault_changes import Change, Changes

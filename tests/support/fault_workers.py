@@ -7,12 +7,12 @@ with the shared readings, the shared rate budget and the circuit breakers around
 from dataclasses import dataclass, replace
 
 from tasks.base.keys import AddressKeys
-from tasks.base.settings import Settings
 from tasks.exchange.limits.breaker_store import Breakers
 from tasks.exchange.limits.budget import Budget
 from tasks.exchange.limits.ccxt_hooks import attach_budget
 from tasks.exchange.shared_client import SharedReads
 from tasks.exchange.venues.registry import venue_of
+from tasks.settings.model import Settings
 from tasks.tick.trader import GridTrader
 from tasks.tick.window import guarded_tick
 from tests.support.binance.desk import BinanceDesk

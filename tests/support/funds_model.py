@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 
-from tasks.base.settings import AllocationStrategy
 from tasks.funds.models import FundCode, SymbolPerformance
+from tasks.settings.model import AllocationStrategy
 
 NO_FACTS = SymbolPerformance()
 

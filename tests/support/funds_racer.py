@@ -16,10 +16,10 @@ from typing import Any
 
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, connect
-from tasks.base.settings import AllocationStrategy
 from tasks.funds import store
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.funds.models import FillMove, FundCode, Reservation, Write
+from tasks.settings.model import AllocationStrategy
 from tests.support.pot import allow, codes_of
 
 KEYS = Keys("race")

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from flows.runtime.stack.children import worker_ready_file
 from flows.runtime.stack.stop_report import worker_stop_file, write_report
-from tasks.base.settings import state_dir
+from tasks.settings.environment import state_dir
 from tasks.tick.stopping import StopReport
 
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 from unittest.mock import patch
 
 from flows.runtime.trading import TradingService
-from tasks.base.settings import Settings
 from tasks.exchange.venues import registry
 from tasks.exchange.venues.venue import RateLimits
+from tasks.settings.model import Settings
 
 
 def trade(settings: Settings, window_ms: int, symbols: list[str]) -> int:

@@ -13,7 +13,6 @@ from decimal import Decimal
 
 from tasks.base.keys import Keys
 from tasks.base.money import ZERO, from_units, units_down
-from tasks.base.settings import AllocationStrategy, Settings
 from tasks.exchange.models import Candle, Side, Ticker
 from tasks.exchange.order_ids import grid_digest
 from tasks.funds import rules
@@ -26,6 +25,7 @@ from tasks.ledger.models import HOUR_MS, Book
 from tasks.ledger.rules import return_72h
 from tasks.market.models import Snapshot
 from tasks.orders.models import IntentState
+from tasks.settings.model import AllocationStrategy, Settings
 from tasks.tick.fold import Folded
 from tasks.tick.limits import limits_of, resting_buys, still_refused
 from tasks.tick.models import SymbolState

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from tasks.base.money import ZERO
-from tasks.base.settings import SymbolSettings
 from tasks.exchange.models import Market, Order, OrderStatus, Trade
 from tasks.funds.models import FundCode, FundsStatus, TraderAllocation
 from tasks.grid.models import Cell, Grid
 from tasks.ledger.models import Book
 from tasks.orders.models import Evidence, Intent
+from tasks.settings.grids import SymbolSettings
 from tasks.tick.fold import Folded, fold
 
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "BNB/USDT")

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from tasks.base.redis import RedisClient
-from tasks.base.settings import PaperSettings, Settings
 from tasks.exchange.models import Candle
 from tasks.paper import open_manual_exchange
 from tasks.paper.exchange import PaperExchange
+from tasks.settings.model import PaperSettings, Settings
 
 SYMBOL = "BTC/USDT"
 START_MS = 1_704_067_200_000

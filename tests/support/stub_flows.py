@@ -10,7 +10,7 @@ from prefect import flow
 
 from flows.runtime.worker.cancelling import cancel_requested
 from tasks.base.keys import Keys
-from tasks.base.settings import state_dir
+from tasks.settings.environment import state_dir
 
 
 def _wait(seconds: float) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 from flows.runtime.stack.stack import Stack, UpOptions
 from tasks.base.errors import StackError
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings, load
+from tasks.settings.load import load
+from tasks.settings.model import Settings
 
 
 async def summarise(settings: Settings, redis: RedisClient) -> dict[str, Any]:

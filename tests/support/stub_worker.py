@@ -9,7 +9,8 @@ from flows.runtime.stack.children import ONLY_STOP, worker_ready_file
 from flows.runtime.stack.worker_process import told, work
 from flows.runtime.worker.deployments import Every, PlannedDeployment
 from tasks.base.keys import slug
-from tasks.base.settings import load, state_dir
+from tasks.settings.environment import state_dir
+from tasks.settings.load import load
 from tasks.tick.stopping import StopReport
 
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "BNB/USDT")

@@ -6,9 +6,9 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.base.settings import AllocationStrategy
 from tasks.funds.models import ShareRequest, SymbolPerformance
 from tasks.funds.rules import demand, differs, scores, share_pool, spread_of_usage, stepped
+from tasks.settings.model import AllocationStrategy
 
 POOL = 1_000_000
 

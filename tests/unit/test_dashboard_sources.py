@@ -12,7 +12,7 @@ from dashboard import prefect_api
 from dashboard.connection import NoData, Reader, place_of, redis_url
 from dashboard.connection import prefect_api as configured_api
 from dashboard.tables import NUMBER, TEXT, TIME, arrow_table
-from tasks.base.settings import Settings
+from tasks.settings.model import Settings
 from tests.e2e.prefect_stand_in import RUN_ID, PrefectStandIn
 from tests.support.servers import free_port
 

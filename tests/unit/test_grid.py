@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 
 from tasks.base.errors import ConfigError
 from tasks.base.money import floor_to
-from tasks.base.settings import GridKind, StartMode, SymbolSettings
-from tasks.base.spacing import net_profit, raw_levels
 from tasks.exchange.models import Market, PriceBand, Side, Ticker
 from tasks.exchange.order_ids import Purpose
 from tasks.exchange.venues.binance import price_bands
@@ -19,6 +17,7 @@ from tasks.grid.levels import build_cells, build_grid, grid_id
 from tasks.grid.models import Cell, CellState, Grid, GridPlan, IdleReason, Limits, Size
 from tasks.grid.planner import client_order_id, plan
 from tasks.market.models import Snapshot
+from tasks.settings.grids import GridKind, StartMode, SymbolSettings, net_profit, raw_levels
 
 BTC = "BTC/USDT"
 SIZE = Size(quote=Decimal(300))

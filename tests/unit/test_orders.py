@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from tasks.exchange.models import Order, OrderStatus, Side, Trade
+from tasks.orders.evidence import gather_evidence
 from tasks.orders.models import Evidence, Intent, IntentState
 from tasks.orders.rules import (
     FORGOTTEN_AFTER_MS,
@@ -15,7 +16,6 @@ from tasks.orders.rules import (
     possible_orders,
     trades_since,
 )
-from tasks.tick.evidence import gather_evidence
 
 QTY = Decimal("0.01")
 PROTECTION = 15_000

@@ -12,7 +12,7 @@ import yaml
 from click.testing import CliRunner
 
 from flows.runtime.cli import cli
-from tasks.base.settings import load
+from tasks.settings.load import load
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ The rules and the planner are the program's own; see `tests.support.month`.
 
 import pytest
 
-from tasks.base.settings import AllocationStrategy
+from tasks.settings.model import AllocationStrategy
 from tests.support.month import Month, Simulation
 from tests.support.month_state import SYMBOLS
 

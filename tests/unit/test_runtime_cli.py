@@ -10,7 +10,7 @@ from flows.runtime.cli import main
 from flows.runtime.commands import preflight
 from flows.runtime.commands.up_command import summary_text
 from tasks.base.errors import ConfigError
-from tasks.base.settings import load
+from tasks.settings.load import load
 
 
 @pytest.fixture(autouse=True)

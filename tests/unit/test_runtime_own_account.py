@@ -13,7 +13,7 @@ from flows.resume import resume
 from flows.runtime.worker import own_account
 from flows.runtime.worker.deployments import planned_deployments
 from tasks.base.errors import GridflowError
-from tasks.base.settings import Settings
+from tasks.settings.model import Settings
 
 _FLOWS = {
     "grid-tick": grid_tick,

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from flows.runtime.worker.deployments import ANCHOR, PlannedDeployment, planned_deployments
-from tasks.base.settings import Settings
+from tasks.settings.model import Settings
 
 _YAML = Path(__file__).parents[2] / "prefect.yaml"
 

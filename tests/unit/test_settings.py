@@ -17,7 +17,9 @@ from flows.runtime.cli import cli
 from flows.runtime.commands.settings_file import settings_file
 from tasks.base.errors import ConfigError
 from tasks.base.keys import slug
-from tasks.base.settings import AllocationStrategy, PaperSettings, Settings, SymbolSettings, load
+from tasks.settings.grids import SymbolSettings
+from tasks.settings.load import load
+from tasks.settings.model import AllocationStrategy, PaperSettings, Settings
 
 GRID = '[symbols."BTC/USDT"]\nlower = "39000"\nupper = "48000"\ncells = 19\n'
 

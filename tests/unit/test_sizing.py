@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.base.money import units_up
-from tasks.base.settings import StartMode, SymbolSettings
 from tasks.exchange.models import Market, Side, Ticker
 from tasks.grid.levels import build_cells, build_grid
 from tasks.grid.models import Cell, CellState, Grid, GridPlan, IdleReason, Limits, RestingBuy, Size
@@ -15,6 +14,7 @@ from tasks.grid.planner import plan
 from tasks.grid.resizing import MOST_PER_TICK
 from tasks.grid.sizing import cell_money, reserve_units
 from tasks.market.models import Snapshot
+from tasks.settings.grids import StartMode, SymbolSettings
 
 BTC = "BTC/USDT"
 FEE = Decimal("0.001")

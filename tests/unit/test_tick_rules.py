@@ -7,9 +7,9 @@ import pytest
 
 from tasks.base.errors import ExchangeUnavailable, RejectReason, StateError
 from tasks.base.redis import RedisClient
-from tasks.base.settings import SymbolSettings
 from tasks.exchange.models import Market, Order, OrderStatus, Side, Trade
 from tasks.exchange.order_ids import account_tag
+from tasks.settings.grids import SymbolSettings
 from tasks.tick.clock_check import check_clock
 from tasks.tick.rebuild import rebuild
 from tasks.tick.sending import MOST_WAIT_MS, wait_after

@@ -8,9 +8,9 @@ import pytest
 from pydantic import SecretStr
 
 from tasks.base.errors import ExchangeUnavailable
-from tasks.base.settings import ExchangeSettings
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.connect import ccxt_exchange
+from tasks.settings.model import ExchangeSettings
 
 BTC, OURS, FOREIGN = "BTC/USDT", "g1a2b3c4d-12-b-7", "x-TKT5PX2F-1"
 NOW_MS = 1_795_000_000_000

@@ -14,7 +14,6 @@ from pydantic import SecretStr
 
 from tasks.base.errors import ConfigError
 from tasks.base.redis import connect
-from tasks.base.settings import ExchangeSettings, Settings
 from tasks.exchange.connect import ccxt_exchange, live_exchange
 from tasks.exchange.live_checks import id_problems, live_problems
 from tasks.exchange.parsing import ticker_of
@@ -22,6 +21,7 @@ from tasks.exchange.venues.pages import WEEK_MS, Backward, ByCursor, ByDay, ByWe
 from tasks.exchange.venues.registry import live_exchanges, venue_of
 from tasks.exchange.venues.unlisted import described_venue
 from tasks.exchange.venues.venue import Venue
+from tasks.settings.model import ExchangeSettings, Settings
 from tasks.tick.opening import open_exchange
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +59,7 @@ def test_checks_of_the_settings_do_not_import_ccxt() -> None:
     """It takes seconds, and 90 MB for as long as the process runs."""
     code = """
 import sys
-from tasks.base.settings import ExchangeSettings
+from tasks.settings.model import ExchangeSettings
 from tasks.exchange.live_checks import live_problems, reach_problems
 from tasks.exchange.venues.registry import live_exchanges
 for name in live_exchanges():

@@ -16,7 +16,7 @@ from flows.runtime.stack import children
 from flows.runtime.stack.processes import age_seconds
 from tasks.base.errors import StackError
 from tasks.base.redis import RedisClient, connect
-from tasks.base.settings import Settings
+from tasks.settings.model import Settings
 
 T = TypeVar("T")
 _ANSWER_SECONDS = 4.5  # of a whole command, from its start

@@ -13,9 +13,11 @@ from flows.runtime.commands.options import common_options, json_option, redis_ur
 from flows.runtime.commands.symbol_commands import preview, write_off_command
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
-from tasks.base.settings import PaperSettings, Settings, load, override_environment
 from tasks.funds.models import FundCode
 from tasks.ledger.audit import AuditReport
+from tasks.settings.environment import override_environment
+from tasks.settings.load import load
+from tasks.settings.model import PaperSettings, Settings
 
 
 @click.command()

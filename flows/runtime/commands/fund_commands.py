@@ -7,7 +7,7 @@ import click
 from flows.runtime.commands.answers import bounded
 from flows.runtime.commands.options import common_options, settings_in_force
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
+from tasks.settings.model import Settings
 
 
 @click.command()
@@ -30,7 +30,7 @@ def _set_paused(own: Settings, state: Path | None, symbols: tuple[str, ...], pau
     from tasks.funds.steps import set_paused, set_stopped
 
     async def work(redis: RedisClient) -> None:
-        from tasks.base.in_force import in_force
+        from tasks.settings.in_force import in_force
 
         settings = (await in_force(redis, own, only_look=True)).settings
         await set_paused(settings, redis, list(symbols), paused)

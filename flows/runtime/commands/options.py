@@ -9,7 +9,9 @@ import click
 from flows.runtime.stack import record as stack_state
 from flows.runtime.stack.takeover import left_over
 from tasks.base.errors import ConfigError, StackError
-from tasks.base.settings import Settings, configured_prefect_api, configured_redis_url, from_values, load, state_dir
+from tasks.settings.environment import configured_prefect_api, configured_redis_url, state_dir
+from tasks.settings.load import from_values, load
+from tasks.settings.model import Settings
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

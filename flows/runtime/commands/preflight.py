@@ -3,9 +3,11 @@
 from collections.abc import Callable
 
 from tasks.base.errors import ConfigError, Problem
-from tasks.base.known import Known
-from tasks.base.settings import Settings, load, override_environment
 from tasks.exchange.live_checks import id_problems, live_problems
+from tasks.settings.environment import override_environment
+from tasks.settings.load import load
+from tasks.settings.model import Settings
+from tasks.settings.validated import Known
 
 
 def start_problems(known: Known) -> list[Problem]:

@@ -14,8 +14,8 @@ from tasks.base.deployment_names import DeploymentNames
 from tasks.base.keys import Keys
 from tasks.base.money import plain
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
 from tasks.funds.models import RebalanceReport
+from tasks.settings.model import Settings
 from tasks.views.models import StatusView
 
 _POLL_SECONDS = 1.0

@@ -17,8 +17,9 @@ from flows.runtime.commands.settings_file import settings_file
 from tasks.base.errors import ConfigError, GridflowError, Problem
 from tasks.base.money import plain
 from tasks.base.redis import RedisClient
-from tasks.base.settings import DEFAULT_CONFIG, Settings, SymbolSettings, load
-from tasks.base.spacing import net_profit, raw_levels
+from tasks.settings.grids import SymbolSettings, net_profit, raw_levels
+from tasks.settings.load import DEFAULT_CONFIG, load
+from tasks.settings.model import Settings
 from tasks.tick.looked_after import Lifecycle
 
 
@@ -88,7 +89,7 @@ def _changes(settings: Settings, state: Path | None) -> _Changes:
         return _Changes((), {})
 
     async def work(redis: RedisClient) -> _Changes:
-        from tasks.base.in_force import in_force
+        from tasks.settings.in_force import in_force
         from tasks.views.steps import read_status
 
         view = await read_status(settings, redis)

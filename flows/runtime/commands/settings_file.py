@@ -7,7 +7,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from tasks.base.money import plain
-from tasks.base.settings import Settings, SymbolSettings
+from tasks.settings.grids import SymbolSettings
+from tasks.settings.model import Settings
 
 _SECTIONS = ("exchange", "paper", "trading")
 _SECRETS = {"api_key", "secret", "password", "redis_url"}

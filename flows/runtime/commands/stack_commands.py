@@ -25,7 +25,9 @@ from flows.runtime.stack.takeover import living
 from flows.runtime.worker.deployments import planned_deployments
 from tasks.base.errors import ConfigError, StackError
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings, load, override_environment, state_dir
+from tasks.settings.environment import override_environment, state_dir
+from tasks.settings.load import load
+from tasks.settings.model import Settings
 from tasks.views.models import StatusView
 
 _DEPLOY_SECONDS = 120.0
@@ -65,7 +67,7 @@ def status(config: Path | None, state: Path | None, as_json: bool) -> None:
 
 async def _differing(config: Path | None, redis: RedisClient) -> tuple[str, ...]:
     """Fields in which the file differs from the settings in force; none where the file cannot be used."""
-    from tasks.base.in_force import in_force
+    from tasks.settings.in_force import in_force
 
     try:
         own = load(config)

@@ -34,8 +34,9 @@ from flows.runtime.stack.takeover import end_left_overs, force_end, living
 from tasks.base.deployment_names import DeploymentNames
 from tasks.base.errors import StackError
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings, configured_prefect_api, state_dir
 from tasks.funds.steps import set_stopped
+from tasks.settings.environment import configured_prefect_api, state_dir
+from tasks.settings.model import Settings
 
 _POLL_SECONDS = 0.2
 _TRY_SECONDS = 5.0  # what `--force` gives the orderly way

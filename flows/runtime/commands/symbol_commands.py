@@ -13,7 +13,7 @@ from flows.runtime.commands.answers import bounded, redis_client
 from flows.runtime.commands.options import common_options, json_option, settings_in_force
 from tasks.base.money import dec, plain
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
+from tasks.settings.model import Settings
 
 
 def _amount(_context: click.Context, _parameter: click.Parameter, text: str) -> Decimal:
@@ -77,9 +77,9 @@ def write_off_command(config: Path | None, state: Path | None, as_json: bool, sy
 
 async def _write_off(settings: Settings, state: Path | None, symbol: str) -> Any:
     from flows.runtime.commands.audit_commands import on_the_same_market
-    from tasks.base.in_force import in_force
     from tasks.base.keys import Keys
     from tasks.funds.allocator import GlobalFundAllocator
+    from tasks.settings.in_force import in_force
     from tasks.tick.desk import Desk
     from tasks.tick.mode import claim_books
     from tasks.tick.opening import open_exchange
@@ -106,8 +106,8 @@ def liquidate(config: Path | None, state: Path | None, symbols: tuple[str, ...])
     settings = settings_in_force(config, state)
 
     async def work(redis: RedisClient) -> int:
-        from tasks.base.in_force import in_force
         from tasks.control.steps import sell_off
+        from tasks.settings.in_force import in_force
 
         return await sell_off(redis, (await in_force(redis, settings, only_look=True)).settings, symbols)
 

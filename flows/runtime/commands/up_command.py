@@ -14,7 +14,8 @@ from flows.runtime.stack.record import StackRecord
 from flows.runtime.stack.stack import Stack, UpOptions
 from flows.runtime.stack.stop_report import StopResult
 from tasks.base.errors import StackError
-from tasks.base.settings import CONFIG_VARIABLE, load, override_environment, state_dir
+from tasks.settings.environment import override_environment, state_dir
+from tasks.settings.load import CONFIG_VARIABLE, load
 
 
 @click.command()

@@ -10,7 +10,8 @@ from flows.runtime.commands.answers import check_prefect
 from flows.runtime.commands.options import common_options
 from tasks.base.deployment_names import DeploymentNames
 from tasks.base.errors import StackError
-from tasks.base.settings import CONFIG_VARIABLE, configured_prefect_api, load, override_environment
+from tasks.settings.environment import configured_prefect_api, override_environment
+from tasks.settings.load import CONFIG_VARIABLE, load
 
 _PREFETCH_SECONDS = 3  # an end waits for runs that were fetched and have not begun
 

@@ -13,7 +13,7 @@ from flows.runtime.stack.questions import http_answers, port_answers, redis_answ
 from flows.runtime.stack.stop_report import worker_stop_file
 from flows.runtime.stack.supervisor import Child
 from flows.runtime.stack.valkey import redis_url, valkey_command
-from tasks.base.settings import child_environment
+from tasks.settings.environment import child_environment
 
 WORKER = "Worker"
 DASHBOARD = "Dashboard"

@@ -23,7 +23,7 @@ from flows.runtime.stack.stop_report import (
 )
 from flows.runtime.stack.supervisor import Say
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
+from tasks.settings.model import Settings
 
 _READ_SECONDS = 20.0
 _HOPELESS_SECONDS = 10.0  # for a worker whose Valkey does not come back: it cannot close anything

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
+from tasks.settings.model import Settings
 
 
 async def put_settings_in_force(

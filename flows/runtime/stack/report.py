@@ -14,7 +14,7 @@ from flows.runtime.stack.processes import tree_memory
 from tasks.base.deployment_names import GRID_TICK
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
+from tasks.settings.model import Settings
 
 _POSTGRES = "postgres"
 _PREFECT_SECONDS = 4.0

@@ -31,7 +31,8 @@ from flows.runtime.stack.valkey import redis_url
 from tasks.base.errors import StackError
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, connect
-from tasks.base.settings import Settings, public_values
+from tasks.settings.load import public_values
+from tasks.settings.model import Settings
 
 _DASHBOARD_PORT = 8501
 _WATCH_SECONDS = 0.5

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
+from tasks.settings.model import Settings
 
 if TYPE_CHECKING:
     from tasks.tick.stopping import StopReport

@@ -21,7 +21,9 @@ from flows.runtime.stack.stop_report import worker_stop_file, write_report
 from flows.runtime.worker.deployments import PlannedDeployment, planned_deployments
 from tasks.base.deployment_names import DeploymentNames
 from tasks.base.errors import ConfigError, GridflowError
-from tasks.base.settings import Settings, configured_prefect_api, load, state_dir
+from tasks.settings.environment import configured_prefect_api, state_dir
+from tasks.settings.load import load
+from tasks.settings.model import Settings
 from tasks.tick import watchdog
 from tasks.tick.stopping import StopReport
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tasks.base.deployment_names import DeploymentNames
-from tasks.base.settings import Settings
+from tasks.settings.model import Settings
 
 POOL_TYPE = "gridflow"
 

@@ -32,7 +32,8 @@ from flows.runtime.worker.cancelling import cancel_flag
 from flows.runtime.worker.deployments import POOL_TYPE
 from flows.runtime.worker.overdue import delete_due_windows, overdue
 from tasks.base.deployment_names import GRID_TICK, DeploymentNames
-from tasks.base.settings import Settings, load
+from tasks.settings.load import load
+from tasks.settings.model import Settings
 from tasks.tick import watchdog
 
 _MAX_THREADS = 1000

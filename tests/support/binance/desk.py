@@ -8,11 +8,11 @@ from typing import Any
 from tasks.base.clock import Clock, utc_now
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.connect import ccxt_exchange
 from tasks.exchange.models import Candle
 from tasks.funds.allocator import GlobalFundAllocator
+from tasks.settings.model import Settings
 from tasks.tick.desk import Desk
 from tests.support.binance.config import Config
 from tests.support.binance.server import Exchange, local_exchange

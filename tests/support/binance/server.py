@@ -13,8 +13,8 @@ import httpx
 from aiohttp import web
 from pydantic import SecretStr
 
-from tasks.base.settings import ExchangeSettings
 from tasks.exchange.models import Candle
+from tasks.settings.model import ExchangeSettings
 from tests.support.binance.app import Binance
 from tests.support.binance.config import API_KEY, SECRET, Config
 from tests.support.binance.control import control_routes

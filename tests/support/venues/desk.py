@@ -10,11 +10,11 @@ from pydantic import SecretStr
 
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
-from tasks.base.settings import ExchangeSettings, Settings
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.connect import ccxt_exchange
 from tasks.exchange.models import Candle
 from tasks.funds.allocator import GlobalFundAllocator
+from tasks.settings.model import ExchangeSettings, Settings
 from tasks.tick.desk import Desk
 from tests.support.binance.config import API_KEY, SECRET, Config
 from tests.support.binance.server import LocalExchange, serve

@@ -8,8 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tasks.base.settings import Settings
 from tasks.exchange.models import Candle
+from tasks.settings.model import Settings
 from tests.support.binance.config import Config
 from tests.support.binance.desk import BinanceDesk, binance_desk
 from tests.support.virtual.exchange import VirtualExchange, virtual_exchange

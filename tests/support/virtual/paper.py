@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
-from tasks.base.settings import Settings
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.models import Candle, OrderRequest, Placement
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.funds.models import FundsStatus
 from tasks.paper import open_manual_exchange, open_paper_exchange
+from tasks.settings.model import Settings
 from tasks.tick.desk import Desk
 from tasks.tick.models import TickReport
 from tasks.tick.recover import open_books

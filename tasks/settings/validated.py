@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-if TYPE_CHECKING:
-    from tasks.base.settings import Settings
+from tasks.settings.model import Settings
+from tasks.settings.section import Place
 
-Place: TypeAlias = tuple[str, ...]  # where a field is: ("symbols", "BTC/USDT", "cells"); () is the whole
 Sound: TypeAlias = Callable[..., bool]  # whether all fields so named may be looked at
 
 
@@ -20,7 +19,7 @@ def all_sound(*names: str) -> bool:  # noqa: ARG001 - a Sound
 class Known:
     """Settings in which the fields at `faulty`, and all below them, hold stand-ins that no rule may look at."""
 
-    settings: "Settings"
+    settings: Settings
     faulty: frozenset[Place] = frozenset()
 
     def within(self, *section: str) -> Sound:

@@ -6,24 +6,14 @@ A rule is passed over where one of its own inputs is not sound: nothing is said 
 import re
 from decimal import Decimal
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from tasks.base.errors import Problem
-from tasks.base.known import Known, Sound
 from tasks.base.money import plain
-from tasks.base.problems import dotted
-from tasks.base.section_checks import (
-    key_problems,
-    level_problems,
-    paper_problems,
-    size_problems,
-    trading_problems,
-)
-from tasks.base.spacing import net_profit, raw_levels
-
-if TYPE_CHECKING:
-    from tasks.base.sections import SymbolSettings
-    from tasks.base.settings import Settings
+from tasks.settings.grids import SymbolSettings, net_profit, raw_levels
+from tasks.settings.model import Settings
+from tasks.settings.problems import dotted
+from tasks.settings.section_checks import key_problems, level_problems, paper_problems, size_problems, trading_problems
+from tasks.settings.validated import Known, Sound
 
 _SYMBOL = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,10}")
 _MOST_SYMBOLS = 500
@@ -88,7 +78,7 @@ def _duplicate_problems(names: list[str]) -> list[Problem]:
     return found
 
 
-def _money_problems(field: str, symbol: "SymbolSettings", settings: "Settings") -> list[Problem]:
+def _money_problems(field: str, symbol: SymbolSettings, settings: Settings) -> list[Problem]:
     pool = settings.total_funds * settings.global_max_usage
     cap = min(pool, settings.total_funds * symbol.max_usage_pct)
     size = symbol.quote_per_cell
@@ -98,7 +88,7 @@ def _money_problems(field: str, symbol: "SymbolSettings", settings: "Settings") 
     return [Problem(f"{field}.quote_per_cell", plain(size), rule, "Lower it, or raise total_funds")]
 
 
-def _fee_problems(field: str, symbol: "SymbolSettings", fee: Decimal) -> list[Problem]:
+def _fee_problems(field: str, symbol: SymbolSettings, fee: Decimal) -> list[Problem]:
     levels = raw_levels(symbol, first_price=Decimal(1))
     worst = min(net_profit(low, high, fee, fee) for low, high in pairwise(levels))
     if worst > 0:

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from tasks.base.errors import Problem
-from tasks.base.known import Place
+from tasks.settings.section import Place
 
 HIDDEN = "(hidden)"
 _SECRET_FIELDS = {"api_key", "secret", "password", "token", "redis_url"}

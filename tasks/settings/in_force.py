@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from tasks.base.errors import StateError
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, script
-from tasks.base.settings import Settings
+from tasks.settings.model import Settings
 
 _OWN: dict[str, Any] = {  # what stays each process's own
     "redis_url": True,
@@ -40,7 +40,7 @@ async def publish(redis: RedisClient, settings: Settings, *, only_first: bool = 
     """
     body = json.dumps(shared_part(settings))
     key = Keys(settings.account).settings
-    version = await script(redis, "tasks.base", "publish_settings")(keys=[key], args=[body, int(only_first)])
+    version = await script(redis, "tasks.settings", "publish_settings")(keys=[key], args=[body, int(only_first)])
     return int(version)
 
 

@@ -1,17 +1,14 @@
 """Rules between the fields of one section. Each looks only at fields that are sound. Pure."""
 
-from typing import TYPE_CHECKING
-
 from tasks.base.errors import Problem
-from tasks.base.known import Sound
-
-if TYPE_CHECKING:
-    from tasks.base.sections import ExchangeSettings, PaperSettings, SymbolSettings, TradingSettings
+from tasks.settings.grids import SymbolSettings
+from tasks.settings.model import ExchangeSettings, PaperSettings, TradingSettings
+from tasks.settings.validated import Sound
 
 _NOT_SET = "(not set)"
 
 
-def key_problems(exchange: "ExchangeSettings", sound: Sound) -> list[Problem]:
+def key_problems(exchange: ExchangeSettings, sound: Sound) -> list[Problem]:
     """Real orders need a key and its secret."""
     return [
         Problem(f"exchange.{name}", _NOT_SET, "real orders need it", f"Set GRIDFLOW_EXCHANGE__{name.upper()}")
@@ -20,14 +17,14 @@ def key_problems(exchange: "ExchangeSettings", sound: Sound) -> list[Problem]:
     ]
 
 
-def paper_problems(paper: "PaperSettings", sound: Sound) -> list[Problem]:
+def paper_problems(paper: PaperSettings, sound: Sound) -> list[Problem]:
     """A replay has something to play."""
     if not sound("market", "data") or paper.market != "replay" or paper.data is not None:
         return []
     return [Problem("paper.data", _NOT_SET, "replay needs candle files", "Give a folder, or --data DIR")]
 
 
-def trading_problems(trading: "TradingSettings", sound: Sound) -> list[Problem]:
+def trading_problems(trading: TradingSettings, sound: Sound) -> list[Problem]:
     """Times that would contradict each other."""
     found = []
     if sound("tick_min_seconds", "tick_max_seconds") and trading.tick_max_seconds < trading.tick_min_seconds:
@@ -43,7 +40,7 @@ def trading_problems(trading: "TradingSettings", sound: Sound) -> list[Problem]:
     return found
 
 
-def level_problems(field: str, symbol: "SymbolSettings", sound: Sound) -> list[Problem]:
+def level_problems(field: str, symbol: SymbolSettings, sound: Sound) -> list[Problem]:
     """`lower` and `upper`, in order, or `range_pct`, but not both; `field` is the symbol's place."""
     if not sound("range_pct"):
         return []
@@ -61,14 +58,14 @@ def level_problems(field: str, symbol: "SymbolSettings", sound: Sound) -> list[P
     return []
 
 
-def _range_problems(field: str, symbol: "SymbolSettings", sound: Sound) -> list[Problem]:
+def _range_problems(field: str, symbol: SymbolSettings, sound: Sound) -> list[Problem]:
     if not any(sound(name) and getattr(symbol, name) is not None for name in ("lower", "upper")):
         return []
     rule, remedy = "cannot stand beside lower or upper", "Keep range_pct, or lower and upper"
     return [Problem(f"{field}.range_pct", str(symbol.range_pct), rule, remedy)]
 
 
-def size_problems(field: str, symbol: "SymbolSettings", sound: Sound) -> list[Problem]:
+def size_problems(field: str, symbol: SymbolSettings, sound: Sound) -> list[Problem]:
     """One way to say how large a cell is."""
     if not sound("quote_per_cell", "base_per_cell") or symbol.quote_per_cell is None or symbol.base_per_cell is None:
         return []

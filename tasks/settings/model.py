@@ -1,18 +1,16 @@
-"""The sections of the settings: every field with its unit, bounds and meaning. Rules between fields: `cross_checks`."""
+"""Every field of the settings with its unit, bounds and meaning. Rules between fields: `checks`."""
 
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
-from tasks.base.forms import checked_api_url, form
 from tasks.base.money import MAX_QUOTE
-
-Share = Annotated[Decimal, Field(gt=0, le=1)]
-Price = Annotated[Decimal, Field(gt=0)]
-Fee = Annotated[Decimal, Field(ge=0, lt=Decimal("0.1"))]
+from tasks.settings.grids import GridKind, StartMode, SymbolSettings
+from tasks.settings.section import Fee, Section, Share
+from tasks.settings.text_rules import checked_api_url, checked_redis_url, form
 
 
 class AllocationStrategy(StrEnum):
@@ -21,26 +19,6 @@ class AllocationStrategy(StrEnum):
     EQUAL = "equal"
     WEIGHTED = "weighted"
     DYNAMIC = "dynamic"
-
-
-class GridKind(StrEnum):
-    """How levels are spaced: by equal differences or by equal ratios."""
-
-    ARITHMETIC = "arithmetic"
-    GEOMETRIC = "geometric"
-
-
-class StartMode(StrEnum):
-    """`flat` buys nothing at once; `balanced` first buys the base for the cells above the price."""
-
-    FLAT = "flat"
-    BALANCED = "balanced"
-
-
-class Section(BaseModel):
-    """Unknown keys are refused, and an error's text holds no value: it may be a key."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
 
 
 class ExchangeSettings(Section):
@@ -115,33 +93,49 @@ class TradingSettings(Section):
     )
 
 
-class SymbolSettings(Section):
-    """One symbol's grid, size and limits."""
+def _default_symbols() -> dict[str, SymbolSettings]:
+    default = SymbolSettings(grid=GridKind.GEOMETRIC, range_pct=Decimal("0.04"), cells=20, start=StartMode.BALANCED)
+    return dict.fromkeys(("BTC/USDT", "ETH/USDT", "BNB/USDT"), default)
 
-    grid: GridKind = Field(GridKind.ARITHMETIC, description="level spacing: arithmetic or geometric")
-    lower: Price | None = Field(None, description="lowest level, quote per base, above 0", examples=["39000"])
-    upper: Price | None = Field(
-        None, description="highest level, quote per base, above 0 and above lower", examples=["48000"]
+
+class Settings(Section):
+    """Everything a user can set."""
+
+    account: Annotated[str, form(r"[a-z0-9][a-z0-9-]{0,15}", "must be 1 to 16 of a-z, 0-9 and -, not - first")] = Field(
+        "main", description="name of the pot; every Redis key carries it; 1-16 of a-z 0-9 -"
     )
-    range_pct: Annotated[Decimal, Field(gt=0, lt=1)] | None = Field(
+    quote: Annotated[str, form(r"[A-Z0-9]{1,10}", "must be 1 to 10 of A-Z and 0-9")] = Field(
+        "USDT", description="quote currency, 1-10 of A-Z 0-9"
+    )
+    total_funds: Annotated[Decimal, Field(gt=0, le=MAX_QUOTE)] = Field(
+        Decimal(10_000), description="the pot, in quote, above 0 to 90000000"
+    )
+    global_max_usage: Share = Field(Decimal("0.95"), description="share of total_funds that may be used, above 0 to 1")
+    allocation_strategy: AllocationStrategy = Field(
+        AllocationStrategy.DYNAMIC, description="how symbols share the pot: equal, weighted or dynamic"
+    )
+    dynamic_step: Share = Field(
+        Decimal("0.25"),
+        description="share of the way to the target that a scheduled dynamic rebalance goes, above 0 to 1",
+    )
+    resize_tolerance: Annotated[Decimal, Field(ge=0, le=1)] = Field(
+        Decimal("0.1"),
+        description="relative difference beyond which a resting buy is replaced and an allocation is changed, 0 to 1",
+    )
+    sole_account: bool = Field(
+        False,
+        description="true or false: this pot alone trades on the exchange account, so a rebuild may take order "
+        "ids of the form used before account tags",
+    )
+    exchange: ExchangeSettings = ExchangeSettings()
+    paper: PaperSettings = PaperSettings()
+    trading: TradingSettings = TradingSettings()
+    symbols: dict[str, SymbolSettings] = Field(
+        default_factory=_default_symbols, description="the symbols to trade, 1 to 500, by ccxt name"
+    )
+    live: bool = Field(False, description="consent to real orders; set by --live, never in the file")
+    redis_url: Annotated[SecretStr, AfterValidator(checked_redis_url)] | None = Field(
         None,
-        description="instead of lower and upper: share on either side of the first price, above 0, below 1",
-        examples=["0.04"],
-    )
-    cells: Annotated[int, Field(ge=1, le=500)] = Field(20, description="number of cells between levels, 1 to 500")
-    quote_per_cell: Annotated[Decimal, Field(gt=0, le=MAX_QUOTE)] | None = Field(
-        None,
-        description="quote spent per cell, above 0 to 90000000; absent: the symbol's allocation divided by its cells",
-        examples=["150"],
-    )
-    base_per_cell: Annotated[Decimal, Field(gt=0)] | None = Field(
-        None, description="base bought per cell, above 0; instead of quote_per_cell", examples=["0.003"]
-    )
-    start: StartMode = Field(
-        StartMode.FLAT,
-        description="flat buys nothing at once; balanced first buys the base for the cells above the price",
-    )
-    max_usage_pct: Share = Field(Decimal(1), description="cap: share of total_funds, above 0 to 1")
-    weight: Annotated[Decimal, Field(ge=0, le=1000)] = Field(
-        Decimal(1), description="share under the weighted strategy, 0 to 1000"
+        description="your own Redis, redis://, rediss:// or unix://; absent: the one-machine stack's Valkey; "
+        "it may hold a password: keep it in GRIDFLOW_REDIS_URL",
     )

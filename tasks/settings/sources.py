@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 
 from tasks.base.errors import Problem
-from tasks.base.known import Place
+from tasks.settings.section import Place
 
 PREFIX = "GRIDFLOW_"
 Values = dict[str, Any]
