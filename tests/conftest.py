@@ -1,7 +1,8 @@
 """Fixtures every test may use."""
 
+import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import hypothesis
 import pytest
@@ -9,6 +10,7 @@ import redis as sync_redis
 
 from tasks.base.redis import RedisClient, connect
 from tests.support.servers import debian_redis, expect_server, redis_server
+from tests.support.virtual.loop import VirtualLoop
 
 hypothesis.settings.register_profile("gridflow", deadline=None)  # a busy machine is slow, and that is no fault
 hypothesis.settings.load_profile("gridflow")
@@ -65,6 +67,15 @@ async def redis(redis_url: str) -> AsyncIterator[RedisClient]:
     client = connect(redis_url)
     yield client
     await client.aclose()
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Tests marked `virtual_time` run in an event loop whose time passes only when nothing else is left to do."""
+    if item.get_closest_marker("virtual_time"):
+        return {"virtual time": VirtualLoop}
+    return {"real time": asyncio.new_event_loop}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

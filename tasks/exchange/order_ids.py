@@ -4,7 +4,7 @@ Form: `gf<account>-<grid>-<level>-<purpose>-<cycle>`, for instance `gf3fa-9c01b-
 
 | part | meaning |
 |---|---|
-| account | 3 hex digits of a digest of the account's name: two pots on one exchange account are told apart |
+| account | 3 hex digits of a digest of the account's name; distinguishes two pots on one exchange account |
 | grid | 5 hex digits of a digest of the symbol and the grid's geometry; no size is in it |
 | level | index of the cell's lower level; below 0 with `n` for the minus sign: `n3` |
 | purpose | `b` buy, `s` sell, `x` exit: a sale at the market when a symbol is given up |

@@ -18,10 +18,11 @@ from tasks.base.errors import ExchangeUnavailable, RejectReason
 from tasks.base.keys import AddressKeys, Keys
 from tasks.base.redis import RedisClient, connect
 from tasks.exchange.client import CcxtClient
-from tasks.exchange.limits.budget import Budget, BudgetCode, BudgetExhausted
+from tasks.exchange.limits.budget import Budget, BudgetExhausted
 from tasks.exchange.limits.ccxt_hooks import attach_budget
 from tasks.exchange.limits.priority import Priority, call_scope, request_batch
 from tasks.exchange.limits.scripts import ScriptCall, run_scripts
+from tasks.exchange.limits.token_bucket import BudgetCode
 from tasks.exchange.models import Accepted, Grant, OrderRequest, Rejected, Side
 from tasks.exchange.venues.registry import venue_of
 from tasks.exchange.venues.venue import RateLimits

@@ -1,11 +1,15 @@
-"""Live trading on OKX and Bybit: through the real ccxt clients, on loopback servers as strict as the real ones."""
+"""Live trading on OKX and Bybit: through the real ccxt clients, on loopback servers as strict as the real ones.
+
+Everything runs in virtual time.
+"""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,9 +34,14 @@ from tests.support.binance.server import LocalExchange
 from tests.support.desk import BTC, settings, walk
 from tests.support.fault_check import check_books, settle
 from tests.support.venues.bybit import Bybit
-from tests.support.venues.desk import open_venue, open_venue_desk, venue_ccxt, venue_settings
+from tests.support.venues.desk import VirtualVenue, venue_settings, virtual_venue, virtual_venue_desk
 from tests.support.venues.okx import PASSPHRASE, Okx
 from tests.support.venues.venue import DAY_MS, Call, Lie, Refusal, Venue
+from tests.support.virtual.exchange import join_socket
+from tests.support.virtual.loop import virtual_clock
+from tests.support.virtual.redis import VirtualRedis, virtual_redis
+
+pytestmark = pytest.mark.virtual_time
 
 ETH = "ETH/USDT"
 PLACE = {"okx": "trade/order", "bybit": "order/create"}
@@ -45,6 +54,22 @@ GRIDS = {
 }
 
 
+@pytest.fixture(scope="module")
+def redis_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VirtualRedis]:
+    """A Redis server in virtual time."""
+    with virtual_redis(tmp_path_factory.mktemp("redis")) as world:
+        yield world
+
+
+@pytest.fixture
+async def redis(redis_world: VirtualRedis) -> AsyncIterator[RedisClient]:
+    """A client of it, empty."""
+    await redis_world.forget()
+    client = redis_world.client(random.Random(1))
+    yield client
+    await client.aclose()
+
+
 @pytest.fixture(params=["okx", "bybit"])
 def name(request: pytest.FixtureRequest) -> str:
     """Each exchange in turn."""
@@ -55,11 +80,24 @@ def name(request: pytest.FixtureRequest) -> str:
 class Stand:
     """One exchange and a client on it. `ccxt` is what the client stands on."""
 
-    name: str
-    venue: Venue
-    server: LocalExchange
+    at: VirtualVenue
     ccxt: Any
     client: CcxtClient
+
+    @property
+    def name(self) -> str:
+        """The exchange's id."""
+        return self.at.exchange_id
+
+    @property
+    def venue(self) -> Venue:
+        """The exchange itself."""
+        return self.at.venue
+
+    @property
+    def server(self) -> LocalExchange:
+        """What moves it."""
+        return self.at.server
 
     async def place(self, client_id: str = "gf1a2-b3c4d-12-b-7", **changes: Any) -> Placement:
         """A resting buy of 0.001, signed now and good for two seconds."""
@@ -84,18 +122,23 @@ class Stand:
 
 def now_ms() -> int:
     """Our clock."""
-    return time.time_ns() // 1_000_000
+    return virtual_clock().ms()
+
+
+def stand_at(at: VirtualVenue) -> Stand:
+    """A stand on the exchange, its markets not loaded yet."""
+    exchange = at.ccxt()
+    return Stand(at, exchange, CcxtClient(exchange))
 
 
 @pytest.fixture
-async def stand(name: str) -> AsyncIterator[Stand]:
+async def stand(name: str, tmp_path: Path) -> AsyncIterator[Stand]:
     """The exchange at 42000, its markets loaded."""
-    async with open_venue(name, {BTC: walk(5)}, config()) as (venue, server):
-        exchange = venue_ccxt(name, server.url)
-        client = CcxtClient(exchange)
-        await client.markets([BTC])
-        yield Stand(name, venue, server, exchange, client)
-        await client.close()
+    async with virtual_venue(name, tmp_path, {BTC: walk(5)}, config()) as at:
+        stand = stand_at(at)
+        await stand.client.markets([BTC])
+        yield stand
+        await stand.client.close()
 
 
 def config(**changes: Any) -> Config:
@@ -112,10 +155,13 @@ def config(**changes: Any) -> Config:
 
 
 @pytest.mark.parametrize("kind", GRIDS)
-async def test_a_grid_over_60_candles(redis: RedisClient, name: str, kind: str) -> None:
+async def test_a_grid_over_60_candles(redis: RedisClient, tmp_path: Path, name: str, kind: str) -> None:
     """Both sides' books agree, and without a fault every request is answered well."""
     own = settings(trading={"request_valid_seconds": "5", "protection_seconds": "6", "lease_seconds": 1})
-    async with open_venue_desk(name, redis, own, {BTC: walk(60, step_bp=60)}, GRIDS[kind]) as desk:
+    async with (
+        virtual_venue(name, tmp_path, {BTC: walk(60, step_bp=60)}, GRIDS[kind]) as at,
+        virtual_venue_desk(at, redis, own) as desk,
+    ):
         trader = await desk.trader()
         for _ in range(60):
             await trader.tick()
@@ -128,9 +174,12 @@ async def test_a_grid_over_60_candles(redis: RedisClient, name: str, kind: str) 
         assert {trade.side for trade in record.trades} == {"BUY", "SELL"}
 
 
-async def test_a_grid_whose_answers_get_lost(redis: RedisClient, name: str) -> None:
+async def test_a_grid_whose_answers_get_lost(redis: RedisClient, tmp_path: Path, name: str) -> None:
     """Orders that were taken without our hearing of it are found by their ids; none is sent twice."""
-    async with open_venue_desk(name, redis, settings(), {BTC: walk(40)}) as desk:
+    async with (
+        virtual_venue(name, tmp_path, {BTC: walk(40)}) as at,
+        virtual_venue_desk(at, redis, settings()) as desk,
+    ):
         trader = await desk.trader()
         lost = Fault(kind=FaultKind.DROP_AFTER, method="POST", path=PLACE[name])
         never = Fault(kind=FaultKind.DROP_BEFORE, method="POST", path=PLACE[name])
@@ -148,9 +197,12 @@ async def test_a_grid_whose_answers_get_lost(redis: RedisClient, name: str) -> N
         await check_books(desk, record)  # type: ignore[arg-type]
 
 
-async def test_a_wiped_redis_is_rebuilt(redis: RedisClient, name: str) -> None:
+async def test_a_wiped_redis_is_rebuilt(redis: RedisClient, tmp_path: Path, name: str) -> None:
     """From open orders, history and trades alone; then trading goes on."""
-    async with open_venue_desk(name, redis, settings(), {BTC: walk(60)}) as desk:
+    async with (
+        virtual_venue(name, tmp_path, {BTC: walk(60)}) as at,
+        virtual_venue_desk(at, redis, settings()) as desk,
+    ):
         trader = await desk.trader()
         for count in range(50):
             if count == 30:
@@ -164,22 +216,24 @@ async def test_a_wiped_redis_is_rebuilt(redis: RedisClient, name: str) -> None:
         await check_books(desk, await desk.server.record())  # type: ignore[arg-type]
 
 
-async def test_the_whole_way_of_a_live_worker(redis: RedisClient, name: str) -> None:
+async def test_the_whole_way_of_a_live_worker(redis: RedisClient, tmp_path: Path, name: str) -> None:
     """As a worker opens it: shared readings of two symbols, and the shared rate budget before every request."""
     grid = {"grid": "geometric", "range_pct": "0.04", "cells": 6, "start": "balanced", "quote_per_cell": "100"}
     candles = {BTC: walk(10, step_bp=60), ETH: walk(10, step_bp=60, start="2280")}
-    async with open_venue(name, candles) as (_, server):
+    async with virtual_venue(name, tmp_path, candles) as at:
+        server, clock = at.server, virtual_clock().now
         own = settings(
             exchange=venue_settings(name, server.url),
             symbols={BTC: grid, ETH: grid},
             trading={"request_valid_seconds": "20", "protection_seconds": "40"},
             live=True,
         )
-        exchange = await open_exchange(own, redis)
+        exchange = await open_exchange(own, redis, clock)
         assert isinstance(exchange, SharedReads)
-        allocator = GlobalFundAllocator.from_settings(own, redis)
+        join_socket(exchange._client._exchange, at.socket)
+        allocator = GlobalFundAllocator.from_settings(own, redis, clock)
         await allocator.rebalance_if_needed(reason="start")
-        desk = Desk(settings=own, redis=redis, exchange=exchange, allocator=allocator, keys=Keys(own.account))
+        desk = Desk(own, redis, exchange, allocator, Keys(own.account), clock)
         markets = await exchange.markets([BTC, ETH])
         traders = [GridTrader(desk, markets[symbol], f"worker-{symbol}") for symbol in (BTC, ETH)]
         for _ in range(6):
@@ -207,12 +261,12 @@ async def test_a_stale_request_is_refused(stand: Stand, age_ms: int) -> None:
     assert isinstance(await stand.place(), Accepted)
 
 
-async def test_okx_says_expired_in_its_other_way() -> None:
+async def test_okx_says_expired_in_its_other_way(tmp_path: Path) -> None:
     """As an order that expired, instead of a header in the past."""
-    async with open_venue("okx", {BTC: walk(5)}, config()) as (venue, server):
-        assert isinstance(venue, Okx)
-        venue.expired = Refusal("50037", "Order expired.", of_order=True)
-        stand = Stand("okx", venue, server, exchange := venue_ccxt("okx", server.url), CcxtClient(exchange))
+    async with virtual_venue("okx", tmp_path, {BTC: walk(5)}, config()) as at:
+        assert isinstance(at.venue, Okx)
+        at.venue.expired = Refusal("50037", "Order expired.", of_order=True)
+        stand = stand_at(at)
         placement = await stand.place(signed_at_ms=now_ms() - 1500, valid_ms=1000)
         assert isinstance(placement, Rejected)
         assert placement.reason is RejectReason.EXPIRED_REQUEST
@@ -273,23 +327,25 @@ async def test_a_read_mends_the_clock_by_itself(stand: Stand) -> None:
 
 
 @pytest.mark.parametrize("sandbox", [True, False])
-async def test_okxs_sandbox_is_a_header_of_every_request(sandbox: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_okxs_sandbox_is_a_header_of_every_request(
+    sandbox: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As it arrives at the host that real orders go to: without it an order would be real, with it none is."""
-    async with open_venue("okx", {BTC: walk(5)}, config()) as (venue, server):
+    async with virtual_venue("okx", tmp_path, {BTC: walk(5)}, config()) as at:
         seen: list[tuple[str, str | None, bool]] = []
-        check = venue.check
+        check = at.venue.check
 
         def noted(call: Call) -> None:
             signed = "OK-ACCESS-SIGN" in call.headers
             seen.append((f"{call.method} {call.name}", call.headers.get("x-simulated-trading"), signed))
             check(call)
 
-        monkeypatch.setattr(venue, "check", noted)
-        exchange = ccxt_exchange(venue_settings("okx", server.url).model_copy(update={"sandbox": sandbox}))
+        monkeypatch.setattr(at.venue, "check", noted)
+        exchange = ccxt_exchange(venue_settings("okx", at.server.url).model_copy(update={"sandbox": sandbox}))
         exchange.enableRateLimit = False
-        stand = Stand("okx", venue, server, exchange, CcxtClient(exchange))
+        stand = Stand(at, join_socket(exchange, at.socket), CcxtClient(exchange))
         await stand.client.markets([BTC])
-        await server.drift(-40_000)
+        await at.server.drift(-40_000)
         placement = await stand.place()
         assert isinstance(placement, Rejected), "the clock is mended and the next one goes out"
         placement = await stand.place("gf1a2-b3c4d-1-b-1")
@@ -534,16 +590,15 @@ async def test_a_symbol_without_a_past_costs_few_requests(stand: Stand) -> None:
         assert len(await stand.client.orders(BTC)) == 2
 
 
-async def test_fees_in_a_third_coin() -> None:
+async def test_fees_in_a_third_coin(tmp_path: Path) -> None:
     """Bybit names the fee's currency; it is not guessed from the side."""
     fees = config(fee_currency="BNB", balances=RICH | {"BNB": Decimal(10)})
     symbols = {BTC: SymbolRules(symbol=BTC), "BNB/USDT": SymbolRules(symbol="BNB/USDT")}
     candles = {BTC: walk(5), "BNB/USDT": walk(5, start="300")}
-    async with open_venue("bybit", candles, fees.changed(symbols=symbols)) as (venue, server):
-        exchange = venue_ccxt("bybit", server.url)
-        stand = Stand("bybit", venue, server, exchange, CcxtClient(exchange))
+    async with virtual_venue("bybit", tmp_path, candles, fees.changed(symbols=symbols)) as at:
+        stand = stand_at(at)
         await stand.place()
-        await server.fill("gf1a2-b3c4d-12-b-7")
+        await at.server.fill("gf1a2-b3c4d-12-b-7")
         (trade,) = await stand.client.trades(BTC, now_ms() - 1000)
         assert (trade.fee_currency, trade.fee > 0) == ("BNB", True)
         await stand.client.close()
@@ -563,7 +618,7 @@ async def test_candles_and_tickers(stand: Stand) -> None:
 async def test_public_data_needs_no_keys(stand: Stand) -> None:
     """Who trades on paper reads markets and prices with the same client."""
     exchange = ccxt_exchange(ExchangeSettings(id=stand.name, api_url=stand.server.url))
-    client = CcxtClient(exchange)
+    client = CcxtClient(join_socket(exchange, stand.at.socket))
     market = (await client.markets([BTC]))[BTC]
     assert (market.tick_size, market.lot_step) == (Decimal("0.01"), Decimal("0.00001"))
     assert market.min_notional == (5 if stand.name == "bybit" else 0)  # OKX has a least amount only

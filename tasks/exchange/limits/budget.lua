@@ -8,7 +8,7 @@
 -- Returns {code, requests granted, ms, Redis time (ms)}:
 --   0 GRANTED: all of them; what is left  1 WAIT: the first ones or none; until the next one  2 BANNED: until the end
 local cost, wanted, capacity, refill = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local reserve, said = tonumber(ARGV[5]), tonumber(ARGV[6])
+local reserve, reported = tonumber(ARGV[5]), tonumber(ARGV[6])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000
 local bucket = redis.call('HMGET', KEYS[1], 'left', 'at')
@@ -22,8 +22,8 @@ local function keep(value)
   redis.call('PEXPIRE', KEYS[1], math.ceil((capacity - value) / refill) + 1000)
 end
 
-if said >= 0 and said < left then
-  left = said
+if reported >= 0 and reported < left then
+  left = reported
   keep(left)
 end
 local ban = tonumber(redis.call('GET', KEYS[2]) or 0)

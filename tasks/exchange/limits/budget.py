@@ -1,47 +1,34 @@
 """The shared rate budget: one token bucket per account and one per IP address, for all processes.
 
 The unit is ms of the exchange's time: ccxt knows each endpoint's cost, and cost × rateLimit ms is what a request uses
-up. A bucket of capacity C that fills at rate r grants at most C + r·W in any span W. With C = W/5 and r = 4/5 that is
-exactly W: whatever minute the exchange counts in, it never sees more than it allows.
+up. See `token_bucket` for why the exchange never counts more than it allows.
 
 Round trips to Redis: one for a request, or for a whole batch (`priority.request_batch`). A batch that costs more than
-the buckets hold is granted in parts, one round trip each. What responses say is shared only when it tells of less
-than a full bucket; the responses of a batch are shared together. The two buckets' keys lie in different hash slots,
-because accounts share the address: see `scripts.run_scripts`.
+the buckets hold is granted in parts, one round trip each. What responses report is written only when it is less than
+a full bucket; of a batch's responses the lowest count is written, once, at its end. The two buckets' keys lie in
+different hash slots, because accounts share the address: see `scripts.run_scripts`.
 """
 
 import asyncio
 import logging
 import random
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import IntEnum
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import ccxt
 from redis.exceptions import RedisError
 
 from tasks.base.keys import AddressKeys, Keys
 from tasks.base.redis import RedisClient
-from tasks.exchange.limits.priority import NextTry, Priority, RequestBatch, Surplus, current_scope
+from tasks.exchange.limits.priority import NextTry, Priority, RequestBatch, current_scope
 from tasks.exchange.limits.rate_headers import ban_seconds
 from tasks.exchange.limits.scripts import ScriptCall, run_scripts
+from tasks.exchange.limits.token_bucket import REFILL, BudgetCode, TakeAnswer, TokenBucket
 from tasks.exchange.venues.venue import RateLimits, Response, Venue
 
 log = logging.getLogger(__name__)
-_BURST = 0.2  # share of the exchange's window that may be used at once; the rest flows in over the window
-_REFILL = 1 - _BURST
 _GRANT_SECONDS = 1.0  # a grant is used within this time, or given back
-
-
-class BudgetCode(IntEnum):
-    """Answers of budget.lua."""
-
-    GRANTED = 0
-    WAIT = 1
-    BANNED = 2
 
 
 class BudgetExhausted(ccxt.RateLimitExceeded):
@@ -54,56 +41,13 @@ class BudgetExhausted(ccxt.RateLimitExceeded):
         super().__init__(why)
 
 
-class _Answer(NamedTuple):
-    """An answer of budget.lua."""
-
-    code: int
-    granted: int
-    ms: int
-    at_ms: int
-
-
-@dataclass(frozen=True)
-class _Bucket:
-    """One token bucket and the ban that goes with it."""
-
-    key: str
-    ban: str
-    window_ms: int
-
-    @property
-    def capacity(self) -> float:
-        """ms that may be used at once."""
-        return self.window_ms * _BURST
-
-    def take(self, cost_ms: float, count: int, reserve: float, said_left: float = -1) -> ScriptCall:
-        """See budget.lua. `reserve`: share of the capacity."""
-        args = [cost_ms, count, self.capacity, _REFILL, reserve * self.capacity, said_left]
-        return ScriptCall("budget", [self.key, self.ban], args)
-
-    def room(self, cost_ms: float, reserve: float) -> int:
-        """How many requests a full bucket grants at once, at least 1."""
-        return max(int((1 - reserve) * self.capacity / cost_ms), 1) if cost_ms > 0 else sys.maxsize
-
-    def wait_ms(self, answer: _Answer, cost_ms: float, reserve: float) -> float:
-        """When the bucket can grant the next request, counted from its answer."""
-        if answer.code == BudgetCode.WAIT:
-            return answer.ms
-        needed = min(cost_ms + reserve * self.capacity, self.capacity)
-        return max(needed - answer.ms, 0) / _REFILL if cost_ms > 0 else 0.0
-
-    def give_back(self, surplus: Surplus) -> ScriptCall:
-        """See give_back.lua."""
-        return ScriptCall("give_back", [self.key], [surplus.cost_ms, surplus.since_ms, self.capacity, _REFILL])
-
-
 class Budget:
     """Grants requests before they are sent. `limits`: what the exchange allows. Redis's clock counts."""
 
     def __init__(self, redis: RedisClient, keys: Keys, address: AddressKeys, limits: RateLimits) -> None:
         self._redis = redis
-        self._account = _Bucket(keys.budget, keys.ban, limits.account_window_ms)
-        self._address = _Bucket(address.budget, address.ban, limits.address_window_ms)
+        self._account = TokenBucket(keys.budget, keys.ban, limits.account_window_ms)
+        self._address = TokenBucket(address.budget, address.ban, limits.address_window_ms)
         self._order_ms = limits.order_ms
         self._turns = {priority: asyncio.Lock() for priority in Priority}
         self._banned_until = float("-inf")  # by this process's own clock: stays when Redis has lost it
@@ -174,7 +118,7 @@ class Budget:
         wanted = min(wanted, *(bucket.room(each, priority.reserve) for bucket, each in costs.items()))
         returned = self._give_backs(batch)
         takes = [bucket.take(each, wanted, priority.reserve) for bucket, each in costs.items()]
-        answers = [_Answer(*row) for row in (await self._run([*returned, *takes]))[len(returned) :]]
+        answers = [TakeAnswer(*row) for row in (await self._run([*returned, *takes]))[len(returned) :]]
         batch.granted, batch.granted_at = min(answer.granted for answer in answers), asyncio.get_running_loop().time()
         batch.since_ms = min(answer.at_ms for answer in answers)
         for (bucket, each), answer in zip(costs.items(), answers, strict=True):
@@ -189,8 +133,8 @@ class Budget:
         if left > 0:
             raise _banned(int(left * 1000))
 
-    def _costs(self, priority: Priority, cost_ms: float) -> dict[_Bucket, float]:
-        """What one request costs each bucket; an account that counts orders only is asked for its ban all the same."""
+    def _costs(self, priority: Priority, cost_ms: float) -> dict[TokenBucket, float]:
+        """What one request costs each bucket. It may cost the account 0, whose ban counts all the same."""
         by_account = cost_ms if self._order_ms is None else self._order_ms if priority.places_orders else 0.0
         return {self._account: by_account, self._address: cost_ms}
 
@@ -237,7 +181,7 @@ class Budget:
         return [bucket.take(0, 0, 0, lowest_ms[bucket.key]) for bucket in buckets if bucket.key in lowest_ms]
 
     async def _end(self, batch: RequestBatch, priority: Priority) -> None:
-        """Give back what a batch did not send, then correct the buckets by what its responses said."""
+        """Give back what a batch did not send, then correct the buckets by what its responses reported."""
         self._drop_grants(batch, priority)
         await self._correct([*self._give_backs(batch), *self._corrections(batch.lowest_ms)])
 
@@ -262,7 +206,7 @@ def _banned(ms: int) -> BudgetExhausted:
 
 
 def _next_try(
-    batch: RequestBatch, costs: Mapping[_Bucket, float], answers: Sequence[_Answer], reserve: float
+    batch: RequestBatch, costs: Mapping[TokenBucket, float], answers: Sequence[TakeAnswer], reserve: float
 ) -> NextTry:
     """When to ask again for what was not granted, and for how many."""
     if batch.granted >= batch.unsent:
@@ -273,7 +217,7 @@ def _next_try(
     one_at = many_at = now
     for (bucket, each), answer in zip(costs.items(), answers, strict=True):
         one_ms = bucket.wait_ms(answer, each, reserve)
-        many_ms = one_ms + (many - 1) * each / _REFILL
+        many_ms = one_ms + (many - 1) * each / REFILL
         one_at = max(one_at, now + one_ms / 1000)
         many_at = max(many_at, now + (many_ms + 1) / 1000 * random.uniform(1, 1.1))
     return NextTry(one_at, many_at, many)

@@ -1,4 +1,4 @@
-"""The shared rate budget inside a ccxt client: asked before each request, shown each response."""
+"""Connects the shared rate budget to a ccxt client: it grants each request and reads each response."""
 
 from collections.abc import Mapping
 from contextvars import ContextVar

@@ -1,6 +1,6 @@
-"""How urgent a request to the exchange is, and which requests share one look at the rate budget.
+"""How urgent a request to the exchange is, and which requests take from the rate budget together.
 
-The caller opens a scope; the rate budget reads it when ccxt asks for the right to send. Pure.
+The caller opens a scope; the rate budget reads it when ccxt is about to send a request. Pure.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ _AT_ONCE = NextTry()
 
 
 class Surplus(NamedTuple):
-    """What a bucket granted and nobody sends: ms of the exchange's time, and Redis time (ms) of the first grant."""
+    """What a bucket granted for requests that are not sent (ms), and the Redis time of the first grant (ms)."""
 
     cost_ms: float
     since_ms: int
@@ -52,7 +52,7 @@ class RequestBatch:
 
     `unsent`: requests that are not sent yet. `cost_ms`: cost of each, once the first one is known.
     `granted`: how many of them may be sent; granted at `granted_at` (event loop, seconds), `since_ms` (Redis time).
-    `surplus`: by bucket key, what is to be given back. `lowest_ms`: likewise, the least that the exchange said is left.
+    `surplus`: by bucket key, what is to be given back. `lowest_ms`: likewise, the least reported as left.
     `refusal`: why the rest may not be sent, and ms until another try; then nothing of the batch is sent any more.
     `at_end`: what the budget does once all responses are there.
     """
@@ -92,7 +92,7 @@ class RequestBatch:
             self.surplus[bucket] = Surplus(before.cost_ms + cost_ms, min(before.since_ms, since_ms))
 
     def note_left(self, ms_by_bucket: Mapping[str, float]) -> None:
-        """Keep the least that the exchange said is left."""
+        """Keep the least that responses reported as left."""
         for bucket, ms in ms_by_bucket.items():
             self.lowest_ms[bucket] = min(ms, self.lowest_ms.get(bucket, ms))
 

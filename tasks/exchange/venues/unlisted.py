@@ -1,4 +1,4 @@
-"""What ccxt says of an exchange that has no file of its own. Imports ccxt, which takes seconds, only when asked."""
+"""What ccxt says of an exchange that has no file of its own. Imports ccxt, which takes seconds, only when called."""
 
 from dataclasses import replace
 from typing import Any

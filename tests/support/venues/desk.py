@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
@@ -21,6 +22,8 @@ from tests.support.desk import TestDesk
 from tests.support.venues.bybit import Bybit
 from tests.support.venues.okx import PASSPHRASE, Okx
 from tests.support.venues.venue import Venue
+from tests.support.virtual.exchange import join_socket
+from tests.support.virtual.loop import virtual_clock
 
 VENUES: Mapping[str, type[Venue]] = {"okx": Okx, "bybit": Bybit}
 
@@ -56,22 +59,39 @@ async def open_venue(
         yield venue, server
 
 
+@dataclass(frozen=True)
+class VirtualVenue:
+    """The exchange in virtual time, and the socket it listens at."""
+
+    exchange_id: str
+    venue: Venue
+    server: LocalExchange
+    socket: Path
+
+    def ccxt(self) -> Any:
+        """A ccxt client of its own."""
+        return join_socket(venue_ccxt(self.exchange_id, self.server.url), self.socket)
+
+
 @asynccontextmanager
-async def open_venue_desk(
-    exchange_id: str,
-    redis: RedisClient,
-    own: Settings,
-    candles: Mapping[str, Sequence[Candle]],
-    config: Config | None = None,
-) -> AsyncIterator[VenueDesk]:
-    """A desk over `candles` on the exchange."""
-    async with open_venue(exchange_id, candles, config) as (venue, server):
-        exchange = venue_ccxt(exchange_id, server.url)
-        client = CcxtClient(exchange)
-        allocator = GlobalFundAllocator.from_settings(own, redis)
-        await allocator.rebalance_if_needed(reason="start")
-        desk = Desk(settings=own, redis=redis, exchange=client, allocator=allocator, keys=Keys(own.account))
-        try:
-            yield VenueDesk(desk, exchange, client, venue, server)
-        finally:
-            await client.close()
+async def virtual_venue(
+    exchange_id: str, folder: Path, candles: Mapping[str, Sequence[Candle]], config: Config | None = None
+) -> AsyncIterator[VirtualVenue]:
+    """The exchange over `candles` in this event loop of virtual time. `folder`: where its socket lies."""
+    venue = VENUES[exchange_id](candles, config or Config(fee_currency="base"), virtual_clock().ms)
+    socket = folder / "exchange.sock"
+    async with serve(venue, socket=socket) as server:
+        yield VirtualVenue(exchange_id, venue, server, socket)
+
+
+@asynccontextmanager
+async def virtual_venue_desk(at: VirtualVenue, redis: RedisClient, own: Settings) -> AsyncIterator[VenueDesk]:
+    """A desk on the exchange."""
+    exchange, clock = at.ccxt(), virtual_clock().now
+    client, allocator = CcxtClient(exchange), GlobalFundAllocator.from_settings(own, redis, clock)
+    await allocator.rebalance_if_needed(reason="start")
+    desk = Desk(settings=own, redis=redis, exchange=client, allocator=allocator, keys=Keys(own.account), clock=clock)
+    try:
+        yield VenueDesk(desk, exchange, client, at.venue, at.server)
+    finally:
+        await client.close()

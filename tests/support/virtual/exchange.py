@@ -33,11 +33,15 @@ class VirtualExchange:
 
     def ccxt(self) -> Any:
         """A ccxt client with a session of its own."""
-        exchange = real_ccxt(self.server)
-        exchange.milliseconds = self.clock.ms
-        exchange.ssl_context = _ssl()
-        exchange.session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self.socket)))
-        return exchange
+        return join_socket(real_ccxt(self.server), self.socket)
+
+
+def join_socket(exchange: Any, socket: Path) -> Any:
+    """A ccxt client that was not used yet, moved to the exchange behind `socket`, in virtual time."""
+    exchange.milliseconds = virtual_clock().ms
+    exchange.ssl_context = _ssl()
+    exchange.session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket)))
+    return exchange
 
 
 @cache
