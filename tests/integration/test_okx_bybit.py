@@ -230,7 +230,7 @@ async def test_the_whole_way_of_a_live_worker(redis: RedisClient, tmp_path: Path
         )
         exchange = await open_exchange(own, redis, clock)
         assert isinstance(exchange, SharedReads)
-        join_socket(exchange._client._exchange, at.socket)
+        join_socket(exchange._exchange, at.socket)
         allocator = GlobalFundAllocator.from_settings(own, redis, clock)
         await allocator.rebalance_if_needed(reason="start")
         desk = Desk(own, redis, exchange, allocator, Keys(own.account), clock)
