@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import ccxt
@@ -28,6 +29,7 @@ from tasks.exchange.order_ids import is_gridflow_id
 from tasks.exchange.venues.venue import Venue
 
 log = logging.getLogger(__name__)
+_UNREADABLE = (ValidationError, ArithmeticError, ValueError, KeyError, TypeError)
 _warned: set[tuple[str, str]] = set()  # records that a warning was logged for
 
 STATUS = {
@@ -129,40 +131,68 @@ def ticker_of(symbol: str, raw: Mapping[str, Any], own_time: Callable[[int], int
 def order_of(raw: Mapping[str, Any], venue: Venue) -> Order:
     """An order. Raises ExchangeUnavailable when it cannot be read."""
     try:
-        return Order(
-            exchange_id=str(raw["id"]),
-            client_id=venue.decode_order_id(str(raw.get("clientOrderId") or "")),
-            symbol=raw["symbol"],
-            side=Side(raw["side"]),
-            price=or_zero(raw.get("price")),
-            qty=dec(raw["amount"]),
-            filled=or_zero(raw.get("filled")),
-            status=STATUS.get(str(raw.get("status")), OrderStatus.OPEN),
-            at_ms=int(raw.get("timestamp") or 0),
-        )
-    except (ValidationError, ArithmeticError, ValueError, KeyError, TypeError) as error:
+        client_id = venue.decode_order_id(str(raw.get("clientOrderId") or ""))
+        fields = (raw["id"], raw["symbol"], raw["side"], raw["amount"])
+        return _order(*fields, client_id, raw.get("price"), raw.get("filled"), raw.get("status"), raw.get("timestamp"))
+    except _UNREADABLE as error:
         raise ExchangeUnavailable("an order in the answer is unreadable") from error
+
+
+@lru_cache(maxsize=8192)  # an order that rests is read at every tick and rarely changes
+def _order(
+    order_id: Any, symbol: Any, side: Any, qty: Any, client_id: str, price: Any, filled: Any, status: Any, at_ms: Any
+) -> Order:
+    return Order(
+        exchange_id=str(order_id),
+        client_id=client_id,
+        symbol=symbol,
+        side=Side(side),
+        price=or_zero(price),
+        qty=dec(qty),
+        filled=or_zero(filled),
+        status=STATUS.get(str(status), OrderStatus.OPEN),
+        at_ms=int(at_ms or 0),
+    )
 
 
 def trade_of(raw: Mapping[str, Any], venue: Venue) -> Trade:
     """A trade. Raises ExchangeUnavailable when it cannot be read."""
     try:
         fee, client_id = raw.get("fee") or {}, raw.get("clientOrderId")
-        return Trade(
-            trade_id=str(raw["id"]),
-            exchange_id=str(raw["order"]),
-            client_id=venue.decode_order_id(str(client_id)) if client_id else None,
-            symbol=raw["symbol"],
-            side=Side(raw["side"]),
-            price=dec(raw["price"]),
-            qty=dec(raw["amount"]),
-            fee=or_zero(fee.get("cost")),
-            fee_currency=str(fee.get("currency") or ""),
-            maker=raw.get("takerOrMaker") == "maker",
-            at_ms=int(raw["timestamp"]),
-        )
-    except (ValidationError, ArithmeticError, ValueError, KeyError, TypeError) as error:
+        fields = (raw["id"], raw["order"], raw["symbol"], raw["side"], raw["price"], raw["amount"], raw["timestamp"])
+        name = venue.decode_order_id(str(client_id)) if client_id else None
+        return _trade(*fields, name, fee.get("cost"), fee.get("currency"), raw.get("takerOrMaker"))
+    except _UNREADABLE as error:
         raise ExchangeUnavailable("a trade in the answer is unreadable") from error
+
+
+@lru_cache(maxsize=8192)  # the newest trades are read again until they are older than the overlap
+def _trade(
+    trade_id: Any,
+    order_id: Any,
+    symbol: Any,
+    side: Any,
+    price: Any,
+    qty: Any,
+    at_ms: Any,
+    client_id: str | None,
+    fee: Any,
+    fee_currency: Any,
+    role: Any,
+) -> Trade:
+    return Trade(
+        trade_id=str(trade_id),
+        exchange_id=str(order_id),
+        client_id=client_id,
+        symbol=symbol,
+        side=Side(side),
+        price=dec(price),
+        qty=dec(qty),
+        fee=or_zero(fee),
+        fee_currency=str(fee_currency or ""),
+        maker=role == "maker",
+        at_ms=int(at_ms),
+    )
 
 
 def listed_order(raw: Mapping[str, Any], venue: Venue) -> Order | None:
