@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from flows.runtime.stack import record as state
 from tasks.base.errors import GridflowError
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient, connect
+from tasks.base.redis_client import RedisClient, connect
 from tasks.settings.environment import configured_prefect_api, state_dir
 from tasks.settings.load import load
 from tasks.settings.model import Settings

@@ -8,7 +8,7 @@ import hypothesis
 import pytest
 import redis as sync_redis
 
-from tasks.base.redis import RedisClient, connect
+from tasks.base.redis_client import RedisClient, connect
 from tests.support.servers import debian_redis, expect_server, redis_server
 from tests.support.virtual.loop import VirtualLoop
 

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from tasks.base.clock import Clock, to_ms, utc_now
 from tasks.base.errors import ExchangeUnavailable
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient, script
+from tasks.base.redis_client import RedisClient, script
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.limits.priority import Priority, call_scope
 from tasks.exchange.models import Order, Ticker

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tasks.base.errors import ConfigError, Problem
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.funds import store
 from tasks.settings.model import Settings
 

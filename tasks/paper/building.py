@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from tasks.base.clock import Clock, utc_now
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Candle
 from tasks.paper.candles import price_of
 from tasks.paper.exchange import PaperExchange

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from tasks.base.errors import ConfigError, StateError
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient, script
+from tasks.base.redis_client import RedisClient, script
 from tasks.settings.checks import rule_problems
 from tasks.settings.model import Settings
 from tasks.settings.places import Place, Values, selection, with_own

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient, script
+from tasks.base.redis_client import RedisClient, script
 from tasks.exchange.limits.breaker_store import is_at_rest
 from tasks.funds.models import TraderAllocation
 from tasks.grid.models import Cell, Grid

@@ -16,7 +16,7 @@ from statistics import median
 
 import uvloop
 
-from tasks.base.redis import RedisClient, connect
+from tasks.base.redis_client import RedisClient, connect
 from tasks.tick.models import TickReport
 from tasks.tick.trader import GridTrader
 from tests.support.desk import TestDesk, open_desk, settings, walk

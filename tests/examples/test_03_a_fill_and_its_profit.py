@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.ledger.models import Book, Fill
 from tasks.ledger.rules import value
 from tests.support.desk import BTC, candle, open_desk, settings

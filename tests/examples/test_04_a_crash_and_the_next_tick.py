@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tests.support.desk import BTC, open_desk, settings, walk
 
 # Ten cells below the price: buys that rest, none that fills at once.

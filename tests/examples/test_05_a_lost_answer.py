@@ -1,7 +1,7 @@
 """The exchange takes an order and the answer is lost. UNKNOWN is not failed: the order is looked up."""
 
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tests.support.binance.desk import open_binance_desk
 from tests.support.binance.faults import Fault, FaultKind
 from tests.support.desk import BTC, settings, walk

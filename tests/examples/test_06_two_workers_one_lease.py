@@ -4,7 +4,7 @@ import pytest
 
 from tasks.base.errors import LeaseLost
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.tick.trader import LeaseHeld
 from tests.support.desk import BTC, open_desk, settings, walk
 

@@ -1,6 +1,6 @@
 """Every cell without an order has a reason, in the tick's report, in the log and on the dashboard."""
 
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tests.support.desk import BTC, candle, open_desk, settings
 
 # Levels 100, 110, 120, 130; the price stands at 115; the pot may use 60.

@@ -1,7 +1,7 @@
 """Redis loses everything. The exchange still knows the orders and the trades, so the books are rebuilt from it."""
 
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.grid.models import Cell
 from tasks.ledger.models import Book
 from tests.support.binance.desk import open_binance_desk

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.grid.models import Cell, CellState
 from tests.integration.test_crash import check_books, settle
 from tests.support.binance.config import Config, SymbolRules

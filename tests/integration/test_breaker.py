@@ -16,7 +16,7 @@ from dashboard.present import breaker_text
 from tasks.base.clock import utc_now
 from tasks.base.errors import ExchangeError, ExchangeUnavailable, LeaseLost
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient, connect
+from tasks.base.redis_client import RedisClient, connect
 from tasks.exchange.limits.breaker_store import EXCHANGE, Breakers, read_breakers
 from tasks.exchange.limits.circuit_breaker import Breaker, BreakerRules, Phase
 from tasks.tick.window import run_window

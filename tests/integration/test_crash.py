@@ -10,7 +10,7 @@ import pytest
 
 from tasks.base.errors import GridflowError
 from tasks.base.money import units_up
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Trade
 from tasks.tick.trader import GridTrader, LeaseHeld
 from tests.support.desk import BTC, TestDesk, open_desk, settings, walk

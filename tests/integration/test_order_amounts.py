@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.models import Grant, OrderRequest, Side
 from tasks.paper.building import open_manual_exchange

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.limits.breaker_store import Breakers
 from tasks.exchange.models import Order, Side
 from tasks.exchange.order_ids import parse_order_id

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.paper.building import open_paper_exchange
 from tasks.paper.exchange import PaperExchange
 from tasks.settings.model import PaperSettings, Settings

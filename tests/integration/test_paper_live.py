@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.paper.building import open_paper_exchange
 from tasks.paper.stored_market import describe_market
 from tasks.settings.model import Settings

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tasks.base.keys import AddressKeys, Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.limits.budget import Budget
 from tasks.exchange.limits.ccxt_hooks import attach_budget
 from tasks.exchange.shared_client import SharedReads

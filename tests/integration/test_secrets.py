@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, SecretStr, ValidationError
 from flows.runtime.cli import cli
 from tasks.base import log_setup
 from tasks.base.errors import ConfigError
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.settings.in_force import in_force, publish, shared_part
 from tasks.settings.load import from_values, load, public_values
 from tasks.settings.model import Settings

@@ -8,7 +8,7 @@ import pytest
 
 from tasks.base.clock import utc_now
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.funds.steps import set_paused, set_stopped
 from tasks.grid.models import Cell, CellState
 from tasks.tick.trader import LeaseHeld

@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 
 from tasks.base.keys import AddressKeys, Keys
-from tasks.base.redis import RedisClient, connect
+from tasks.base.redis_client import RedisClient, connect
 from tasks.exchange.limits.budget import Budget, BudgetExhausted
 from tasks.exchange.limits.priority import Priority, call_scope, request_batch
 from tasks.exchange.venues.venue import RateLimits

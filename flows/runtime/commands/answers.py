@@ -15,7 +15,7 @@ from flows.runtime.commands.options import recorded_stack, redis_url, running_st
 from flows.runtime.stack import children
 from flows.runtime.stack.processes import age_seconds
 from tasks.base.errors import StackError
-from tasks.base.redis import RedisClient, connect
+from tasks.base.redis_client import RedisClient, connect
 from tasks.settings.model import Settings
 
 T = TypeVar("T")

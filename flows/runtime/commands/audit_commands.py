@@ -12,7 +12,7 @@ from flows.runtime.commands.answers import redis_client
 from flows.runtime.commands.options import common_options, json_option, on_the_same_market, redis_url
 from flows.runtime.commands.symbol_commands import preview, write_off_command
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.funds.models import FundCode
 from tasks.ledger.audit import AuditReport
 from tasks.settings.environment import override_environment

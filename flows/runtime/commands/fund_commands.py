@@ -6,7 +6,7 @@ import click
 
 from flows.runtime.commands.answers import bounded
 from flows.runtime.commands.options import common_options, settings_in_force
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.settings.model import Settings
 
 

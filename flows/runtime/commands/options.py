@@ -10,7 +10,7 @@ from flows.runtime.stack import record as stack_state
 from flows.runtime.stack.takeover import left_over
 from tasks.base.errors import ConfigError, StackError
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.settings.environment import configured_prefect_api, configured_redis_url, state_dir
 from tasks.settings.load import from_values, load
 from tasks.settings.model import PaperSettings, Settings

@@ -13,7 +13,7 @@ from flows.runtime.commands.runs import EndedRun, run_deployment
 from tasks.base.deployment_names import DeploymentNames
 from tasks.base.keys import Keys
 from tasks.base.money import plain
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.funds.models import RebalanceReport
 from tasks.settings.model import Settings
 from tasks.views.models import StatusView

@@ -33,7 +33,7 @@ from flows.runtime.stack.stop_report import (
 from flows.runtime.stack.takeover import end_left_overs, force_end, living
 from tasks.base.deployment_names import DeploymentNames
 from tasks.base.errors import StackError
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.funds.steps import set_stopped
 from tasks.settings.environment import configured_prefect_api, state_dir
 from tasks.settings.model import Settings

@@ -12,7 +12,7 @@ import click
 from flows.runtime.commands.answers import bounded, redis_client
 from flows.runtime.commands.options import common_options, json_option, on_the_same_market, settings_in_force
 from tasks.base.money import dec, plain
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.settings.model import Settings
 
 

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from flows.runtime.stack.processes import tree_memory
 from tasks.base.deployment_names import GRID_TICK
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.settings.model import Settings
 
 _POSTGRES = "postgres"

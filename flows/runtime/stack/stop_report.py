@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.settings.model import Settings
 
 

@@ -20,7 +20,7 @@ import ccxt
 from redis.exceptions import RedisError
 
 from tasks.base.keys import AddressKeys, Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.limits.priority import NextTry, Priority, RequestBatch, current_scope
 from tasks.exchange.limits.rate_headers import ban_seconds
 from tasks.exchange.limits.scripts import ScriptCall, run_scripts

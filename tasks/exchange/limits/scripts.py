@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import NoScriptError
 
-from tasks.base.redis import RedisClient, script_source
+from tasks.base.redis_client import RedisClient, script_source
 
 _PACKAGE = "tasks.exchange.limits"
 
