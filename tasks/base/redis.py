@@ -1,23 +1,23 @@
 """Redis connections and Lua scripts: one way to open the first, one way to load the second."""
 
-import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from functools import cache
+from collections.abc import Awaitable, Callable
+from functools import cache, partial
 from importlib.resources import files
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.commands.core import AsyncScript
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 RedisClient: TypeAlias = Redis
+Script: TypeAlias = Callable[..., Awaitable[Any]]  # a Lua script on a client; called with `keys` and `args`
 _SOCKET_SECONDS = 5.0
 _IMPATIENT_SECONDS = 2.0
 _TELL_SECONDS = 5.0
@@ -83,26 +83,17 @@ def script_source(package: str, name: str) -> str:
 
 
 @cache
-def _sha(text: str) -> str:
-    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()  # what EVALSHA calls a script by
+def registered(text: str) -> AsyncScript:
+    """redis-py's script object for `text`, made once. It belongs to no client: each call names one.
 
-
-class Script(NamedTuple):
-    """A Lua script on a client. Called by its hash; loaded when the server does not know it (again)."""
-
-    client: RedisClient
-    text: str
-
-    async def __call__(self, keys: Sequence[str], args: Sequence[str | int | float]) -> Any:
-        """The script's answer."""
-        sha = _sha(self.text)
-        try:
-            return await self.client.evalsha(sha, len(keys), *keys, *args)
-        except NoScriptError:
-            await self.client.script_load(self.text)
-            return await self.client.evalsha(sha, len(keys), *keys, *args)
+    `Redis.register_script` would hash the text again for every client and every call.
+    """
+    return AsyncScript(None, text.encode())  # type: ignore[arg-type]
 
 
 def script(client: RedisClient, package: str, name: str) -> Script:
-    """The script `name`.lua of `package`."""
-    return Script(client, script_source(package, name))
+    """The script `name`.lua of `package`, ready to be called with `keys` and `args`.
+
+    A call is one EVALSHA; where the server does not know the script (again), redis-py loads it and repeats the call.
+    """
+    return partial(registered(script_source(package, name)), client=client)

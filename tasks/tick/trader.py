@@ -6,7 +6,7 @@ from functools import partial
 
 from tasks.base.clock import to_ms
 from tasks.base.errors import GridflowError, LeaseLost, StateError
-from tasks.base.events import publish_event
+from tasks.base.events import EventKind, publish_event
 from tasks.base.money import from_units
 from tasks.exchange.models import Market, Order, Placement
 from tasks.exchange.order_ids import account_tag
@@ -277,7 +277,7 @@ class GridTrader:
     async def _tell_of(self, stray: Order) -> None:
         facts = {"symbol": self.symbol, "id": stray.client_id, "filled": str(stray.filled)}
         log.error("an order of ours without a journal entry: cancelled; what it filled is in no book", extra=facts)
-        await publish_event(self.desk.redis, self.desk.keys, "stray_order", facts)
+        await publish_event(self.desk.redis, self.desk.keys, EventKind.STRAY_ORDER, facts)
 
     async def _reserve(
         self, state: SymbolState, planned: GridPlan, folded: Folded

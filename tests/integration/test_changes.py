@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tasks.base.errors import ConfigError, ExchangeError, LeaseLost, StateError
+from tasks.base.events import EventKind
 from tasks.base.keys import Keys
 from tasks.base.money import from_units
 from tasks.base.redis import RedisClient
@@ -369,7 +370,7 @@ async def test_a_delisted_symbol_is_written_off_at_cost(redis: RedisClient) -> N
     assert not await redis.exists(KEYS.intents(ETH), KEYS.cells(ETH))
     assert (await read_status(own({BTC: GRID}), redis)).identity_error == 0
     assert not (await audit_funds(redis, KEYS, [BTC])).drift
-    events = [event for event in await views.events(redis, KEYS, 50) if event.type == "written_off"]
+    events = [event for event in await views.events(redis, KEYS, 50) if event.type == EventKind.WRITTEN_OFF]
     assert json.loads(events[0].body)["symbol"] == ETH
     await desk.close()
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from tasks.base.events import EventKind
 from tasks.base.redis import RedisClient
 from tasks.exchange.limits.breakers import Breakers
 from tasks.exchange.models import Order, Side
@@ -167,7 +168,7 @@ async def test_an_order_of_ours_without_a_journal_entry_is_cancelled(desk: Binan
     await trader.tick()
     assert name not in {order.client_id for order in await desk.client.open_orders(BTC)}
     await trader.tick()
-    told = [one for one in await views.events(desk.desk.redis, desk.desk.keys, 50) if one.type == "stray_order"]
+    told = [one for one in await views.events(desk.desk.redis, desk.desk.keys, 50) if one.type == EventKind.STRAY_ORDER]
     assert len(told) == 1
     assert name in str(told[0])
     left = [order for order in await desk.client.open_orders(BTC) if order.client_id == another]
