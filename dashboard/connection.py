@@ -9,17 +9,18 @@ from urllib.parse import urlsplit
 
 from redis.exceptions import RedisError
 
-from flows.runtime.stack import record as state
-from tasks.base.errors import GridflowError
+from tasks.base.errors import GridflowError, StackError
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, connect
-from tasks.settings.environment import configured_prefect_api, state_dir
+from tasks.control.prefect_runs import PrefectRuns
 from tasks.settings.load import load
 from tasks.settings.model import Settings
+from tasks.settings.running import prefect_api, redis_url
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 _WAIT_SECONDS = 4.0
+_PREFECT_SECONDS = 5.0
 
 
 class NoData(GridflowError):
@@ -43,7 +44,7 @@ class Reader:
         return asyncio.run_coroutine_threadsafe(self._ask(question), self._loop).result()
 
     async def _ask(self, question: Callable[[RedisClient], Awaitable[T]]) -> T:
-        url = redis_url(self.settings)
+        url = _redis_url(self.settings)
         where = place_of(url)
         try:
             async with asyncio.timeout(_WAIT_SECONDS):
@@ -74,14 +75,11 @@ class Reader:
         self._down = True
 
 
-def redis_url(settings: Settings) -> str:
-    """The configured Redis, else that of the one-machine stack. Raises NoData when there is neither."""
-    if settings.redis_url is not None:
-        return settings.redis_url.get_secret_value()
-    record = state.read(state_dir())
-    if record is None:
-        raise NoData("No Redis is configured. Start `gridflow up`, or set GRIDFLOW_REDIS_URL")
-    return record.redis
+def _redis_url(settings: Settings) -> str:
+    try:
+        return redis_url(settings)
+    except StackError as error:
+        raise NoData(str(error)) from None
 
 
 def place_of(url: str) -> str:
@@ -94,13 +92,9 @@ def place_of(url: str) -> str:
     return f"{parts.hostname or 'localhost'}:{port or 6379}"
 
 
-def prefect_api() -> str | None:
-    """URL of the Prefect API: the configured one, else that of the one-machine stack."""
-    configured = configured_prefect_api()
-    if configured is not None:
-        return configured
-    record = state.read(state_dir())
-    return record.prefect_api if record is not None else None
+def prefect() -> PrefectRuns:
+    """The runs of the account's Prefect server. Raises StackError where no server is known."""
+    return PrefectRuns(prefect_api(), _PREFECT_SECONDS)
 
 
 _lock = threading.Lock()

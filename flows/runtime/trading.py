@@ -23,11 +23,11 @@ from tasks.base.errors import ExchangeError, ExchangeUnavailable, GridflowError,
 from tasks.base.keys import Keys
 from tasks.base.money import plain
 from tasks.base.redis import RedisClient, connect
+from tasks.control.steps import resume_everything, stop
 from tasks.exchange.models import Market
 from tasks.exchange.port import ExchangePort
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.funds.models import RebalanceReport
-from tasks.funds.steps import set_paused, set_stopped
 from tasks.ledger.audit import AuditReport
 from tasks.ledger.steps import watch_drift
 from tasks.settings.in_force import in_force, publish
@@ -244,7 +244,7 @@ class TradingService:
 
     async def _stop_for_good(self) -> StopReport:
         desk = await self.desk()
-        await set_stopped(self.settings, desk.redis, True)
+        await stop(desk.redis, self.settings)
         return await self._wind_all_down(desk)
 
     def resume_trading(self) -> None:
@@ -253,9 +253,7 @@ class TradingService:
 
     async def _resume(self) -> None:
         desk = await self.desk()
-        await set_stopped(self.settings, desk.redis, False)
-        await set_paused(self.settings, desk.redis, [], False)
-        await set_paused(self.settings, desk.redis, list(desk.settings.symbols), False)
+        await resume_everything(desk.redis, desk.settings)
 
     async def _wind_all_down(self, desk: Desk) -> StopReport:
         symbols = await patiently(lambda: symbols_looked_after(desk))

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.e2e.prefect_stand_in import PrefectStandIn
 from tests.e2e.seeding import seed_now
 from tests.e2e.site import Redis, Site
 from tests.support.browser import chromium, open_page
+from tests.support.prefect_stand_in import PrefectStandIn
 
 
 @pytest.fixture(scope="module")

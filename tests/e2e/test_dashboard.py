@@ -17,9 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from tasks.base.keys import Keys
 from tasks.base.money import from_units, plain
 from tasks.ledger.models import Fill
-from tests.e2e.prefect_stand_in import OUTCOME, RUN_ID, PrefectStandIn
 from tests.e2e.seeding import HOSTILE, STARTS
 from tests.e2e.site import UVICORN, Redis, Site
+from tests.support.prefect_stand_in import OUTCOME, RUN_ID, PrefectStandIn
 
 KEYS = Keys("main")
 WAIT_MS = 20_000

@@ -19,8 +19,8 @@ import pytest
 import redis as sync_redis
 from playwright.sync_api import Page, expect
 
-from flows.runtime.commands.runs import run_deployment
 from tasks.base.keys import Keys
+from tasks.control.prefect_runs import PrefectRuns
 from tasks.ledger.models import Fill
 from tests.support.candles import write_candles
 
@@ -218,12 +218,11 @@ def wait_for(question: Callable[[], object], seconds: float) -> None:
 def test_the_status_can_be_logged_by_prefect(up: Running) -> None:
     """A run of log-status/five-minutes completes, and its log at Prefect names the money and each symbol."""
     api = up.status()["urls"]["prefect_api"]
-    ended = run_deployment(api, "log-status/five-minutes", 60)
+    ended = PrefectRuns(api).run("log-status/five-minutes", 60)
     assert ended.ok, ended.message
-    wanted = {"logs": {"flow_run_id": {"any_": [ended.id]}}}
 
     def told() -> bool:
-        lines = [one["message"] for one in httpx.post(f"{api}/logs/filter", json=wanted, trust_env=False).json()]
+        lines = PrefectRuns(api).log(ended.run_id)
         return all(any(line.startswith(head) for line in lines) for head in ("equity ", *SYMBOLS))
 
     wait_for(told, 20)
@@ -233,7 +232,7 @@ def test_prefect_stops_trading_and_resumes_it(up: Running) -> None:
     """graceful-stop/manual: windows tick on, and nothing rests or fills; resume/manual: each symbol orders again."""
     urls = up.status()["urls"]
     with sync_redis.Redis.from_url(urls["redis"], decode_responses=True) as client:
-        ended = run_deployment(urls["prefect_api"], "graceful-stop/manual", 60)
+        ended = PrefectRuns(urls["prefect_api"]).run("graceful-stop/manual", 60)
         assert ended.ok, ended.message
         assert open_orders(client) == [0, 0, 0]
         fills, ticks = counted(client, "fills"), counted(client, "ticks")
@@ -242,7 +241,7 @@ def test_prefect_stops_trading_and_resumes_it(up: Running) -> None:
         assert counted(client, "fills") == fills
         assert up.status()["stopped"]
 
-        ended = run_deployment(urls["prefect_api"], "resume/manual", 60)
+        ended = PrefectRuns(urls["prefect_api"]).run("resume/manual", 60)
         assert ended.ok, ended.message
         wait_for(lambda: all(open_orders(client)), 40)
 

@@ -17,9 +17,9 @@ import psutil
 import pytest
 import redis as sync_redis
 
-from flows.runtime.stack import record as stack_state
 from flows.runtime.stack.postgres import remove
 from tasks.base.keys import Keys
+from tasks.settings.running import read_record
 from tests.support.up import GRIDFLOW, Up, processes_of, until
 
 _SETTINGS = """
@@ -63,7 +63,7 @@ class Stack:
 
     def freeze(self, name: str) -> None:
         """SIGSTOP to a process of the stack and all its descendants."""
-        record = stack_state.read(self.state)
+        record = read_record(self.state)
         assert record is not None
         process = psutil.Process(record.processes[name].pid)
         for each in (process, *process.children(recursive=True)):
@@ -93,7 +93,7 @@ class Stack:
 
     def ticks(self) -> int:
         """Of all symbols."""
-        record = stack_state.read(self.state)
+        record = read_record(self.state)
         assert record is not None
         with sync_redis.Redis.from_url(record.redis, decode_responses=True) as client:
             counted: Any = client.hgetall(Keys("main").stats)
@@ -101,7 +101,7 @@ class Stack:
 
     def orders(self) -> int:
         """Journalled orders of all symbols."""
-        record = stack_state.read(self.state)
+        record = read_record(self.state)
         assert record is not None
         with sync_redis.Redis.from_url(record.redis) as client:
             return sum(int(client.hlen(Keys("main").intents(symbol))) for symbol in ("BTC/USDT", "ETH/USDT"))

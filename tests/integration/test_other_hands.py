@@ -9,10 +9,10 @@ import pytest
 
 from tasks.base.events import EventKind
 from tasks.base.redis import RedisClient
+from tasks.control.steps import stop
 from tasks.exchange.limits.breakers import Breakers
 from tasks.exchange.models import Order, Side
 from tasks.exchange.order_ids import parse_order_id
-from tasks.funds.steps import set_stopped
 from tasks.grid.models import Cell, CellState
 from tasks.ledger.models import Book
 from tasks.ledger.rules import value
@@ -108,7 +108,7 @@ async def test_orders_of_others_are_left_alone(desk: BinanceDesk) -> None:
     after = Book.model_validate_json(await redis.get(desk.desk.keys.book(BTC)) or "")
     assert after == before, "what others trade is not ours"
     await trade_on(desk, trader)
-    await set_stopped(desk.desk.settings, redis, True)
+    await stop(redis, desk.desk.settings)
     await settle(trader, redis, ticks=3)
     left = await desk.client.open_orders(BTC)
     assert [order.client_id for order in left] == ["mine"]

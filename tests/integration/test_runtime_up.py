@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 import redis as sync_redis
 
-from flows.runtime.stack import record as stack_state
 from flows.runtime.stack.postgres import remove
-from flows.runtime.stack.processes import Identity
 from flows.runtime.stack.valkey import redis_url, valkey_command
 from tasks.base.keys import Keys
+from tasks.settings.running import Identity, read_record
 from tests.support.servers import free_port
 from tests.support.up import Up, processes_of, until
 
@@ -56,7 +55,7 @@ def test_serves_refuses_a_second_mends_a_child_and_stops_without_a_trace(state: 
     assert last_call == "graceful_stop"
     assert "Worker ended with code -9: starting it again" in first.said
     assert processes_of(state) == []
-    assert stack_state.read(state) is None
+    assert read_record(state) is None
 
 
 def test_valkey_answers_a_write_once_it_is_on_disk(tmp_path: Path) -> None:
@@ -90,7 +89,7 @@ def test_a_valkey_that_keeps_dying_ends_the_stack_and_leaves_a_list_of_orders(st
     up = Up(state, "--worker", "tests.support.idle_worker")
     up.wait_said("Worker ready")
     up.wait_said("Prefect server ready")
-    record = stack_state.read(state)
+    record = read_record(state)
     assert record is not None
     order = {"symbol": "BTC/USDT", "client_id": "g1-4-b-0", "side": "buy", "price": "41000.5", "qty": "0.002"}
     with sync_redis.Redis.from_url(record.redis) as client:
@@ -117,7 +116,7 @@ def test_a_valkey_that_keeps_dying_ends_the_stack_and_leaves_a_list_of_orders(st
 
 def valkey_of(state: Path) -> Identity:
     """The Valkey that runs now."""
-    record = stack_state.read(state)
+    record = read_record(state)
     assert record is not None
     return record.processes["Valkey"]
 

@@ -12,7 +12,7 @@ import redis.asyncio.connection as redis_connection
 from tasks.base.clock import utc_now
 from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient
-from tasks.funds.steps import set_paused, set_stopped
+from tasks.control.steps import pause, resume, stop
 from tasks.grid.models import Cell, CellState
 from tasks.tick.trader import LeaseHeld
 from tasks.tick.window import run_window
@@ -142,7 +142,7 @@ async def test_pause_stop_and_resume(redis: RedisClient) -> None:
     desk = await open_desk(redis, own, {BTC: walk(100)})
     trader = await desk.trader()
     await trader.tick()
-    await set_paused(own, redis, [BTC], True)
+    await pause(redis, own, [BTC])
     await desk.exchange.advance(60)
     await settle(trader, redis)
     await desk.exchange.advance(35)
@@ -151,15 +151,15 @@ async def test_pause_stop_and_resume(redis: RedisClient) -> None:
     assert waiting
     selling = [cell for cell in await cells_of(redis) if cell.state is CellState.SELLING]
     assert selling
-    await set_stopped(own, redis, True)
+    await stop(redis, own)
     await settle(trader, redis)
     view = await read_status(own, redis)
     assert view.stopped
     assert view.reserved == Decimal(0)
     assert view.symbols[0].open_orders == 0
     assert await desk.client.open_orders(BTC) == []
-    await set_stopped(own, redis, False)
-    await set_paused(own, redis, [BTC], False)
+    await resume(redis, own)
+    await resume(redis, own, [BTC])
     await settle(trader, redis)
     assert len(await desk.client.open_orders(BTC)) == 20
     await check_books(desk, redis)

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from flows.runtime.stack import record as stack_state
+from tasks.settings.running import StackRecord, read_record
 
 ROOT = Path(__file__).parents[2]
 GRIDFLOW = str(Path(sys.executable).with_name("gridflow"))
@@ -50,10 +50,10 @@ class Up:
 
         until(said, 90)
 
-    def wait_ticking(self) -> stack_state.StackRecord:
+    def wait_ticking(self) -> StackRecord:
         """Wait for the first tick of this very process; the record of the stack."""
         self.wait_said("First tick")
-        record = stack_state.read(self.state)
+        record = read_record(self.state)
         assert record is not None
         return record
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from flows.runtime.stack import questions
-from flows.runtime.stack.processes import Identity
 from flows.runtime.stack.supervisor import Child, Limits, Notices, Supervisor, cancel
 from tasks.base.errors import SetupRefused, StackError
+from tasks.settings.running import Identity
 
 
 class Watched:

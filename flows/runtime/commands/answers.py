@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
-import httpx
 from redis.exceptions import RedisError
 
-from flows.runtime.commands.options import recorded_stack, redis_url, running_stack
 from flows.runtime.stack import children
 from flows.runtime.stack.processes import age_seconds
-from tasks.base.errors import StackError
+from tasks.base.errors import PrefectUnavailable, StackError
 from tasks.base.redis import RedisClient, connect
+from tasks.control.prefect_runs import PrefectRuns
 from tasks.settings.model import Settings
+from tasks.settings.running import recorded_stack, redis_url, running_stack
 
 T = TypeVar("T")
 _ANSWER_SECONDS = 4.5  # of a whole command, from its start
@@ -78,17 +78,17 @@ def _advice(state: Path | None) -> str:
 
 
 def check_prefect(api: str, state: Path | None) -> None:
-    """Raise StackError, in one sentence, unless the Prefect server and its database answer within seconds."""
+    """Return when the Prefect server and its database answer.
+
+    Raises within seconds, in one sentence: StackError for the stack's own server, PrefectUnavailable for another.
+    """
     try:
-        answer = httpx.get(f"{api}/ready", timeout=_PREFECT_SECONDS, trust_env=False)
-        if answer.is_success:
-            return
-        why = f"it answers {answer.status_code}"
-    except httpx.HTTPError as error:
-        why = str(error) or type(error).__name__
-    stack = running_stack(state)
-    if stack is None or stack.prefect_api != api:
-        raise StackError(f"The Prefect server {api} does not answer ({why}). Check that it runs and PREFECT_API_URL")
+        PrefectRuns(api, timeout_seconds=_PREFECT_SECONDS).check_ready()
+        return
+    except PrefectUnavailable as error:
+        why, stack = error.why, running_stack(state)
+        if stack is None or stack.prefect_api != api:
+            raise
     silent = [name for name in (children.POSTGRES, children.PREFECT_SERVER) if name in stack.silent]
     name = silent[0] if silent else children.PREFECT_SERVER
     where = f"at {api}" if name == children.PREFECT_SERVER else f"in {stack.postgres_data}"

@@ -1,4 +1,4 @@
-"""`gridflow pause` and `resume`: may the pot buy?"""
+"""`gridflow pause` and `resume`: whether the pot grants new buys."""
 
 from pathlib import Path
 
@@ -6,36 +6,31 @@ import click
 
 from flows.runtime.commands.answers import bounded
 from flows.runtime.commands.options import common_options, settings_in_force
-from tasks.base.redis import RedisClient
-from tasks.settings.model import Settings
 
 
 @click.command()
 @common_options
 @click.argument("symbols", nargs=-1)
 def pause(config: Path | None, state: Path | None, symbols: tuple[str, ...]) -> None:
-    """Grant no new buys, for all symbols or for SYMBOLS. Orders that rest stay; sells go on."""
-    _set_paused(settings_in_force(config, state), state, symbols, paused=True)
+    """Grant no new buys, for all symbols or for SYMBOLS. Resting orders stay; sells go on."""
+    from tasks.control import steps as control  # imports the trading stages
+
+    settings = settings_in_force(config, state)
+    bounded(lambda redis: control.pause(redis, settings, symbols), settings, state)
+    click.echo(f"Paused: {_named(symbols)}")
 
 
 @click.command()
 @common_options
 @click.argument("symbols", nargs=-1)
 def resume(config: Path | None, state: Path | None, symbols: tuple[str, ...]) -> None:
-    """Take a pause back, for all symbols (and an operator's stop with it) or for SYMBOLS."""
-    _set_paused(settings_in_force(config, state), state, symbols, paused=False)
+    """End a pause, for SYMBOLS or for the whole pot; for the whole pot also an operator's stop."""
+    from tasks.control import steps as control
+
+    settings = settings_in_force(config, state)
+    bounded(lambda redis: control.resume(redis, settings, symbols), settings, state)
+    click.echo(f"Resumed: {_named(symbols)}")
 
 
-def _set_paused(own: Settings, state: Path | None, symbols: tuple[str, ...], paused: bool) -> None:
-    from tasks.funds.steps import set_paused, set_stopped
-
-    async def work(redis: RedisClient) -> None:
-        from tasks.settings.in_force import in_force
-
-        settings = (await in_force(redis, own, only_look=True)).settings
-        await set_paused(settings, redis, list(symbols), paused)
-        if not paused and not symbols:
-            await set_stopped(settings, redis, False)
-
-    bounded(work, own, state)
-    click.echo(f"{'Paused' if paused else 'Resumed'}: {', '.join(symbols) or 'all symbols'}")
+def _named(symbols: tuple[str, ...]) -> str:
+    return ", ".join(symbols) or "all symbols"

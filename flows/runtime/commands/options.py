@@ -1,4 +1,4 @@
-"""Options every command shares, and how a command finds the settings, the Redis and the Prefect server."""
+"""Options that commands share, and the settings that a command uses."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,12 +6,11 @@ from typing import Any, TypeVar
 
 import click
 
-from flows.runtime.stack import record as stack_state
-from flows.runtime.stack.takeover import left_over
-from tasks.base.errors import ConfigError, StackError
-from tasks.settings.environment import configured_prefect_api, configured_redis_url, state_dir
+from tasks.base.errors import ConfigError
+from tasks.settings.environment import configured_redis_url
 from tasks.settings.load import from_values, load
 from tasks.settings.model import Settings
+from tasks.settings.running import recorded_stack
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -36,21 +35,6 @@ def json_option(command: _Command) -> _Command:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")(command)
 
 
-def running_stack(state: Path | None) -> stack_state.StackRecord | None:
-    """The stack that runs on this state folder now, if any."""
-    return stack_state.running(state_dir(state))
-
-
-def left_over_stack(state: Path | None) -> stack_state.StackRecord | None:
-    """The stack on this state folder that was killed while processes of it live on, if any."""
-    return left_over(state_dir(state))
-
-
-def recorded_stack(state: Path | None) -> stack_state.StackRecord | None:
-    """The stack that runs on this state folder, or was killed while processes of it live on."""
-    return running_stack(state) or left_over_stack(state)
-
-
 def settings_in_force(config: Path | None, state: Path | None) -> Settings:
     """The settings that the stack on this state runs with; without a stack those of the file and the environment.
 
@@ -70,27 +54,3 @@ def settings_in_force(config: Path | None, state: Path | None) -> Settings:
         return own
     url = own.redis_url.get_secret_value() if own.redis_url else None  # it may hold a password, which no record does
     return from_values(stack.settings | ({"redis_url": url} if url else {}))
-
-
-def has_redis(settings: Settings, state: Path | None) -> bool:
-    """Whether a Redis is known: the settings' own, or that of the stack that runs or was killed."""
-    return settings.redis_url is not None or recorded_stack(state) is not None
-
-
-def prefect_api(state: Path | None) -> str:
-    """The running stack's Prefect API, else $PREFECT_API_URL. Raises StackError where there is neither."""
-    stack = running_stack(state)
-    found = stack.prefect_api if stack else configured_prefect_api()
-    if found is None:
-        raise StackError("No Prefect server known. Run `gridflow up`, or set PREFECT_API_URL")
-    return found
-
-
-def redis_url(settings: Settings, state: Path | None) -> str:
-    """The settings' Redis, else that of the stack that runs or was killed. Raises StackError where there is none."""
-    if settings.redis_url is not None:
-        return settings.redis_url.get_secret_value()
-    stack = recorded_stack(state)
-    if stack is None:
-        raise StackError(f"No stack runs on {state_dir(state)}. Run `gridflow up`, or set redis_url to your own Redis")
-    return stack.redis

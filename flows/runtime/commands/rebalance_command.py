@@ -8,14 +8,15 @@ from typing import Any
 import click
 
 from flows.runtime.commands.answers import Waiting, bounded, check_prefect, warn_of_silence
-from flows.runtime.commands.options import common_options, has_redis, json_option, prefect_api, settings_in_force
-from flows.runtime.commands.runs import EndedRun, run_deployment
-from tasks.base.deployment_names import DeploymentNames
+from flows.runtime.commands.options import common_options, json_option, settings_in_force
 from tasks.base.keys import Keys
 from tasks.base.money import plain
 from tasks.base.redis import RedisClient
+from tasks.control import runs
+from tasks.control.prefect_runs import FlowRun, PrefectRuns
 from tasks.funds.models import RebalanceReport
 from tasks.settings.model import Settings
+from tasks.settings.running import has_redis, prefect_api
 from tasks.views.models import StatusView
 
 _POLL_SECONDS = 1.0
@@ -38,7 +39,7 @@ def rebalance(config: Path | None, state: Path | None, as_json: bool, seconds: f
     if with_redis:
         bounded(lambda redis: redis.ping(), settings, state)
     warn_of_silence(state)
-    ended = run_deployment(api, DeploymentNames(settings.account).rebalance_manual, seconds, Waiting().tell)
+    ended = runs.rebalance(PrefectRuns(api), settings.account, seconds, Waiting().tell)
     report = bounded(lambda redis: _report(redis, settings), settings, state) if ended.ok and with_redis else None
     if not as_json:
         _tell(ended, report)
@@ -78,8 +79,8 @@ def _followed(settings: Settings, state: Path | None, deadline: float) -> dict[s
         time.sleep(_POLL_SECONDS)
 
 
-def _tell(ended: EndedRun, report: RebalanceReport | None) -> None:
-    click.echo(f"Rebalance {ended.name}: {ended.state}" + (f" ({ended.message})" if ended.message else ""))
+def _tell(ended: FlowRun, report: RebalanceReport | None) -> None:
+    click.echo(f"Rebalance {ended.name}: {ended.type}" + (f" ({ended.message})" if ended.message else ""))
     if report is None:
         return
     from rich.console import Console
@@ -105,7 +106,7 @@ def _tell_following(left: dict[str, str], took: float) -> None:
 
 
 def _as_json(
-    ended: EndedRun, report: RebalanceReport | None, left: dict[str, str] | None, took: float
+    ended: FlowRun, report: RebalanceReport | None, left: dict[str, str] | None, took: float
 ) -> dict[str, Any]:
     """One object; amounts in quote as text. `followed` is null where nobody looked."""
     changes = [
@@ -120,6 +121,6 @@ def _as_json(
         for change in (report.changes if report else ())
     ]
     told = {"outcome": report.outcome, "applied": report.applied, "strategy": report.strategy} if report else {}
-    run = {"id": ended.id, "name": ended.name, "state": ended.state, "message": ended.message}
+    run = {"id": ended.run_id, "name": ended.name, "state": ended.type, "message": ended.message or None}
     followed = None if left is None else not left
     return run | told | {"changes": changes, "followed": followed, "unfollowed": left or {}, "seconds": round(took, 1)}

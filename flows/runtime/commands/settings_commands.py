@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.runtime.commands.answers import bounded
-from flows.runtime.commands.options import common_options, has_redis, json_option
+from flows.runtime.commands.options import common_options, json_option
 from flows.runtime.commands.preflight import start_problems
 from flows.runtime.commands.settings_file import settings_file
 from tasks.base.errors import ConfigError, GridflowError, Problem
@@ -20,6 +20,7 @@ from tasks.base.redis import RedisClient
 from tasks.settings.grids import SymbolSettings, net_profit, raw_levels
 from tasks.settings.load import DEFAULT_CONFIG, load
 from tasks.settings.model import Settings
+from tasks.settings.running import has_redis
 from tasks.tick.looked_after import Lifecycle
 
 

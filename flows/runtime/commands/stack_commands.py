@@ -9,25 +9,17 @@ from pathlib import Path
 import click
 
 from flows.runtime.commands.answers import bounded, check_prefect, warn_of_silence
-from flows.runtime.commands.options import (
-    common_options,
-    has_redis,
-    json_option,
-    left_over_stack,
-    prefect_api,
-    running_stack,
-    settings_in_force,
-)
+from flows.runtime.commands.options import common_options, json_option, settings_in_force
 from flows.runtime.stack import children
 from flows.runtime.stack.prefect_server import common_environment
-from flows.runtime.stack.processes import Identity
-from flows.runtime.stack.takeover import living
+from flows.runtime.stack.stale_processes import living_in_order
 from flows.runtime.worker.deployments import planned_deployments
 from tasks.base.errors import ConfigError, StackError
 from tasks.base.redis import RedisClient
 from tasks.settings.environment import override_environment, state_dir
 from tasks.settings.load import load
 from tasks.settings.model import Settings
+from tasks.settings.running import Identity, has_redis, prefect_api, running_stack, stale_stack
 from tasks.views.models import StatusView
 
 _DEPLOY_SECONDS = 120.0
@@ -40,9 +32,10 @@ def status(config: Path | None, state: Path | None, as_json: bool) -> None:
     """Show money, grids and orders as Redis holds them now."""
     settings = settings_in_force(config, state)
     stack = running_stack(state)
-    left = living(killed) if (killed := left_over_stack(state)) else {}
-    if left:
-        click.echo(_left_over_text(left), err=True)
+    killed = stale_stack(state)
+    stale = living_in_order(killed) if killed else {}
+    if stale:
+        click.echo(_stale_text(stale), err=True)
     warn_of_silence(state, [name for name in children.STOP_ORDER if name != children.VALKEY])
     from tasks.views.steps import read_status
 
@@ -53,7 +46,7 @@ def status(config: Path | None, state: Path | None, as_json: bool) -> None:
     view = bounded(work, settings, state)
     if as_json:
         urls = stack.urls if stack else {}
-        pids = {name: process.pid for name, process in left.items()}
+        pids = {name: process.pid for name, process in stale.items()}
         silent = stack.silent if stack else {}
         told = {"urls": urls, "left_over": pids, "not_answering": silent}
         click.echo(json.dumps(view.model_dump(mode="json") | told))
@@ -77,8 +70,8 @@ async def _differing(config: Path | None, redis: RedisClient) -> tuple[str, ...]
     return tuple(name for name in found.differing if name != "live")  # consent is given at the start, not in a file
 
 
-def _left_over_text(left: Mapping[str, Identity]) -> str:
-    names = ", ".join(f"{name} (pid {process.pid})" for name, process in left.items())
+def _stale_text(stale: Mapping[str, Identity]) -> str:
+    names = ", ".join(f"{name} (pid {process.pid})" for name, process in stale.items())
     return (
         f"`gridflow up` was killed; left over: {names}.\n"
         "The next `gridflow up` takes over from them; `gridflow stop` ends them in order."

@@ -11,16 +11,10 @@ from pathlib import Path
 import click
 
 from flows.runtime.commands.answers import Waiting, bounded, check_prefect, redis_client
-from flows.runtime.commands.options import (
-    common_options,
-    json_option,
-    left_over_stack,
-    running_stack,
-    settings_in_force,
-)
-from flows.runtime.commands.runs import run_deployment
-from flows.runtime.stack import record as stack_state
+from flows.runtime.commands.options import common_options, json_option, settings_in_force
+from flows.runtime.stack import record as record_file
 from flows.runtime.stack.processes import resume
+from flows.runtime.stack.stale_processes import end_stale_processes, kill_stack, living_in_order
 from flows.runtime.stack.stop_report import (
     UNREADABLE,
     StopResult,
@@ -30,13 +24,12 @@ from flows.runtime.stack.stop_report import (
     read_result,
     worker_stop_file,
 )
-from flows.runtime.stack.takeover import end_left_overs, force_end, living
-from tasks.base.deployment_names import DeploymentNames
 from tasks.base.errors import StackError
-from tasks.base.redis import RedisClient
-from tasks.funds.steps import set_stopped
+from tasks.control import runs
+from tasks.control.prefect_runs import PrefectRuns
 from tasks.settings.environment import configured_prefect_api, state_dir
 from tasks.settings.model import Settings
+from tasks.settings.running import StackRecord, read_record, record_path, running_stack, stale_stack
 
 _POLL_SECONDS = 0.2
 _TRY_SECONDS = 5.0  # what `--force` gives the orderly way
@@ -56,12 +49,12 @@ def stop(config: Path | None, state: Path | None, as_json: bool, seconds: float,
     trading stopped and no order is open.
     """
     settings = settings_in_force(config, state)
-    stack, left, api = running_stack(state), left_over_stack(state), configured_prefect_api()
+    stack, stale, api = running_stack(state), stale_stack(state), configured_prefect_api()
     folder = state_dir(state)
     if stack is not None:
         result = _force(stack, settings, state) if force else _stop_stack(stack, folder, seconds)
-    elif left is not None:
-        result = _force(left, settings, state) if force else _stop_left_overs(left, folder, seconds)
+    elif stale is not None:
+        result = _force(stale, settings, state) if force else _stop_stale(stale, folder, seconds)
     elif force:
         result = _stop_by_redis(settings, state, seconds)
     elif api is not None:
@@ -82,17 +75,17 @@ def _tell(result: StopResult, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _ask_to_end(stack: stack_state.StackRecord) -> None:
+def _ask_to_end(stack: StackRecord) -> None:
     with suppress(ProcessLookupError):
         os.kill(stack.parent.pid, signal.SIGTERM)
         resume(stack.parent.pid)
 
 
-def _stop_stack(stack: stack_state.StackRecord, folder: Path, seconds: float) -> StopResult:
+def _stop_stack(stack: StackRecord, folder: Path, seconds: float) -> StopResult:
     _ask_to_end(stack)
     waiting = Waiting()
     deadline = time.monotonic() + seconds
-    while stack.parent.is_alive():
+    while stack.is_running:
         if time.monotonic() > deadline:
             known = read_result(journal_file(folder)) or UNREADABLE
             why = f"The stack (pid {stack.parent.pid}) did not end within {seconds:.0f} s and goes on ending"
@@ -103,18 +96,18 @@ def _stop_stack(stack: stack_state.StackRecord, folder: Path, seconds: float) ->
 
 
 def _waited_for(folder: Path) -> str:
-    now = stack_state.read(folder)
+    now = read_record(folder)
     if now is None:
         return "the stack to end"
     silent = "".join(f"; {name} does not answer since {since}" for name, since in now.silent.items())
     return (now.stopping or "the stack to begin its stop") + silent
 
 
-def _stop_left_overs(left: stack_state.StackRecord, folder: Path, seconds: float) -> StopResult:
-    with stack_state.sole_owner(folder):  # an `up` that starts now would take over the same processes
+def _stop_stale(stale: StackRecord, folder: Path, seconds: float) -> StopResult:
+    with record_file.sole_owner(folder):  # an `up` that starts now would take over the same processes
         waiting = Waiting()
-        in_order = end_left_overs(left, lambda line: click.echo(line, err=True), seconds, waiting.tell)
-        stack_state.record_path(folder).unlink(missing_ok=True)
+        in_order = end_stale_processes(stale, lambda line: click.echo(line, err=True), seconds, waiting.tell)
+        record_path(folder).unlink(missing_ok=True)
     told = read_result(worker_stop_file(folder)) if in_order else None
     known = told or read_result(journal_file(folder)) or UNREADABLE
     return StopResult(told is not None or in_order, known.orders_open, known.reserved, known.as_of)
@@ -122,19 +115,17 @@ def _stop_left_overs(left: stack_state.StackRecord, folder: Path, seconds: float
 
 def _stop_by_deployment(api: str, settings: Settings, state: Path | None, seconds: float) -> StopResult:
     check_prefect(api, state)
-    ended = run_deployment(api, DeploymentNames(settings.account).graceful_stop, seconds, Waiting().tell)
-    click.echo(f"Graceful stop: {ended.state}" + (f" ({ended.message})" if ended.message else ""), err=True)
+    ended = runs.graceful_stop(PrefectRuns(api), settings.account, seconds, Waiting().tell)
+    click.echo(f"Graceful stop: {ended.type}" + (f" ({ended.message})" if ended.message else ""), err=True)
     found = _read_now(settings, state) or UNREADABLE
     return StopResult(ended.ok, found.orders_open, found.reserved)
 
 
 def _stop_by_redis(settings: Settings, state: Path | None, seconds: float) -> StopResult:
     """Without Prefect: stop the pot in Redis, and wait until the workers' ticks have cancelled its orders."""
+    from tasks.control import steps as control  # imports the trading stages
 
-    async def raise_stop(redis: RedisClient) -> None:
-        await set_stopped(settings, redis, True)
-
-    bounded(raise_stop, settings, state)
+    bounded(lambda redis: control.stop(redis, settings), settings, state)
     waiting, deadline = Waiting(), time.monotonic() + seconds
     while True:
         found = _read_now(settings, state) or UNREADABLE
@@ -144,24 +135,24 @@ def _stop_by_redis(settings: Settings, state: Path | None, seconds: float) -> St
         time.sleep(1)
 
 
-def _force(stack: stack_state.StackRecord, settings: Settings, state: Path | None) -> StopResult:
+def _force(stack: StackRecord, settings: Settings, state: Path | None) -> StopResult:
     """The orderly way for a moment, then SIGKILL to everything, in the usual order."""
     folder = state_dir(state)
     known = _read_now(settings, state) or read_result(journal_file(folder)) or UNREADABLE
-    if stack.parent.is_alive():
+    if stack.is_running:
         _ask_to_end(stack)
         click.echo(f"Waiting for the stack to end by itself for {_TRY_SECONDS:.0f} s", err=True)
         deadline = time.monotonic() + _TRY_SECONDS
-        while stack.parent.is_alive() and time.monotonic() < deadline:
+        while stack.is_running and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
-        if not stack.parent.is_alive():
+        if not stack.is_running:
             return read_result(last_stop_file(folder), stack.started) or known
         known = _read_now(settings, state) or known  # the worker may have cancelled meanwhile
-    newest = stack_state.read(folder) or stack
-    names = ", ".join(["gridflow up", *living(newest)])
+    newest = read_record(folder) or stack
+    names = ", ".join(["gridflow up", *living_in_order(newest)])
     click.echo(f"Killing {names}", err=True)
-    force_end(newest)
-    stack_state.record_path(folder).unlink(missing_ok=True)
+    kill_stack(newest)
+    record_path(folder).unlink(missing_ok=True)
     return StopResult(False, known.orders_open, known.reserved, known.as_of)
 
 

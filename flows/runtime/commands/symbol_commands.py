@@ -1,19 +1,19 @@
-"""`gridflow funds preview`, `funds write-off` and `liquidate`: questions and decisions about one symbol's money."""
+"""`gridflow funds preview`, `funds write-off` and `liquidate`: one symbol's money."""
 
 import asyncio
 import json
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
+from typing import TYPE_CHECKING
 
 import click
 
 from flows.runtime.commands.answers import bounded, redis_client
 from flows.runtime.commands.options import common_options, json_option, settings_in_force
 from tasks.base.money import dec, plain
-from tasks.base.redis import RedisClient
-from tasks.settings.model import Settings
+
+if TYPE_CHECKING:
+    from tasks.tick.write_off import WriteOff
 
 
 def _amount(_context: click.Context, _parameter: click.Parameter, text: str) -> Decimal:
@@ -37,12 +37,9 @@ def preview(config: Path | None, state: Path | None, as_json: bool, symbol: str,
     """Would the pot allow an order of AMOUNT quote (fee included) now, and why not? Binds nothing."""
     settings = settings_in_force(config, state)
 
-    async def work(redis: RedisClient) -> tuple[bool, str]:
-        from tasks.control.steps import preview_order
+    from tasks.control.steps import preview_order  # imports the trading stages
 
-        return await preview_order(redis, settings, symbol, side, amount)
-
-    allowed, reason = bounded(work, settings, state)
+    allowed, reason = bounded(lambda redis: preview_order(redis, settings, symbol, side, amount), settings, state)
     if as_json:
         click.echo(
             json.dumps({"symbol": symbol, "side": side, "amount": plain(amount), "allowed": allowed, "reason": reason})
@@ -65,7 +62,14 @@ def write_off_command(config: Path | None, state: Path | None, as_json: bool, sy
     settings = settings_in_force(config, state)
     if not yes:
         click.confirm(f"Book out at cost everything that {symbol} holds? The cost becomes a loss", abort=True)
-    done = asyncio.run(_write_off(settings, state, symbol))
+
+    async def work() -> "WriteOff":
+        from tasks.control.books import write_off  # imports the trading stages
+
+        async with redis_client(settings, state) as redis:
+            return await write_off(redis, settings, symbol)
+
+    done = asyncio.run(work())
     if as_json:
         click.echo(json.dumps({"symbol": symbol, "qty": plain(done.qty), "cost": plain(done.cost)}))
         return
@@ -75,29 +79,6 @@ def write_off_command(config: Path | None, state: Path | None, as_json: bool, sy
     )
 
 
-async def _write_off(settings: Settings, state: Path | None, symbol: str) -> Any:
-    from flows.runtime.commands.audit_commands import on_the_same_market
-    from tasks.base.keys import Keys
-    from tasks.funds.allocator import GlobalFundAllocator
-    from tasks.settings.in_force import in_force
-    from tasks.tick.desk import Desk
-    from tasks.tick.mode import claim_books
-    from tasks.tick.opening import open_exchange
-    from tasks.tick.write_off import write_off
-
-    async with redis_client(settings, state) as redis:
-        keys = Keys(settings.account)
-        await claim_books(redis, keys, settings)
-        found = await in_force(redis, await on_the_same_market(settings, redis))
-        exchange = await open_exchange(found.settings, redis, beat=False)
-        try:
-            allocator = GlobalFundAllocator.from_settings(found.settings, redis)
-            desk = Desk(found.settings, redis, exchange, allocator, keys)
-            return await write_off(desk, symbol, f"write-off {uuid4().hex}")
-        finally:
-            await exchange.close()
-
-
 @click.command()
 @common_options
 @click.argument("symbols", nargs=-1, required=True)
@@ -105,11 +86,7 @@ def liquidate(config: Path | None, state: Path | None, symbols: tuple[str, ...])
     """Let SYMBOLS that left the settings sell what they hold at the market's price, instead of at their levels."""
     settings = settings_in_force(config, state)
 
-    async def work(redis: RedisClient) -> int:
-        from tasks.control.steps import sell_off
-        from tasks.settings.in_force import in_force
+    from tasks.control.steps import sell_off  # imports the trading stages
 
-        return await sell_off(redis, (await in_force(redis, settings, only_look=True)).settings, symbols)
-
-    bounded(work, settings, state)
+    bounded(lambda redis: sell_off(redis, settings, symbols), settings, state)
     click.echo(f"Selling at the market's price: {', '.join(symbols)}")

@@ -10,12 +10,12 @@ import click
 
 from flows.runtime.commands.options import common_options, json_option
 from flows.runtime.commands.preflight import check_exchange, check_market_data, settle_live
-from flows.runtime.stack.record import StackRecord
 from flows.runtime.stack.stack import Stack, UpOptions
 from flows.runtime.stack.stop_report import StopResult
 from tasks.base.errors import StackError
 from tasks.settings.environment import override_environment, state_dir
 from tasks.settings.load import CONFIG_VARIABLE, load
+from tasks.settings.running import StackRecord
 
 
 @click.command()

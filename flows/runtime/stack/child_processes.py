@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from flows.runtime.stack import children
-from flows.runtime.stack import record as state
-from flows.runtime.stack.processes import Identity
+from flows.runtime.stack import record as record_file
 from flows.runtime.stack.supervisor import Child, Notices, Say, Supervisor
+from tasks.settings.running import Identity, StackRecord
 
 _WAITED_FOR = {children.WORKER: "the worker to cancel open orders and end"}
 
@@ -25,7 +25,7 @@ class Processes:
         self._say = say
         self._on_failure = on_failure
         self._supervisors: dict[str, Supervisor] = {}
-        self.record: state.StackRecord | None = None
+        self.record: StackRecord | None = None
 
     def __contains__(self, name: str) -> bool:
         return name in self._supervisors
@@ -33,11 +33,11 @@ class Processes:
     def __getitem__(self, name: str) -> Supervisor:
         return self._supervisors[name]
 
-    def write_record(self, record: state.StackRecord | None = None) -> None:
+    def write_record(self, record: StackRecord | None = None) -> None:
         """Write the record as it is now, or a first one."""
         self.record = record or self.record
         if self.record is not None:
-            state.write(self._folder, self.record)
+            record_file.write(self._folder, self.record)
 
     async def launch(self, child: Child) -> None:
         """Start a child; return when it is ready. Raises StackError when it is not."""

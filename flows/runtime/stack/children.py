@@ -65,7 +65,7 @@ def postgres(server: Postgres, logs: Path) -> Child:
         stop_seconds=30,
         user=server.user,
         folder=server.data,
-        before_start=server.end_left_over,
+        before_start=server.end_stale_server,
     )
 
 

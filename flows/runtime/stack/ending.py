@@ -50,7 +50,9 @@ class StackEnd:
         await self._processes.stop(children.DASHBOARD)
         record = self._processes.record
         if record is not None:
-            self.summary["flow_runs_completed"] = await completed_windows(record.prefect_api, started)
+            self.summary["flow_runs_completed"] = await asyncio.to_thread(
+                completed_windows, record.prefect_api, started
+            )
         await self._processes.stop(children.PREFECT_SERVER)
         await self._processes.stop(children.POSTGRES)
         if redis is not None and not hopeless:

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from flows.runtime.stack.processes import Identity, end
+from flows.runtime.stack.processes import end
 from tasks.base.errors import StackError
+from tasks.settings.running import Identity
 
 _SHARED_FOLDER = Path("/var/lib/gridflow")
 _USERS = ("postgres", "gridflow-postgres")
@@ -82,7 +83,7 @@ class Postgres:
             return False
         return len(lines) >= 8 and lines[7].strip() == "ready"
 
-    def end_left_over(self) -> None:
+    def end_stale_server(self) -> None:
         """End a server that an earlier, killed stack left running on this data; forget its stale pid and lock files.
 
         PostgreSQL itself takes the lock of a killed server for a living one's while nobody has reaped that process.
@@ -113,7 +114,7 @@ def prepare(state: Path) -> Postgres:
     data = _data_folder(state, user)
     password = _password(state, data)
     postgres = Postgres(data, _socket_folder(data, user), program, user, password)
-    postgres.end_left_over()
+    postgres.end_stale_server()
     if not (data / "PG_VERSION").exists():
         _initialise(postgres)
     return postgres

@@ -12,7 +12,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from flows.runtime.stack import children
-from flows.runtime.stack import record as state
+from flows.runtime.stack import record as record_file
 from flows.runtime.stack.child_processes import Processes, all_at_once, this_process
 from flows.runtime.stack.ending import StackEnd
 from flows.runtime.stack.ports import PortClaims
@@ -23,9 +23,9 @@ from flows.runtime.stack.processes import age_seconds
 from flows.runtime.stack.publishing import put_settings_in_force
 from flows.runtime.stack.questions import redis_answers
 from flows.runtime.stack.report import MemoryPeak, Summarise, account_summary, log_files, prices, tick_count
+from flows.runtime.stack.stale_processes import end_stale_processes, kill_stale_processes
 from flows.runtime.stack.stop_report import journal_file, last_stop_file, read_orders, write_result
 from flows.runtime.stack.supervisor import Say, cancel, cap_log
-from flows.runtime.stack.takeover import end_left_overs, kill_left_overs, left_over
 from flows.runtime.stack.valkey import PREFERRED_PORT as VALKEY_PORT
 from flows.runtime.stack.valkey import redis_url
 from tasks.base.errors import StackError
@@ -33,13 +33,14 @@ from tasks.base.keys import Keys
 from tasks.base.redis import RedisClient, connect
 from tasks.settings.load import public_values
 from tasks.settings.model import Settings
+from tasks.settings.running import StackRecord, record_path, stale_stack
 
 _DASHBOARD_PORT = 8501
 _WATCH_SECONDS = 0.5
 _SAMPLE_SECONDS = 5.0
 _JOURNAL_SECONDS = 15.0
 _FIRST_TICK_SECONDS = 180.0
-_LEFT_OVER_SECONDS = 240.0
+_TAKE_OVER_SECONDS = 240.0
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class UpOptions:
     liquidate: bool = False
     worker_module: str = children.WORKER_MODULE
     summarise: Summarise = account_summary
-    on_ready: Callable[[state.StackRecord, list[str]], None] = field(default=lambda _record, _logs: None)
+    on_ready: Callable[[StackRecord, list[str]], None] = field(default=lambda _record, _logs: None)
 
 
 class Stack:
@@ -83,11 +84,11 @@ class Stack:
 
         Raises StackError when something cannot start; what had started is stopped first.
         """
-        with state.sole_owner(self._folder):
+        with record_file.sole_owner(self._folder):
             self._logs.mkdir(mode=0o700, exist_ok=True)
             last_stop_file(self._folder).unlink(missing_ok=True)
             self._listen_to_signals()
-            await asyncio.to_thread(self._end_left_overs)
+            await asyncio.to_thread(self._take_over)
             watch = asyncio.create_task(self._sample())
             try:
                 await self._unless(self._stop_asked, self._start())
@@ -100,11 +101,11 @@ class Stack:
             return await self._stop()
 
     # --- start -----------------------------------------------------------------------------------------
-    def _end_left_overs(self) -> None:
+    def _take_over(self) -> None:
         """Take over from a stack that was killed: end its processes in order before anything else starts."""
-        left = left_over(self._folder)
-        if left is not None:
-            end_left_overs(left, self._say, _LEFT_OVER_SECONDS)
+        killed = stale_stack(self._folder)
+        if killed is not None:
+            end_stale_processes(killed, self._say, _TAKE_OVER_SECONDS)
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -118,7 +119,7 @@ class Stack:
             return
         self._say("Ending everything at once; open orders stay open")
         self._end_asked.set()
-        kill_left_overs(self._folder)
+        kill_stale_processes(self._folder)
         self._processes.kill()
 
     def _on_failure(self, name: str, why: str) -> None:
@@ -161,7 +162,7 @@ class Stack:
         with_dashboard = self._options.dashboard and children.has_dashboard()
         self._preparing = asyncio.ensure_future(asyncio.to_thread(prepare, self._folder))
         database = await asyncio.shield(self._preparing)  # a thread cannot be cancelled: the stop waits for it
-        record = state.StackRecord(
+        record = StackRecord(
             started=self._started.isoformat(),
             state=str(self._folder),
             parent=this_process(),
@@ -265,13 +266,12 @@ class Stack:
         finally:
             await self._clean_up()
             end.write(self._started.isoformat())
-            state.record_path(self._folder).unlink(missing_ok=True)
+            record_path(self._folder).unlink(missing_ok=True)
         return end.summary | {
             "stopped_in_order": end.result.stopped,
             "failed": list(self._failed.values()),
             "first_tick_seconds": self._first_tick,
-            "peak_rss_mib": round(self._peak.rss, 1),
-            "peak_pss_mib": round(self._peak.pss, 1),
+            "peak_memory_mib": round(self._peak.mib, 1),
             "orders_open": end.result.orders_open,
             "reserved": end.result.reserved,
         }

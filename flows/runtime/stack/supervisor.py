@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows.runtime.stack.processes import Identity, kill_tree, resume
+from flows.runtime.stack.processes import kill_tree, resume
 from tasks.base.errors import SetupRefused, StackError
+from tasks.settings.running import Identity
 
 _MAX_LOG_BYTES = 10_000_000
 _MAX_BACK_OFF_SECONDS = 30.0

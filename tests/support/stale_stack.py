@@ -4,8 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from flows.runtime.stack import record as state
-from flows.runtime.stack.processes import Identity
+from flows.runtime.stack import record as record_file
+from tasks.settings.running import Identity, StackRecord
 
 _CODE = """
 import json, signal, sys
@@ -24,7 +24,7 @@ except KeyboardInterrupt:
 """
 
 
-class LeftOvers:
+class StaleStack:
     """Stand-ins of a stack's processes, and the record of an `up` that is gone."""
 
     def __init__(self, folder: Path) -> None:
@@ -36,7 +36,7 @@ class LeftOvers:
         identities = {name: self._launch(name, stubborn) for name in names}
         self._processes[0].kill()
         self._processes[0].wait()
-        record = state.StackRecord(
+        record = StackRecord(
             "now",
             str(self.folder),
             gone,
@@ -47,7 +47,7 @@ class LeftOvers:
             postgres_data="",
             processes=identities,
         )
-        state.write(self.folder, record)
+        record_file.write(self.folder, record)
 
     def _launch(self, name: str, stubborn: str) -> Identity:
         command = [sys.executable, "-c", _CODE, name, str(self.folder), stubborn]
