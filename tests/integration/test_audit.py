@@ -18,7 +18,7 @@ from tasks.ledger.steps import audit_funds, repair_funds, watch_drift
 from tasks.tick.monitor import guard_balance, look_after
 from tasks.views import store as views
 from tasks.views.steps import read_status
-from tests.integration.test_crash import check_books, settle
+from tests.support.books import check_books, settle
 from tests.support.desk import BTC, TestDesk, open_desk, settings, walk
 
 KEYS = Keys("main")

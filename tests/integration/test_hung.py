@@ -20,7 +20,8 @@ import redis as sync_redis
 from flows.runtime.stack.postgres import remove
 from tasks.base.keys import Keys
 from tasks.settings.running import read_record
-from tests.support.up import GRIDFLOW, Up, processes_of, until
+from tests.support.up import GRIDFLOW, Up, processes_of
+from tests.support.waiting import until
 
 _SETTINGS = """
 [trading]

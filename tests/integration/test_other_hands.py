@@ -20,12 +20,12 @@ from tasks.tick.monitor import guard_balance
 from tasks.tick.trader import GridTrader
 from tasks.tick.window import BreakerOpen, guarded_tick
 from tasks.views import store as views
-from tests.integration.test_crash import check_books, settle
 from tests.support.binance.config import Config
 from tests.support.binance.desk import BinanceDesk, open_binance_desk
 from tests.support.binance.faults import Fault, FaultKind
 from tests.support.binance.record import sent_twice
 from tests.support.binance.server import LocalExchange
+from tests.support.books import check_books, settle
 from tests.support.desk import BTC, settings, walk
 
 

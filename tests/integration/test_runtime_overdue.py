@@ -17,7 +17,8 @@ from flows.runtime.worker.deployments import PlannedDeployment
 from flows.runtime.worker.first_windows import clear_left_overs
 from tests.support.prefect_backlog import copy_each_minute_before
 from tests.support.prefect_stack import PrefectStack, prefect_stack
-from tests.support.prefect_worker import ENDS, ROOT, prefects_own_worker, until
+from tests.support.prefect_worker import ENDS, ROOT, prefects_own_worker
+from tests.support.waiting import until
 
 _SYMBOLS = ("BTC/USDT", "ETH/USDT", "BNB/USDT")
 _TICKS = ("grid-tick/btc-usdt", "grid-tick/eth-usdt", "grid-tick/bnb-usdt")

@@ -15,7 +15,8 @@ from flows.runtime.stack.valkey import redis_url, valkey_command
 from tasks.base.keys import Keys
 from tasks.settings.running import Identity, read_record
 from tests.support.servers import free_port
-from tests.support.up import Up, processes_of, until
+from tests.support.up import Up, processes_of
+from tests.support.waiting import until
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tasks.grid.models import Cell, CellState
 from tasks.tick.trader import LeaseHeld
 from tasks.tick.window import run_window
 from tasks.views.steps import final_summary, read_status
-from tests.integration.test_crash import check_books, settle
+from tests.support.books import check_books, settle
 from tests.support.desk import BTC, open_desk, settings, walk
 
 KEYS = Keys("main")

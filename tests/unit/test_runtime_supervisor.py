@@ -12,6 +12,7 @@ from flows.runtime.stack import questions
 from flows.runtime.stack.supervisor import Child, Limits, Notices, Supervisor, cancel
 from tasks.base.errors import SetupRefused, StackError
 from tasks.settings.running import Identity
+from tests.support.waiting import until
 
 
 class Watched:
@@ -222,4 +223,4 @@ async def test_descendants_with_a_session_of_their_own_end_with_the_child(tmp_pa
     assert grandchild is not None
     watched.supervisor.kill()
     await watched.supervisor.stop()
-    assert not grandchild.is_alive()
+    until(lambda: not grandchild.is_alive(), 5, "the grandchild to end")

@@ -24,6 +24,7 @@ _POLL_SECONDS = 0.1
 _UNREADY_STOP_SECONDS = 3.0
 _CANCEL_AGAIN_SECONDS = 1.0
 _LEAST_QUESTIONS = 3
+_TAIL_LINES = 15
 
 Say = Callable[[str], None]
 
@@ -296,11 +297,11 @@ def cap_log(log: Path, keep: bool = False, limit: int = _MAX_LOG_BYTES) -> None:
         os.truncate(log, 0)  # children write in append mode, so the next line lands at the new end
 
 
-def tail(log: Path, lines: int = 15) -> str:
+def tail(log: Path) -> str:
     """The last lines of a log."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 8192))
-            return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+            return "\n".join(file.read().decode(errors="replace").splitlines()[-_TAIL_LINES:])
     except OSError:
         return "(no log)"
