@@ -18,8 +18,9 @@ from tasks.base.keys import Keys
 from tasks.base.money import from_units, plain
 from tasks.ledger.models import Fill
 from tests.e2e.seeding import HOSTILE, STARTS
-from tests.e2e.site import UVICORN, Redis, Site
+from tests.e2e.site import UVICORN, Site
 from tests.support.prefect_stand_in import OUTCOME, RUN_ID, PrefectStandIn
+from tests.support.servers import RestartableRedis
 
 KEYS = Keys("main")
 WAIT_MS = 20_000
@@ -46,7 +47,7 @@ def _metrics(site: Site) -> dict[str, dict[tuple[str, ...], float]]:
     return found
 
 
-def test_trades_shows_the_fills_and_renews_itself(site: Site, account: Redis, page: Page) -> None:
+def test_trades_shows_the_fills_and_renews_itself(site: Site, account: RestartableRedis, page: Page) -> None:
     """The newest fill of a symbol is there; one that is booked while the page is open appears without a click."""
     page.goto(site.url)
     with sync_redis.Redis.from_url(account.url, decode_responses=True) as client:
@@ -91,7 +92,7 @@ def test_trades_can_be_filtered_and_downloaded(site: Site, page: Page) -> None:
     assert site.get("/export/fills.csv?symbol=NO/SUCH")[0] == 404
 
 
-def test_allocation_shows_shares_rebalances_and_refusals(site: Site, account: Redis, page: Page) -> None:
+def test_allocation_shows_shares_rebalances_and_refusals(site: Site, account: RestartableRedis, page: Page) -> None:
     """Every symbol's allocation as Redis holds it, the reason of a rebalance, and what was blocked."""
     page.goto(f"{site.url}/allocation")
     with sync_redis.Redis.from_url(account.url, decode_responses=True) as client:
@@ -124,7 +125,7 @@ def test_logs_are_text_and_can_be_searched(site: Site, page: Page) -> None:
     _cell(page, "tick failed; the next one starts anew")
 
 
-def test_metrics_agree_with_redis(site: Site, account: Redis) -> None:
+def test_metrics_agree_with_redis(site: Site, account: RestartableRedis) -> None:
     """The allocator's five, computed here from the raw records."""
     found = _metrics(site)
     with sync_redis.Redis.from_url(account.url, decode_responses=True) as client:
@@ -163,7 +164,7 @@ def test_rebalance_now_runs_the_deployment_and_shows_its_end(site: Site, prefect
     assert sum("create_flow_run" in call for call in prefect.asked) == 1
 
 
-def test_redis_away_and_back(site: Site, account: Redis, page: Page) -> None:
+def test_redis_away_and_back(site: Site, account: RestartableRedis, page: Page) -> None:
     """A message instead of numbers, 503 for Prometheus, no traceback anywhere; then the fills are there again."""
     page.goto(site.url)
     with sync_redis.Redis.from_url(account.url, decode_responses=True) as client:
@@ -230,7 +231,7 @@ def test_streamlit_run_serves_the_same(site: Site, tmp_path: Path) -> None:
         other.stop()
 
 
-def test_it_needs_nothing_from_elsewhere(site: Site, account: Redis, page: Page) -> None:
+def test_it_needs_nothing_from_elsewhere(site: Site, account: RestartableRedis, page: Page) -> None:
     """Every request a screen with its tables makes goes to the dashboard itself: no font, no script, no statistics."""
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
