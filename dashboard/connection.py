@@ -1,4 +1,4 @@
-"""The dashboard's way to Redis: plain calls from any thread, answered on one event loop with one client."""
+"""The dashboard's connection to Redis: calls from any thread run on one event loop with one client."""
 
 import asyncio
 import logging
@@ -24,11 +24,11 @@ _PREFECT_SECONDS = 5.0
 
 
 class NoData(GridflowError):
-    """Redis has no answer for the screens now; the message says why and what to do."""
+    """Redis cannot be read now; the message says why and what to do."""
 
 
 class Reader:
-    """Reads the views. Calls may come from any thread; they wait at most a few seconds."""
+    """Reads the views. May be called from any thread; a call waits at most a few seconds."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -39,16 +39,16 @@ class Reader:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="dashboard-redis", daemon=True).start()
 
-    def read(self, question: Callable[[RedisClient], Awaitable[T]]) -> T:
-        """The answer of `question`. Raises NoData when Redis does not give one."""
-        return asyncio.run_coroutine_threadsafe(self._ask(question), self._loop).result()
+    def read(self, query: Callable[[RedisClient], Awaitable[T]]) -> T:
+        """The result of `query`. Raises NoData when Redis does not answer or holds records that cannot be read."""
+        return asyncio.run_coroutine_threadsafe(self._run(query), self._loop).result()
 
-    async def _ask(self, question: Callable[[RedisClient], Awaitable[T]]) -> T:
+    async def _run(self, query: Callable[[RedisClient], Awaitable[T]]) -> T:
         url = _redis_url(self.settings)
-        where = place_of(url)
+        where = host_and_port(url)
         try:
             async with asyncio.timeout(_WAIT_SECONDS):
-                answer = await question(await self._open(url))
+                result = await query(await self._open(url))
         except (RedisError, OSError) as error:
             self._say_down(where, error)
             raise NoData(f"Redis at {where} does not answer ({type(error).__name__})") from None
@@ -59,7 +59,7 @@ class Reader:
                 "Run the worker and the dashboard from the same version"
             ) from None
         self._down = False
-        return answer
+        return result
 
     async def _open(self, url: str) -> RedisClient:
         """The client for `url`; a new one when the stack came back on another port."""
@@ -82,7 +82,7 @@ def _redis_url(settings: Settings) -> str:
         raise NoData(str(error)) from None
 
 
-def place_of(url: str) -> str:
+def host_and_port(url: str) -> str:
     """Host and port of a URL; never its user or password."""
     parts = urlsplit(url)
     try:
@@ -102,7 +102,7 @@ _readers: list[Reader] = []
 
 
 def reader() -> Reader:
-    """The process's one reader, made on first use. Raises ConfigError for settings that cannot run."""
+    """The process's reader, created on first use. Raises ConfigError for invalid settings."""
     with _lock:
         if not _readers:
             _readers.append(Reader(load()))

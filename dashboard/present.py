@@ -1,6 +1,6 @@
-"""From views to what a screen shows: plain rows of text and numbers. Pure; times are UTC, money is in quote.
+"""Views as plain rows of text and numbers, for the screens. Pure. Times are UTC, money is in quote.
 
-Numbers become floats here because a browser's table has nothing better. The exact amounts stay in the CSV.
+Amounts become floats for the browser's tables; the CSV has the exact amounts.
 """
 
 import csv

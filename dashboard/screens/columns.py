@@ -1,4 +1,4 @@
-"""Column formats the tables share."""
+"""Column formats that tables share."""
 
 from typing import Any
 

@@ -22,7 +22,7 @@ def _start() -> None:
         memory.pop(name, None)
     try:
         memory[_RUN] = start_rebalance(prefect(), reader().settings.account)
-        log.info("rebalance asked for", extra={"run": memory[_RUN]})
+        log.info("rebalance started", extra={"run": memory[_RUN]})
     except GridflowError as error:
         memory[_ERROR] = str(error)
         log.warning("rebalance could not be started", extra={"error": str(error)})
@@ -46,7 +46,7 @@ def _follow() -> FlowRun | None:
 
 
 def rebalance_panel(place: Any) -> None:
-    """The button in `place`, and what came of it below."""
+    """Draw the button in `place` and the state of the run below it."""
     state = _follow()
     waiting = st.session_state.get(_RUN) is not None and (state is None or not state.ended)
     place.button(
@@ -57,14 +57,14 @@ def rebalance_panel(place: Any) -> None:
         icon=":material/balance:",
         width="stretch",
         key="rebalance-now",
-        help="Shares the pot anew by the configured strategy. Resting buys follow; what is held is never taken away",
+        help="Shares the pot by the configured strategy. Resting buys follow; nothing that is held is sold",
     )
     if st.session_state.get(_ERROR):
         st.error(f"**Rebalance:** {escaped(st.session_state[_ERROR])}", icon=":material/error:")
     if state is not None:
         _result(state)
     elif waiting:
-        st.info("**Rebalance:** asked for", icon=":material/hourglass_top:")
+        st.info("**Rebalance:** requested", icon=":material/hourglass_top:")
 
 
 def _result(state: FlowRun) -> None:

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from redis.exceptions import RedisError
 
-from tasks.base import log_setup as own_logging
+from tasks.base import log_setup
 from tasks.base.clock import utc_now
 from tasks.base.errors import ExchangeError, ExchangeUnavailable, GridflowError, StackError
 from tasks.base.keys import Keys
@@ -62,7 +62,7 @@ class TradingService:
         self._own_settings = settings
         self.keys = Keys(settings.account)
         self._redis_url = settings.redis_url.get_secret_value()
-        self._logs = own_logging.setup(secrets_of(settings), "worker", terminal=True)
+        self._logs = log_setup.setup(secrets_of(settings), "worker", terminal=True)
         self._stopping = threading.Event()
         self._desk: Desk | None = None
         self._markets: dict[str, Market] = {}

@@ -214,7 +214,7 @@ def test_a_stop_while_valkey_hangs(stack: Stack) -> None:
     stack.freeze("Valkey")
     told, summary, said = stack.stop()
     assert told == {"stopped": True, "orders_open": [], "reserved": "0", "code": 0}, said
-    assert "Waiting for the worker to cancel open orders and end" in said
+    assert "Progress for the worker to cancel open orders and end" in said
     assert "Valkey does not answer since" in said
     books_are_exact(summary)
 

@@ -66,7 +66,7 @@ def test_valkey_answers_a_write_once_it_is_on_disk(tmp_path: Path) -> None:
         server = subprocess.Popen(valkey_command(tmp_path / "valkey", port))
         try:
             with sync_redis.Redis.from_url(redis_url(port)) as client:
-                until(lambda: _answers(client), 10)
+                until(lambda: _responds(client), 10)
                 kept = client.config_get("append*")
                 assert (kept["appendonly"], kept["appendfsync"]) == ("yes", "always")
                 assert client.get("entry") == (b"written" if number else None)
@@ -76,7 +76,7 @@ def test_valkey_answers_a_write_once_it_is_on_disk(tmp_path: Path) -> None:
             server.wait(10)
 
 
-def _answers(client: sync_redis.Redis) -> bool:
+def _responds(client: sync_redis.Redis) -> bool:
     try:
         return bool(client.ping())
     except sync_redis.RedisError:
@@ -106,7 +106,7 @@ def test_a_valkey_that_keeps_dying_ends_the_stack_and_leaves_a_list_of_orders(st
             until(lambda count=turn: up.said.count("Valkey ready again") > count, 30)  # type: ignore[misc]
     out, _ = up.process.communicate(timeout=60)
     assert up.process.returncode == 1
-    assert "it was started again 3 times in 10 minutes and is not started once more" in up.said
+    assert "it was restarted 3 times in 10 minutes and is not restarted again" in up.said
     assert "Trading stops" in up.said
     summary = json.loads(out)
     left = [{"symbol": "BTC/USDT", "id": "g1-4-b-0", "side": "buy", "price": "41000.5", "qty": "0.002"}]

@@ -15,7 +15,7 @@ from flows.runtime.stack import children
 from flows.runtime.stack.ports import PortClaims
 from flows.runtime.stack.postgres import prepare, remove
 from flows.runtime.stack.prefect_server import api_url, common_environment
-from flows.runtime.stack.supervisor import Child, Notices, Supervisor
+from flows.runtime.stack.supervisor import Callbacks, Child, Supervisor
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def prefect_stack(folder: Path) -> Iterator[PrefectStack]:
         database = prepare(folder)
 
         def start(child: Child) -> None:
-            supervisors.append(Supervisor(child, lambda _line: None, Notices(lambda _name, _process: None)))
+            supervisors.append(Supervisor(child, lambda _line: None, Callbacks(lambda _name, _process: None)))
             runner.run(supervisors[-1].start())
 
         def start_server() -> None:

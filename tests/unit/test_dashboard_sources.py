@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from dashboard.connection import NoData, Reader, place_of
+from dashboard.connection import NoData, Reader, host_and_port
 from dashboard.tables import NUMBER, TEXT, TIME, arrow_table
 from tasks.settings.model import Settings
 from tests.support.servers import free_port
@@ -28,8 +28,8 @@ def test_a_redis_that_is_away_is_named_without_its_password() -> None:
         source.read(lambda redis: redis.get("x"))
     assert "127.0.0.1" in str(caught.value)
     assert "hunter2" not in str(caught.value)
-    assert place_of("redis://:secret@[::1]:7/0") == "::1:7"
-    assert place_of("unix:///tmp/x.sock") == "localhost:6379"
+    assert host_and_port("redis://:secret@[::1]:7/0") == "::1:7"
+    assert host_and_port("unix:///tmp/x.sock") == "localhost:6379"
 
 
 def test_arrow_tables_keep_text_numbers_gaps_and_times() -> None:

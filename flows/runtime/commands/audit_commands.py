@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from flows.runtime.commands.answers import redis_client
+from flows.runtime.commands.connections import redis_client
 from flows.runtime.commands.options import common_options, json_option
 from flows.runtime.commands.symbol_commands import preview, write_off_command
 from tasks.funds.models import FundCode
@@ -25,18 +25,18 @@ from tasks.settings.running import redis_url
 def recover(config: Path | None, state: Path | None, as_json: bool) -> None:
     """Rebuild books, reservations and positions from the exchange where Redis has lost them.
 
-    Workers do the same by themselves before a symbol's first tick; what Redis still knows is never touched.
+    Workers do the same before a symbol's first tick. Symbols that Redis still holds are not touched.
     """
     settings = load(config)
     override_environment({"GRIDFLOW_REDIS_URL": redis_url(settings, state)})
     from flows.runtime.trading import TradingService
     from tasks.control.books import with_running_market
 
-    async def joined() -> Settings:
+    async def read_market() -> Settings:
         async with redis_client(settings, state) as redis:
             return await with_running_market(redis, load(config))
 
-    trading = TradingService(asyncio.run(joined()))
+    trading = TradingService(asyncio.run(read_market()))
     try:
         rebuilt = trading.recover()
     finally:
@@ -60,10 +60,10 @@ funds.add_command(write_off_command)
 @funds.command(name="audit")
 @common_options
 @json_option
-@click.option("--repair", is_flag=True, help="Set the money right, in one step, while workers go on.")
+@click.option("--repair", is_flag=True, help="Correct the money in one step; workers go on trading.")
 @click.option("--exchange/--no-exchange", default=True, help="Compare with the exchange's open orders too.")
 def audit_command(config: Path | None, state: Path | None, as_json: bool, repair: bool, exchange: bool) -> None:
-    """Recompute committed money and show each difference with its cause; exit code 1 while any is left."""
+    """Recompute committed money and show each difference with its cause. Exit code 1 while a difference is left."""
     from tasks.control import books  # imports the trading stages
 
     settings = load(config)
@@ -74,7 +74,10 @@ def audit_command(config: Path | None, state: Path | None, as_json: bool, repair
             if not repair or not before.drift:
                 return before, before
             if await books.repair(redis, settings) is FundCode.CONFLICT:
-                click.echo("The workers were too busy for a repair; try again, or pause first.", err=True)
+                click.echo(
+                    "Nothing repaired: workers changed the books meanwhile. Try again, or pause first.",
+                    err=True,
+                )
             return before, await books.audit(redis, settings, with_exchange=exchange)
 
     before, after = asyncio.run(work())
@@ -113,6 +116,6 @@ def _print(before: AuditReport, after: AuditReport, repair: bool) -> None:
     elif repair and not after.drift:
         click.echo("Repaired.")
     elif not repair:
-        click.echo("Set it right with: gridflow funds audit --repair")
+        click.echo("Correct it with: gridflow funds audit --repair")
     else:
         click.echo(f"{len(after.drift)} difference(s) are left.")

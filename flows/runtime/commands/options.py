@@ -16,7 +16,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def common_options(command: _Command) -> _Command:
-    """Add --config and --state."""
+    """Add --config and --state to a command."""
     config = click.option(
         "--config",
         type=click.Path(path_type=Path, dir_okay=False),
@@ -31,15 +31,15 @@ def common_options(command: _Command) -> _Command:
 
 
 def json_option(command: _Command) -> _Command:
-    """Add --json."""
+    """Add --json to a command."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")(command)
 
 
 def settings_in_force(config: Path | None, state: Path | None) -> Settings:
-    """The settings that the stack on this state runs with; without a stack those of the file and the environment.
+    """The settings that the stack on this state folder runs with; without a stack, those of file and environment.
 
-    A file with faults does not disable a command while a stack runs: they are shown as a warning. Raises ConfigError
-    where no stack runs.
+    While a stack runs, a faulty file does not disable a command: the faults are printed as a warning. Raises
+    ConfigError for a faulty file where no stack runs.
     """
     stack = recorded_stack(state)
     try:

@@ -1,4 +1,4 @@
-"""What is checked before anything starts, so that a wrong setting never leaves half a stack behind."""
+"""Checks that run before anything starts, so that a wrong setting never leaves half a stack running."""
 
 from collections.abc import Callable
 
@@ -11,24 +11,24 @@ from tasks.settings.validated import Known
 
 
 def start_problems(known: Known) -> list[Problem]:
-    """What settings alone cannot tell: whether the exchange takes what they want of it, and the candle files."""
+    """Problems that need more than the settings: what the exchange supports, and the candle files."""
     sound = known.within("exchange")
     exchange = known.settings.exchange
-    stands_against = live_problems if sound("live") and exchange.live else id_problems
-    return [*stands_against(exchange, sound), *_candle_problems(known)]
+    problems_of = live_problems if sound("live") and exchange.live else id_problems
+    return [*problems_of(exchange, sound), *_candle_problems(known)]
 
 
 def check_market_data(settings: Settings) -> None:
-    """For paper trading: that ccxt knows the exchange and the candle files are good.
+    """For paper trading: check that ccxt knows the exchange and that the candle files can be read.
 
-    Raises ConfigError with all faults. Of real orders `check_exchange` tells what stands against them.
+    Raises ConfigError with all problems. `check_exchange` does the same for real orders.
     """
     if not (settings.live and settings.exchange.live):
         _refuse([*id_problems(settings.exchange), *_candle_problems(Known(settings))])
 
 
 def check_exchange(settings: Settings) -> None:
-    """For real orders: that they could go to the exchange; nothing is sent. Raises ConfigError with all faults."""
+    """For real orders: check that the exchange supports them. Sends nothing. Raises ConfigError with all problems."""
     _refuse(live_problems(settings.exchange))
 
 
@@ -49,11 +49,10 @@ def _candle_problems(known: Known) -> list[Problem]:
     return [Problem("paper.data", str(paper.data), fault, remedy) for fault in told]
 
 
-def settle_live(settings: Settings, live: bool, say: Callable[[str], None]) -> Settings:
-    """Real orders only if the settings and the command line both say so; returns the settings that then hold.
+def confirm_live(settings: Settings, live: bool, say: Callable[[str], None]) -> Settings:
+    """Allow real orders only if the settings and the command line both say so; the settings that then apply.
 
-    The command line's word goes to the children of this process too. Raises ConfigError for --live without
-    `exchange.live`.
+    Child processes of this one follow the same choice. Raises ConfigError for --live without `exchange.live`.
     """
     if live and not settings.exchange.live:
         rule = "--live is given, but the settings say no real orders"

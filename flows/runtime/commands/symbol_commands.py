@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flows.runtime.commands.answers import bounded, redis_client
+from flows.runtime.commands.connections import redis_client, run_with_redis
 from flows.runtime.commands.options import common_options, json_option, settings_in_force
 from tasks.base.money import dec, plain
 
@@ -34,12 +34,14 @@ def _amount(_context: click.Context, _parameter: click.Parameter, text: str) -> 
 @click.argument("side", type=click.Choice(["buy", "sell"]))
 @click.argument("amount", callback=_amount)
 def preview(config: Path | None, state: Path | None, as_json: bool, symbol: str, side: str, amount: Decimal) -> None:
-    """Would the pot allow an order of AMOUNT quote (fee included) now, and why not? Binds nothing."""
+    """Show whether the pot would fund an order of AMOUNT quote (fee included) now, and why not. Reserves nothing."""
     settings = settings_in_force(config, state)
 
     from tasks.control.steps import preview_order  # imports the trading stages
 
-    allowed, reason = bounded(lambda redis: preview_order(redis, settings, symbol, side, amount), settings, state)
+    allowed, reason = run_with_redis(
+        lambda redis: preview_order(redis, settings, symbol, side, amount), settings, state
+    )
     if as_json:
         click.echo(
             json.dumps({"symbol": symbol, "side": side, "amount": plain(amount), "allowed": allowed, "reason": reason})
@@ -58,10 +60,10 @@ def preview(config: Path | None, state: Path | None, as_json: bool, symbol: str,
 @click.argument("symbol")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def write_off_command(config: Path | None, state: Path | None, as_json: bool, symbol: str, yes: bool) -> None:
-    """Book out at cost what SYMBOL holds and can no longer sell, for instance because it was delisted."""
+    """Write off at cost what SYMBOL holds and can no longer sell, for instance because it was delisted."""
     settings = settings_in_force(config, state)
     if not yes:
-        click.confirm(f"Book out at cost everything that {symbol} holds? The cost becomes a loss", abort=True)
+        click.confirm(f"Write off at cost everything that {symbol} holds? The cost becomes a loss", abort=True)
 
     async def work() -> "WriteOff":
         from tasks.control.books import write_off  # imports the trading stages
@@ -83,10 +85,10 @@ def write_off_command(config: Path | None, state: Path | None, as_json: bool, sy
 @common_options
 @click.argument("symbols", nargs=-1, required=True)
 def liquidate(config: Path | None, state: Path | None, symbols: tuple[str, ...]) -> None:
-    """Let SYMBOLS that left the settings sell what they hold at the market's price, instead of at their levels."""
+    """Sell at the market's price what SYMBOLS that left the settings still hold, instead of at their levels."""
     settings = settings_in_force(config, state)
 
     from tasks.control.steps import sell_off  # imports the trading stages
 
-    bounded(lambda redis: sell_off(redis, settings, symbols), settings, state)
+    run_with_redis(lambda redis: sell_off(redis, settings, symbols), settings, state)
     click.echo(f"Selling at the market's price: {', '.join(symbols)}")

@@ -35,7 +35,7 @@ _WORKER_NAME = "one-machine-stack"
 
 
 class TradingService(Protocol):
-    """What the worker process asks of the trading side."""
+    """What the worker process needs of the trading service."""
 
     def open(self) -> None: ...
     def request_stop(self) -> None: ...
@@ -50,14 +50,14 @@ async def work(
     settings: Settings,
     recycle_after: int = _RECYCLE_AFTER,
 ) -> int:
-    """Deploy and run until SIGTERM, then stop the pot; or until it is time for a fresh process.
+    """Deploy and run until SIGTERM, then stop the pot; or until the process has run long enough and asks for a restart.
 
-    `plan` is asked for the deployments once the trading side is open: it knows which settings are in force.
+    `plan` returns the deployments. It is called once the trading service is open and knows the settings in force.
     Returns the process's exit code: 0, 1 when the stop left orders open, or RECYCLE when they are left to the next
     process.
     """
     from flows.runtime.worker.deploy import deploy
-    from flows.runtime.worker.first_windows import clear_left_overs, start_first_windows
+    from flows.runtime.worker.startup import crash_stale_runs, start_windows_now
     from flows.runtime.worker.worker import GridflowWorker
 
     stop_asked = asyncio.Event()
@@ -76,8 +76,8 @@ async def work(
         "deployed: %d created, %d changed, %d removed", *map(len, (report.created, report.changed, report.removed))
     )
     pool = DeploymentNames(settings.account).pool
-    await clear_left_overs(pool)
-    await start_first_windows(planned)
+    await crash_stale_runs(pool)
+    await start_windows_now(planned)
     if not stop_asked.is_set():
         on_ready()
         early: list[asyncio.Future[int]] = []
@@ -106,15 +106,15 @@ async def work(
 
 
 async def _stop_pot(service: TradingService) -> int:
-    """Stop the pot and write down what is left. Done twice.
+    """Stop the pot and write down what is left. This runs twice.
 
-    At once, because the end of the last run waits for Prefect, which may hang; and when no run is left.
+    First at once, because the end of the last run waits for Prefect, which may hang; again when no run is left.
     """
-    return told(await asyncio.to_thread(service.graceful_stop))
+    return write_stop(await asyncio.to_thread(service.graceful_stop))
 
 
-def told(report: StopReport) -> int:
-    """Write down what the stop left, for the stack; the exit code that says so."""
+def write_stop(report: StopReport) -> int:
+    """Write the report of the stop for the stack; the exit code: 0, or 1 where orders are left open."""
     _log.log(logging.INFO if report.is_clean else logging.ERROR, "trading stopped: %s", report)
     write_report(worker_stop_file(state_dir()), report)
     return 0 if report.is_clean else 1
@@ -154,7 +154,7 @@ def main() -> None:
 
 def _run(settings: Settings, service: TradingService, plan: Callable[[], list[PlannedDeployment]]) -> int:
     if ONLY_STOP in sys.argv:
-        return told(service.graceful_stop())
+        return write_stop(service.graceful_stop())
     watchdog.enable()
     ready = worker_ready_file(state_dir()).touch
     return asyncio.run(work(plan, service, ready, settings))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from flows.runtime.commands.answers import bounded
+from flows.runtime.commands.connections import run_with_redis
 from flows.runtime.commands.options import common_options, settings_in_force
 
 
@@ -16,7 +16,7 @@ def pause(config: Path | None, state: Path | None, symbols: tuple[str, ...]) -> 
     from tasks.control import steps as control  # imports the trading stages
 
     settings = settings_in_force(config, state)
-    bounded(lambda redis: control.pause(redis, settings, symbols), settings, state)
+    run_with_redis(lambda redis: control.pause(redis, settings, symbols), settings, state)
     click.echo(f"Paused: {_named(symbols)}")
 
 
@@ -28,7 +28,7 @@ def resume(config: Path | None, state: Path | None, symbols: tuple[str, ...]) ->
     from tasks.control import steps as control
 
     settings = settings_in_force(config, state)
-    bounded(lambda redis: control.resume(redis, settings, symbols), settings, state)
+    run_with_redis(lambda redis: control.resume(redis, settings, symbols), settings, state)
     click.echo(f"Resumed: {_named(symbols)}")
 
 
