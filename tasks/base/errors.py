@@ -12,7 +12,7 @@ GridflowError
 │   ├── PrefectNotFound    it has no such deployment or run
 │   └── RunNotFinished     a run did not end in time; it goes on
 └── StackError             the one-machine stack cannot start, run or stop
-    └── SetupRefused       the worker's own ConfigError, as told to the stack that started it
+    └── SetupRefused       the worker's own ConfigError, passed on to the stack that started it
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class GridflowError(Exception):
 
 @dataclass(frozen=True)
 class Problem:
-    """One wrong setting: where it is, what it holds, the rule it breaks, how to mend it."""
+    """One wrong setting: where it is, what it holds, the rule it breaks, how to correct it."""
 
     field: str
     value: str
@@ -87,7 +87,7 @@ class LeaseLost(GridflowError):
 
 
 class StateError(GridflowError):
-    """Redis holds state that does not fit; says which key and what to do."""
+    """Redis holds state that does not fit; the message names it and what to do."""
 
 
 class PrefectError(GridflowError):

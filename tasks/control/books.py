@@ -61,9 +61,9 @@ async def write_off(redis: RedisClient, settings: Settings, symbol: str) -> Writ
 
 async def with_running_market(redis: RedisClient, settings: Settings) -> Settings:
     """The settings with the paper market that runs: `gridflow up` may have been given another on its command line."""
-    told = await describe_market(redis, Keys(settings.account))
-    if not told or told["source"] == "manual":  # candles given by hand: any process may use them
+    market = await describe_market(redis, Keys(settings.account))
+    if not market or market["source"] == "manual":  # candles given by hand: any process may use them
         return settings
-    stored = {name: told[name] for name in ("market", "data", "seed", "speed") if name in told}
+    stored = {name: market[name] for name in ("market", "data", "seed", "speed") if name in market}
     paper = PaperSettings.model_validate(settings.paper.model_dump() | stored)
     return settings.model_copy(update={"paper": paper})

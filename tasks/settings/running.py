@@ -21,9 +21,9 @@ _SAME_START_SECONDS = 0.05  # start times have a resolution of 0.01 s
 
 @dataclass(frozen=True)
 class Identity:
-    """A process, told apart from a later one with the same pid by when it started.
+    """A process. Its start time tells it from a later process with the same pid.
 
-    `started` is in seconds since the machine booted: the time of day moves with the system clock.
+    `started` is in seconds since the machine booted, because the time of day changes with the system clock.
     """
 
     pid: int

@@ -172,26 +172,17 @@ def test_a_valkey_that_hangs(stack: Stack) -> None:
     stack.goes_on()
 
 
-def test_a_postgres_that_hangs(stack: Stack) -> None:
+@pytest.mark.parametrize(
+    ("name", "said"), [("PostgreSQL", "does not answer"), ("Prefect server", "Prefect server at http://127.0.0.1:")]
+)
+def test_a_postgres_or_prefect_server_that_hangs(stack: Stack, name: str, said: str) -> None:
     """What needs Prefect says so; trading does not, and goes on; windows are run by Prefect again afterwards."""
-    stack.freeze("PostgreSQL")
+    stack.freeze(name)
     assert stack.ask("status").returncode == 0
     for command in ("rebalance", "deploy"):
-        assert "does not answer" in stack.refused(command)
-    stack.up.wait_said("PostgreSQL has not answered for 15 s")
-    stack.up.wait_said("PostgreSQL ready again")
-    until(lambda: stack.up.gridflow("rebalance", "--json").returncode == 0, 40)
-    stack.goes_on()
-
-
-def test_a_prefect_server_that_hangs(stack: Stack) -> None:
-    """As its database."""
-    stack.freeze("Prefect server")
-    assert stack.ask("status").returncode == 0
-    for command in ("rebalance", "deploy"):
-        assert "Prefect server at http://127.0.0.1:" in stack.refused(command)
-    stack.up.wait_said("Prefect server has not answered for 15 s")
-    stack.up.wait_said("Prefect server ready again")
+        assert said in stack.refused(command)
+    stack.up.wait_said(f"{name} has not answered for 15 s")
+    stack.up.wait_said(f"{name} ready again")
     until(lambda: stack.up.gridflow("rebalance", "--json").returncode == 0, 40)
     stack.goes_on()
 

@@ -1,4 +1,4 @@
-"""Stand-ins of the processes that a killed `gridflow up` leaves running."""
+"""Records of stacks, and stand-ins of the processes that a killed `gridflow up` leaves running."""
 
 import subprocess
 import sys
@@ -24,6 +24,20 @@ except KeyboardInterrupt:
 """
 
 
+def stack_record(folder: Path, parent: Identity) -> StackRecord:
+    """The record of a stack without processes, run by `parent`."""
+    return StackRecord(
+        started="now",
+        state=str(folder),
+        parent=parent,
+        redis="redis://127.0.0.1:1/0",
+        prefect_api="http://127.0.0.1:2/api",
+        prefect_ui="http://127.0.0.1:2",
+        dashboard=None,
+        postgres_data="",
+    )
+
+
 class StaleStack:
     """Stand-ins of a stack's processes, and the record of an `up` that is gone."""
 
@@ -36,17 +50,8 @@ class StaleStack:
         identities = {name: self._launch(name, stubborn) for name in names}
         self._processes[0].kill()
         self._processes[0].wait()
-        record = StackRecord(
-            "now",
-            str(self.folder),
-            gone,
-            redis="redis://127.0.0.1:1/0",
-            prefect_api="http://127.0.0.1:2/api",
-            prefect_ui="",
-            dashboard=None,
-            postgres_data="",
-            processes=identities,
-        )
+        record = stack_record(self.folder, gone)
+        record.processes = identities
         record_file.write(self.folder, record)
 
     def _launch(self, name: str, stubborn: str) -> Identity:

@@ -13,11 +13,12 @@ import psutil
 import pytest
 
 from flows.runtime.stack import record as record_file
+from flows.runtime.stack.log_files import cap_log, tail
 from flows.runtime.stack.ports import HOST, PortClaims
 from flows.runtime.stack.processes import age_seconds, end, tree_memory_mib
-from flows.runtime.stack.supervisor import cap_log, tail
 from tasks.base.errors import StackError
-from tasks.settings.running import Identity, StackRecord, read_record, record_path, running_stack
+from tasks.settings.running import Identity, read_record, record_path, running_stack
+from tests.support.stale_stack import stack_record
 
 
 def _sleeper() -> subprocess.Popen[bytes]:
@@ -138,17 +139,8 @@ def test_a_state_folder_has_one_owner(tmp_path: Path) -> None:
     """The second is refused with the first one's URLs, and free to go on once it has ended."""
     me = Identity.of(os.getpid())
     assert me is not None
-    record = StackRecord(
-        started="now",
-        state=str(tmp_path),
-        parent=me,
-        redis="redis://127.0.0.1:1/0",
-        prefect_api="http://127.0.0.1:2/api",
-        prefect_ui="http://127.0.0.1:2",
-        dashboard=None,
-        postgres_data="",
-        processes={"Worker": me},
-    )
+    record = stack_record(tmp_path, me)
+    record.processes = {"Worker": me}
     with record_file.sole_owner(tmp_path):
         record_file.write(tmp_path, record)
         assert running_stack(tmp_path) == record

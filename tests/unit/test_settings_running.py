@@ -10,6 +10,7 @@ from flows.runtime.stack.record import write
 from tasks.base.errors import StackError
 from tasks.settings.model import Settings
 from tasks.settings.running import Identity, StackRecord, has_redis, prefect_api, record_path, redis_url, stale_stack
+from tests.support.stale_stack import stack_record
 
 
 @pytest.fixture
@@ -20,16 +21,7 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StackRecord:
     monkeypatch.setenv("GRIDFLOW_STATE", str(tmp_path))
     me = Identity.of(os.getpid())
     assert me is not None
-    record = StackRecord(
-        started="now",
-        state=str(tmp_path),
-        parent=me,
-        redis="redis://127.0.0.1:7001/0",
-        prefect_api="http://127.0.0.1:7002/api",
-        prefect_ui="",
-        dashboard=None,
-        postgres_data="",
-    )
+    record = stack_record(tmp_path, me)
     write(tmp_path, record)
     return record
 

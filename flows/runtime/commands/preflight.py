@@ -44,9 +44,9 @@ def _candle_problems(known: Known) -> list[Problem]:
     from tasks.paper.replay import faults  # only a replay needs it
 
     symbols = known.settings.symbols if known.within()("symbols") else ()
-    told = dict.fromkeys(str(fault) for symbol in symbols for fault in faults(paper.data, symbol))
+    texts = dict.fromkeys(str(fault) for symbol in symbols for fault in faults(paper.data, symbol))
     remedy = "Mend or replace the file, or name another folder"
-    return [Problem("paper.data", str(paper.data), fault, remedy) for fault in told]
+    return [Problem("paper.data", str(paper.data), fault, remedy) for fault in texts]
 
 
 def confirm_live(settings: Settings, live: bool, say: Callable[[str], None]) -> Settings:

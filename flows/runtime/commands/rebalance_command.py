@@ -122,7 +122,9 @@ def _as_json(
         }
         for change in (report.changes if report else ())
     ]
-    told = {"outcome": report.outcome, "applied": report.applied, "strategy": report.strategy} if report else {}
+    outcome = {"outcome": report.outcome, "applied": report.applied, "strategy": report.strategy} if report else {}
     run = {"id": ended.run_id, "name": ended.name, "state": ended.type, "message": ended.message or None}
     followed = None if left is None else not left
-    return run | told | {"changes": changes, "followed": followed, "unfollowed": left or {}, "seconds": round(took, 1)}
+    return (
+        run | outcome | {"changes": changes, "followed": followed, "unfollowed": left or {}, "seconds": round(took, 1)}
+    )

@@ -48,8 +48,8 @@ def status(config: Path | None, state: Path | None, as_json: bool) -> None:
         urls = stack.urls if stack else {}
         pids = {name: process.pid for name, process in stale.items()}
         silent = stack.silent if stack else {}
-        told = {"urls": urls, "left_over": pids, "not_answering": silent}
-        click.echo(json.dumps(view.model_dump(mode="json") | told))
+        of_stack = {"urls": urls, "left_over": pids, "not_answering": silent}
+        click.echo(json.dumps(view.model_dump(mode="json") | of_stack))
         return
     from rich.console import Console
 

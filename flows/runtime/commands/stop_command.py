@@ -112,9 +112,9 @@ def _stop_stale(stale: StackRecord, folder: Path, seconds: float) -> StopResult:
         progress = Progress()
         in_order = end_stale_processes(stale, lambda line: click.echo(line, err=True), seconds, progress.report)
         record_path(folder).unlink(missing_ok=True)
-    told = read_result(worker_stop_file(folder)) if in_order else None
-    known = told or read_result(open_orders_file(folder)) or UNKNOWN
-    return StopResult(told is not None or in_order, known.orders_open, known.reserved, known.as_of)
+    reported = read_result(worker_stop_file(folder)) if in_order else None
+    known = reported or read_result(open_orders_file(folder)) or UNKNOWN
+    return StopResult(reported is not None or in_order, known.orders_open, known.reserved, known.as_of)
 
 
 def _stop_by_deployment(api: str, settings: Settings, state: Path | None, seconds: float) -> StopResult:

@@ -64,11 +64,11 @@ def up(
 def _raise_unless_clean(summary: dict[str, Any]) -> None:
     """Raise StackError unless the stack ended because it was asked to, in order, and with no order open."""
     result = StopResult(summary["stopped_in_order"], summary["orders_open"], summary["reserved"])
-    told = list(summary["failed"])
+    texts = list(summary["failed"])
     if not result.stopped:
-        told.append("The worker did not end in order: see its log in the state folder")
-    if told or not result.is_clean:
-        raise StackError("\n".join([*told, result.text()]))
+        texts.append("The worker did not end in order: see its log in the state folder")
+    if texts or not result.is_clean:
+        raise StackError("\n".join([*texts, result.text()]))
 
 
 def _tell_urls(record: StackRecord, logs: list[str]) -> None:

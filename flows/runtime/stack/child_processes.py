@@ -1,4 +1,4 @@
-"""The child processes of a running stack, and what `stack.json` says of them."""
+"""The child processes of a running stack, and their entries in `stack.json`."""
 
 import asyncio
 import os

@@ -1,10 +1,9 @@
-"""What a stack tells about itself: memory, the first tick, prices, finished flow runs, the account at its end."""
+"""What a stack reports: memory, ticks, prices, completed flow runs, the account at the end."""
 
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -47,11 +46,6 @@ def completed_windows(prefect_api: str, since: datetime) -> int | None:
         return PrefectRuns(prefect_api, timeout_seconds=_PREFECT_SECONDS).completed_since(GRID_TICK, since)
     except PrefectUnavailable:
         return None
-
-
-def log_files(logs: Path) -> list[str]:
-    """The stack's log files, by name."""
-    return sorted(str(path) for path in logs.glob("*.log"))
 
 
 async def prices(settings: Settings, redis: RedisClient) -> str:

@@ -15,17 +15,18 @@ from flows.runtime.stack import children
 from flows.runtime.stack import record as record_file
 from flows.runtime.stack.child_processes import Processes, all_at_once, this_process
 from flows.runtime.stack.health_checks import redis_is_ready
+from flows.runtime.stack.log_files import cap_log, log_files
 from flows.runtime.stack.ports import PortClaims
 from flows.runtime.stack.postgres import Postgres, prepare
 from flows.runtime.stack.prefect_server import PREFERRED_PORT as PREFECT_PORT
 from flows.runtime.stack.prefect_server import api_url
 from flows.runtime.stack.processes import age_seconds
 from flows.runtime.stack.publishing import put_settings_in_force
-from flows.runtime.stack.report import MemoryPeak, Summarise, account_summary, log_files, prices, tick_count
+from flows.runtime.stack.report import MemoryPeak, Summarise, account_summary, prices, tick_count
 from flows.runtime.stack.shutdown import StackShutdown
 from flows.runtime.stack.stale_processes import end_stale_processes, kill_stale_processes
 from flows.runtime.stack.stop_report import last_stop_file, open_orders_file, read_orders, write_result
-from flows.runtime.stack.supervisor import Say, cancel, cap_log
+from flows.runtime.stack.supervisor import Say, cancel
 from flows.runtime.stack.valkey import PREFERRED_PORT as VALKEY_PORT
 from flows.runtime.stack.valkey import redis_url
 from tasks.base.errors import StackError

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import pwd
-import shutil
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -12,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flows.runtime.stack.log_files import cap_log, tail
 from flows.runtime.stack.processes import kill_tree, resume
 from tasks.base.errors import SetupRefused, StackError
 from tasks.settings.running import Identity
 
-_MAX_LOG_BYTES = 10_000_000
 _MAX_BACK_OFF_SECONDS = 30.0
 _STEADY_SECONDS = 60.0
 _POLL_SECONDS = 0.1
@@ -24,7 +23,6 @@ _POLL_SECONDS = 0.1
 _UNREADY_STOP_SECONDS = 3.0
 _CANCEL_AGAIN_SECONDS = 1.0
 _LEAST_UNANSWERED = 3
-_TAIL_LINES = 15
 
 Say = Callable[[str], None]
 
@@ -35,7 +33,7 @@ async def _at_once() -> bool:
 
 @dataclass(frozen=True)
 class Limits:
-    """When a child counts as hung, and how often it is started anew. Seconds."""
+    """When a child counts as hung, and how often it is restarted. Seconds."""
 
     ask_every: float = 2.0
     answer_within: float = 5.0
@@ -76,7 +74,7 @@ class Callbacks:
 
 
 class Supervisor:
-    """Keeps one child alive until told to stop it, or until it has failed too often."""
+    """Keeps one child alive until `stop` is called, or until it has failed too often."""
 
     def __init__(self, child: Child, say: Say, notices: Callbacks) -> None:
         self.child = child
@@ -176,7 +174,7 @@ class Supervisor:
         deadline = time.monotonic() + self.child.ready_seconds
         while not await self.child.ready():
             if self._process.returncode is not None:
-                self._tell_refusal(self._process.returncode)
+                self._raise_refusal(self._process.returncode)
                 why = f"ended with code {self._process.returncode} while starting"
                 raise StackError(f"{self.child.name} {why}. Its log {self.child.log} ends:\n{tail(self.child.log)}")
             if time.monotonic() > deadline:
@@ -184,8 +182,8 @@ class Supervisor:
                 raise StackError(f"{self.child.name} {why}. Its log {self.child.log} ends:\n{tail(self.child.log)}")
             await asyncio.sleep(_POLL_SECONDS)
 
-    def _tell_refusal(self, code: int) -> None:
-        """A child that says itself why it cannot start is quoted, and nothing more."""
+    def _raise_refusal(self, code: int) -> None:
+        """Raise with the child's own text where it wrote down why it cannot start."""
         refusal = self.child.refusal
         if refusal is None or not refusal.exists():
             return
@@ -268,9 +266,9 @@ class Supervisor:
             self._restarts.append(now)
             return True
         often = f"{limits.restarts} times in {limits.restarts_within / 60:.0f} minutes"
-        told = f"{self.child.name} {why}; it was restarted {often} and is not restarted again"
-        self._say(told)
-        self._callbacks.gave_up(self.child.name, told)
+        text = f"{self.child.name} {why}; it was restarted {often} and is not restarted again"
+        self._say(text)
+        self._callbacks.gave_up(self.child.name, text)
         return False
 
 
@@ -283,25 +281,3 @@ async def cancel(task: asyncio.Future[Any]) -> None:
     while not task.done():
         task.cancel()
         await asyncio.wait({task}, timeout=_CANCEL_AGAIN_SECONDS)
-
-
-def cap_log(log: Path, keep: bool = False, limit: int = _MAX_LOG_BYTES) -> None:
-    """Move a log of more than `limit` bytes to `<log>.1`. Without `keep` it is copied and truncated: it may be open."""
-    if not log.exists() or log.stat().st_size <= limit:
-        return
-    old = log.with_name(f"{log.name}.1")
-    if keep:
-        log.replace(old)
-    else:
-        shutil.copyfile(log, old)
-        os.truncate(log, 0)  # children write in append mode, so the next line lands at the new end
-
-
-def tail(log: Path) -> str:
-    """The last lines of a log."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 8192))
-            return "\n".join(file.read().decode(errors="replace").splitlines()[-_TAIL_LINES:])
-    except OSError:
-        return "(no log)"

@@ -56,10 +56,6 @@ async def work(
     Returns the process's exit code: 0, 1 when the stop left orders open, or RECYCLE when they are left to the next
     process.
     """
-    from flows.runtime.worker.deploy import deploy
-    from flows.runtime.worker.startup import crash_stale_runs, start_windows_now
-    from flows.runtime.worker.worker import GridflowWorker
-
     stop_asked = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop_asked.set)
     # Opening the exchange takes seconds, and so does the server's first start: both at once.
@@ -69,40 +65,54 @@ async def work(
     main_beat, trading_beat = beat_files(state_dir())
     beating = asyncio.create_task(watchdog.beat(main_beat))  # until this loop ends
     service.beat(trading_beat)
-    planned = await asyncio.to_thread(plan)
+    await _deploy(await asyncio.to_thread(plan), settings.account)
+    if not stop_asked.is_set():
+        on_ready()
+        if await _run_flows(service, settings, recycle_after):
+            return RECYCLE
+    assert not beating.done()
+    return await _stop_pot(service)
+
+
+async def _deploy(planned: list[PlannedDeployment], account: str) -> None:
+    """Deploy, settle what an earlier worker left, and start a window of each symbol."""
+    from flows.runtime.worker.deploy import deploy
+    from flows.runtime.worker.startup import crash_stale_runs, start_windows_now
+
     # The stack's server is its own: what an earlier version deployed without an account is this account's.
-    report = await deploy(planned, settings.account, unmarked_owner=settings.account)
+    report = await deploy(planned, account, unmarked_owner=account)
     _log.info(
         "deployed: %d created, %d changed, %d removed", *map(len, (report.created, report.changed, report.removed))
     )
-    pool = DeploymentNames(settings.account).pool
-    await crash_stale_runs(pool)
+    await crash_stale_runs(DeploymentNames(account).pool)
     await start_windows_now(planned)
-    if not stop_asked.is_set():
-        on_ready()
-        early: list[asyncio.Future[int]] = []
 
-        def request_stop() -> None:
-            service.request_stop()
-            if not worker.recycling and not early:
-                early.append(asyncio.ensure_future(_stop_pot(service)))
 
-        worker = GridflowWorker(
-            work_pool_name=pool,
-            name=_WORKER_NAME,
-            prefetch_seconds=_PREFETCH_SECONDS,
-            settings=settings,
-            request_stop=request_stop,
-            recycle_after=recycle_after,
-        )
-        await worker.start(printer=_log.info)
-        if worker.recycling:
-            return RECYCLE
+async def _run_flows(service: TradingService, settings: Settings, recycle_after: int) -> bool:
+    """Run flows until SIGTERM, or until the process has run long enough; whether it asks for a restart."""
+    from flows.runtime.worker.worker import GridflowWorker
+
+    early: list[asyncio.Future[int]] = []
+
+    def request_stop() -> None:
+        service.request_stop()
+        if not worker.recycling and not early:
+            early.append(asyncio.ensure_future(_stop_pot(service)))
+
+    worker = GridflowWorker(
+        work_pool_name=DeploymentNames(settings.account).pool,
+        name=_WORKER_NAME,
+        prefetch_seconds=_PREFETCH_SECONDS,
+        settings=settings,
+        request_stop=request_stop,
+        recycle_after=recycle_after,
+    )
+    await worker.start(printer=_log.info)
+    if not worker.recycling:
         for error in await asyncio.gather(*early, return_exceptions=True):
             if isinstance(error, Exception):
                 _log.warning("the first stop failed, trying again: %s", error)
-    assert not beating.done()
-    return await _stop_pot(service)
+    return worker.recycling
 
 
 async def _stop_pot(service: TradingService) -> int:
