@@ -23,7 +23,7 @@ _PREFETCH_SECONDS = 3  # the end waits for runs that were fetched and have not b
 def worker(config: Path | None, state: Path | None, name: str | None, cancel_on_exit: bool) -> None:  # noqa: ARG001
     """Run one worker of the Prefect server $PREFECT_API_URL until SIGTERM or Ctrl-C; running windows then end early.
 
-    Open orders stay for the other workers, unless --cancel-on-exit is given. Exit code 1 when that left orders open.
+    Open orders stay for the other workers, unless --cancel-on-exit is given. Exit code 1 if some are left then.
     """
     if config is not None:
         override_environment({CONFIG_VARIABLE: str(config.absolute())})
