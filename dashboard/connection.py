@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from tasks.base.errors import GridflowError, StackError
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient, connect
+from tasks.base.redis_client import RedisClient, connect
 from tasks.control.prefect_runs import PrefectRuns
 from tasks.settings.load import load
 from tasks.settings.model import Settings

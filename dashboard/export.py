@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from dashboard.connection import NoData, reader
 from dashboard.present import fills_csv
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.views.steps import read_status
 from tasks.views.store import recent_fills
 

@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from dashboard.connection import NoData, Reader, reader
 from tasks.base.errors import ConfigError
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.limits.breaker_rules import Phase
 from tasks.funds.models import FundCode
 from tasks.views import store

@@ -12,7 +12,7 @@ from dashboard.screens import columns
 from dashboard.screens.frame import header, refreshing, table
 from dashboard.screens.rebalancing import rebalance_panel
 from dashboard.tables import NUMBER, TEXT, WHOLE, arrow_table
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.funds.models import RebalanceReport
 from tasks.views import store
 from tasks.views.models import BlockedView, StatusView

@@ -9,7 +9,7 @@ from dashboard.connection import reader
 from dashboard.present import log_rows, matching
 from dashboard.screens import columns
 from dashboard.screens.frame import header, refreshing, table
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.views import store
 from tasks.views.models import LogLine, StatusView
 from tasks.views.steps import read_status

@@ -12,7 +12,7 @@ from dashboard.present import curve_rows, fill_rows, symbol_rows
 from dashboard.screens import columns
 from dashboard.screens.frame import header, now_ms, refreshing, table
 from dashboard.tables import NUMBER, TIME, arrow_table
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.ledger.models import Fill
 from tasks.views import store
 from tasks.views.models import EquityPoint, StatusView

@@ -22,7 +22,7 @@ from tasks.base.clock import utc_now
 from tasks.base.errors import ExchangeError, ExchangeUnavailable, GridflowError, StackError
 from tasks.base.keys import Keys
 from tasks.base.money import plain
-from tasks.base.redis import RedisClient, connect
+from tasks.base.redis_client import RedisClient, connect
 from tasks.control.steps import resume_everything, stop
 from tasks.exchange.models import Market
 from tasks.exchange.port import ExchangePort

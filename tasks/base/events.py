@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 
 EVENTS_CAP = 200
 

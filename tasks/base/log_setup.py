@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 
 STREAM_CAP = 5000
 _QUEUE_CAP = 2000

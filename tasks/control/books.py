@@ -3,7 +3,7 @@
 from uuid import uuid4
 
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.funds.models import FundCode
 from tasks.ledger.audit import AuditReport

@@ -9,7 +9,7 @@ from decimal import Decimal
 from tasks.base.clock import Clock, to_ms, utc_now
 from tasks.base.errors import ConfigError, Problem
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Frozen
 from tasks.funds import store
 from tasks.funds.allocator import GlobalFundAllocator

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from tasks.base.clock import Clock, to_ms, utc_now
 from tasks.base.errors import ExchangeUnavailable
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.limits.call_class import CallClass, call_class
 from tasks.exchange.models import Balance, Candle, Market, Order, OrderRequest, Placement, Ticker, Trade

@@ -9,7 +9,7 @@ from decimal import Decimal
 from tasks.base.clock import Clock, to_ms, utc_now
 from tasks.base.keys import Keys
 from tasks.base.money import ZERO, from_units, plain, units_down, units_up
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Side
 from tasks.funds import store
 from tasks.funds.models import (

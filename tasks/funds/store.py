@@ -7,7 +7,7 @@ from typing import Any
 
 from tasks.base.keys import RECORD_FORMAT, Keys
 from tasks.base.money import from_units, units_down
-from tasks.base.redis import RedisClient, script
+from tasks.base.redis_client import RedisClient, script
 from tasks.exchange.models import Grant
 from tasks.funds.models import (
     FillMove,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from tasks.base.events import EventKind, publish_event
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.port import ExchangePort
 from tasks.funds import store as funds_store
 from tasks.funds.models import FundCode

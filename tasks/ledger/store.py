@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Order
 from tasks.grid.models import Cell
 from tasks.ledger.audit import FundsSnapshot, SymbolSnapshot, digest_of

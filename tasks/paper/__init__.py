@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tasks.base.clock import Clock, utc_now
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Candle
 from tasks.paper.stored_market import KEEP, describe_market
 from tasks.settings.model import Settings

@@ -3,7 +3,7 @@
 The candles lie in Redis, so every process that attaches sees the same market and may advance it.
 """
 
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.paper.candles import Bar, unpack
 
 

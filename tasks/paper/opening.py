@@ -9,7 +9,7 @@ from typing import Any
 from tasks.base.clock import Clock, to_ms
 from tasks.base.errors import ExchangeUnavailable, StateError
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Candle
 from tasks.paper.candles import MINUTE, Series, bar_of, pack
 from tasks.paper.live_prices import LivePrices

@@ -8,7 +8,7 @@ from typing import Any
 from redis.exceptions import NoScriptError
 
 from tasks.base.keys import Keys, slug
-from tasks.base.redis import RedisClient, registered, script_source
+from tasks.base.redis_client import RedisClient, registered, script_source
 
 PACKAGE = "tasks.paper"
 _WITH_ENGINE = ("place", "cancel", "read", "tick")

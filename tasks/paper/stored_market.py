@@ -10,7 +10,7 @@ from typing import Any
 from tasks.base.errors import StateError
 from tasks.base.keys import Keys
 from tasks.base.money import plain
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.paper.market_clock import MarketClock
 from tasks.paper.scripts import Call, PaperKeys, Scripts
 from tasks.paper.units import text_of

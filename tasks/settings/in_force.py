@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from tasks.base.errors import StateError
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient, script
+from tasks.base.redis_client import RedisClient, script
 from tasks.settings.model import Settings
 
 _OWN: dict[str, Any] = {  # what stays each process's own

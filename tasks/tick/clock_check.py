@@ -2,7 +2,7 @@
 
 from tasks.base.clock import Clock, utc_now
 from tasks.base.errors import StateError
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 
 MOST_SECONDS = 2.0
 

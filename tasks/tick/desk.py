@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tasks.base.clock import Clock, utc_now
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.port import ExchangePort
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.settings.in_force import in_force

@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.funds.store import registered_symbols
 from tasks.settings.model import Settings
 from tasks.tick.desk import Desk

@@ -2,7 +2,7 @@
 
 from tasks.base.errors import StateError
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.settings.model import Settings
 
 

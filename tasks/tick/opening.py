@@ -2,7 +2,7 @@
 
 from tasks.base.clock import Clock, utc_now
 from tasks.base.keys import AddressKeys, Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.connect import live_exchange, refuse
 from tasks.exchange.limits.budget import Budget, allowance_of, attach_budget

@@ -18,7 +18,7 @@ from redis.exceptions import WatchError
 
 from tasks.base.errors import StateError
 from tasks.base.keys import RECORD_FORMAT, Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.order_ids import renamed_grid
 from tasks.grid.levels import grid_id, old_grid_id
 from tasks.settings.model import Settings

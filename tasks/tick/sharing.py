@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tasks.base.clock import to_ms
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.funds.models import FundCode, RebalanceReport, SymbolPerformance
 from tasks.ledger.models import Book
 from tasks.ledger.rules import return_72h

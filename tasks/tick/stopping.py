@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from tasks.base.errors import StateError
 from tasks.base.keys import Keys
 from tasks.base.money import from_units, plain
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Frozen
 from tasks.funds import store
 

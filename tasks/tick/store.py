@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient, script
+from tasks.base.redis_client import RedisClient, script
 from tasks.exchange.limits.breakers import is_at_rest
 from tasks.funds.models import TraderAllocation, Write
 from tasks.grid.models import Cell, Grid

@@ -7,7 +7,7 @@ from typing import Any
 from tasks.base.clock import Clock, to_ms, utc_now
 from tasks.base.keys import Keys
 from tasks.base.money import exact, plain
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.paper import describe_market
 from tasks.settings.in_force import in_force

@@ -7,7 +7,7 @@ from typing import Any
 
 from tasks.base.keys import Keys
 from tasks.base.money import from_units
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.limits.breaker_rules import Breaker
 from tasks.exchange.limits.breakers import EXCHANGE
 from tasks.funds.models import FundCode, RebalanceReport

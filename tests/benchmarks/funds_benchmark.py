@@ -32,7 +32,7 @@ from typing import Any
 import redis as sync_redis
 
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient, connect, registered, script_source
+from tasks.base.redis_client import RedisClient, connect, registered, script_source
 from tasks.exchange.models import Side
 from tasks.funds import store
 from tasks.funds.models import Reservation, Write

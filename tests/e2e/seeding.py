@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from tasks.base.clock import to_ms
 from tasks.base.log_setup import RedisLogHandler
-from tasks.base.redis import RedisClient, connect
+from tasks.base.redis_client import RedisClient, connect
 from tasks.exchange.models import Candle
 from tasks.funds.models import Reservation, SymbolPerformance
 from tasks.settings.model import Settings

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.funds.models import FillMove, FundCode, Reservation
 from tasks.settings.model import AllocationStrategy

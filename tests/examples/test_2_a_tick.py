@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Candle, Side
 from tests.support.desk import BTC, open_desk, settings
 

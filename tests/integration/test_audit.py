@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from flows.runtime.cli import cli
 from tasks.base.events import EventKind
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient, connect
+from tasks.base.redis_client import RedisClient, connect
 from tasks.funds.models import FundCode
 from tasks.funds.store import repair
 from tasks.ledger.audit import Cause

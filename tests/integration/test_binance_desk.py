@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.grid.models import Cell, CellState
 from tests.support.binance.config import Config, SymbolRules
 from tests.support.binance.desk import BinanceDesk, open_binance_desk

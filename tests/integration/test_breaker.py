@@ -17,7 +17,7 @@ from tasks.base.clock import utc_now
 from tasks.base.errors import ExchangeError, ExchangeUnavailable, LeaseLost
 from tasks.base.events import EventKind
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient, connect
+from tasks.base.redis_client import RedisClient, connect
 from tasks.exchange.limits.breaker_rules import Breaker, BreakerRules, Phase
 from tasks.exchange.limits.breakers import EXCHANGE, Breakers, read_breakers
 from tasks.tick.window import run_window

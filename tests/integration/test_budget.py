@@ -16,7 +16,7 @@ from aiohttp.test_utils import TestServer
 
 from tasks.base.errors import ExchangeUnavailable, RejectReason
 from tasks.base.keys import AddressKeys, Keys
-from tasks.base.redis import RedisClient, connect
+from tasks.base.redis_client import RedisClient, connect
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.limits.budget import Allowance, Budget, BudgetCode, BudgetExhausted, allowance_of, attach_budget
 from tasks.exchange.limits.call_class import CallClass, call_class

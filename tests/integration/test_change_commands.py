@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from flows.runtime.cli import cli
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient, connect
+from tasks.base.redis_client import RedisClient, connect
 from tasks.control.steps import put_in_force
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.models import Market

@@ -13,7 +13,7 @@ from tasks.base.errors import ConfigError, LeaseLost, StateError
 from tasks.base.events import EventKind
 from tasks.base.keys import Keys
 from tasks.base.money import from_units
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.control.steps import put_in_force, sell_off
 from tasks.exchange.models import Side, Ticker
 from tasks.exchange.order_ids import account_tag, parse_order_id

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tasks.base.errors import GridflowError
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.tick.trader import GridTrader, LeaseHeld
 from tests.support.books import STEPS, check_books, settle
 from tests.support.desk import BTC, open_desk, settings, walk

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from tasks.base.clock import utc_now
 from tasks.base.errors import ConfigError, ExchangeUnavailable
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.tick.first_grids import refuse_impossible_grids
 from tasks.tick.trader import GridTrader
 from tasks.tick.window import run_window

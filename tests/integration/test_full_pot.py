@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tasks.base.money import from_units, units_down
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.control.steps import Published, put_in_force
 from tasks.exchange.models import Order, Side
 from tasks.funds.models import FundsStatus, TraderAllocation

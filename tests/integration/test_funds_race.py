@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import redis as sync_redis
 
-from tasks.base.redis import RedisClient, connect
+from tasks.base.redis_client import RedisClient, connect
 from tasks.funds import store
 from tasks.funds.models import FundCode
 from tests.support.funds_racer import (

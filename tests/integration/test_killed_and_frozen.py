@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient, connect
+from tasks.base.redis_client import RedisClient, connect
 from tasks.grid.models import Cell
 from tasks.ledger.models import Book
 from tasks.tick.recover import open_books

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.settings.model import Settings
 from tests.support.binance.config import API_KEY, SECRET, Config, SymbolRules

@@ -12,7 +12,7 @@ import pytest
 
 from tasks.base.errors import ExchangeUnavailable, RejectReason
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.connect import ccxt_exchange
 from tasks.exchange.models import Accepted, Grant, OrderRequest, OrderStatus, Placement, Rejected, Side, Unknown

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from tasks.base.events import EventKind
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.control.steps import stop
 from tasks.exchange.limits.breakers import Breakers
 from tasks.exchange.models import Order, Side

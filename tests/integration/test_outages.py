@@ -14,7 +14,7 @@ import pytest
 import redis as sync_redis
 
 from tasks.base.keys import Keys
-from tasks.base.redis import connect
+from tasks.base.redis_client import connect
 from tasks.control.prefect_runs import PrefectRuns
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.settings.model import Settings

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.paper.exchange import PaperExchange
 from tests.support.ccxt_unified import SYMBOL, shipped, traded_exchange
 

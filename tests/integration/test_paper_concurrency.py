@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.paper import open_paper_exchange
 from tasks.settings.model import Settings
 from tests.support.paper import START_MS, SYMBOL
@@ -19,7 +19,7 @@ FUNDS = Decimal(10_000)
 TRADER = """
 import asyncio, json, random, sys
 from ccxt.base.errors import ExchangeError
-from tasks.base.redis import connect
+from tasks.base.redis_client import connect
 from tasks.settings.model import Settings
 from tasks.paper import open_paper_exchange
 

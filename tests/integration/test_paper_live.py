@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.paper import describe_market, open_paper_exchange
 from tasks.settings.model import Settings
 from tests.support.paper import SYMBOL, Wall

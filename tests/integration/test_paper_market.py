@@ -9,7 +9,7 @@ import pytest
 
 from tasks.base.errors import ExchangeUnavailable, MarketDataError, StateError
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.paper import describe_market, open_manual_exchange, open_paper_exchange
 from tasks.settings.model import Settings
 from tests.support.paper import START_MS, SYMBOL, Wall, candles, manual, settings

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from ccxt.base import errors
 
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.paper.exchange import PaperExchange
 from tasks.paper.market import writing
 from tests.support.paper import SYMBOL, Wall, manual

@@ -7,7 +7,7 @@ from typing import Any
 
 from tasks.base.events import EventKind
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient, connect
+from tasks.base.redis_client import RedisClient, connect
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.funds.models import FillMove, FundCode, Reservation, SymbolPerformance
 from tasks.settings.model import AllocationStrategy

@@ -13,7 +13,7 @@ from flows.runtime.cli import cli
 from tasks.base.errors import StateError
 from tasks.base.keys import Keys
 from tasks.base.money import plain
-from tasks.base.redis import RedisClient, connect
+from tasks.base.redis_client import RedisClient, connect
 from tasks.exchange.models import Order, OrderStatus, Side
 from tasks.exchange.order_ids import own_order_id, parse_order_id
 from tasks.grid.levels import grid_id, old_grid_id

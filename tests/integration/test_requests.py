@@ -9,7 +9,7 @@ import pytest
 
 from tasks.base.errors import ExchangeUnavailable
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.models import Candle, Ticker
 from tasks.exchange.shared_client import SharedReads

@@ -11,7 +11,7 @@ from flows.runtime import trading as service_module
 from flows.runtime.trading import TradingService
 from tasks.base.errors import StateError
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.control.steps import stop
 from tasks.funds import store
 from tasks.settings.model import Settings

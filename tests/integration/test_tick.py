@@ -11,7 +11,7 @@ import redis.asyncio.connection as redis_connection
 
 from tasks.base.clock import utc_now
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.control.steps import pause, resume, stop
 from tasks.grid.models import Cell, CellState
 from tasks.tick.trader import LeaseHeld

@@ -11,7 +11,7 @@ import pytest
 
 from tasks.base.errors import StateError
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.order_ids import is_gridflow_id
 from tasks.grid.models import Cell
 from tasks.ledger.models import Book

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from tasks.base.errors import LeaseLost
-from tasks.base.redis import connect
+from tasks.base.redis_client import connect
 from tasks.settings.model import Settings
 from tests.support.binance.desk import join_binance_desk
 from tests.support.binance.server import RemoteExchange

@@ -4,7 +4,7 @@ import asyncio
 from decimal import Decimal
 
 from tasks.base.money import units_up
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Trade
 from tasks.tick.trader import GridTrader, LeaseHeld
 from tests.support.desk import BTC, TestDesk

@@ -8,7 +8,7 @@ import sys
 import time
 
 from tasks.base.keys import AddressKeys, Keys
-from tasks.base.redis import RedisClient, connect
+from tasks.base.redis_client import RedisClient, connect
 from tasks.exchange.limits.budget import Allowance, Budget, BudgetExhausted
 from tasks.exchange.limits.call_class import CallClass, call_class
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.paper import open_paper_exchange
 from tasks.paper.exchange import PaperExchange
 from tasks.settings.model import PaperSettings, Settings

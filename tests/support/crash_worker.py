@@ -6,7 +6,7 @@ import signal
 import sys
 from uuid import uuid4
 
-from tasks.base.redis import connect
+from tasks.base.redis_client import connect
 from tests.support.desk import open_desk, settings
 
 

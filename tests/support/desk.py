@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.models import Candle
 from tasks.funds.allocator import GlobalFundAllocator

@@ -10,7 +10,7 @@ from tasks.base.errors import GridflowError
 from tasks.base.events import EventKind
 from tasks.base.keys import Keys
 from tasks.base.money import from_units
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.order_ids import parse_order_id
 from tasks.ledger.models import Book, Fill
 from tasks.ledger.rules import total, value

@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient, connect
+from tasks.base.redis_client import RedisClient, connect
 from tasks.funds import store
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.funds.models import FillMove, FundCode, Reservation, Write

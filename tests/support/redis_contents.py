@@ -4,7 +4,7 @@ from collections.abc import Collection
 from json import dumps
 from typing import Any
 
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 
 
 async def contents(redis: RedisClient, match: str = "*", but: Collection[str] = ()) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from flows.runtime.stack.stack import Stack, UpOptions
 from tasks.base.errors import StackError
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.settings.load import load
 from tasks.settings.model import Settings
 

@@ -10,7 +10,7 @@ from decimal import ROUND_FLOOR, Decimal
 
 from tasks.base.keys import Keys
 from tasks.base.money import MAX_QUOTE, ZERO, exact, units_down
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Market, Order, OrderStatus, Side, Trade
 from tasks.funds import store
 from tasks.funds.models import FillMove, FundCode, Reservation

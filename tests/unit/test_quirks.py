@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from tasks.base.errors import ConfigError
-from tasks.base.redis import connect
+from tasks.base.redis_client import connect
 from tasks.exchange.connect import ccxt_exchange, live_exchange
 from tasks.exchange.live_checks import id_problems, live_problems
 from tasks.exchange.pages import WEEK_MS, Ask, Backward, ByCursor, ByDay, ByWeek, Forward

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from tasks.base.errors import ExchangeUnavailable, RejectReason, StateError
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Market, Order, OrderStatus, Side, Trade
 from tasks.exchange.order_ids import account_tag
 from tasks.settings.grids import SymbolSettings

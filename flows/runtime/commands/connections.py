@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from flows.runtime.stack import children
 from flows.runtime.stack.processes import age_seconds
 from tasks.base.errors import PrefectUnavailable, StackError
-from tasks.base.redis import RedisClient, connect
+from tasks.base.redis_client import RedisClient, connect
 from tasks.control.prefect_runs import PrefectRuns
 from tasks.settings.model import Settings
 from tasks.settings.running import recorded_stack, redis_url, running_stack

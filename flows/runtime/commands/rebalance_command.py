@@ -11,7 +11,7 @@ from flows.runtime.commands.connections import Progress, check_prefect, run_with
 from flows.runtime.commands.options import common_options, json_option, settings_in_force
 from tasks.base.keys import Keys
 from tasks.base.money import plain
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.control import runs
 from tasks.control.prefect_runs import FlowRun, PrefectRuns
 from tasks.funds.models import RebalanceReport

@@ -16,7 +16,7 @@ from flows.runtime.commands.preflight import start_problems
 from flows.runtime.commands.settings_file import settings_file
 from tasks.base.errors import ConfigError, GridflowError, Problem
 from tasks.base.money import plain
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.settings.grids import SymbolSettings, net_profit, raw_levels
 from tasks.settings.load import DEFAULT_CONFIG, load
 from tasks.settings.model import Settings

@@ -15,7 +15,7 @@ from flows.runtime.stack.prefect_server import common_environment
 from flows.runtime.stack.stale_processes import living_in_order
 from flows.runtime.worker.deployments import planned_deployments
 from tasks.base.errors import ConfigError, StackError
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.settings.environment import override_environment, state_dir
 from tasks.settings.load import load
 from tasks.settings.model import Settings

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from flows.runtime.stack.ports import HOST
 from flows.runtime.stack.postgres import Postgres
-from tasks.base.redis import connect
+from tasks.base.redis_client import connect
 
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)  # the smallest message of PostgreSQL's protocol that has a response
 _RESPONSE_SECONDS = 5.0

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.settings.model import Settings
 
 

@@ -12,7 +12,7 @@ from flows.runtime.stack.processes import tree_memory_mib
 from tasks.base.deployment_names import GRID_TICK
 from tasks.base.errors import PrefectUnavailable
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.control.prefect_runs import PrefectRuns
 from tasks.settings.model import Settings
 

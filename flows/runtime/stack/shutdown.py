@@ -22,7 +22,7 @@ from flows.runtime.stack.stop_report import (
     write_result,
 )
 from flows.runtime.stack.supervisor import Say
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.settings.model import Settings
 
 _READ_SECONDS = 20.0

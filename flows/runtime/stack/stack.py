@@ -31,7 +31,7 @@ from flows.runtime.stack.valkey import PREFERRED_PORT as VALKEY_PORT
 from flows.runtime.stack.valkey import redis_url
 from tasks.base.errors import StackError
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient, connect
+from tasks.base.redis_client import RedisClient, connect
 from tasks.settings.load import public_values
 from tasks.settings.model import Settings
 from tasks.settings.running import StackRecord, record_path, stale_stack

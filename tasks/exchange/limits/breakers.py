@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tasks.base.errors import ExchangeError, ExchangeUnavailable, StateError
 from tasks.base.events import EVENTS_CAP
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient, script
+from tasks.base.redis_client import RedisClient, script
 from tasks.exchange.limits.breaker_rules import (
     EXCHANGE_RULES,
     SYMBOL_RULES,

@@ -18,7 +18,7 @@ import ccxt
 from redis.exceptions import RedisError
 
 from tasks.base.keys import AddressKeys, Keys
-from tasks.base.redis import RedisClient, script
+from tasks.base.redis_client import RedisClient, script
 from tasks.exchange.limits.call_class import CallClass, current_scope
 from tasks.exchange.limits.rate_headers import Heard, heard_of, left_of
 

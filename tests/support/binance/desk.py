@@ -7,7 +7,7 @@ from typing import Any
 
 from tasks.base.clock import Clock, utc_now
 from tasks.base.keys import Keys
-from tasks.base.redis import RedisClient
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.connect import ccxt_exchange
 from tasks.exchange.models import Candle

