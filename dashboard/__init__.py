@@ -1,1 +1,1 @@
-"""What a person sees: one ASGI app with the Streamlit screens and /metrics."""
+"""The dashboard: one ASGI app with the Streamlit screens and /metrics."""

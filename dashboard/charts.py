@@ -2,7 +2,7 @@
 
 from typing import Any
 
-# Okabe and Ito's palette: told apart by colour-blind eyes too.
+# Okabe and Ito's palette, which colour-blind readers can distinguish.
 _USED, _RESERVED, _FREE = "#0072b2", "#e69f00", "#9aa5b1"
 _AXES_PIXELS, _BAR_PIXELS = 110, 34
 _TWO_DAYS_MS = 2 * 86_400_000

@@ -1,4 +1,4 @@
-"""The dashboard's way to Redis: plain calls from any thread, answered on one event loop with one client."""
+"""The dashboard's connection to Redis: calls from any thread run on one event loop with one client."""
 
 import asyncio
 import logging
@@ -9,25 +9,26 @@ from urllib.parse import urlsplit
 
 from redis.exceptions import RedisError
 
-from flows.runtime.stack import record as state
-from tasks.base.errors import GridflowError
+from tasks.base.errors import GridflowError, StackError
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, connect
-from tasks.settings.environment import configured_prefect_api, state_dir
+from tasks.control.prefect_runs import PrefectRuns
 from tasks.settings.load import load
 from tasks.settings.model import Settings
+from tasks.settings.running import prefect_api, redis_url
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 _WAIT_SECONDS = 4.0
+_PREFECT_SECONDS = 5.0
 
 
 class NoData(GridflowError):
-    """Redis has no answer for the screens now; the message says why and what to do."""
+    """Redis cannot be read now; the message says why and what to do."""
 
 
 class Reader:
-    """Reads the views. Calls may come from any thread; they wait at most a few seconds."""
+    """Reads the views. May be called from any thread; a call waits at most a few seconds."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -38,16 +39,16 @@ class Reader:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="dashboard-redis", daemon=True).start()
 
-    def read(self, question: Callable[[RedisClient], Awaitable[T]]) -> T:
-        """The answer of `question`. Raises NoData when Redis does not give one."""
-        return asyncio.run_coroutine_threadsafe(self._ask(question), self._loop).result()
+    def read(self, query: Callable[[RedisClient], Awaitable[T]]) -> T:
+        """The result of `query`. Raises NoData when Redis does not answer or holds records that cannot be read."""
+        return asyncio.run_coroutine_threadsafe(self._run(query), self._loop).result()
 
-    async def _ask(self, question: Callable[[RedisClient], Awaitable[T]]) -> T:
-        url = redis_url(self.settings)
-        where = place_of(url)
+    async def _run(self, query: Callable[[RedisClient], Awaitable[T]]) -> T:
+        url = _redis_url(self.settings)
+        where = host_and_port(url)
         try:
             async with asyncio.timeout(_WAIT_SECONDS):
-                answer = await question(await self._open(url))
+                result = await query(await self._open(url))
         except (RedisError, OSError) as error:
             self._say_down(where, error)
             raise NoData(f"Redis at {where} does not answer ({type(error).__name__})") from None
@@ -58,7 +59,7 @@ class Reader:
                 "Run the worker and the dashboard from the same version"
             ) from None
         self._down = False
-        return answer
+        return result
 
     async def _open(self, url: str) -> RedisClient:
         """The client for `url`; a new one when the stack came back on another port."""
@@ -74,17 +75,14 @@ class Reader:
         self._down = True
 
 
-def redis_url(settings: Settings) -> str:
-    """The configured Redis, else that of the one-machine stack. Raises NoData when there is neither."""
-    if settings.redis_url is not None:
-        return settings.redis_url.get_secret_value()
-    record = state.read(state_dir())
-    if record is None:
-        raise NoData("No Redis is configured. Start `gridflow up`, or set GRIDFLOW_REDIS_URL")
-    return record.redis
+def _redis_url(settings: Settings) -> str:
+    try:
+        return redis_url(settings)
+    except StackError as error:
+        raise NoData(str(error)) from None
 
 
-def place_of(url: str) -> str:
+def host_and_port(url: str) -> str:
     """Host and port of a URL; never its user or password."""
     parts = urlsplit(url)
     try:
@@ -94,13 +92,9 @@ def place_of(url: str) -> str:
     return f"{parts.hostname or 'localhost'}:{port or 6379}"
 
 
-def prefect_api() -> str | None:
-    """URL of the Prefect API: the configured one, else that of the one-machine stack."""
-    configured = configured_prefect_api()
-    if configured is not None:
-        return configured
-    record = state.read(state_dir())
-    return record.prefect_api if record is not None else None
+def prefect() -> PrefectRuns:
+    """The runs of the account's Prefect server. Raises StackError where no server is known."""
+    return PrefectRuns(prefect_api(), _PREFECT_SECONDS)
 
 
 _lock = threading.Lock()
@@ -108,7 +102,7 @@ _readers: list[Reader] = []
 
 
 def reader() -> Reader:
-    """The process's one reader, made on first use. Raises ConfigError for settings that cannot run."""
+    """The process's reader, created on first use. Raises ConfigError for invalid settings."""
     with _lock:
         if not _readers:
             _readers.append(Reader(load()))

@@ -1,7 +1,7 @@
 """`GET /export/fills.csv`: the newest fills with exact amounts, of all symbols or of `?symbol=BTC/USDT`.
 
-A plain address, not Streamlit's download button: its link is valid only until the screen renews itself, so a click at
-the wrong moment would fetch nothing.
+A plain URL instead of Streamlit's download button: the button's link is valid only until the screen refreshes, so a
+click at the wrong moment would fetch nothing.
 """
 
 from starlette.requests import Request
@@ -18,7 +18,7 @@ LIMIT = 5000
 
 
 async def _csv(redis: RedisClient, chosen: str | None) -> bytes | None:
-    """The file; None for a symbol nobody knows."""
+    """The file; None for an unknown symbol."""
     source = reader()
     status = await read_status(source.settings, redis)
     names = [symbol.symbol for symbol in status.symbols if chosen in (None, symbol.symbol)]

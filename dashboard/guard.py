@@ -1,9 +1,8 @@
-"""Loopback only. This version has no log-in, so whoever reaches a page may start a rebalance.
+"""Loopback only: this version has no log-in, and whoever reaches a page may start a rebalance.
 
-Two lines of defence. At start an address other than loopback is refused where it can be seen: uvicorn's `--host` and
-Streamlit's `server.address`. And every connection is looked at: it must have arrived on a loopback address (or a Unix
-socket), whatever server was started and however, and it must name a loopback host, so that no foreign web page can
-reach the dashboard through a DNS name that points at 127.0.0.1.
+Two checks. At start, a listening address other than loopback is refused (uvicorn's `--host`, Streamlit's
+`server.address`). On each connection, the local address must be loopback or a Unix socket, and the Host header must
+name a loopback host, so that no web page can reach the dashboard through a DNS name that points at 127.0.0.1.
 """
 
 from collections.abc import Sequence
@@ -19,8 +18,8 @@ REFUSAL = (
 )
 
 
-def asked_host(arguments: Sequence[str]) -> str | None:
-    """The address a `uvicorn` command line asks for; None when it names none."""
+def host_option(arguments: Sequence[str]) -> str | None:
+    """The address in a `uvicorn` command line; None where there is none."""
     for position, argument in enumerate(arguments):
         if argument.startswith("--host="):
             return argument.removeprefix("--host=")
@@ -31,7 +30,7 @@ def asked_host(arguments: Sequence[str]) -> str | None:
 
 def refuse_open_address(arguments: Sequence[str], streamlit_address: str | None) -> None:
     """Raise SystemExit, with a message, when the server would listen beyond loopback."""
-    for source, host in (("--host", asked_host(arguments)), ("server.address", streamlit_address)):
+    for source, host in (("--host", host_option(arguments)), ("server.address", streamlit_address)):
         if host and not host.startswith("unix:") and not is_loopback(host):
             raise SystemExit(f"Refusing to listen on {host} ({source}). {REFUSAL}")
 
@@ -45,7 +44,7 @@ def _host_of(scope: Scope) -> str | None:
 
 
 def allowed(scope: Scope) -> bool:
-    """Whether the connection arrived on, and asks for, this machine's loopback address."""
+    """Whether the connection arrived on a loopback address and its Host header names one."""
     server = scope.get("server")
     if server is None:
         return False
@@ -57,7 +56,7 @@ def allowed(scope: Scope) -> bool:
 
 
 class LoopbackOnly:
-    """ASGI middleware: answers 403 to what is not `allowed`."""
+    """ASGI middleware: answers 403 to connections that are not `allowed`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

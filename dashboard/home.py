@@ -1,4 +1,4 @@
-"""What Streamlit runs for every visitor: the frame, and the screen the address names."""
+"""The script that Streamlit runs for every visitor: navigation, and the page of the URL."""
 
 import streamlit as st
 

@@ -20,13 +20,13 @@ from tasks.views import store
 from tasks.views.models import StatusView, SymbolView
 from tasks.views.steps import read_status
 
-# Shown from the start at 0: a counter that appears with its first event hides that event from rate().
+# Exported at 0 from the start: rate() misses the first event of a counter that appears with it.
 _EXPECTED_REFUSALS = (FundCode.SYMBOL_LIMIT.name, FundCode.GLOBAL_LIMIT.name, FundCode.PAUSED.name)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What one scrape reports."""
+    """The records that one scrape reports."""
 
     status: StatusView
     rebalances: int
@@ -35,7 +35,7 @@ class Reading:
 
 
 def read_all(source: Reader) -> Reading:
-    """Read it now. Raises NoData."""
+    """Read them now. Raises NoData."""
 
     async def ask(redis: RedisClient) -> Reading:
         status = await read_status(source.settings, redis)
@@ -102,7 +102,7 @@ def allocator_metrics(reading: Reading) -> Iterable[Metric]:
 
 
 def trading_metrics(reading: Reading) -> Iterable[Metric]:
-    """What trading has brought, and whether it goes on."""
+    """Profit, fees, orders and ticks."""
     status = reading.status
     yield _gauge("equity", "Value of the account", status.equity)
     yield _gauge("equity_change", "Equity gained since the books were opened", status.equity_change)
@@ -132,7 +132,7 @@ def trading_metrics(reading: Reading) -> Iterable[Metric]:
 
 
 class ViewsCollector(Collector):
-    """Turns a reading, taken at scrape time, into metrics."""
+    """Collects metrics from a reading taken at scrape time."""
 
     def __init__(self, take: Callable[[], Reading]) -> None:
         self._take = take

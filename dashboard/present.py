@@ -1,6 +1,6 @@
-"""From views to what a screen shows: plain rows of text and numbers. Pure; times are UTC, money is in quote.
+"""Views as plain rows of text and numbers, for the screens. Pure. Times are UTC, money is in quote.
 
-Numbers become floats here because a browser's table has nothing better. The exact amounts stay in the CSV.
+Amounts become floats for the browser's tables; the CSV has the exact amounts.
 """
 
 import csv
@@ -20,6 +20,7 @@ from tasks.views.models import BlockedView, EquityPoint, LogLine, StatusView, Sy
 Row: TypeAlias = dict[str, str | int | float | bool | None]
 
 LATE_TICK_SECONDS = 120.0
+_FAILURES = 5
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -87,15 +88,15 @@ def breaker_text(view: StatusView) -> str:
     return f"Tick after tick failed, circuit breaker open: {', '.join(broken[:10])}{more}" if broken else ""
 
 
-def failure_text(view: StatusView, limit: int = 5) -> str:
-    """Whose newest tick failed, and why; empty when none did. At most `limit` symbols."""
+def failure_text(view: StatusView) -> str:
+    """Symbols whose newest tick failed, and why; empty when none did. At most five symbols."""
     failed = [
         f"{symbol.symbol}, tick of {iso(symbol.failed_tick_ms)}: {symbol.failed_tick_why}"
         for symbol in view.symbols
         if symbol.failed_tick_ms is not None
     ]
-    shown = failed[:limit]
-    return " · ".join(shown) + (f" · and {len(failed) - limit} more" if len(failed) > limit else "")
+    shown = failed[:_FAILURES]
+    return " · ".join(shown) + (f" · and {len(failed) - _FAILURES} more" if len(failed) > _FAILURES else "")
 
 
 def counts(found: Mapping[str, int]) -> str:

@@ -1,7 +1,6 @@
 """Rows as Arrow tables, the form Streamlit sends to the browser.
 
-Built through Arrow's JSON reader: `pyarrow.array` and lists of dicts would import pandas, 45 MB the process never
-needs otherwise.
+Built through Arrow's JSON reader: `pyarrow.array` and lists of dicts would import pandas, which costs 45 MB.
 """
 
 import json

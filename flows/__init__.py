@@ -1,1 +1,1 @@
-"""When work happens: one file, one Prefect flow. No business rule lives here."""
+"""The Prefect flows, one per file. Flows decide when work happens; the rules are in `tasks`."""

@@ -5,9 +5,9 @@ import asyncio
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
+from flows.runtime.worker.account_check import trading_for
 from flows.runtime.worker.cancelling import cancel_requested
 from flows.runtime.worker.deploy import remove_tick_deployment
-from flows.runtime.worker.own_account import trading_of
 from tasks.base.deployment_names import MAIN_ACCOUNT
 from tasks.base.errors import GridflowError
 from tasks.tick.models import WindowReport
@@ -19,9 +19,9 @@ from tasks.views.steps import record_equity
 def grid_tick(symbol: str, account: str = MAIN_ACCOUNT) -> WindowReport:
     """Tick `symbol` at a dynamic interval until the window that began at the run's scheduled time ends.
 
-    Raises GridflowError where not one tick went well, and for a run of another account.
+    Raises GridflowError where every tick failed, and for a run of another account.
     """
-    trading = trading_of(account)
+    trading = trading_for(account)
     report = trading.run_window(symbol, flow_run.scheduled_start_time, cancel_requested)
     trading.run(record_equity(trading.settings, trading.desk))
     get_run_logger().info(
@@ -34,7 +34,7 @@ def grid_tick(symbol: str, account: str = MAIN_ACCOUNT) -> WindowReport:
         report.ended,
     )
     if report.ended == LEFT and asyncio.run(remove_tick_deployment(account, symbol)):
-        get_run_logger().info("%s left the settings and holds nothing any more: its deployment is removed", symbol)
+        get_run_logger().info("%s left the settings and holds nothing: its deployment was removed", symbol)
     if report.failed_ticks and not report.ticks:
         raise GridflowError(f"{symbol}: every tick of this window failed. The last one: {report.why_failed}")
     return report

@@ -2,7 +2,7 @@
 
 from prefect import flow, get_run_logger
 
-from flows.runtime.worker.own_account import trading_of
+from flows.runtime.worker.account_check import trading_for
 from tasks.base.deployment_names import MAIN_ACCOUNT
 from tasks.views.models import StatusView
 from tasks.views.steps import record_equity
@@ -10,11 +10,11 @@ from tasks.views.steps import record_equity
 
 @flow(name="log-status")
 def log_status(account: str = MAIN_ACCOUNT) -> StatusView:
-    """Read the views once, keep an equity point, audit the pot, and log it all.
+    """Read the views, store a point of the equity curve, audit the pot, and log all of it.
 
     Raises GridflowError for a run of another account.
     """
-    trading = trading_of(account)
+    trading = trading_for(account)
     view = trading.run(record_equity(trading.settings, trading.desk))
     report = trading.run(trading.watch_drift())
     logger = get_run_logger()

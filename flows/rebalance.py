@@ -1,20 +1,20 @@
-"""The `rebalance` flow: share the pot anew, hourly or on demand."""
+"""The `rebalance` flow: share the pot between the symbols, hourly or on demand."""
 
 from prefect import flow, get_run_logger
 
-from flows.runtime.worker.own_account import trading_of
+from flows.runtime.worker.account_check import trading_for
 from tasks.base.deployment_names import MAIN_ACCOUNT
 from tasks.funds.models import RebalanceReport
 
 
 @flow(name="rebalance")
 def rebalance(force: bool = False, reason: str = "scheduled", account: str = MAIN_ACCOUNT) -> RebalanceReport:
-    """Share the pot between the symbols; without `force` only when something calls for it.
+    """Share the pot between the symbols; without `force` only if an operator's input changed or a trigger fires.
 
-    With the reason "manual" the dynamic strategy goes all the way to its target, else a step.
+    With the reason "manual" the dynamic strategy goes all the way to its target, otherwise one step.
     Raises GridflowError for a run of another account.
     """
-    report = trading_of(account).rebalance(force, reason)
+    report = trading_for(account).rebalance(force, reason)
     logger = get_run_logger()
     logger.info("rebalance (%s): %s, version %d", report.reason, report.outcome, report.version)
     for change in report.changes:

@@ -1,4 +1,4 @@
-"""Column formats the tables share."""
+"""Column formats that tables share."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from dashboard.tables import FLAG, NUMBER, TEXT, TIME, WHOLE
 Column = tuple[Any, Any]
 
 
-def time(label: str = "Time (UTC)") -> Column:
+def time() -> Column:
     """A moment, to the second."""
-    return TIME, st.column_config.DatetimeColumn(label, format="YYYY-MM-DD HH:mm:ss", timezone="UTC", width=150)
+    return TIME, st.column_config.DatetimeColumn("Time (UTC)", format="YYYY-MM-DD HH:mm:ss", timezone="UTC", width=150)
 
 
 def text(label: str, width: int | str | None = None, note: str | None = None) -> Column:
@@ -19,9 +19,9 @@ def text(label: str, width: int | str | None = None, note: str | None = None) ->
     return TEXT, st.column_config.TextColumn(label, width=width, help=note)
 
 
-def money(label: str, note: str | None = None, width: int | None = None) -> Column:
+def money(label: str, note: str | None = None) -> Column:
     """An amount of quote, two decimals."""
-    return NUMBER, st.column_config.NumberColumn(label, format="%,.2f", help=note, width=width)
+    return NUMBER, st.column_config.NumberColumn(label, format="%,.2f", help=note)
 
 
 def small_money(label: str, note: str | None = None) -> Column:
@@ -34,9 +34,9 @@ def exact(label: str, note: str | None = None) -> Column:
     return NUMBER, st.column_config.NumberColumn(label, format="%.10g", help=note)
 
 
-def whole(label: str, note: str | None = None, width: int | None = None) -> Column:
+def whole(label: str, note: str | None = None) -> Column:
     """A count."""
-    return WHOLE, st.column_config.NumberColumn(label, format="%,d", help=note, width=width)
+    return WHOLE, st.column_config.NumberColumn(label, format="%,d", help=note)
 
 
 def flag(label: str, note: str | None = None) -> Column:

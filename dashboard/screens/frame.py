@@ -1,4 +1,4 @@
-"""What every screen has: it refreshes itself, says when Redis is down, and shows the account on top."""
+"""Parts of every screen: automatic refresh, an error while Redis is away, the account's header, tables."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,7 @@ _LINE_PIXELS = 35  # of a table
 
 
 def refreshing(draw: Callable[[], None]) -> None:
-    """Draw now and every two seconds. Without data a message stands in its place until there is some."""
+    """Draw now and every two seconds. Without data, show an error in its place."""
 
     @st.fragment(run_every=REFRESH_SECONDS)
     def part() -> None:
@@ -36,7 +36,7 @@ def refreshing(draw: Callable[[], None]) -> None:
             draw()
         except NoData as error:
             st.error(f"**No data.** {escaped(str(error))}", icon=":material/cloud_off:")
-            st.caption("This page looks again every two seconds and goes on by itself.")
+            st.caption("This page tries again every two seconds.")
 
     part()
 

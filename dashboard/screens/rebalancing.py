@@ -1,13 +1,16 @@
-"""The "Rebalance now" button: starts the Prefect deployment and follows its run to the end."""
+"""The "Rebalance now" button: starts the Prefect run and follows it to its end."""
 
 import logging
+from contextlib import suppress
 from typing import Any
 
 import streamlit as st
 
-from dashboard.connection import prefect_api, reader
-from dashboard.prefect_api import PrefectDown, RunState, run_log, run_page, run_state, start_rebalance
+from dashboard.connection import prefect, reader
 from dashboard.present import escaped
+from tasks.base.errors import GridflowError, StackError
+from tasks.control.prefect_runs import FlowRun
+from tasks.control.runs import start_rebalance
 
 log = logging.getLogger("dashboard.rebalancing")
 _RUN, _ERROR, _STATE, _LINES = "rebalance_run", "rebalance_error", "rebalance_state", "rebalance_lines"
@@ -17,37 +20,33 @@ def _start() -> None:
     memory = st.session_state
     for name in (_RUN, _ERROR, _STATE, _LINES):
         memory.pop(name, None)
-    api = prefect_api()
-    if api is None:
-        memory[_ERROR] = "No Prefect server is configured. Start `gridflow up`, or set PREFECT_API_URL"
-        return
     try:
-        memory[_RUN] = start_rebalance(api, reader().settings.account)
-        log.info("rebalance asked for", extra={"run": memory[_RUN]})
-    except PrefectDown as error:
+        memory[_RUN] = start_rebalance(prefect(), reader().settings.account)
+        log.info("rebalance started", extra={"run": memory[_RUN]})
+    except GridflowError as error:
         memory[_ERROR] = str(error)
         log.warning("rebalance could not be started", extra={"error": str(error)})
 
 
-def _follow() -> RunState | None:
+def _follow() -> FlowRun | None:
     """The run's state: asked for until it has ended, remembered afterwards."""
     memory = st.session_state
-    known: RunState | None = memory.get(_STATE)
-    run_id, api = memory.get(_RUN), prefect_api()
-    if run_id is None or api is None or (known is not None and known.ended and memory.get(_LINES)):
+    known: FlowRun | None = memory.get(_STATE)
+    run_id = memory.get(_RUN)
+    if run_id is None or (known is not None and known.ended and memory.get(_LINES)):
         return known
     try:
-        memory[_STATE] = known = run_state(api, run_id)
+        memory[_STATE] = known = prefect().state(run_id)
         if known.ended:
-            memory[_LINES] = run_log(api, run_id)
+            memory[_LINES] = prefect().log(run_id)
         memory.pop(_ERROR, None)
-    except PrefectDown as error:
+    except GridflowError as error:
         memory[_ERROR] = str(error)
     return known
 
 
 def rebalance_panel(place: Any) -> None:
-    """The button in `place`, and what came of it below."""
+    """Draw the button in `place` and the state of the run below it."""
     state = _follow()
     waiting = st.session_state.get(_RUN) is not None and (state is None or not state.ended)
     place.button(
@@ -58,17 +57,17 @@ def rebalance_panel(place: Any) -> None:
         icon=":material/balance:",
         width="stretch",
         key="rebalance-now",
-        help="Shares the pot anew by the configured strategy. Resting buys follow; what is held is never taken away",
+        help="Shares the pot by the configured strategy. Resting buys follow; nothing that is held is sold",
     )
     if st.session_state.get(_ERROR):
         st.error(f"**Rebalance:** {escaped(st.session_state[_ERROR])}", icon=":material/error:")
     if state is not None:
         _result(state)
     elif waiting:
-        st.info("**Rebalance:** asked for", icon=":material/hourglass_top:")
+        st.info("**Rebalance:** requested", icon=":material/hourglass_top:")
 
 
-def _result(state: RunState) -> None:
+def _result(state: FlowRun) -> None:
     name = f"**Rebalance** {escaped(state.name)}: **{escaped(state.label)}**"
     lines = st.session_state.get(_LINES) or ()
     outcome = next((line for line in lines if line.startswith("rebalance (")), state.message)
@@ -80,6 +79,6 @@ def _result(state: RunState) -> None:
     else:
         hint = "waiting for a worker" if state.type in ("SCHEDULED", "PENDING") else "running"
         st.info(f"{name}, {hint}", icon=":material/hourglass_top:")
-    api = prefect_api()
-    if api is not None:
-        st.link_button("Show the run in Prefect", run_page(api, state.run_id), icon=":material/open_in_new:")
+    with suppress(StackError):  # the stack has ended since
+        page = prefect().page(state.run_id)
+        st.link_button("Show the run in Prefect", page, icon=":material/open_in_new:")

@@ -1,4 +1,4 @@
-"""The `gridflow` command. Commands load when they are called, so that help and `status` answer at once."""
+"""The `gridflow` command. A command's module is imported when it is called, so that help is fast."""
 
 import importlib
 import sys
@@ -24,8 +24,8 @@ _COMMANDS = {
         "Run one worker of your own Prefect server until Ctrl-C.",
     ),
     "deploy": ("stack_commands", "deploy", "Create or update the Prefect deployments."),
-    "rebalance": ("rebalance_command", "rebalance", "Share the pot anew, now, and follow it."),
-    "pause": ("fund_commands", "pause", "Grant no new buys, for all symbols or those named."),
+    "rebalance": ("rebalance_command", "rebalance", "Rebalance the pot now and show what moved."),
+    "pause": ("pause_commands", "pause", "Grant no new buys, for all symbols or for some."),
     "funds": (
         "audit_commands",
         "funds",
@@ -34,10 +34,10 @@ _COMMANDS = {
     "liquidate": (
         "symbol_commands",
         "liquidate",
-        "Sell what symbols that left the settings hold.",
+        "Sell what symbols that left the settings still hold.",
     ),
-    "recover": ("audit_commands", "recover", "Rebuild what Redis has lost from the exchange."),
-    "resume": ("fund_commands", "resume", "Take a pause back."),
+    "recover": ("audit_commands", "recover", "Rebuild from the exchange what Redis has lost."),
+    "resume": ("pause_commands", "resume", "End a pause or a stop."),
 }
 
 
@@ -64,7 +64,7 @@ def cli() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point: errors Gridflow raises on purpose become one message and an exit code (settings 2, others 1)."""
+    """Entry point. A GridflowError becomes one message and exit code 1; wrong settings give exit code 2."""
     try:
         cli.main(args=arguments, prog_name="gridflow", standalone_mode=True)
     except (ConfigError, SetupRefused) as error:

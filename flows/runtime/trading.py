@@ -18,17 +18,17 @@ from uuid import uuid4
 
 from redis.exceptions import RedisError
 
-from tasks.base import log_setup as own_logging
+from tasks.base import log_setup
 from tasks.base.clock import utc_now
 from tasks.base.errors import ExchangeError, ExchangeUnavailable, GridflowError, StackError
 from tasks.base.keys import Keys
 from tasks.base.money import plain
 from tasks.base.redis_client import RedisClient, connect
+from tasks.control.steps import resume_everything, stop
 from tasks.exchange.models import Market
 from tasks.exchange.port import ExchangePort
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.funds.models import RebalanceReport
-from tasks.funds.steps import set_paused, set_stopped
 from tasks.ledger.audit import AuditReport
 from tasks.ledger.steps import watch_drift
 from tasks.settings.in_force import in_force, publish
@@ -72,7 +72,7 @@ class TradingService:
         self._own_settings = settings
         self.keys = Keys(settings.account)
         self._redis_url = settings.redis_url.get_secret_value()
-        self._logs = own_logging.setup(secret_texts(settings), "worker", terminal=True)
+        self._logs = log_setup.setup(secret_texts(settings), "worker", terminal=True)
         self._stopping = threading.Event()
         self._desk: Desk | None = None
         self._markets: dict[str, Market] = {}
@@ -255,7 +255,7 @@ class TradingService:
 
     async def _stop_for_good(self) -> StopReport:
         desk = await self.desk()
-        await set_stopped(self.settings, desk.redis, True)
+        await stop(desk.redis, self.settings)
         return await self._wind_all_down(desk)
 
     def resume_trading(self) -> None:
@@ -264,9 +264,7 @@ class TradingService:
 
     async def _resume(self) -> None:
         desk = await self.desk()
-        await set_stopped(self.settings, desk.redis, False)
-        await set_paused(self.settings, desk.redis, [], False)
-        await set_paused(self.settings, desk.redis, list(desk.settings.symbols), False)
+        await resume_everything(desk.redis, desk.settings)
 
     async def _wind_all_down(self, desk: Desk) -> StopReport:
         symbols = await patiently(lambda: active_symbols(desk))

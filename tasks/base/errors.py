@@ -7,8 +7,12 @@ GridflowError
 │   └── ExchangeUnavailable a read that failed and may be tried again
 ├── LeaseLost              another worker ticks this symbol now; stop touching it
 ├── StateError             Redis holds something this version cannot use
+├── PrefectError           the Prefect server cannot do what was asked
+│   ├── PrefectUnavailable it does not answer, or what answers is not Prefect; carries the URL and the cause
+│   ├── PrefectNotFound    it has no such deployment or run
+│   └── RunNotFinished     a run did not end in time; it goes on
 └── StackError             the one-machine stack cannot start, run or stop
-    └── SetupRefused       the worker's own ConfigError, as told to the stack that started it
+    └── SetupRefused       the worker's own ConfigError, passed on to the stack that started it
 """
 
 from dataclasses import dataclass
@@ -22,7 +26,7 @@ class GridflowError(Exception):
 
 @dataclass(frozen=True)
 class Problem:
-    """One wrong setting: where it is, what it holds, the rule it breaks, how to mend it."""
+    """One wrong setting: where it is, what it holds, the rule it breaks, how to correct it."""
 
     field: str
     value: str
@@ -83,7 +87,30 @@ class LeaseLost(GridflowError):
 
 
 class StateError(GridflowError):
-    """Redis holds state that does not fit; says which key and what to do."""
+    """Redis holds state that does not fit; the message names it and what to do."""
+
+
+class PrefectError(GridflowError):
+    """The Prefect server cannot do what was asked; says what to check."""
+
+
+class PrefectUnavailable(PrefectError):
+    """The Prefect server does not answer, or what answers is not a Prefect server; `why` is the cause in words."""
+
+    def __init__(self, api: str, why: str) -> None:
+        self.api, self.why = api, why
+        super().__init__(
+            f"The Prefect server {api} does not answer as it should ({why}). "
+            "Check that it runs and that PREFECT_API_URL names it. Trading does not depend on it"
+        )
+
+
+class PrefectNotFound(PrefectError):
+    """The Prefect server has no such deployment or run."""
+
+
+class RunNotFinished(PrefectError):
+    """A flow run did not end in time. It goes on."""
 
 
 class StackError(GridflowError):

@@ -1,6 +1,7 @@
-"""Account events: what people and alerts are told of."""
+"""Account events: what happened, for people, alerts and screens. Python and Lua publish them to one capped stream."""
 
 import json
+from enum import StrEnum
 from typing import Any
 
 from tasks.base.keys import Keys
@@ -9,6 +10,18 @@ from tasks.base.redis_client import RedisClient
 EVENTS_CAP = 200
 
 
-async def publish_event(redis: RedisClient, keys: Keys, kind: str, facts: Any) -> None:
+class EventKind(StrEnum):
+    """Every kind of event. Lua scripts name some of them by their value; a test compares both lists."""
+
+    ALLOCATION_UPDATED = "allocation_updated"  # a rebalance was applied (set_limits.lua)
+    FUNDS_SHORT = "funds_short"  # the exchange holds less quote than the pot promises (guard.lua)
+    FUNDS_RESTORED = "funds_restored"  # it holds enough again (guard.lua)
+    FUNDS_DRIFT = "funds_drift"  # the scheduled audit found differences
+    BREAKER_CHANGED = "breaker_changed"  # a circuit breaker opened or closed (breaker_swap.lua)
+    ORPHAN_ORDER = "orphan_order"  # an order of ours without a journal entry was cancelled
+    WRITTEN_OFF = "written_off"  # a symbol's inventory was booked out at cost
+
+
+async def publish_event(redis: RedisClient, keys: Keys, kind: EventKind, facts: Any) -> None:
     """Add an event to the account's capped stream; `facts` becomes its JSON body."""
-    await redis.xadd(keys.events, {"type": kind, "body": json.dumps(facts)}, maxlen=EVENTS_CAP, approximate=True)
+    await redis.xadd(keys.events, {"type": kind.value, "body": json.dumps(facts)}, maxlen=EVENTS_CAP, approximate=True)

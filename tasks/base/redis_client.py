@@ -1,31 +1,31 @@
-"""Redis connections and Lua scripts: one way to open the first, one way to load the second."""
+"""Opening Redis connections and calling Lua scripts."""
 
-import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from functools import cache
+from collections.abc import Awaitable, Callable
+from functools import cache, partial
 from importlib.resources import files
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.commands.core import AsyncScript
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 RedisClient: TypeAlias = Redis
+Script: TypeAlias = Callable[..., Awaitable[Any]]  # a Lua script on a client; called with `keys` and `args`
 _SOCKET_SECONDS = 5.0
 _IMPATIENT_SECONDS = 2.0
-_TELL_SECONDS = 5.0
+_LOG_SECONDS = 5.0
 _SHARED_IN, _SHARED_PARTS = "tasks.funds", ("_writes.lua", "_holds.lua")  # Lua that several scripts begin with
 
 
-class _TellingRetry(Retry):
-    """Repeats a call and says so: a Redis that hangs must show in the log long before the last try has failed."""
+class _LoggingRetry(Retry):
+    """Logs retries, at most one in a few seconds: a hanging Redis shows in the log before the last try fails."""
 
     async def call_with_retry(
         self,
@@ -34,29 +34,29 @@ class _TellingRetry(Retry):
         is_retryable: Callable[[Exception], bool] | None = None,
         with_failure_count: bool = False,
     ) -> T:
-        """What `do` returns; failed tries are logged, at most one in `_TELL_SECONDS`."""
+        """The result of `do`; a failed try is logged."""
 
-        async def told(error: Exception, *count: int) -> Any:
-            _tell(error)
+        async def logged(error: Exception, *count: int) -> Any:
+            _log_failure(error)
             return await fail(error, *count)
 
-        return await super().call_with_retry(do, told, is_retryable, with_failure_count)
+        return await super().call_with_retry(do, logged, is_retryable, with_failure_count)
 
 
-_told_at = [float("-inf")]
+_logged_at = [float("-inf")]
 
 
-def _tell(error: Exception) -> None:
+def _log_failure(error: Exception) -> None:
     now = time.monotonic()
-    if now - _told_at[0] >= _TELL_SECONDS:
-        _told_at[0] = now
+    if now - _logged_at[0] >= _LOG_SECONDS:
+        _logged_at[0] = now
         log.warning("Redis does not answer; trying again", extra={"error": str(error) or type(error).__name__})
 
 
 def connect(url: str, *, impatient: bool = False) -> RedisClient:
-    """A client with bounded waits. Repeats a call whose connection broke: every script is idempotent.
+    """A client with bounded waits. A call whose connection broke is repeated: every script is idempotent.
 
-    `impatient`: for commands, which had rather say within seconds that Redis does not answer.
+    `impatient`: for commands, which report within seconds that Redis does not answer.
     """
     seconds = _IMPATIENT_SECONDS if impatient else _SOCKET_SECONDS
     backoff = ExponentialWithJitterBackoff(cap=1, base=0.05)
@@ -68,7 +68,7 @@ def connect(url: str, *, impatient: bool = False) -> RedisClient:
         socket_connect_timeout=seconds,
         socket_timeout=seconds,
         health_check_interval=30,
-        retry=Retry(backoff, 0) if impatient else _TellingRetry(backoff, 3),
+        retry=Retry(backoff, 0) if impatient else _LoggingRetry(backoff, 3),
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
     )
     return Redis.from_pool(pool)
@@ -76,33 +76,24 @@ def connect(url: str, *, impatient: bool = False) -> RedisClient:
 
 @cache
 def script_source(package: str, name: str) -> str:
-    """Text of `name`.lua shipped inside `package`, after the shared parts that it names."""
+    """Text of `name`.lua in `package`, with the shared parts that it names in front."""
     text = files(package).joinpath(f"{name}.lua").read_text(encoding="utf-8")
     parts = [part for part in _SHARED_PARTS if part in text]
     return "".join([*(files(_SHARED_IN).joinpath(part).read_text(encoding="utf-8") for part in parts), text])
 
 
 @cache
-def _sha(text: str) -> str:
-    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()  # what EVALSHA calls a script by
+def registered(text: str) -> AsyncScript:
+    """redis-py's script object for `text`, made once. It belongs to no client: each call names one.
 
-
-class Script(NamedTuple):
-    """A Lua script on a client. Called by its hash; loaded when the server does not know it (again)."""
-
-    client: RedisClient
-    text: str
-
-    async def __call__(self, keys: Sequence[str], args: Sequence[str | int | float]) -> Any:
-        """The script's answer."""
-        sha = _sha(self.text)
-        try:
-            return await self.client.evalsha(sha, len(keys), *keys, *args)
-        except NoScriptError:
-            await self.client.script_load(self.text)
-            return await self.client.evalsha(sha, len(keys), *keys, *args)
+    `Redis.register_script` would hash the text again for every client and every call.
+    """
+    return AsyncScript(None, text.encode())  # type: ignore[arg-type]
 
 
 def script(client: RedisClient, package: str, name: str) -> Script:
-    """The script `name`.lua of `package`."""
-    return Script(client, script_source(package, name))
+    """The script `name`.lua of `package`, ready to be called with `keys` and `args`.
+
+    A call is one EVALSHA; where the server does not know the script (again), redis-py loads it and repeats the call.
+    """
+    return partial(registered(script_source(package, name)), client=client)

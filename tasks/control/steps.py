@@ -1,4 +1,7 @@
-"""What an operator can do: put settings in force, sell a symbol off, preview an order."""
+"""What an operator does with the pot: pause, resume, stop, put settings in force, sell a symbol off, preview an order.
+
+See `runs` for what goes through a Prefect run, and `books` for audit, repair and write-off.
+"""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -11,12 +14,56 @@ from tasks.exchange.models import Frozen
 from tasks.funds import store
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.funds.models import RebalanceReport
-from tasks.settings.in_force import publish
+from tasks.settings.in_force import in_force, publish
 from tasks.settings.model import Settings
 from tasks.tick.active_symbols import retiring_symbols
 from tasks.tick.record_format import upgrade_records
 from tasks.tick.sharing import performance
 from tasks.tick.trading_mode import claim_books
+
+
+async def pause(redis: RedisClient, settings: Settings, symbols: Sequence[str] = ()) -> None:
+    """Grant no new buys to `symbols`, or to the whole pot when none is named. Resting orders stay; sells go on.
+
+    Raises ConfigError for a symbol that is not configured.
+    """
+    await _set_paused(redis, settings, symbols, True)
+
+
+async def resume(redis: RedisClient, settings: Settings, symbols: Sequence[str] = ()) -> None:
+    """Take the pause of `symbols` back; when none is named, the pot's pause and an operator's stop.
+
+    Raises ConfigError for a symbol that is not configured.
+    """
+    await _set_paused(redis, settings, symbols, False)
+    if not symbols:
+        await _set_stopped(redis, settings, False)
+
+
+async def resume_everything(redis: RedisClient, settings: Settings) -> None:
+    """Take back the stop, the pot's pause and the pause of every configured symbol."""
+    await resume(redis, settings)
+    await resume(redis, settings, list((await in_force(redis, settings, only_look=True)).settings.symbols))
+
+
+async def stop(redis: RedisClient, settings: Settings) -> None:
+    """Stop the pot until `resume`: ticks cancel what rests and place nothing. A restart does not lift it."""
+    await _set_stopped(redis, settings, True)
+
+
+async def _set_paused(redis: RedisClient, settings: Settings, symbols: Sequence[str], paused: bool) -> None:
+    configured = (await in_force(redis, settings, only_look=True)).settings.symbols
+    remedy = f"Use one of: {', '.join(configured)}"
+    unknown = [Problem("symbol", name, "not a configured symbol", remedy) for name in symbols if name not in configured]
+    if unknown:
+        raise ConfigError(unknown, "the command")
+    keys = Keys(settings.account)
+    hashes = [keys.funds_symbol(symbol) for symbol in symbols] or [keys.funds]
+    await store.set_flag(redis, hashes=hashes, flag="paused", value=paused)
+
+
+async def _set_stopped(redis: RedisClient, settings: Settings, stopped: bool) -> None:
+    await store.set_flag(redis, hashes=[Keys(settings.account).funds], flag="stopped", value=stopped)
 
 
 class Published(Frozen):
@@ -50,12 +97,12 @@ async def put_in_force(
     return Published(version=version, retiring=tuple(retiring), rebalance=report)
 
 
-async def sell_off(redis: RedisClient, settings: Settings, symbols: Sequence[str]) -> int:
-    """Let symbols that left the settings sell what they hold at the market's price; how many changed.
+async def sell_off(redis: RedisClient, settings: Settings, symbols: Sequence[str]) -> None:
+    """Let symbols that left the settings in force sell what they hold at the market's price.
 
     Raises ConfigError for a symbol that is still configured, or that holds nothing.
     """
-    keys = Keys(settings.account)
+    keys, settings = Keys(settings.account), (await in_force(redis, settings, only_look=True)).settings
     retiring = await retiring_symbols(redis, keys, settings)
     problems = [
         Problem("symbol", symbol, "is still configured", "Remove it from the settings and run `gridflow deploy` first")
@@ -67,7 +114,7 @@ async def sell_off(redis: RedisClient, settings: Settings, symbols: Sequence[str
     if problems:
         raise ConfigError(problems, "the command")
     hashes = [keys.funds_symbol(symbol) for symbol in symbols]
-    return await store.set_flag(redis, hashes=hashes, flag="liquidate", value=True)
+    await store.set_flag(redis, hashes=hashes, flag="liquidate", value=True)
 
 
 async def preview_order(

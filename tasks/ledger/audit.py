@@ -27,7 +27,7 @@ class Cause(StrEnum):
     POT_RESERVED = "the pot's reserved money is not the sum of the symbols"
     BOOK = "the ledger's cost of inventory is not the sum of the cells"
     FILLS = "the fills booked do not add up to the ledger's cost of inventory"
-    STRAY_ORDER = "an order of ours rests on the exchange without a journal entry"
+    ORPHAN_ORDER = "an order of ours rests on the exchange without a journal entry"
     LOST_ORDER = "a journalled order no longer rests on the exchange; the next tick settles it"
 
 
@@ -177,7 +177,7 @@ def _orders(symbol: SymbolSnapshot, tag: str) -> list[Difference]:
         return []
     resting = {order.client_id: order for order in symbol.open_orders}
     stray = [
-        Difference(subject=name, cause=Cause.STRAY_ORDER, found=order.price * order.qty, expected=ZERO)
+        Difference(subject=name, cause=Cause.ORPHAN_ORDER, found=order.price * order.qty, expected=ZERO)
         for name, order in sorted(resting.items())
         if name not in symbol.intents and (said := parse_order_id(name)) is not None and said.account == tag
     ]

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from tasks.base.events import publish_event
+from tasks.base.events import EventKind, publish_event
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
 from tasks.exchange.port import ExchangePort
@@ -47,7 +47,7 @@ async def watch_drift(redis: RedisClient, keys: Keys, symbols: Sequence[str]) ->
     """The scheduled audit: drift is logged and published as an event."""
     report = await audit_funds(redis, keys, symbols)
     if report.drift:
-        await publish_event(redis, keys, "funds_drift", [one.model_dump(mode="json") for one in report.drift])
+        await publish_event(redis, keys, EventKind.FUNDS_DRIFT, [one.model_dump(mode="json") for one in report.drift])
         for one in report.drift:
             log.error(
                 "funds drift",

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from hashlib import sha1
 from typing import Any
 
 from redis.exceptions import NoScriptError
 
 from tasks.base.keys import Keys, slug
-from tasks.base.redis_client import RedisClient, script_source
+from tasks.base.redis_client import RedisClient, registered, script_source
 
 PACKAGE = "tasks.paper"
 _WITH_ENGINE = ("place", "cancel", "read", "tick")
@@ -85,31 +84,27 @@ class Scripts:
 
     def __init__(self, redis: RedisClient) -> None:
         self._redis = redis
-        self._sources = {name: source_of(name) for name in _NAMES}
-        self._hashes = {
-            name: sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in self._sources.items()
-        }
+        self._scripts = {name: registered(source_of(name)) for name in _NAMES}
 
     async def run(self, calls: Sequence[Call]) -> list[Any]:
         """The answers, in order. Loads the scripts first where the server does not know them yet."""
+        if len(calls) == 1:
+            (call,) = calls
+            return [await self._scripts[call.name](call.keys, call.args, client=self._redis)]
         try:
-            return await self._send(calls)
+            return await self._pipelined(calls)
         except NoScriptError:
             for name in {call.name for call in calls}:
-                await self._redis.script_load(self._sources[name])
-            return await self._send(calls)
+                await self._redis.script_load(self._scripts[name].script)
+            return await self._pipelined(calls)
 
     async def claim(self, key: str, for_ms: int) -> bool:
         """Whether this process, and no other, may act on `key` for the next `for_ms`."""
         return bool(await self._redis.set(key, "1", nx=True, px=for_ms))
 
-    async def _send(self, calls: Sequence[Call]) -> list[Any]:
-        if len(calls) == 1:
-            return [await self._eval(self._redis, calls[0])]
+    async def _pipelined(self, calls: Sequence[Call]) -> list[Any]:
+        """All calls in one round trip. A pipeline of script objects would first send SCRIPT EXISTS: a second one."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for call in calls:
-                self._eval(pipe, call)
+                pipe.evalsha(self._scripts[call.name].sha, len(call.keys), *call.keys, *call.args)
             return list(await pipe.execute())
-
-    def _eval(self, client: Any, call: Call) -> Any:
-        return client.evalsha(self._hashes[call.name], len(call.keys), *call.keys, *call.args)

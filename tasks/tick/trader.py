@@ -6,7 +6,7 @@ from functools import partial
 
 from tasks.base.clock import to_ms
 from tasks.base.errors import GridflowError, LeaseLost, StateError
-from tasks.base.events import publish_event
+from tasks.base.events import EventKind, publish_event
 from tasks.base.money import from_units
 from tasks.exchange.models import Market, Order, Placement
 from tasks.funds.models import FundCode
@@ -211,7 +211,7 @@ class GridTrader:
     async def _report_orphan(self, order: Order) -> None:
         facts = {"symbol": self.symbol, "id": order.client_id, "filled": str(order.filled)}
         log.error("an order of ours without a journal entry was cancelled; its fills are not booked", extra=facts)
-        await publish_event(self.desk.redis, self.desk.keys, "stray_order", facts)
+        await publish_event(self.desk.redis, self.desk.keys, EventKind.ORPHAN_ORDER, facts)
 
     async def _reserve(
         self, decision: Decision, orders: Sequence[PlannedOrder], refused: dict[str, str]

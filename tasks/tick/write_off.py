@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from tasks.base.clock import to_ms
 from tasks.base.errors import ExchangeError, ExchangeUnavailable, LeaseLost, StateError
-from tasks.base.events import publish_event
+from tasks.base.events import EventKind, publish_event
 from tasks.base.money import ZERO, plain
 from tasks.exchange.models import Frozen
 from tasks.funds.models import FundCode, Write
@@ -48,7 +48,7 @@ async def write_off(desk: Desk, symbol: str, owner: str) -> WriteOff:
     await share_pot(desk, "symbol left")
     facts = {"symbol": symbol, "qty": plain(done.qty), "cost": plain(done.cost)}
     log.warning("written off", extra=facts)
-    await publish_event(desk.redis, desk.keys, "written_off", facts)
+    await publish_event(desk.redis, desk.keys, EventKind.WRITTEN_OFF, facts)
     return done
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field, field_serializer
 
+from tasks.base.events import EventKind
 from tasks.base.money import ZERO, plain
 from tasks.exchange.limits.circuit_breaker import Phase
 from tasks.exchange.models import Frozen
@@ -123,11 +124,11 @@ class EquityPoint(View):
 
 
 class EventView(Frozen):
-    """One domain event; `body` is its JSON."""
+    """One domain event; `body` is its JSON. `type` is plain text where a later version published it."""
 
     id: str
     at_ms: int
-    type: str
+    type: EventKind | str
     body: str
 
 

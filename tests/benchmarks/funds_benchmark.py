@@ -24,6 +24,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -31,7 +32,7 @@ from typing import Any
 import redis as sync_redis
 
 from tasks.base.keys import Keys
-from tasks.base.redis_client import RedisClient, Script, connect, script_source
+from tasks.base.redis_client import RedisClient, connect, registered, script_source
 from tasks.exchange.models import Side
 from tasks.funds import store
 from tasks.funds.models import Reservation, Write
@@ -226,7 +227,7 @@ class Bench:
 
     def empty_by_program(self) -> Shot:
         """The least a script call costs the program."""
-        empty = Script(self.program, "return 0")
+        empty = partial(registered("return 0"), client=self.program)
         return self._by_program("program: empty", lambda: empty((), ()))
 
     def reserve_by_program(self, book: Book) -> Shot:

@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.e2e.prefect_stand_in import PrefectStandIn
 from tests.e2e.seeding import seed_now
-from tests.e2e.site import Redis, Site
+from tests.e2e.site import Site
 from tests.support.browser import chromium, open_page
+from tests.support.prefect_stand_in import PrefectStandIn
+from tests.support.servers import RestartableRedis
 
 
 @pytest.fixture(scope="module")
-def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestartableRedis]:
     """A Redis with an account that has traded; it may be stopped and started again."""
-    server = Redis(tmp_path_factory.mktemp("redis"))
+    server = RestartableRedis(tmp_path_factory.mktemp("redis"))
     try:
         server.start()
         # In a thread of its own: Playwright keeps an event loop in this one.
@@ -36,7 +37,9 @@ def prefect() -> Iterator[PrefectStandIn]:
 
 
 @pytest.fixture(scope="module")
-def site(account: Redis, prefect: PrefectStandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(
+    account: RestartableRedis, prefect: PrefectStandIn, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
     """The dashboard under uvicorn, as `gridflow up` starts it."""
     folder: Path = tmp_path_factory.mktemp("site")
     site = Site(folder, account.url, prefect.api)

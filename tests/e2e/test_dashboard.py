@@ -17,9 +17,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from tasks.base.keys import Keys
 from tasks.base.money import from_units, plain
 from tasks.ledger.models import Fill
-from tests.e2e.prefect_stand_in import OUTCOME, RUN_ID, PrefectStandIn
 from tests.e2e.seeding import HOSTILE, STARTS
-from tests.e2e.site import UVICORN, Redis, Site
+from tests.e2e.site import UVICORN, Site
+from tests.support.prefect_stand_in import OUTCOME, RUN_ID, PrefectStandIn
+from tests.support.servers import RestartableRedis
 
 KEYS = Keys("main")
 WAIT_MS = 20_000
@@ -46,7 +47,7 @@ def _metrics(site: Site) -> dict[str, dict[tuple[str, ...], float]]:
     return found
 
 
-def test_trades_shows_the_fills_and_renews_itself(site: Site, account: Redis, page: Page) -> None:
+def test_trades_shows_the_fills_and_renews_itself(site: Site, account: RestartableRedis, page: Page) -> None:
     """The newest fill of a symbol is there; one that is booked while the page is open appears without a click."""
     page.goto(site.url)
     with sync_redis.Redis.from_url(account.url, decode_responses=True) as client:
@@ -91,7 +92,7 @@ def test_trades_can_be_filtered_and_downloaded(site: Site, page: Page) -> None:
     assert site.get("/export/fills.csv?symbol=NO/SUCH")[0] == 404
 
 
-def test_allocation_shows_shares_rebalances_and_refusals(site: Site, account: Redis, page: Page) -> None:
+def test_allocation_shows_shares_rebalances_and_refusals(site: Site, account: RestartableRedis, page: Page) -> None:
     """Every symbol's allocation as Redis holds it, the reason of a rebalance, and what was blocked."""
     page.goto(f"{site.url}/allocation")
     with sync_redis.Redis.from_url(account.url, decode_responses=True) as client:
@@ -124,7 +125,7 @@ def test_logs_are_text_and_can_be_searched(site: Site, page: Page) -> None:
     _cell(page, "tick failed; the next one starts anew")
 
 
-def test_metrics_agree_with_redis(site: Site, account: Redis) -> None:
+def test_metrics_agree_with_redis(site: Site, account: RestartableRedis) -> None:
     """The allocator's five, computed here from the raw records."""
     found = _metrics(site)
     with sync_redis.Redis.from_url(account.url, decode_responses=True) as client:
@@ -152,31 +153,34 @@ def test_rebalance_now_runs_the_deployment_and_shows_its_end(site: Site, prefect
     page.goto(f"{site.url}/allocation")
     button = page.get_by_role("button", name="Rebalance now")
     button.click(timeout=WAIT_MS)
-    expect(page.get_by_text("Prefect does not answer")).to_be_visible(timeout=WAIT_MS)
+    expect(page.get_by_text("does not answer as it should")).to_be_visible(timeout=WAIT_MS)
     prefect.start()
     button.click()
     expect(page.get_by_text("Rebalance brave-newt: Completed")).to_be_visible(timeout=WAIT_MS)
     expect(page.get_by_text(OUTCOME)).to_be_visible()
-    expect(page.get_by_text("Prefect does not answer")).to_have_count(0)
+    expect(page.get_by_text("does not answer as it should")).to_have_count(0)
     link = page.get_by_role("link", name="Show the run in Prefect")
     expect(link).to_have_attribute("href", f"{prefect.api.removesuffix('/api')}/runs/flow-run/{RUN_ID}")
     assert sum("create_flow_run" in call for call in prefect.asked) == 1
 
 
-def test_redis_away_and_back(site: Site, account: Redis, page: Page) -> None:
-    """A message instead of numbers, 503 for Prometheus, no traceback anywhere; then all is as before."""
+def test_redis_away_and_back(site: Site, account: RestartableRedis, page: Page) -> None:
+    """A message instead of numbers, 503 for Prometheus, no traceback anywhere; then the fills are there again."""
     page.goto(site.url)
-    expect(page.get_by_text("Equity (USDT)")).to_be_visible(timeout=WAIT_MS)
+    with sync_redis.Redis.from_url(account.url, decode_responses=True) as client:
+        fill = _newest(client, "ETH/USDT").client_id
+    _cell(page, fill)
     account.stop()
     try:
         expect(page.get_by_text("No data.")).to_be_visible(timeout=WAIT_MS)
         expect(page.get_by_text("Equity (USDT)")).to_have_count(0, timeout=WAIT_MS)
+        expect(page.get_by_role("gridcell", name=fill)).to_have_count(0, timeout=WAIT_MS)
         status, text = site.get("/metrics")
         assert (status, "does not answer" in text) == (503, True)
         assert site.get("/export/fills.csv")[0] == 503
     finally:
         account.start()
-    expect(page.get_by_text("Equity (USDT)")).to_be_visible(timeout=WAIT_MS)
+    _cell(page, fill)
     expect(page.get_by_text("No data.")).to_have_count(0, timeout=WAIT_MS)
     assert site.get("/metrics")[0] == 200
     assert "Traceback" not in page.inner_text("body")
@@ -227,13 +231,15 @@ def test_streamlit_run_serves_the_same(site: Site, tmp_path: Path) -> None:
         other.stop()
 
 
-def test_it_needs_nothing_from_elsewhere(site: Site, page: Page) -> None:
-    """Every request a screen makes goes to the dashboard itself: no font, no script, no statistics."""
+def test_it_needs_nothing_from_elsewhere(site: Site, account: RestartableRedis, page: Page) -> None:
+    """Every request a screen with its tables makes goes to the dashboard itself: no font, no script, no statistics."""
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    for screen in ("", "allocation", "logs"):
+    with sync_redis.Redis.from_url(account.url, decode_responses=True) as client:
+        fill = _newest(client, "ETH/USDT").client_id
+    for screen, seeded in (("", fill), ("allocation", "too-much-0"), ("logs", "order outcome unknown")):
         page.goto(f"{site.url}/{screen}")
-        expect(page.get_by_text("Equity (USDT)")).to_be_visible(timeout=WAIT_MS)
+        _cell(page, seeded)
     time.sleep(1)
     elsewhere = [url for url in asked if not url.startswith((site.url, "data:", "blob:"))]
     assert elsewhere == []

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -19,10 +19,11 @@ import pytest
 import redis as sync_redis
 from playwright.sync_api import Page, expect
 
-from flows.runtime.commands.runs import run_deployment
 from tasks.base.keys import Keys
+from tasks.control.prefect_runs import PrefectRuns
 from tasks.ledger.models import Fill
 from tests.support.candles import write_candles
+from tests.support.waiting import until
 
 GRIDFLOW = str(Path(sys.executable).with_name("gridflow"))
 SYMBOLS = ["BNB/USDT", "BTC/USDT", "ETH/USDT"]
@@ -193,7 +194,7 @@ def test_the_trades_screen_shows_trades_of_each_symbol(up: Running, page: Page, 
         for symbol in SYMBOLS:
             page.get_by_role("combobox", name="Symbol").click(timeout=20_000)
             page.get_by_role("option", name=symbol).click()
-            wait_for(partial(shown_orders, page, client, symbol), 20)
+            until(partial(shown_orders, page, client, symbol), 20)
             page.screenshot(path=str(tmp_path / f"{symbol.replace('/', '-')}.png"), full_page=True)
 
 
@@ -207,44 +208,35 @@ def shown_orders(page: Page, client: sync_redis.Redis, symbol: str) -> set[str]:
     return cells & {Fill.model_validate_json(one).client_id for one in fills}
 
 
-def wait_for(question: Callable[[], object], seconds: float) -> None:
-    """Wait until the answer is anything but empty."""
-    deadline = time.monotonic() + seconds
-    while not question():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.2)
-
-
 def test_the_status_can_be_logged_by_prefect(up: Running) -> None:
     """A run of log-status/five-minutes completes, and its log at Prefect names the money and each symbol."""
     api = up.status()["urls"]["prefect_api"]
-    ended = run_deployment(api, "log-status/five-minutes", 60)
+    ended = PrefectRuns(api).run("log-status/five-minutes", 60)
     assert ended.ok, ended.message
-    wanted = {"logs": {"flow_run_id": {"any_": [ended.id]}}}
 
     def told() -> bool:
-        lines = [one["message"] for one in httpx.post(f"{api}/logs/filter", json=wanted, trust_env=False).json()]
+        lines = PrefectRuns(api).log(ended.run_id)
         return all(any(line.startswith(head) for line in lines) for head in ("equity ", *SYMBOLS))
 
-    wait_for(told, 20)
+    until(told, 20)
 
 
 def test_prefect_stops_trading_and_resumes_it(up: Running) -> None:
     """graceful-stop/manual: windows tick on, and nothing rests or fills; resume/manual: each symbol orders again."""
     urls = up.status()["urls"]
     with sync_redis.Redis.from_url(urls["redis"], decode_responses=True) as client:
-        ended = run_deployment(urls["prefect_api"], "graceful-stop/manual", 60)
+        ended = PrefectRuns(urls["prefect_api"]).run("graceful-stop/manual", 60)
         assert ended.ok, ended.message
         assert open_orders(client) == [0, 0, 0]
         fills, ticks = counted(client, "fills"), counted(client, "ticks")
-        wait_for(lambda: all(now > then for now, then in zip(counted(client, "ticks"), ticks, strict=True)), 40)
+        until(lambda: all(now > then for now, then in zip(counted(client, "ticks"), ticks, strict=True)), 40)
         assert open_orders(client) == [0, 0, 0]
         assert counted(client, "fills") == fills
         assert up.status()["stopped"]
 
-        ended = run_deployment(urls["prefect_api"], "resume/manual", 60)
+        ended = PrefectRuns(urls["prefect_api"]).run("resume/manual", 60)
         assert ended.ok, ended.message
-        wait_for(lambda: all(open_orders(client)), 40)
+        until(lambda: all(open_orders(client)), 40)
 
 
 def open_orders(client: sync_redis.Redis) -> list[int]:

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from flows.runtime.cli import cli
+from tasks.base.events import EventKind
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, connect
 from tasks.funds.models import FundCode
@@ -17,7 +18,7 @@ from tasks.ledger.steps import audit_funds, repair_funds, watch_drift
 from tasks.tick.monitor import guard_balance, run_monitor
 from tasks.views import store as views
 from tasks.views.steps import read_status
-from tests.integration.test_crash import check_books, settle
+from tests.support.books import check_books, settle
 from tests.support.desk import BTC, TestDesk, open_desk, settings, walk
 
 KEYS = Keys("main")
@@ -104,7 +105,7 @@ async def test_orders_and_books_that_do_not_match_are_reported(redis: RedisClien
     await redis.set(KEYS.book(BTC), json.dumps(book | {"basis": "1"}))
     report = await audit_funds(redis, KEYS, [BTC], desk.client)
     causes = {one.cause for one in report.differences}
-    assert {Cause.STRAY_ORDER, Cause.LOST_ORDER, Cause.BOOK, Cause.FILLS} <= causes
+    assert {Cause.ORPHAN_ORDER, Cause.LOST_ORDER, Cause.BOOK, Cause.FILLS} <= causes
     assert Cause.LOST_ORDER not in {one.cause for one in report.drift}
     await desk.close()
 
@@ -116,7 +117,7 @@ async def test_scheduled_audit_publishes_drift(redis: RedisClient) -> None:
     await redis.hincrby(KEYS.funds, "used", 55)
     await watch_drift(redis, KEYS, [BTC])
     told = await views.events(redis, KEYS, 10)
-    assert [one.type for one in told if one.type == "funds_drift"] == ["funds_drift"]
+    assert [one.type for one in told if one.type == EventKind.FUNDS_DRIFT] == [EventKind.FUNDS_DRIFT]
     assert "POT_USED" in told[0].body or "pot's used money" in told[0].body
     await desk.close()
 
@@ -140,8 +141,8 @@ async def test_the_real_balance_guard(redis: RedisClient) -> None:
     assert (await read_status(own, redis)).short == 0
     assert (await trader.tick()).placed > 0
     kinds = [one.type for one in await views.events(redis, KEYS, 20)]
-    assert kinds.count("funds_short") == kinds.count("funds_restored") == 1
-    assert "allocation_updated" in kinds
+    assert kinds.count(EventKind.FUNDS_SHORT) == kinds.count(EventKind.FUNDS_RESTORED) == 1
+    assert EventKind.ALLOCATION_UPDATED in kinds
     await desk.close()
     await richer_pot.close()
 

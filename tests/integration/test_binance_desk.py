@@ -6,10 +6,10 @@ import pytest
 
 from tasks.base.redis_client import RedisClient
 from tasks.grid.models import Cell, CellState
-from tests.integration.test_crash import check_books, settle
 from tests.support.binance.config import Config, SymbolRules
 from tests.support.binance.desk import BinanceDesk, open_binance_desk
 from tests.support.binance.record import cell_of, most_committed, open_orders, sent_twice, unseen_trades
+from tests.support.books import check_books, settle
 from tests.support.desk import BTC, settings, walk
 
 

@@ -15,6 +15,7 @@ from dashboard.metrics import Reading, trading_metrics
 from dashboard.present import breaker_text
 from tasks.base.clock import utc_now
 from tasks.base.errors import ExchangeError, ExchangeUnavailable, LeaseLost
+from tasks.base.events import EventKind
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, connect
 from tasks.exchange.limits.breaker_store import EXCHANGE, Breakers, read_breakers
@@ -48,7 +49,7 @@ async def fail(shared: Breakers, symbol: str, times: int = 1, error: Exception =
 async def changes(redis: RedisClient) -> list[dict[str, Any]]:
     """What the events say, oldest first."""
     entries: Any = await redis.xrange(KEYS.events)
-    assert all(fields["type"] == "breaker_changed" for _, fields in entries)
+    assert all(fields["type"] == EventKind.BREAKER_CHANGED for _, fields in entries)
     return [json.loads(fields["body"]) for _, fields in entries]
 
 

@@ -16,7 +16,7 @@ from tasks.exchange.client import CcxtClient
 from tasks.exchange.models import Market
 from tasks.settings.in_force import publish
 from tasks.settings.model import Settings
-from tests.integration.test_changes import Delisted
+from tests.support.delisted import Delisted
 from tests.support.desk import BTC, open_desk, settings, walk
 
 ETH = "ETH/USDT"

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from tasks.base.errors import ConfigError, ExchangeError, LeaseLost, StateError
+from tasks.base.errors import ConfigError, LeaseLost, StateError
+from tasks.base.events import EventKind
 from tasks.base.keys import Keys
 from tasks.base.money import from_units
 from tasks.base.redis_client import RedisClient
 from tasks.control.steps import put_in_force, sell_off
-from tasks.exchange.models import Market, Side, Ticker
+from tasks.exchange.models import Side, Ticker
 from tasks.exchange.order_ids import account_tag, parse_order_id
 from tasks.grid.levels import grid_id
 from tasks.grid.models import Cell, CellState, Grid
@@ -31,6 +32,7 @@ from tasks.tick.trader import GridTrader, SymbolLeft
 from tasks.tick.write_off import write_off
 from tasks.views import store as views
 from tasks.views.steps import read_status
+from tests.support.delisted import Delisted
 from tests.support.desk import BTC, TestDesk, open_desk, settings, walk
 
 ETH = "ETH/USDT"
@@ -290,27 +292,6 @@ async def test_only_what_left_the_settings_is_sold_off(redis: RedisClient) -> No
     await desk.close()
 
 
-class Delisted:
-    """The exchange without one symbol."""
-
-    def __init__(self, client: Any, symbol: str) -> None:
-        self._client, self._symbol = client, symbol
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
-
-    async def refuse(self, symbols: Sequence[str]) -> None:
-        """Raise ExchangeError where the symbol is among those asked for."""
-        if self._symbol in symbols:
-            raise ExchangeError(f"the exchange does not list {self._symbol}")
-
-    async def markets(self, symbols: Sequence[str]) -> Mapping[str, Market]:
-        """See ExchangePort."""
-        await self.refuse(symbols)
-        found: Mapping[str, Market] = await self._client.markets(symbols)
-        return found
-
-
 async def test_a_symbol_that_comes_back_is_no_longer_sold_off(redis: RedisClient) -> None:
     """Sold off, back before its next tick, removed again: this time it sells at its levels."""
     desk = await opened(redis, {BTC: GRID, ETH: GRID})
@@ -370,7 +351,7 @@ async def test_a_delisted_symbol_is_written_off_at_cost(redis: RedisClient) -> N
     assert not await redis.exists(KEYS.intents(ETH), KEYS.cells(ETH))
     assert (await read_status(own({BTC: GRID}), redis)).identity_error == 0
     assert not (await audit_funds(redis, KEYS, [BTC])).drift
-    events = [event for event in await views.events(redis, KEYS, 50) if event.type == "written_off"]
+    events = [event for event in await views.events(redis, KEYS, 50) if event.type == EventKind.WRITTEN_OFF]
     assert json.loads(events[0].body)["symbol"] == ETH
     await desk.close()
 

@@ -17,10 +17,11 @@ import psutil
 import pytest
 import redis as sync_redis
 
-from flows.runtime.stack import record as stack_state
 from flows.runtime.stack.postgres import remove
 from tasks.base.keys import Keys
-from tests.support.up import GRIDFLOW, Up, processes_of, until
+from tasks.settings.running import read_record
+from tests.support.up import GRIDFLOW, Up, processes_of
+from tests.support.waiting import until
 
 _SETTINGS = """
 [trading]
@@ -63,7 +64,7 @@ class Stack:
 
     def freeze(self, name: str) -> None:
         """SIGSTOP to a process of the stack and all its descendants."""
-        record = stack_state.read(self.state)
+        record = read_record(self.state)
         assert record is not None
         process = psutil.Process(record.processes[name].pid)
         for each in (process, *process.children(recursive=True)):
@@ -93,7 +94,7 @@ class Stack:
 
     def ticks(self) -> int:
         """Of all symbols."""
-        record = stack_state.read(self.state)
+        record = read_record(self.state)
         assert record is not None
         with sync_redis.Redis.from_url(record.redis, decode_responses=True) as client:
             counted: Any = client.hgetall(Keys("main").stats)
@@ -101,7 +102,7 @@ class Stack:
 
     def orders(self) -> int:
         """Journalled orders of all symbols."""
-        record = stack_state.read(self.state)
+        record = read_record(self.state)
         assert record is not None
         with sync_redis.Redis.from_url(record.redis) as client:
             return sum(int(client.hlen(Keys("main").intents(symbol))) for symbol in ("BTC/USDT", "ETH/USDT"))
@@ -171,26 +172,17 @@ def test_a_valkey_that_hangs(stack: Stack) -> None:
     stack.goes_on()
 
 
-def test_a_postgres_that_hangs(stack: Stack) -> None:
+@pytest.mark.parametrize(
+    ("name", "said"), [("PostgreSQL", "does not answer"), ("Prefect server", "Prefect server at http://127.0.0.1:")]
+)
+def test_a_postgres_or_prefect_server_that_hangs(stack: Stack, name: str, said: str) -> None:
     """What needs Prefect says so; trading does not, and goes on; windows are run by Prefect again afterwards."""
-    stack.freeze("PostgreSQL")
+    stack.freeze(name)
     assert stack.ask("status").returncode == 0
     for command in ("rebalance", "deploy"):
-        assert "does not answer" in stack.refused(command)
-    stack.up.wait_said("PostgreSQL has not answered for 15 s")
-    stack.up.wait_said("PostgreSQL ready again")
-    until(lambda: stack.up.gridflow("rebalance", "--json").returncode == 0, 40)
-    stack.goes_on()
-
-
-def test_a_prefect_server_that_hangs(stack: Stack) -> None:
-    """As its database."""
-    stack.freeze("Prefect server")
-    assert stack.ask("status").returncode == 0
-    for command in ("rebalance", "deploy"):
-        assert "Prefect server at http://127.0.0.1:" in stack.refused(command)
-    stack.up.wait_said("Prefect server has not answered for 15 s")
-    stack.up.wait_said("Prefect server ready again")
+        assert said in stack.refused(command)
+    stack.up.wait_said(f"{name} has not answered for 15 s")
+    stack.up.wait_said(f"{name} ready again")
     until(lambda: stack.up.gridflow("rebalance", "--json").returncode == 0, 40)
     stack.goes_on()
 
@@ -213,7 +205,7 @@ def test_a_stop_while_valkey_hangs(stack: Stack) -> None:
     stack.freeze("Valkey")
     told, summary, said = stack.stop()
     assert told == {"stopped": True, "orders_open": [], "reserved": "0", "code": 0}, said
-    assert "Waiting for the worker to cancel open orders and end" in said
+    assert "Progress for the worker to cancel open orders and end" in said
     assert "Valkey does not answer since" in said
     books_are_exact(summary)
 

@@ -19,13 +19,13 @@ from tasks.grid.models import Cell
 from tasks.ledger.models import Book
 from tasks.tick.recover import open_books
 from tasks.tick.trader import GridTrader
-from tests.integration.test_crash import STEPS
 from tests.support.binance.config import Config
 from tests.support.binance.desk import BinanceDesk, join_binance_desk, open_binance_desk
 from tests.support.binance.faults import Fault, FaultKind
 from tests.support.binance.record import sent_twice
 from tests.support.binance.server import LocalExchange, local_exchange
 from tests.support.binance_worker import FENCED_OFF, LIVED, own_settings, start_worker
+from tests.support.books import STEPS
 from tests.support.desk import BTC, walk
 from tests.support.fault_check import check_books, settle
 from tests.support.mortal import Killed, Mortal

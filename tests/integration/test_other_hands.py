@@ -7,11 +7,12 @@ from decimal import Decimal
 
 import pytest
 
+from tasks.base.events import EventKind
 from tasks.base.redis_client import RedisClient
+from tasks.control.steps import stop
 from tasks.exchange.limits.breaker_store import Breakers
 from tasks.exchange.models import Order, Side
 from tasks.exchange.order_ids import parse_order_id
-from tasks.funds.steps import set_stopped
 from tasks.grid.models import Cell, CellState
 from tasks.ledger.models import Book
 from tasks.ledger.rules import value
@@ -19,12 +20,12 @@ from tasks.tick.monitor import guard_balance
 from tasks.tick.trader import GridTrader
 from tasks.tick.window import BreakerOpen, guarded_tick
 from tasks.views import store as views
-from tests.integration.test_crash import check_books, settle
 from tests.support.binance.config import Config
 from tests.support.binance.desk import BinanceDesk, open_binance_desk
 from tests.support.binance.faults import Fault, FaultKind
 from tests.support.binance.record import sent_twice
 from tests.support.binance.server import LocalExchange
+from tests.support.books import check_books, settle
 from tests.support.desk import BTC, settings, walk
 
 
@@ -107,7 +108,7 @@ async def test_orders_of_others_are_left_alone(desk: BinanceDesk) -> None:
     after = Book.model_validate_json(await redis.get(desk.desk.keys.book(BTC)) or "")
     assert after == before, "what others trade is not ours"
     await trade_on(desk, trader)
-    await set_stopped(desk.desk.settings, redis, True)
+    await stop(redis, desk.desk.settings)
     await settle(trader, redis, ticks=3)
     left = await desk.client.open_orders(BTC)
     assert [order.client_id for order in left] == ["mine"]
@@ -167,7 +168,9 @@ async def test_an_order_of_ours_without_a_journal_entry_is_cancelled(desk: Binan
     await trader.tick()
     assert name not in {order.client_id for order in await desk.client.open_orders(BTC)}
     await trader.tick()
-    told = [one for one in await views.events(desk.desk.redis, desk.desk.keys, 50) if one.type == "stray_order"]
+    told = [
+        one for one in await views.events(desk.desk.redis, desk.desk.keys, 50) if one.type == EventKind.ORPHAN_ORDER
+    ]
     assert len(told) == 1
     assert name in str(told[0])
     left = [order for order in await desk.client.open_orders(BTC) if order.client_id == another]

@@ -12,11 +12,9 @@ from typing import Any
 import pytest
 
 from tasks.base.redis_client import RedisClient
-from tasks.paper.building import open_paper_exchange
 from tasks.paper.exchange import PaperExchange
-from tasks.settings.model import PaperSettings, Settings
+from tests.support.ccxt_unified import SYMBOL, shipped, traded_exchange
 
-SYMBOL = "BTC/USDT"
 WITHOUT_SYMBOL = ["load_markets", "after_construct", "fetch_status", "fetch_balance", "fetch_trading_fees"]
 WITH_SYMBOL = [
     "fetch_ticker",
@@ -34,17 +32,9 @@ WITH_SYMBOL = [
 
 @pytest.fixture
 async def exchange(redis: RedisClient) -> AsyncIterator[PaperExchange]:
-    """A synthetic market at real speed, with an order filled and one resting."""
-    exchange = await open_paper_exchange(Settings(paper=PaperSettings(market="synthetic")), redis)
-    await exchange.create_order(SYMBOL, "market", "buy", 0.01)
-    await exchange.create_order(SYMBOL, "limit", "buy", 0.01, 30_000)
-    yield exchange
-    await exchange.close()
-
-
-def shipped(name: str) -> Any:
-    """One of ccxt's test functions."""
-    return getattr(importlib.import_module(f"ccxt.test.exchange.async.test_{name}"), f"test_{name}")
+    """A paper exchange that has traded."""
+    async with traded_exchange(redis) as opened:
+        yield opened
 
 
 @pytest.mark.parametrize("name", WITHOUT_SYMBOL)

@@ -1,14 +1,13 @@
 """ccxt's unified tests are worth running: each of six seeded mistakes in the paper exchange makes one of them fail."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
+from tasks.base.redis_client import RedisClient
 from tasks.paper.exchange import PaperExchange
-from tests.integration.test_paper_ccxt_conformance import SYMBOL, exchange, shipped
-
-__all__ = ["exchange"]  # the fixture
+from tests.support.ccxt_unified import SYMBOL, shipped, traded_exchange
 
 
 def total_is_not_free_plus_used(balance: Any) -> Any:
@@ -52,6 +51,13 @@ MISTAKES: list[tuple[Callable[[Any], Any], str, str]] = [
     (unsorted_book, "fetch_order_book", "fetch_order_book"),
     (time_as_text, "fetch_ticker", "fetch_ticker"),
 ]
+
+
+@pytest.fixture
+async def exchange(redis: RedisClient) -> AsyncIterator[PaperExchange]:
+    """A paper exchange that has traded."""
+    async with traded_exchange(redis) as opened:
+        yield opened
 
 
 @pytest.fixture

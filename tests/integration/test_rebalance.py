@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from tasks.base.events import EventKind
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, connect
 from tasks.funds.allocator import GlobalFundAllocator
@@ -185,7 +186,7 @@ async def test_two_at_once_one_writes_and_the_other_finds_it_done(redis: RedisCl
     assert [report.version for report in history] == list(range(20, 0, -1))
     assert (await views.counters(redis, KEYS))[0] == 20
     events = await views.events(redis, KEYS, 100)
-    assert [event.type for event in events] == ["allocation_updated"] * 20
+    assert [event.type for event in events] == [EventKind.ALLOCATION_UPDATED] * 20
     for client in clients:
         await client.aclose()
 

@@ -22,8 +22,8 @@ from tasks.settings.model import Settings
 from tasks.tick.rebuild import own_orders
 from tasks.tick.recover import open_books
 from tasks.tick.trading_mode import claim_books, stored_mode
-from tests.integration.test_crash import check_books, settle
 from tests.support.binance.desk import join_binance_desk, open_binance_desk
+from tests.support.books import check_books, settle
 from tests.support.desk import BTC, TestDesk, open_desk, settings, walk
 from tests.support.grids import symbol_settings
 from tests.support.mortal import Killed, Mortal

@@ -15,8 +15,9 @@ from flows.runtime.worker.deploy import deploy, remove_tick_deployment
 from flows.runtime.worker.deployments import planned_deployments
 from tasks.settings.model import Settings
 from tests.support.prefect_stack import PrefectStack, prefect_stack, run_prefect
-from tests.support.prefect_worker import ENDS, ROOT, Worker, prefects_own_worker, until
+from tests.support.prefect_worker import ENDS, ROOT, Worker, prefects_own_worker
 from tests.support.servers import free_port
+from tests.support.waiting import until
 
 # `version` names the state of the code: in a clone with a remote Prefect's own command takes the commit for it.
 _VOLATILE = {

@@ -11,8 +11,8 @@ import httpx
 import pytest
 import redis as sync_redis
 
-from flows.runtime.stack import record as stack_state
 from flows.runtime.stack.postgres import remove
+from tasks.settings.running import read_record
 from tests.support.up import GRIDFLOW, Up, processes_of
 
 _IDLE = ("--worker", "tests.support.idle_worker")
@@ -26,7 +26,7 @@ def _clear(state: Path) -> None:
 
 def _nothing_is_left(up: Up) -> None:
     assert processes_of(up.state) == []
-    assert stack_state.read(up.state) is None
+    assert read_record(up.state) is None
     assert "starting it again" not in up.said
 
 

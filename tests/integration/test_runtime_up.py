@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import redis as sync_redis
 
-from flows.runtime.stack import record as stack_state
 from flows.runtime.stack.postgres import remove
-from flows.runtime.stack.processes import Identity
 from flows.runtime.stack.valkey import redis_url, valkey_command
 from tasks.base.keys import Keys
+from tasks.settings.running import Identity, read_record
 from tests.support.servers import free_port
-from tests.support.up import Up, processes_of, until
+from tests.support.up import Up, processes_of
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_serves_refuses_a_second_mends_a_child_and_stops_without_a_trace(state: 
     assert last_call == "graceful_stop"
     assert "Worker ended with code -9: starting it again" in first.said
     assert processes_of(state) == []
-    assert stack_state.read(state) is None
+    assert read_record(state) is None
 
 
 def test_valkey_answers_a_write_once_it_is_on_disk(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_valkey_answers_a_write_once_it_is_on_disk(tmp_path: Path) -> None:
         server = subprocess.Popen(valkey_command(tmp_path / "valkey", port))
         try:
             with sync_redis.Redis.from_url(redis_url(port)) as client:
-                until(lambda: _answers(client), 10)
+                until(lambda: _responds(client), 10)
                 kept = client.config_get("append*")
                 assert (kept["appendonly"], kept["appendfsync"]) == ("yes", "always")
                 assert client.get("entry") == (b"written" if number else None)
@@ -76,7 +76,7 @@ def test_valkey_answers_a_write_once_it_is_on_disk(tmp_path: Path) -> None:
             server.wait(10)
 
 
-def _answers(client: sync_redis.Redis) -> bool:
+def _responds(client: sync_redis.Redis) -> bool:
     try:
         return bool(client.ping())
     except sync_redis.RedisError:
@@ -90,7 +90,7 @@ def test_a_valkey_that_keeps_dying_ends_the_stack_and_leaves_a_list_of_orders(st
     up = Up(state, "--worker", "tests.support.idle_worker")
     up.wait_said("Worker ready")
     up.wait_said("Prefect server ready")
-    record = stack_state.read(state)
+    record = read_record(state)
     assert record is not None
     order = {"symbol": "BTC/USDT", "client_id": "g1-4-b-0", "side": "buy", "price": "41000.5", "qty": "0.002"}
     with sync_redis.Redis.from_url(record.redis) as client:
@@ -106,7 +106,7 @@ def test_a_valkey_that_keeps_dying_ends_the_stack_and_leaves_a_list_of_orders(st
             until(lambda count=turn: up.said.count("Valkey ready again") > count, 30)  # type: ignore[misc]
     out, _ = up.process.communicate(timeout=60)
     assert up.process.returncode == 1
-    assert "it was started again 3 times in 10 minutes and is not started once more" in up.said
+    assert "it was restarted 3 times in 10 minutes and is not restarted again" in up.said
     assert "Trading stops" in up.said
     summary = json.loads(out)
     left = [{"symbol": "BTC/USDT", "id": "g1-4-b-0", "side": "buy", "price": "41000.5", "qty": "0.002"}]
@@ -117,7 +117,7 @@ def test_a_valkey_that_keeps_dying_ends_the_stack_and_leaves_a_list_of_orders(st
 
 def valkey_of(state: Path) -> Identity:
     """The Valkey that runs now."""
-    record = stack_state.read(state)
+    record = read_record(state)
     assert record is not None
     return record.processes["Valkey"]
 

@@ -12,8 +12,8 @@ from flows.runtime.trading import TradingService
 from tasks.base.errors import StateError
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
+from tasks.control.steps import stop
 from tasks.funds import store
-from tasks.funds.steps import set_stopped
 from tasks.settings.model import Settings
 from tasks.tick.clock_check import check_clock
 from tasks.tick.trader import GridTrader
@@ -153,7 +153,7 @@ async def test_a_tick_under_way_places_nothing_once_the_pot_is_stopped(redis: Re
         if kind == "hold":
             await store.hold(redis, keys=KEYS, owner="other", ms=60_000)
         else:
-            await set_stopped(own, redis, True)
+            await stop(redis, own)
         return await reserve(*arguments)
 
     late._reserve = stopped_first  # type: ignore[method-assign,assignment]

@@ -9,12 +9,12 @@ import pytest
 from tasks.base.clock import utc_now
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
-from tasks.funds.steps import set_paused, set_stopped
+from tasks.control.steps import pause, resume, stop
 from tasks.grid.models import Cell, CellState
 from tasks.tick.trader import LeaseHeld
 from tasks.tick.window import run_window
 from tasks.views.steps import final_summary, read_status
-from tests.integration.test_crash import check_books, settle
+from tests.support.books import check_books, settle
 from tests.support.desk import BTC, open_desk, settings, walk
 from tests.support.round_trips import counted_round_trips
 
@@ -119,7 +119,7 @@ async def test_pause_stop_and_resume(redis: RedisClient) -> None:
     desk = await open_desk(redis, own, {BTC: walk(100)})
     trader = await desk.trader()
     await trader.tick()
-    await set_paused(own, redis, [BTC], True)
+    await pause(redis, own, [BTC])
     await desk.exchange.advance(60)
     await settle(trader, redis)
     await desk.exchange.advance(35)
@@ -128,15 +128,15 @@ async def test_pause_stop_and_resume(redis: RedisClient) -> None:
     assert waiting
     selling = [cell for cell in await cells_of(redis) if cell.state is CellState.SELLING]
     assert selling
-    await set_stopped(own, redis, True)
+    await stop(redis, own)
     await settle(trader, redis)
     view = await read_status(own, redis)
     assert view.stopped
     assert view.reserved == Decimal(0)
     assert view.symbols[0].open_orders == 0
     assert await desk.client.open_orders(BTC) == []
-    await set_stopped(own, redis, False)
-    await set_paused(own, redis, [BTC], False)
+    await resume(redis, own)
+    await resume(redis, own, [BTC])
     await settle(trader, redis)
     assert len(await desk.client.open_orders(BTC)) == 20
     await check_books(desk, redis)

@@ -11,7 +11,8 @@ import redis as sync_redis
 from tasks.base.keys import Keys
 from tests.support.prefect_stack import PrefectStack, prefect_stack
 from tests.support.real_workers import SETTINGS, RealWorker
-from tests.support.up import GRIDFLOW, until
+from tests.support.up import GRIDFLOW
+from tests.support.waiting import until
 
 SYMBOLS = ("BTC/USDT", "ETH/USDT")
 KEYS = Keys("main")

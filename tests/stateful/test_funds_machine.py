@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
+from tasks.base.events import EventKind
 from tasks.exchange.models import Side
 from tasks.funds import store
 from tasks.funds.models import FundCode, FundsStatus, Repair
@@ -34,8 +35,8 @@ class FundsMachine(Changes):
         assert self.run(store.guard(self.redis, keys=KEYS, held_units=held)) == (pot.short, before)
         events: Any = self.run(self.redis.xrange(KEYS.events))
         kinds = [fields["type"] for _, fields in events]
-        assert kinds.count("funds_short") == self.shortages
-        assert kinds.count("funds_restored") == self.shortages - (pot.short > 0)
+        assert kinds.count(EventKind.FUNDS_SHORT) == self.shortages
+        assert kinds.count(EventKind.FUNDS_RESTORED) == self.shortages - (pot.short > 0)
 
     @rule(symbol=symbols, side=st.sampled_from(Side), units=st.integers(1, 500))
     def a_preview_says_what_a_reservation_would_get(self, symbol: str, side: Side, units: int) -> None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from tasks.base.errors import GridflowError
+from tasks.base.events import EventKind
 from tasks.base.keys import Keys
 from tasks.base.money import from_units
 from tasks.base.redis_client import RedisClient
@@ -72,7 +73,7 @@ def sharing_a_cell(record: Record) -> list[int]:
 async def strays(redis: RedisClient, keys: Keys, symbols: Sequence[str]) -> set[str]:
     """Client ids told of as strays that no journal held; two stale readings in a row show a settled order as one."""
     events: Sequence[Any] = await redis.xrange(keys.events) or ()
-    told = {json.loads(fields["body"])["id"] for _, fields in events if fields["type"] == "stray_order"}
+    told = {json.loads(fields["body"])["id"] for _, fields in events if fields["type"] == EventKind.ORPHAN_ORDER}
     settled: list[Any] = []
     for symbol in symbols:
         settled += await redis.lrange(keys.orders(symbol), 0, -1)

@@ -28,7 +28,7 @@ from tasks.base.errors import GridflowError
 from tasks.base.keys import Keys
 from tasks.base.money import from_units
 from tasks.exchange.models import Market
-from tasks.funds.steps import set_stopped
+from tasks.funds.store import set_flag
 from tasks.tick.active_symbols import active_symbols
 from tasks.tick.monitor import run_monitor
 from tasks.tick.recover import open_books
@@ -166,7 +166,7 @@ class Play:
             meddling = rng.choice(["", "", "", "", "cancel", "stop"])
             if meddling == "cancel":
                 await self._cancel_by_hand()
-            await set_stopped(desk.settings, desk.redis, meddling == "stop")
+            await self._stop(meddling == "stop")
             if rng.random() < 0.6:
                 self.running.append(asyncio.create_task(self._operate(rng.choice([0, rng.uniform(0, 2)]))))
             if rng.random() < 0.3:
@@ -177,7 +177,12 @@ class Play:
                 await desk.redis.delete(desk.keys.lease(symbol))  # as if a dead worker's had run out
             await asyncio.sleep(rng.uniform(0, 8))  # less than an order is protected, most times
         await asyncio.gather(*self.running)  # the frozen go on, at the latest now
-        await set_stopped(desk.settings, desk.redis, False)
+        await self._stop(False)
+
+    async def _stop(self, stopped: bool) -> None:
+        """An operator's stop, raised or lifted, in one call to Redis."""
+        desk = self.desk.desk
+        await set_flag(desk.redis, hashes=[desk.keys.funds], flag="stopped", value=stopped)
 
     async def _active_symbols(self) -> list[str]:
         desk = self.desk.desk

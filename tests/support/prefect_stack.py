@@ -15,7 +15,7 @@ from flows.runtime.stack import children
 from flows.runtime.stack.ports import PortClaims
 from flows.runtime.stack.postgres import prepare, remove
 from flows.runtime.stack.prefect_server import api_url, common_environment
-from flows.runtime.stack.supervisor import Notices, Supervisor
+from flows.runtime.stack.supervisor import Callbacks, Child, Supervisor
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class PrefectStack:
     api: str
     environment: dict[str, str]
     database_url: str
+    stop_server: Callable[[], None]  # the database stays
+    start_server: Callable[[], None]  # again, on the same port
 
     def client(self) -> httpx.Client:
         """A plain HTTP client of the API, outside Prefect's own client code."""
@@ -57,26 +59,25 @@ def prefect_stack(folder: Path) -> Iterator[PrefectStack]:
     environment = common_environment(home, api_url(port))
     with asyncio.Runner() as runner:
         supervisors: list[Supervisor] = []
-
         database = prepare(folder)
 
-        async def start() -> None:
-            for child in (
-                children.postgres(database, logs),
-                children.prefect_server(folder, logs, port, database),
-            ):
-                supervisors.append(Supervisor(child, lambda _line: None, Notices(lambda _name, _process: None)))
-                await supervisors[-1].start()
+        def start(child: Child) -> None:
+            supervisors.append(Supervisor(child, lambda _line: None, Callbacks(lambda _name, _process: None)))
+            runner.run(supervisors[-1].start())
 
-        async def stop() -> None:
-            for supervisor in reversed(supervisors):
-                await supervisor.stop()
+        def start_server() -> None:
+            start(children.prefect_server(folder, logs, port, database))
+
+        def stop() -> None:
+            runner.run(supervisors.pop().stop())
 
         try:
-            runner.run(start())
-            yield PrefectStack(api_url(port), {**os.environ, **environment}, database.async_url)
+            start(children.postgres(database, logs))
+            start_server()
+            yield PrefectStack(api_url(port), {**os.environ, **environment}, database.async_url, stop, start_server)
         finally:
-            runner.run(stop())
+            while supervisors:
+                stop()
             claims.close()
             remove(folder)
 

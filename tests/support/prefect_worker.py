@@ -3,13 +3,13 @@
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.support.prefect_stack import PrefectStack
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
 ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -57,14 +57,6 @@ class Worker:
         finally:
             self.process.kill()
             self.log.close()
-
-
-def until(question: Callable[[], bool], seconds: float) -> None:
-    """Wait until the answer is yes; fail after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not question():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.1)
 
 
 @contextmanager

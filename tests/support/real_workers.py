@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 
 from tests.support.prefect_stack import PrefectStack
-from tests.support.up import GRIDFLOW, ROOT, until
+from tests.support.up import GRIDFLOW, ROOT
+from tests.support.waiting import until
 
 SETTINGS = """
 [paper]

@@ -34,6 +34,39 @@ def redis_server(folder: Path, binary: Path | None = None) -> Iterator[str]:
         process.wait(10)
 
 
+class RestartableRedis:
+    """A server on a fixed port that keeps its data over a restart."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"redis://127.0.0.1:{self._port}/0"
+
+    def start(self) -> None:
+        """Start it, or start it again."""
+        options = ["--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]
+        command = [str(get_binary_path()), *options, "--dir", str(self._folder)]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        wait_for_server(lambda: socket.create_connection(("127.0.0.1", self._port), 0.2).close(), self._process)
+
+    def stop(self) -> None:
+        """End it; its data stays on disk."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(10)
+            self._process = None
+
+
+def listens(port: int) -> bool:
+    """Whether a server listens on the loopback port."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 0.5).close()
+    except OSError:
+        return False
+    return True
+
+
 def wait_for_server(connect: Callable[[], None], process: subprocess.Popen[bytes], seconds: float = 10) -> None:
     """Until `connect` raises no OSError. Raises RuntimeError if the process ends before, or takes longer."""
     deadline = time.monotonic() + seconds

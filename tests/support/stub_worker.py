@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from flows.runtime.stack.children import ONLY_STOP, worker_ready_file
-from flows.runtime.stack.worker_process import told, work
+from flows.runtime.stack.worker_process import work, write_stop
 from flows.runtime.worker.deployments import Every, PlannedDeployment
 from tasks.base.keys import slug
 from tasks.settings.environment import state_dir
@@ -71,7 +71,7 @@ def main() -> None:
     """Entry point of the process."""
     service = StubService(state_dir())
     if ONLY_STOP in sys.argv:
-        sys.exit(told(service.graceful_stop()))
+        sys.exit(write_stop(service.graceful_stop()))
     recycle_after = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     sys.exit(asyncio.run(work(planned, service, worker_ready_file(state_dir()).touch, load(), recycle_after)))
 

@@ -6,13 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from flows.runtime.stack import record as stack_state
+from tasks.settings.running import StackRecord, read_record
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
 GRIDFLOW = str(Path(sys.executable).with_name("gridflow"))
@@ -50,10 +50,10 @@ class Up:
 
         until(said, 90)
 
-    def wait_ticking(self) -> stack_state.StackRecord:
+    def wait_ticking(self) -> StackRecord:
         """Wait for the first tick of this very process; the record of the stack."""
         self.wait_said("First tick")
-        record = stack_state.read(self.state)
+        record = read_record(self.state)
         assert record is not None
         return record
 
@@ -72,14 +72,6 @@ class Up:
         assert self.process.returncode == 0, self.said
         summary: dict[str, Any] = json.loads(out)
         return summary
-
-
-def until(question: Callable[[], bool], seconds: float) -> None:
-    """Wait until the answer is yes."""
-    deadline = time.monotonic() + seconds
-    while not question():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.1)
 
 
 def processes_of(state: Path) -> list[psutil.Process]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dashboard.guard import allowed, asked_host, refuse_open_address
+from dashboard.guard import allowed, host_option, refuse_open_address
 from tasks.base.addresses import is_loopback
 
 
@@ -33,9 +33,9 @@ def test_not_loopback(host: str) -> None:
         (["app", "--host"], None),
     ],
 )
-def test_the_asked_host_is_found(arguments: list[str], host: str | None) -> None:
+def test_the_host_option_is_found(arguments: list[str], host: str | None) -> None:
     """In both spellings of the option."""
-    assert asked_host(arguments) == host
+    assert host_option(arguments) == host
 
 
 def test_an_open_address_is_refused_at_start() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, generate_latest
 
 from dashboard.metrics import Reading, ViewsCollector
-from tests.unit.test_dashboard_present import NOW, status, symbol
+from tests.support.views import NOW, status, symbol
 
 ALLOCATOR = {
     "gridflow_global_fund_usage_pct",

@@ -10,34 +10,8 @@ import pytest
 from dashboard import present
 from tasks.exchange.models import Side
 from tasks.ledger.models import Fill
-from tasks.views.models import EquityPoint, LogLine, StatusView, SymbolView
-
-NOW = 1_704_067_200_000
-
-
-def symbol(name: str = "BTC/USDT", **changes: Any) -> SymbolView:
-    """A symbol with round numbers."""
-    base: dict[str, Any] = dict.fromkeys(
-        ("inventory_value", "equity_change", "grid_profit", "floating", "fees", "identity_error", "base"), Decimal(0)
-    )
-    base |= {"allocated": Decimal(1000), "used": Decimal(200), "reserved": Decimal(300), "committed": Decimal(500)}
-    base |= {"free": Decimal(500), "usage": Decimal("0.2"), "price": Decimal(42_000), "paused": False, "grid_id": None}
-    base |= {"lower": None, "upper": None, "cells": {}, "idle": {}, "rounds": 0, "open_orders": 0, "resolving": 0}
-    base |= {"ticks": 3, "fills": 2, "last_tick_ms": NOW - 5000, "last_tick_duration_ms": 12}
-    return SymbolView(symbol=name, **(base | changes))
-
-
-def status(*symbols: SymbolView, **changes: Any) -> StatusView:
-    """An account of these symbols."""
-    base: dict[str, Any] = dict.fromkeys(
-        ("equity_change", "grid_profit", "floating", "fees", "identity_error", "max_committed", "short"), Decimal(0)
-    )
-    for name in ("allocated", "used", "reserved", "committed", "free"):
-        base[name] = sum((getattr(one, name) for one in symbols), Decimal(0))
-    base |= {"account": "main", "quote": "USDT", "mode": "paper", "market": {}, "paused": False, "stopped": False}
-    base |= {"total_funds": Decimal(10_000), "equity": Decimal(10_000), "pool": Decimal(9500), "limits_version": 1}
-    base |= {"ticks": 0, "fills": 0, "symbols": symbols}
-    return StatusView(**(base | changes))
+from tasks.views.models import EquityPoint, LogLine
+from tests.support.views import NOW, status, symbol
 
 
 def fill(**changes: Any) -> Fill:

@@ -1,6 +1,5 @@
-"""Where the dashboard looks for Redis and Prefect, and what it says when they are not there."""
+"""What the dashboard says when Redis is not there, and how it hands rows to the browser."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,48 +7,17 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from dashboard import prefect_api
-from dashboard.connection import NoData, Reader, place_of, redis_url
-from dashboard.connection import prefect_api as configured_api
+from dashboard.connection import NoData, Reader, host_and_port
 from dashboard.tables import NUMBER, TEXT, TIME, arrow_table
 from tasks.settings.model import Settings
-from tests.e2e.prefect_stand_in import RUN_ID, PrefectStandIn
 from tests.support.servers import free_port
 
-IDENTITY = {"pid": 1, "started": "0", "command": "x"}
 
-
-@pytest.fixture
-def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A state folder with the record of a stack; no other source is configured."""
-    for name in ("PREFECT_API_URL", "GRIDFLOW_REDIS_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("GRIDFLOW_STATE", str(tmp_path))
-    record = {"started": "", "state": "", "parent": IDENTITY, "postgres_data": "", "processes": {}, "dashboard": None}
-    urls = {"redis": "redis://127.0.0.1:7001/0", "prefect_api": "http://127.0.0.1:7002/api", "prefect_ui": ""}
-    (tmp_path / "stack.json").write_text(json.dumps(record | urls))
-    return tmp_path
-
-
-def test_the_stacks_own_servers_are_found(stack: Path) -> None:
-    """Without settings, stack.json says where they are."""
-    assert redis_url(Settings()) == "redis://127.0.0.1:7001/0"
-    assert configured_api() == "http://127.0.0.1:7002/api"
-
-
-def test_settings_come_before_the_stack(stack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Your own servers win."""
-    monkeypatch.setenv("PREFECT_API_URL", "http://elsewhere/api")
-    assert redis_url(Settings(redis_url=SecretStr("redis://elsewhere"))) == "redis://elsewhere"
-    assert configured_api() == "http://elsewhere/api"
-
-
-def test_no_redis_anywhere_is_said(stack: Path) -> None:
+def test_no_redis_anywhere_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what to do."""
-    (stack / "stack.json").unlink()
+    monkeypatch.setenv("GRIDFLOW_STATE", str(tmp_path))
     with pytest.raises(NoData, match="gridflow up"):
-        redis_url(Settings())
-    assert configured_api() is None
+        Reader(Settings()).read(lambda redis: redis.get("x"))
 
 
 def test_a_redis_that_is_away_is_named_without_its_password() -> None:
@@ -60,34 +28,8 @@ def test_a_redis_that_is_away_is_named_without_its_password() -> None:
         source.read(lambda redis: redis.get("x"))
     assert "127.0.0.1" in str(caught.value)
     assert "hunter2" not in str(caught.value)
-    assert place_of("redis://:secret@[::1]:7/0") == "::1:7"
-    assert place_of("unix:///tmp/x.sock") == "localhost:6379"
-
-
-def test_prefect_that_is_away_is_said() -> None:
-    """And that trading goes on without it."""
-    with pytest.raises(prefect_api.PrefectDown, match="does not answer"):
-        prefect_api.start_rebalance(f"http://127.0.0.1:{free_port()}/api", "main")
-    with pytest.raises(prefect_api.PrefectDown):
-        prefect_api.start_rebalance("not a url", "main")
-
-
-def test_the_rebalance_of_another_account_has_a_name_of_its_own() -> None:
-    """The button never starts the deployment of account `main` for another account."""
-    prefect = PrefectStandIn()
-    prefect.start()
-    try:
-        assert prefect_api.start_rebalance(prefect.api, "main") == RUN_ID
-        with pytest.raises(prefect_api.PrefectDown, match="rebalance/manual-alt"):
-            prefect_api.start_rebalance(prefect.api, "alt")
-    finally:
-        prefect.stop()
-
-
-@pytest.mark.parametrize("api", ["http://127.0.0.1:4200/api", "http://127.0.0.1:4200/api/"])
-def test_the_page_of_a_run(api: str) -> None:
-    """In Prefect's own UI, beside its API."""
-    assert prefect_api.run_page(api, "abc") == "http://127.0.0.1:4200/runs/flow-run/abc"
+    assert host_and_port("redis://:secret@[::1]:7/0") == "::1:7"
+    assert host_and_port("unix:///tmp/x.sock") == "localhost:6379"
 
 
 def test_arrow_tables_keep_text_numbers_gaps_and_times() -> None:

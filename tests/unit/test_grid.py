@@ -9,48 +9,25 @@ from hypothesis import strategies as st
 
 from tasks.base.errors import ConfigError
 from tasks.base.money import floor_to
-from tasks.exchange.models import Market, PriceBand, Side, Ticker
+from tasks.exchange.models import PriceBand, Side, Ticker
 from tasks.exchange.order_ids import Purpose
 from tasks.exchange.venues.binance import price_bands
 from tasks.grid.cells import settled, with_order
-from tasks.grid.levels import build_cells, build_grid, grid_id
-from tasks.grid.models import Cell, CellState, Grid, GridPlan, IdleReason, Limits, Size
+from tasks.grid.levels import build_grid, grid_id
+from tasks.grid.models import Cell, CellState, GridPlan, IdleReason, Limits, Size
 from tasks.grid.planner import client_order_id, plan
 from tasks.market.models import Snapshot
 from tasks.settings.grids import StartMode, net_profit
-from tests.support.grids import symbol_settings
+from tests.support.grids import BTC, grid_and_cells, market, symbol_settings
 
-BTC = "BTC/USDT"
 SIZE = Size(quote=Decimal(300))
 RICH = Limits(symbol_free=10**15, global_free=10**15, size=SIZE)
-
-
-def market(**changes: object) -> Market:
-    """Binance-like filters, 0.1 % fees."""
-    base: dict[str, object] = {
-        "symbol": BTC,
-        "base": "BTC",
-        "quote": "USDT",
-        "tick_size": "0.01",
-        "lot_step": "0.00001",
-        "min_notional": "5",
-        "maker_fee": "0.001",
-        "taker_fee": "0.001",
-    }
-    return Market.model_validate(base | changes)
 
 
 def snapshot(price: str) -> Snapshot:
     """Bid = ask = last."""
     value = Decimal(price)
     return Snapshot(market=market(), ticker=Ticker(symbol=BTC, bid=value, ask=value, last=value, at_ms=0))
-
-
-def grid_and_cells(start: StartMode = StartMode.FLAT, price: str = "42000") -> tuple[Grid, list[Cell]]:
-    """39000 … 48000 in 9 arithmetic cells of 300 USDT."""
-    own = symbol_settings(lower="39000", upper="48000", cells=9, quote_per_cell="300", start=start)
-    grid = build_grid(BTC, own, market(), Decimal(price), Decimal(9500), 0)
-    return grid, build_cells(grid, start)
 
 
 def test_net_profit_agrees_with_a_published_example() -> None:

@@ -10,7 +10,7 @@ from tasks.exchange.models import Side, Trade
 from tasks.grid.models import Cell
 from tasks.ledger.models import Book
 from tasks.ledger.rules import book_fill, value
-from tests.unit.test_grid import BTC, grid_and_cells, market
+from tests.support.grids import BTC, grid_and_cells, market
 
 FEE_COINS = st.sampled_from(["USDT", "BTC", "BNB"])
 QTY = st.decimals("0.00001", 5, places=5)

@@ -53,16 +53,16 @@ def test_wrong_settings_are_refused_before_anything_starts(
 def test_live_needs_both_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--live alone is refused; live = true alone trades on paper, and says so."""
     with pytest.raises(ConfigError, match=r"exchange\.live"):
-        preflight.settle_live(load(), True, print)
+        preflight.confirm_live(load(), True, print)
     monkeypatch.setenv("GRIDFLOW_EXCHANGE__API_KEY", "key-of-a-test")
     monkeypatch.setenv("GRIDFLOW_EXCHANGE__SECRET", "secret-of-a-test")
     config = tmp_path / "live.toml"
     config.write_text("[exchange]\nlive = true\n")
     monkeypatch.setenv("GRIDFLOW_CONFIG", str(config))
     said: list[str] = []
-    assert preflight.settle_live(load(), False, said.append).live is False
+    assert preflight.confirm_live(load(), False, said.append).live is False
     assert said
-    assert preflight.settle_live(load(), True, said.append).live is True
+    assert preflight.confirm_live(load(), True, said.append).live is True
 
 
 @pytest.mark.parametrize("command", ["check", "up"])
@@ -97,7 +97,7 @@ def test_help_and_light_commands_load_no_heavy_library() -> None:
     """`up` itself must stay small, and `status` quick."""
     code = (
         "import sys; from flows.runtime import cli; from flows.runtime.stack import stack, worker_process; "
-        "from flows.runtime.commands import up_command, stack_commands, fund_commands; "
+        "from flows.runtime.commands import up_command, stack_commands, pause_commands; "
         "print([name for name in ('prefect', 'ccxt', 'streamlit', 'pandas') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,5 +1,6 @@
 """Ports, process identity, memory of a tree, logs and the stack's record."""
 
+import json
 import os
 import signal
 import socket
@@ -8,13 +9,16 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
-from flows.runtime.stack import record as stack_state
+from flows.runtime.stack import record as record_file
+from flows.runtime.stack.log_files import cap_log, tail
 from flows.runtime.stack.ports import HOST, PortClaims
-from flows.runtime.stack.processes import Identity, end, tree_memory
-from flows.runtime.stack.supervisor import cap_log, tail
+from flows.runtime.stack.processes import age_seconds, end, tree_memory_mib
 from tasks.base.errors import StackError
+from tasks.settings.running import Identity, read_record, record_path, running_stack
+from tests.support.stale_stack import stack_record
 
 
 def _sleeper() -> subprocess.Popen[bytes]:
@@ -48,7 +52,7 @@ def test_a_process_is_not_taken_for_another_with_its_pid() -> None:
     found = Identity.of(process.pid)
     assert found is not None
     assert found.is_alive()
-    earlier = Identity(process.pid, "0", found.command)
+    earlier = Identity(process.pid, found.started - 1, found.command)
     assert not earlier.is_alive()
     end(earlier)
     assert process.poll() is None
@@ -76,13 +80,47 @@ def test_ending_a_process_ends_its_group() -> None:
         assert time.monotonic() < deadline
 
 
-def test_memory_of_a_tree_counts_children() -> None:
-    """This process and a child of it are both found."""
+def test_the_start_of_a_process_does_not_move_with_the_system_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """psutil's time of day of both boot and start moves by an hour: the process is still the same."""
+    me = Identity.of(os.getpid())
+    assert me is not None
+    boot, created = psutil.boot_time(), psutil.Process().create_time()
+    monkeypatch.setattr(psutil, "boot_time", lambda: boot + 3600)
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _process: created + 3600)
+    assert me.is_alive()
+
+
+def test_a_zombie_is_not_alive() -> None:
+    """A killed child that nobody has waited for yet."""
     process = _sleeper()
-    found = {each.pid for each in tree_memory(os.getpid())}
+    found = Identity.of(process.pid)
+    assert found is not None
     process.kill()
-    process.wait()
-    assert {os.getpid(), process.pid} <= found
+    deadline = time.monotonic() + 5
+    while found.is_alive():
+        assert time.monotonic() < deadline
+    assert process.wait() == -signal.SIGKILL
+
+
+def test_the_age_of_a_process_counts_from_its_start() -> None:
+    """In seconds; measured by a fresh process."""
+    code = "import time; time.sleep(1); from flows.runtime.stack.processes import age_seconds; print(age_seconds())"
+    begun = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 1 <= float(done.stdout) <= time.monotonic() - begun + 0.1
+    assert age_seconds() > 0
+
+
+def test_memory_of_a_tree_counts_children() -> None:
+    """A child with 50 MiB of its own adds at least that."""
+    before = tree_memory_mib(os.getpid())
+    code = "import sys; kept = bytearray(50 << 20); print('ready', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert tree_memory_mib(os.getpid()) > before + 50
+    assert tree_memory_mib(process.pid) == 0
 
 
 def test_an_open_log_is_cut_without_losing_its_last_lines(tmp_path: Path) -> None:
@@ -101,27 +139,43 @@ def test_a_state_folder_has_one_owner(tmp_path: Path) -> None:
     """The second is refused with the first one's URLs, and free to go on once it has ended."""
     me = Identity.of(os.getpid())
     assert me is not None
-    record = stack_state.StackRecord(
-        started="now",
-        state=str(tmp_path),
-        parent=me,
-        redis="redis://127.0.0.1:1/0",
-        prefect_api="http://127.0.0.1:2/api",
-        prefect_ui="http://127.0.0.1:2",
-        dashboard=None,
-        postgres_data="",
-        processes={"Worker": me},
-    )
-    with stack_state.sole_owner(tmp_path):
-        stack_state.write(tmp_path, record)
-        assert stack_state.running(tmp_path) == record
-        with pytest.raises(StackError, match=r"http://127\.0\.0\.1:2"), stack_state.sole_owner(tmp_path):
+    record = stack_record(tmp_path, me)
+    record.processes = {"Worker": me}
+    with record_file.sole_owner(tmp_path):
+        record_file.write(tmp_path, record)
+        assert running_stack(tmp_path) == record
+        with pytest.raises(StackError, match=r"http://127\.0\.0\.1:2"), record_file.sole_owner(tmp_path):
             pass
-    with stack_state.sole_owner(tmp_path):
+    with record_file.sole_owner(tmp_path):
         pass
 
 
 def test_a_half_written_record_counts_as_none(tmp_path: Path) -> None:
     """A broken file never breaks a command."""
-    stack_state.record_path(tmp_path).write_text('{"parent": {"pid"')
-    assert stack_state.read(tmp_path) is None
+    record_path(tmp_path).write_text('{"parent": {"pid"')
+    assert read_record(tmp_path) is None
+
+
+@pytest.mark.parametrize("started", ["ticks", "date"])
+def test_a_record_of_an_earlier_version(tmp_path: Path, started: str) -> None:
+    """Linux: the start in clock ticks since boot, as text, is understood. macOS wrote a date: refused with a remedy."""
+    me = Identity.of(os.getpid())
+    assert me is not None
+    text = str(round(me.started * os.sysconf("SC_CLK_TCK"))) if started == "ticks" else "Mon Nov 24 10:00:00 2026"
+    old = {"pid": me.pid, "started": text, "command": me.command}
+    urls = {"redis": "", "prefect_api": "", "prefect_ui": "", "dashboard": None}
+    record = {
+        "started": "now",
+        "state": str(tmp_path),
+        "parent": old,
+        "postgres_data": "",
+        "processes": {"Worker": old},
+    }
+    record_path(tmp_path).write_text(json.dumps(record | urls))
+    if started == "ticks":
+        found = running_stack(tmp_path)
+        assert found is not None
+        assert found.living() == {"Worker": me}
+    else:
+        with pytest.raises(StackError, match="earlier version"):
+            running_stack(tmp_path)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from flows.runtime.stack import questions
-from flows.runtime.stack.processes import Identity
-from flows.runtime.stack.supervisor import Child, Limits, Notices, Supervisor, cancel
+from flows.runtime.stack import health_checks
+from flows.runtime.stack.supervisor import Callbacks, Child, Limits, Supervisor, cancel
 from tasks.base.errors import SetupRefused, StackError
+from tasks.settings.running import Identity
+from tests.support.waiting import until
 
 
 class Watched:
@@ -29,7 +30,7 @@ class Watched:
             stop_seconds=stop_seconds,
         )
         self.supervisor = Supervisor(
-            child, self.said.append, Notices(lambda _name, identity: self.started.append(identity))
+            child, self.said.append, Callbacks(lambda _name, identity: self.started.append(identity))
         )
 
     async def until_started(self, times: int) -> Identity:
@@ -59,7 +60,7 @@ async def test_a_child_that_dies_is_started_again(tmp_path: Path) -> None:
 
 
 async def test_a_child_that_ignores_its_signal_is_killed(tmp_path: Path) -> None:
-    """Stopping is bounded."""
+    """Stopping is run_with_redis."""
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ok', flush=True); time.sleep(60)"
     watched = Watched(tmp_path, code, stop_seconds=0.3)
 
@@ -141,9 +142,9 @@ class Beating(Watched):
         self.silent: list[float | None] = []
         self.gave_up: list[str] = []
         child = self.supervisor.child
-        child.folder, child.limits, child.alive = folder, _QUICK, questions.beats([folder / "beat"])
+        child.folder, child.limits, child.alive = folder, _QUICK, health_checks.files_touched([folder / "beat"])
         child.before_start = lambda: (folder / "beat").unlink(missing_ok=True)
-        notices = Notices(
+        notices = Callbacks(
             lambda _name, identity: self.started.append(identity),
             lambda _name, since: self.silent.append(since),
             lambda _name, why: self.gave_up.append(why),
@@ -183,7 +184,7 @@ async def test_a_child_that_fails_too_often_is_given_up(tmp_path: Path) -> None:
             await asyncio.sleep(0.05)
     assert len(watched.started) == 2
     assert watched.gave_up[0] in watched.said
-    assert "ended with code 3; it was started again 1 times in 10 minutes" in watched.gave_up[0]
+    assert "ended with code 3; it was restarted 1 times in 10 minutes" in watched.gave_up[0]
     assert await watched.supervisor.stop() == 3
 
 
@@ -222,4 +223,4 @@ async def test_descendants_with_a_session_of_their_own_end_with_the_child(tmp_pa
     assert grandchild is not None
     watched.supervisor.kill()
     await watched.supervisor.stop()
-    assert not grandchild.is_alive()
+    until(lambda: not grandchild.is_alive(), 5, "the grandchild to end")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.base.events import EventKind
 from tasks.funds.models import FundCode
 
 ROOT = Path(__file__).parents[2]
@@ -63,3 +64,20 @@ def test_only_the_pot_makes_grants() -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Grant"
     }
     assert makers == {"tasks/funds/store.py"}
+
+
+def test_every_kind_of_event_is_published_and_every_published_kind_is_known() -> None:
+    """Scripts name kinds as text, Python as members of the enum; together they name exactly the enum."""
+    in_lua: set[str] = set()
+    for path in SCRIPTS:
+        text = path.read_text(encoding="utf-8")
+        for call in re.findall(r"redis\.call\('XADD'.*", text):
+            value = re.search(r"'type', (\w+|'\w+')", call)
+            assert value, f"{path}: an event without a type"
+            name = value[1]
+            named = [name] if name.startswith("'") else re.findall(rf"\b{name} = (.*)", text)
+            in_lua |= set(re.findall(r"'(\w+)'", " ".join(named)))
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "tasks").rglob("*.py")]
+    in_python = {EventKind[name].value for text in sources for name in re.findall(r"\bEventKind\.([A-Z_]+)\b", text)}
+    assert in_lua <= set(EventKind)
+    assert in_lua | in_python == set(EventKind)

@@ -1,4 +1,4 @@
-"""`gridflow funds audit` and `gridflow recover`: are the books right, and how to get them back."""
+"""`gridflow funds audit` and `gridflow recover`: check the books, repair them, rebuild them."""
 
 import asyncio
 import json
@@ -8,16 +8,15 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from flows.runtime.commands.answers import redis_client
-from flows.runtime.commands.options import common_options, json_option, on_the_same_market, redis_url
+from flows.runtime.commands.connections import redis_client
+from flows.runtime.commands.options import common_options, json_option
 from flows.runtime.commands.symbol_commands import preview, write_off_command
-from tasks.base.keys import Keys
-from tasks.base.redis_client import RedisClient
 from tasks.funds.models import FundCode
 from tasks.ledger.audit import AuditReport
 from tasks.settings.environment import override_environment
 from tasks.settings.load import load
 from tasks.settings.model import Settings
+from tasks.settings.running import redis_url
 
 
 @click.command()
@@ -26,17 +25,18 @@ from tasks.settings.model import Settings
 def recover(config: Path | None, state: Path | None, as_json: bool) -> None:
     """Rebuild books, reservations and positions from the exchange where Redis has lost them.
 
-    Workers do the same by themselves before a symbol's first tick; what Redis still knows is never touched.
+    Workers do the same before a symbol's first tick. Symbols that Redis still holds are not touched.
     """
     settings = load(config)
     override_environment({"GRIDFLOW_REDIS_URL": redis_url(settings, state)})
     from flows.runtime.trading import TradingService
+    from tasks.control.books import with_running_market
 
-    async def joined() -> Settings:
+    async def read_market() -> Settings:
         async with redis_client(settings, state) as redis:
-            return await on_the_same_market(load(config), redis)
+            return await with_running_market(redis, load(config))
 
-    trading = TradingService(asyncio.run(joined()))
+    trading = TradingService(asyncio.run(read_market()))
     try:
         rebuilt = trading.recover()
     finally:
@@ -50,7 +50,7 @@ def recover(config: Path | None, state: Path | None, as_json: bool) -> None:
 
 @click.group()
 def funds() -> None:
-    """Look after the pot."""
+    """Audit the pot, preview an order, write off what cannot be sold."""
 
 
 funds.add_command(preview)
@@ -60,19 +60,25 @@ funds.add_command(write_off_command)
 @funds.command(name="audit")
 @common_options
 @json_option
-@click.option("--repair", is_flag=True, help="Set the money right, in one step, while workers go on.")
+@click.option("--repair", is_flag=True, help="Correct the money in one step; workers go on trading.")
 @click.option("--exchange/--no-exchange", default=True, help="Compare with the exchange's open orders too.")
 def audit_command(config: Path | None, state: Path | None, as_json: bool, repair: bool, exchange: bool) -> None:
-    """Recompute committed money and show each difference with its cause; exit code 1 while any is left."""
+    """Recompute committed money and show each difference with its cause. Exit code 1 while a difference is left."""
+    from tasks.control import books  # imports the trading stages
+
     settings = load(config)
 
     async def work() -> tuple[AuditReport, AuditReport]:
         async with redis_client(settings, state) as redis:
-            before = await _audit(settings, redis, exchange)
+            before = await books.audit(redis, settings, with_exchange=exchange)
             if not repair or not before.drift:
                 return before, before
-            await _repair(settings, redis)
-            return before, await _audit(settings, redis, exchange)
+            if await books.repair(redis, settings) is FundCode.CONFLICT:
+                click.echo(
+                    "Nothing repaired: workers changed the books meanwhile. Try again, or pause first.",
+                    err=True,
+                )
+            return before, await books.audit(redis, settings, with_exchange=exchange)
 
     before, after = asyncio.run(work())
     if as_json:
@@ -82,30 +88,6 @@ def audit_command(config: Path | None, state: Path | None, as_json: bool, repair
         _print(before, after, repair)
     if after.drift:
         raise SystemExit(1)
-
-
-async def _audit(settings: Settings, redis: RedisClient, with_exchange: bool) -> AuditReport:
-    from tasks.ledger.steps import audit_funds
-    from tasks.tick.exchange_factory import open_exchange
-    from tasks.tick.trading_mode import claim_books
-
-    keys, symbols = Keys(settings.account), list(settings.symbols)
-    if not with_exchange:
-        return await audit_funds(redis, keys, symbols)
-    await claim_books(redis, keys, settings)
-    exchange = await open_exchange(await on_the_same_market(settings, redis), redis, beat=False)
-    try:
-        return await audit_funds(redis, keys, symbols, exchange)
-    finally:
-        await exchange.close()
-
-
-async def _repair(settings: Settings, redis: RedisClient) -> None:
-    from tasks.ledger.steps import repair_funds
-
-    _, code = await repair_funds(redis, Keys(settings.account), list(settings.symbols))
-    if code is FundCode.CONFLICT:
-        click.echo("The workers were too busy for a repair; try again, or pause first.", err=True)
 
 
 def _rows(report: AuditReport) -> list[dict[str, str]]:
@@ -134,6 +116,6 @@ def _print(before: AuditReport, after: AuditReport, repair: bool) -> None:
     elif repair and not after.drift:
         click.echo("Repaired.")
     elif not repair:
-        click.echo("Set it right with: gridflow funds audit --repair")
+        click.echo("Correct it with: gridflow funds audit --repair")
     else:
         click.echo(f"{len(after.drift)} difference(s) are left.")

@@ -1,4 +1,4 @@
-"""Options every command shares, and how a command finds the settings, the Redis and the Prefect server."""
+"""Options that commands share, and the settings that a command uses."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,20 +6,17 @@ from typing import Any, TypeVar
 
 import click
 
-from flows.runtime.stack import record as stack_state
-from flows.runtime.stack.takeover import left_over
-from tasks.base.errors import ConfigError, StackError
-from tasks.base.keys import Keys
-from tasks.base.redis_client import RedisClient
-from tasks.settings.environment import configured_prefect_api, configured_redis_url, state_dir
+from tasks.base.errors import ConfigError
+from tasks.settings.environment import configured_redis_url
 from tasks.settings.load import from_values, load
-from tasks.settings.model import PaperSettings, Settings
+from tasks.settings.model import Settings
+from tasks.settings.running import recorded_stack
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def common_options(command: _Command) -> _Command:
-    """Add --config and --state."""
+    """Add --config and --state to a command."""
     config = click.option(
         "--config",
         type=click.Path(path_type=Path, dir_okay=False),
@@ -34,30 +31,15 @@ def common_options(command: _Command) -> _Command:
 
 
 def json_option(command: _Command) -> _Command:
-    """Add --json."""
+    """Add --json to a command."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")(command)
 
 
-def running_stack(state: Path | None) -> stack_state.StackRecord | None:
-    """The stack that runs on this state folder now, if any."""
-    return stack_state.running(state_dir(state))
-
-
-def left_over_stack(state: Path | None) -> stack_state.StackRecord | None:
-    """The stack on this state folder that was killed while processes of it live on, if any."""
-    return left_over(state_dir(state))
-
-
-def recorded_stack(state: Path | None) -> stack_state.StackRecord | None:
-    """The stack that runs on this state folder, or was killed while processes of it live on."""
-    return running_stack(state) or left_over_stack(state)
-
-
 def settings_in_force(config: Path | None, state: Path | None) -> Settings:
-    """The settings that the stack on this state runs with; without a stack those of the file and the environment.
+    """The settings that the stack on this state folder runs with; without a stack, those of file and environment.
 
-    A file with faults does not disable a command while a stack runs: they are shown as a warning. Raises ConfigError
-    where no stack runs.
+    While a stack runs, a faulty file does not disable a command: the faults are printed as a warning. Raises
+    ConfigError for a faulty file where no stack runs.
     """
     stack = recorded_stack(state)
     try:
@@ -71,39 +53,3 @@ def settings_in_force(config: Path | None, state: Path | None) -> Settings:
     if stack is None or not stack.settings:
         return own
     return from_values(stack.settings, own)  # the record holds no secrets
-
-
-async def on_the_same_market(settings: Settings, redis: RedisClient) -> Settings:
-    """The settings with the paper market that runs, which `up` may have been told on its command line."""
-    from tasks.paper.stored_market import describe_market
-
-    told = await describe_market(redis, Keys(settings.account))
-    if not told or told["source"] == "manual":  # candles given by hand: anybody joins them
-        return settings
-    stored = {name: told[name] for name in ("market", "data", "seed", "speed") if name in told}
-    paper = PaperSettings.model_validate(settings.paper.model_dump() | stored)
-    return settings.model_copy(update={"paper": paper})
-
-
-def has_redis(settings: Settings, state: Path | None) -> bool:
-    """Whether a Redis is known: the settings' own, or that of the stack that runs or was killed."""
-    return settings.redis_url is not None or recorded_stack(state) is not None
-
-
-def prefect_api(state: Path | None) -> str:
-    """The running stack's Prefect API, else $PREFECT_API_URL. Raises StackError where there is neither."""
-    stack = running_stack(state)
-    found = stack.prefect_api if stack else configured_prefect_api()
-    if found is None:
-        raise StackError("No Prefect server known. Run `gridflow up`, or set PREFECT_API_URL")
-    return found
-
-
-def redis_url(settings: Settings, state: Path | None) -> str:
-    """The settings' Redis, else that of the stack that runs or was killed. Raises StackError where there is none."""
-    if settings.redis_url is not None:
-        return settings.redis_url.get_secret_value()
-    stack = recorded_stack(state)
-    if stack is None:
-        raise StackError(f"No stack runs on {state_dir(state)}. Run `gridflow up`, or set redis_url to your own Redis")
-    return stack.redis

@@ -1,4 +1,4 @@
-"""What is checked before anything starts, so that a wrong setting never leaves half a stack behind."""
+"""Checks that run before anything starts, so that a wrong setting never leaves half a stack running."""
 
 from collections.abc import Callable
 
@@ -11,24 +11,24 @@ from tasks.settings.validated import Validated
 
 
 def start_problems(validated: Validated) -> list[Problem]:
-    """What settings alone cannot tell: whether the exchange takes what they want of it, and the candle files."""
+    """Problems that need more than the settings: what the exchange supports, and the candle files."""
     is_valid = validated.section("exchange")
     exchange = validated.settings.exchange
-    stands_against = live_problems if is_valid("live") and exchange.live else id_problems
-    return [*stands_against(exchange, is_valid), *_candle_problems(validated)]
+    problems_of = live_problems if is_valid("live") and exchange.live else id_problems
+    return [*problems_of(exchange, is_valid), *_candle_problems(validated)]
 
 
 def check_market_data(settings: Settings) -> None:
-    """For paper trading: that ccxt knows the exchange and the candle files are good.
+    """For paper trading: check that ccxt knows the exchange and that the candle files can be read.
 
-    Raises ConfigError with all faults. Of real orders `check_exchange` tells what stands against them.
+    Raises ConfigError with all problems. `check_exchange` does the same for real orders.
     """
     if not (settings.live and settings.exchange.live):
         _refuse([*id_problems(settings.exchange), *_candle_problems(Validated(settings))])
 
 
 def check_exchange(settings: Settings) -> None:
-    """For real orders: that they could go to the exchange; nothing is sent. Raises ConfigError with all faults."""
+    """For real orders: check that the exchange supports them. Sends nothing. Raises ConfigError with all problems."""
     _refuse(live_problems(settings.exchange))
 
 
@@ -44,16 +44,15 @@ def _candle_problems(validated: Validated) -> list[Problem]:
     from tasks.paper.replay import faults  # only a replay needs it
 
     symbols = validated.settings.symbols if validated.is_valid("symbols") else ()
-    told = dict.fromkeys(str(fault) for symbol in symbols for fault in faults(paper.data, symbol))
+    texts = dict.fromkeys(str(fault) for symbol in symbols for fault in faults(paper.data, symbol))
     remedy = "Mend or replace the file, or name another folder"
-    return [Problem("paper.data", str(paper.data), fault, remedy) for fault in told]
+    return [Problem("paper.data", str(paper.data), fault, remedy) for fault in texts]
 
 
-def settle_live(settings: Settings, live: bool, say: Callable[[str], None]) -> Settings:
-    """Real orders only if the settings and the command line both say so; returns the settings that then hold.
+def confirm_live(settings: Settings, live: bool, say: Callable[[str], None]) -> Settings:
+    """Allow real orders only if the settings and the command line both say so; the settings that then apply.
 
-    The command line's word goes to the children of this process too. Raises ConfigError for --live without
-    `exchange.live`.
+    Child processes of this one follow the same choice. Raises ConfigError for --live without `exchange.live`.
     """
     if live and not settings.exchange.live:
         rule = "--live is given, but the settings say no real orders"

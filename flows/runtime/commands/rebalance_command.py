@@ -1,4 +1,4 @@
-"""`gridflow rebalance`: shares the pot anew, says what moves, and follows it until orders and sizes have followed."""
+"""`gridflow rebalance`: rebalances now, shows what moved, and waits until resting orders have their new sizes."""
 
 import json
 import time
@@ -7,15 +7,16 @@ from typing import Any
 
 import click
 
-from flows.runtime.commands.answers import Waiting, bounded, check_prefect, warn_of_silence
-from flows.runtime.commands.options import common_options, has_redis, json_option, prefect_api, settings_in_force
-from flows.runtime.commands.runs import EndedRun, run_deployment
-from tasks.base.deployment_names import DeploymentNames
+from flows.runtime.commands.connections import Progress, check_prefect, run_with_redis, warn_unresponsive
+from flows.runtime.commands.options import common_options, json_option, settings_in_force
 from tasks.base.keys import Keys
 from tasks.base.money import plain
 from tasks.base.redis_client import RedisClient
+from tasks.control import runs
+from tasks.control.prefect_runs import FlowRun, PrefectRuns
 from tasks.funds.models import RebalanceReport
 from tasks.settings.model import Settings
+from tasks.settings.running import has_redis, prefect_api
 from tasks.views.models import StatusView
 
 _POLL_SECONDS = 1.0
@@ -25,30 +26,32 @@ _POLL_SECONDS = 1.0
 @common_options
 @json_option
 @click.option("--timeout", "seconds", type=click.FloatRange(min=1), default=120, show_default=True, help="Seconds.")
-@click.option("--follow/--no-follow", default=True, help="Wait until resting orders have followed.")
+@click.option("--follow/--no-follow", default=True, help="Wait until resting orders have their new sizes.")
 def rebalance(config: Path | None, state: Path | None, as_json: bool, seconds: float, follow: bool) -> None:
-    """Share the pot anew, now, and follow it until every resting order has its new size.
+    """Rebalance the pot now and wait until every resting order has its new size.
 
-    Runs the deployment rebalance/manual. Exit code 0 when the run completed, whether or not all has followed yet.
+    Runs the deployment rebalance/manual. Exit code 0 when the run completed, even if some sizes have not changed yet.
     """
     settings, deadline = settings_in_force(config, state), time.monotonic() + seconds
     api = prefect_api(state)
     check_prefect(api, state)
     with_redis = has_redis(settings, state)
     if with_redis:
-        bounded(lambda redis: redis.ping(), settings, state)
-    warn_of_silence(state)
-    ended = run_deployment(api, DeploymentNames(settings.account).rebalance_manual, seconds, Waiting().tell)
-    report = bounded(lambda redis: _report(redis, settings), settings, state) if ended.ok and with_redis else None
+        run_with_redis(lambda redis: redis.ping(), settings, state)
+    warn_unresponsive(state)
+    ended = runs.rebalance(PrefectRuns(api), settings.account, seconds, Progress().report)
+    report = (
+        run_with_redis(lambda redis: _report(redis, settings), settings, state) if ended.ok and with_redis else None
+    )
     if not as_json:
-        _tell(ended, report)
+        _print(ended, report)
     begun = time.monotonic()
     left = _followed(settings, state, deadline) if report is not None and follow else None
     took = time.monotonic() - begun
     if as_json:
         click.echo(json.dumps(_as_json(ended, report, left, took)))
     elif left is not None:
-        _tell_following(left, took)
+        _print_following(left, took)
     if not ended.ok:
         raise SystemExit(1)
 
@@ -66,20 +69,20 @@ async def _status(redis: RedisClient, settings: Settings) -> StatusView:
 
 
 def _followed(settings: Settings, state: Path | None, deadline: float) -> dict[str, str]:
-    """Wait until the allocations are followed or the time is over; by symbol, what still differs."""
+    """Wait until orders match the allocations or the time is over; what still differs, by symbol."""
     from tasks.views.rules import unfollowed
 
-    waiting = Waiting()
+    progress = Progress()
     while True:
-        left = unfollowed(bounded(lambda redis: _status(redis, settings), settings, state))
+        left = unfollowed(run_with_redis(lambda redis: _status(redis, settings), settings, state))
         if not left or time.monotonic() > deadline:
             return left
-        waiting.tell("; ".join(f"{symbol}: {why}" for symbol, why in left.items()))
+        progress.report("; ".join(f"{symbol}: {why}" for symbol, why in left.items()))
         time.sleep(_POLL_SECONDS)
 
 
-def _tell(ended: EndedRun, report: RebalanceReport | None) -> None:
-    click.echo(f"Rebalance {ended.name}: {ended.state}" + (f" ({ended.message})" if ended.message else ""))
+def _print(ended: FlowRun, report: RebalanceReport | None) -> None:
+    click.echo(f"Rebalance {ended.name}: {ended.type}" + (f" ({ended.message})" if ended.message else ""))
     if report is None:
         return
     from rich.console import Console
@@ -95,7 +98,7 @@ def _tell(ended: EndedRun, report: RebalanceReport | None) -> None:
     Console().print(table)
 
 
-def _tell_following(left: dict[str, str], took: float) -> None:
+def _print_following(left: dict[str, str], took: float) -> None:
     if not left:
         click.echo(f"Every resting order follows its allocation ({took:.0f} s).")
         return
@@ -105,9 +108,9 @@ def _tell_following(left: dict[str, str], took: float) -> None:
 
 
 def _as_json(
-    ended: EndedRun, report: RebalanceReport | None, left: dict[str, str] | None, took: float
+    ended: FlowRun, report: RebalanceReport | None, left: dict[str, str] | None, took: float
 ) -> dict[str, Any]:
-    """One object; amounts in quote as text. `followed` is null where nobody looked."""
+    """One object; amounts in quote as text. `followed` is null where the sizes were not checked."""
     changes = [
         {
             "symbol": change.symbol,
@@ -119,7 +122,9 @@ def _as_json(
         }
         for change in (report.changes if report else ())
     ]
-    told = {"outcome": report.outcome, "applied": report.applied, "strategy": report.strategy} if report else {}
-    run = {"id": ended.id, "name": ended.name, "state": ended.state, "message": ended.message}
+    outcome = {"outcome": report.outcome, "applied": report.applied, "strategy": report.strategy} if report else {}
+    run = {"id": ended.run_id, "name": ended.name, "state": ended.type, "message": ended.message or None}
     followed = None if left is None else not left
-    return run | told | {"changes": changes, "followed": followed, "unfollowed": left or {}, "seconds": round(took, 1)}
+    return (
+        run | outcome | {"changes": changes, "followed": followed, "unfollowed": left or {}, "seconds": round(took, 1)}
+    )

@@ -10,8 +10,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from flows.runtime.commands.answers import bounded
-from flows.runtime.commands.options import common_options, has_redis, json_option
+from flows.runtime.commands.connections import run_with_redis
+from flows.runtime.commands.options import common_options, json_option
 from flows.runtime.commands.preflight import start_problems
 from flows.runtime.commands.settings_file import settings_file
 from tasks.base.errors import ConfigError, GridflowError, Problem
@@ -20,6 +20,7 @@ from tasks.base.redis_client import RedisClient
 from tasks.settings.grids import SymbolSettings, net_profit
 from tasks.settings.load import DEFAULT_CONFIG, load
 from tasks.settings.model import Settings
+from tasks.settings.running import has_redis
 from tasks.tick.active_symbols import Lifecycle
 
 
@@ -30,12 +31,12 @@ def init(config: Path | None, state: Path | None, force: bool) -> None:  # noqa:
     """Write a commented gridflow.toml (or --config FILE) with every setting at its default."""
     path = config or DEFAULT_CONFIG
     if path.exists() and not force:
-        raise GridflowError(f"{path} is there already; name another with --config, or overwrite it with --force")
+        raise GridflowError(f"{path} exists already. Name another file with --config, or overwrite it with --force")
     try:
         path.write_text(settings_file(), encoding="utf-8")
     except OSError as error:
         rule = f"cannot be written ({error.strerror or error})"
-        problem = Problem("--config", str(path), rule, "Name a file in a folder that is there and may be written to")
+        problem = Problem("--config", str(path), rule, "Name a file in a folder that exists and that you may write to")
         raise ConfigError([problem], "the command line") from None
     click.echo(f"Wrote {path}. Check it with: gridflow check --config {path}")
 
@@ -46,7 +47,7 @@ def init(config: Path | None, state: Path | None, force: bool) -> None:  # noqa:
 def check(config: Path | None, state: Path | None, as_json: bool) -> None:
     """Check settings and grids without starting anything, and print what would run.
 
-    Where the account trades already, also in which fields the file differs, and which symbols would leave.
+    Where the account trades already, also show the fields in which the file differs, and the symbols that would leave.
     """
     settings = load(config, start_problems)
     changes = _changes(settings, state)
@@ -101,7 +102,7 @@ def _changes(settings: Settings, state: Path | None) -> _Changes:
         }
         return _Changes(found.differing, leaving)
 
-    return bounded(work, settings, state)
+    return run_with_redis(work, settings, state)
 
 
 def _summary(name: str, symbol: SymbolSettings, settings: Settings) -> dict[str, str]:

@@ -22,7 +22,7 @@ _HEAD = """\
 
 
 def settings_file() -> str:
-    """A settings file that states every field's unit, bounds and meaning; loading it gives the defaults."""
+    """The text of a settings file with every field's unit, bounds and meaning; loading it gives the defaults."""
     whole = Settings.model_fields
     lines = [*_HEAD.splitlines(), *_secrets(), f"# live is not set here: {whole['live'].description}", ""]
     lines += _lines(Settings, (), skip=("symbols", "live"))

@@ -1,4 +1,4 @@
-"""`gridflow status` and `deploy`: commands about what runs."""
+"""`gridflow status` and `gridflow deploy`."""
 
 import asyncio
 import json
@@ -8,26 +8,18 @@ from pathlib import Path
 
 import click
 
-from flows.runtime.commands.answers import bounded, check_prefect, warn_of_silence
-from flows.runtime.commands.options import (
-    common_options,
-    has_redis,
-    json_option,
-    left_over_stack,
-    prefect_api,
-    running_stack,
-    settings_in_force,
-)
+from flows.runtime.commands.connections import check_prefect, run_with_redis, warn_unresponsive
+from flows.runtime.commands.options import common_options, json_option, settings_in_force
 from flows.runtime.stack import children
 from flows.runtime.stack.prefect_server import common_environment
-from flows.runtime.stack.processes import Identity
-from flows.runtime.stack.takeover import living
+from flows.runtime.stack.stale_processes import living_in_order
 from flows.runtime.worker.deployments import planned_deployments
 from tasks.base.errors import ConfigError, StackError
 from tasks.base.redis_client import RedisClient
 from tasks.settings.environment import override_environment, state_dir
 from tasks.settings.load import load
 from tasks.settings.model import Settings
+from tasks.settings.running import Identity, has_redis, prefect_api, running_stack, stale_stack
 from tasks.views.models import StatusView
 
 _DEPLOY_SECONDS = 120.0
@@ -40,23 +32,24 @@ def status(config: Path | None, state: Path | None, as_json: bool) -> None:
     """Show money, grids and orders as Redis holds them now."""
     settings = settings_in_force(config, state)
     stack = running_stack(state)
-    left = living(killed) if (killed := left_over_stack(state)) else {}
-    if left:
-        click.echo(_left_over_text(left), err=True)
-    warn_of_silence(state, [name for name in children.STOP_ORDER if name != children.VALKEY])
+    killed = stale_stack(state)
+    stale = living_in_order(killed) if killed else {}
+    if stale:
+        click.echo(_stale_text(stale), err=True)
+    warn_unresponsive(state, [name for name in children.STOP_ORDER if name != children.VALKEY])
     from tasks.views.steps import read_status
 
     async def work(redis: RedisClient) -> StatusView:
         view = await read_status(settings, redis)
         return view.model_copy(update={"settings_differ": await _differing(config, redis)})
 
-    view = bounded(work, settings, state)
+    view = run_with_redis(work, settings, state)
     if as_json:
         urls = stack.urls if stack else {}
-        pids = {name: process.pid for name, process in left.items()}
+        pids = {name: process.pid for name, process in stale.items()}
         silent = stack.silent if stack else {}
-        told = {"urls": urls, "left_over": pids, "not_answering": silent}
-        click.echo(json.dumps(view.model_dump(mode="json") | told))
+        of_stack = {"urls": urls, "left_over": pids, "not_answering": silent}
+        click.echo(json.dumps(view.model_dump(mode="json") | of_stack))
         return
     from rich.console import Console
 
@@ -77,21 +70,21 @@ async def _differing(config: Path | None, redis: RedisClient) -> tuple[str, ...]
     return tuple(name for name in found.differing if name != "live")  # consent is given at the start, not in a file
 
 
-def _left_over_text(left: Mapping[str, Identity]) -> str:
-    names = ", ".join(f"{name} (pid {process.pid})" for name, process in left.items())
+def _stale_text(stale: Mapping[str, Identity]) -> str:
+    names = ", ".join(f"{name} (pid {process.pid})" for name, process in stale.items())
     return (
-        f"`gridflow up` was killed; left over: {names}.\n"
+        f"`gridflow up` was killed; still running: {names}.\n"
         "The next `gridflow up` takes over from them; `gridflow stop` ends them in order."
     )
 
 
 @click.command()
 @common_options
-@click.option("--liquidate", is_flag=True, help="Symbols that left the settings sell what they hold at once.")
+@click.option("--liquidate", is_flag=True, help="Sell at once what symbols that left the settings still hold.")
 def deploy(config: Path | None, state: Path | None, liquidate: bool) -> None:
     """Put the settings in force for every worker, and create or update the Prefect deployments.
 
-    What an operator paused stays paused. Without a Redis to publish to, only the deployments are brought in line.
+    What an operator paused stays paused. Where no Redis is known, only the deployments are updated.
     """
     settings = load(config)
     api = prefect_api(state)
@@ -111,15 +104,15 @@ def deploy(config: Path | None, state: Path | None, liquidate: bool) -> None:
     try:
         asyncio.run(work())
     except TimeoutError:
-        raise StackError(f"The Prefect server {api} did not take every deployment in time; deploy again") from None
+        raise StackError(f"The Prefect server {api} did not accept every deployment in time: deploy again") from None
 
 
 def _put_in_force(settings: Settings, state: Path | None, liquidate: bool) -> Sequence[str]:
-    """Publish the settings; the symbols that retire."""
+    """Publish the settings; the symbols that retire by them."""
     from flows.runtime.stack.publishing import put_settings_in_force
 
     if not has_redis(settings, state):
         click.echo("No Redis is known (set GRIDFLOW_REDIS_URL): the settings were not put in force", err=True)
         return ()
     say = partial(click.echo, err=True)
-    return bounded(lambda redis: put_settings_in_force(redis, settings, liquidate, say), settings, state)
+    return run_with_redis(lambda redis: put_settings_in_force(redis, settings, liquidate, say), settings, state)

@@ -1,4 +1,4 @@
-"""`gridflow stop`: trading ends in order, or everything at once, and what is left of the orders is told."""
+"""`gridflow stop`: ends trading in order, or everything at once, and lists the orders that are left."""
 
 import asyncio
 import json
@@ -10,36 +10,29 @@ from pathlib import Path
 
 import click
 
-from flows.runtime.commands.answers import Waiting, bounded, check_prefect, redis_client
-from flows.runtime.commands.options import (
-    common_options,
-    json_option,
-    left_over_stack,
-    running_stack,
-    settings_in_force,
-)
-from flows.runtime.commands.runs import run_deployment
-from flows.runtime.stack import record as stack_state
+from flows.runtime.commands.connections import Progress, check_prefect, redis_client, run_with_redis
+from flows.runtime.commands.options import common_options, json_option, settings_in_force
+from flows.runtime.stack import record as record_file
 from flows.runtime.stack.processes import resume
+from flows.runtime.stack.stale_processes import end_stale_processes, kill_stack, living_in_order
 from flows.runtime.stack.stop_report import (
-    UNREADABLE,
+    UNKNOWN,
     StopResult,
-    journal_file,
     last_stop_file,
+    open_orders_file,
     read_orders,
     read_result,
     worker_stop_file,
 )
-from flows.runtime.stack.takeover import end_left_overs, force_end, living
-from tasks.base.deployment_names import DeploymentNames
 from tasks.base.errors import StackError
-from tasks.base.redis_client import RedisClient
-from tasks.funds.steps import set_stopped
+from tasks.control import runs
+from tasks.control.prefect_runs import PrefectRuns
 from tasks.settings.environment import configured_prefect_api, state_dir
 from tasks.settings.model import Settings
+from tasks.settings.running import StackRecord, read_record, record_path, running_stack, stale_stack
 
 _POLL_SECONDS = 0.2
-_TRY_SECONDS = 5.0  # what `--force` gives the orderly way
+_TRY_SECONDS = 5.0  # how long `--force` waits for an orderly end
 _READ_SECONDS = 4.0
 
 
@@ -47,31 +40,35 @@ _READ_SECONDS = 4.0
 @common_options
 @json_option
 @click.option("--timeout", "seconds", type=click.FloatRange(min=1), default=180, show_default=True, help="Seconds.")
-@click.option("--force", is_flag=True, help="Try for 5 s, then kill everything; says which orders may be open.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Wait 5 s for an orderly end, then kill everything; lists open orders.",
+)
 def stop(config: Path | None, state: Path | None, as_json: bool, seconds: float, force: bool) -> None:
     """Stop trading in order: wait for orders in flight, cancel open orders, save.
 
-    Ends the one-machine stack, or what a killed one left over; without either, runs the deployment
-    graceful-stop/manual of your own Prefect server (with --force: stops the pot in Redis). Exit code 0 only when
-    trading stopped and no order is open.
+    Ends the one-machine stack, or what is left of a killed one. Without either it runs the deployment
+    graceful-stop/manual on your own Prefect server; with --force it stops the pot in Redis instead. Exit code 0 only
+    when trading stopped and no order is open.
     """
     settings = settings_in_force(config, state)
-    stack, left, api = running_stack(state), left_over_stack(state), configured_prefect_api()
+    stack, stale, api = running_stack(state), stale_stack(state), configured_prefect_api()
     folder = state_dir(state)
     if stack is not None:
         result = _force(stack, settings, state) if force else _stop_stack(stack, folder, seconds)
-    elif left is not None:
-        result = _force(left, settings, state) if force else _stop_left_overs(left, folder, seconds)
+    elif stale is not None:
+        result = _force(stale, settings, state) if force else _stop_stale(stale, folder, seconds)
     elif force:
         result = _stop_by_redis(settings, state, seconds)
     elif api is not None:
         result = _stop_by_deployment(api, settings, state, seconds)
     else:
         raise StackError(f"No stack runs on {folder} and PREFECT_API_URL is not set: nothing to stop")
-    _tell(result, as_json)
+    _print(result, as_json)
 
 
-def _tell(result: StopResult, as_json: bool) -> None:
+def _print(result: StopResult, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(result.as_json()))
     elif result.is_clean:
@@ -82,91 +79,89 @@ def _tell(result: StopResult, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _ask_to_end(stack: stack_state.StackRecord) -> None:
+def _ask_to_end(stack: StackRecord) -> None:
     with suppress(ProcessLookupError):
         os.kill(stack.parent.pid, signal.SIGTERM)
         resume(stack.parent.pid)
 
 
-def _stop_stack(stack: stack_state.StackRecord, folder: Path, seconds: float) -> StopResult:
+def _stop_stack(stack: StackRecord, folder: Path, seconds: float) -> StopResult:
     _ask_to_end(stack)
-    waiting = Waiting()
+    progress = Progress()
     deadline = time.monotonic() + seconds
-    while stack.parent.is_alive():
+    while stack.is_running:
         if time.monotonic() > deadline:
-            known = read_result(journal_file(folder)) or UNREADABLE
+            known = read_result(open_orders_file(folder)) or UNKNOWN
             why = f"The stack (pid {stack.parent.pid}) did not end within {seconds:.0f} s and goes on ending"
             raise StackError(f"{why}. `gridflow stop --force` ends everything at once. {known.text()}")
-        waiting.tell(_waited_for(folder))
+        progress.report(_waited_for(folder))
         time.sleep(_POLL_SECONDS)
-    return read_result(last_stop_file(folder), stack.started) or UNREADABLE
+    return read_result(last_stop_file(folder), stack.started) or UNKNOWN
 
 
 def _waited_for(folder: Path) -> str:
-    now = stack_state.read(folder)
+    now = read_record(folder)
     if now is None:
         return "the stack to end"
     silent = "".join(f"; {name} does not answer since {since}" for name, since in now.silent.items())
     return (now.stopping or "the stack to begin its stop") + silent
 
 
-def _stop_left_overs(left: stack_state.StackRecord, folder: Path, seconds: float) -> StopResult:
-    with stack_state.sole_owner(folder):  # an `up` that starts now would take over the same processes
-        waiting = Waiting()
-        in_order = end_left_overs(left, lambda line: click.echo(line, err=True), seconds, waiting.tell)
-        stack_state.record_path(folder).unlink(missing_ok=True)
-    told = read_result(worker_stop_file(folder)) if in_order else None
-    known = told or read_result(journal_file(folder)) or UNREADABLE
-    return StopResult(told is not None or in_order, known.orders_open, known.reserved, known.as_of)
+def _stop_stale(stale: StackRecord, folder: Path, seconds: float) -> StopResult:
+    with record_file.sole_owner(folder):  # an `up` that starts now would take over the same processes
+        progress = Progress()
+        in_order = end_stale_processes(stale, lambda line: click.echo(line, err=True), seconds, progress.report)
+        record_path(folder).unlink(missing_ok=True)
+    reported = read_result(worker_stop_file(folder)) if in_order else None
+    known = reported or read_result(open_orders_file(folder)) or UNKNOWN
+    return StopResult(reported is not None or in_order, known.orders_open, known.reserved, known.as_of)
 
 
 def _stop_by_deployment(api: str, settings: Settings, state: Path | None, seconds: float) -> StopResult:
     check_prefect(api, state)
-    ended = run_deployment(api, DeploymentNames(settings.account).graceful_stop, seconds, Waiting().tell)
-    click.echo(f"Graceful stop: {ended.state}" + (f" ({ended.message})" if ended.message else ""), err=True)
-    found = _read_now(settings, state) or UNREADABLE
+    ended = runs.graceful_stop(PrefectRuns(api), settings.account, seconds, Progress().report)
+    click.echo(f"Graceful stop: {ended.type}" + (f" ({ended.message})" if ended.message else ""), err=True)
+    found = _read_now(settings, state) or UNKNOWN
     return StopResult(ended.ok, found.orders_open, found.reserved)
 
 
 def _stop_by_redis(settings: Settings, state: Path | None, seconds: float) -> StopResult:
     """Without Prefect: stop the pot in Redis, and wait until the workers' ticks have cancelled its orders."""
+    from tasks.control import steps as control  # imports the trading stages
 
-    async def raise_stop(redis: RedisClient) -> None:
-        await set_stopped(settings, redis, True)
-
-    bounded(raise_stop, settings, state)
-    waiting, deadline = Waiting(), time.monotonic() + seconds
+    run_with_redis(lambda redis: control.stop(redis, settings), settings, state)
+    progress, deadline = Progress(), time.monotonic() + seconds
     while True:
-        found = _read_now(settings, state) or UNREADABLE
+        found = _read_now(settings, state) or UNKNOWN
         if found.orders_open == [] or time.monotonic() > deadline:
             return StopResult(found.orders_open is not None, found.orders_open, found.reserved)
-        waiting.tell("the workers to cancel open orders")
+        progress.report("the workers to cancel open orders")
         time.sleep(1)
 
 
-def _force(stack: stack_state.StackRecord, settings: Settings, state: Path | None) -> StopResult:
-    """The orderly way for a moment, then SIGKILL to everything, in the usual order."""
+def _force(stack: StackRecord, settings: Settings, state: Path | None) -> StopResult:
+    """Ask for an orderly end, wait a few seconds, then SIGKILL every process in the usual order."""
     folder = state_dir(state)
-    known = _read_now(settings, state) or read_result(journal_file(folder)) or UNREADABLE
-    if stack.parent.is_alive():
+    known = _read_now(settings, state) or read_result(open_orders_file(folder)) or UNKNOWN
+    if stack.is_running:
         _ask_to_end(stack)
-        click.echo(f"Waiting for the stack to end by itself for {_TRY_SECONDS:.0f} s", err=True)
+        click.echo(f"Progress for the stack to end by itself for {_TRY_SECONDS:.0f} s", err=True)
         deadline = time.monotonic() + _TRY_SECONDS
-        while stack.parent.is_alive() and time.monotonic() < deadline:
+        while stack.is_running and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
-        if not stack.parent.is_alive():
+        if not stack.is_running:
             return read_result(last_stop_file(folder), stack.started) or known
         known = _read_now(settings, state) or known  # the worker may have cancelled meanwhile
-    newest = stack_state.read(folder) or stack
-    names = ", ".join(["gridflow up", *living(newest)])
+    newest = read_record(folder) or stack
+    names = ", ".join(["gridflow up", *living_in_order(newest)])
     click.echo(f"Killing {names}", err=True)
-    force_end(newest)
-    stack_state.record_path(folder).unlink(missing_ok=True)
+    kill_stack(newest)
+    record_path(folder).unlink(missing_ok=True)
     return StopResult(False, known.orders_open, known.reserved, known.as_of)
 
 
 def _read_now(settings: Settings, state: Path | None) -> StopResult | None:
-    """The orders that Redis holds now; None where it does not say so within seconds."""
+    """The orders that Redis holds now; None where Redis does not answer within seconds."""
 
     async def read() -> StopResult:
         async with asyncio.timeout(_READ_SECONDS), redis_client(settings, state) as redis:

@@ -1,19 +1,15 @@
-"""`gridflow funds preview`, `funds write-off` and `liquidate`: questions and decisions about one symbol's money."""
+"""`gridflow funds preview`, `funds write-off` and `liquidate`: one symbol's money."""
 
 import asyncio
 import json
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
 import click
 
-from flows.runtime.commands.answers import bounded, redis_client
-from flows.runtime.commands.options import common_options, json_option, on_the_same_market, settings_in_force
+from flows.runtime.commands.connections import redis_client, run_with_redis
+from flows.runtime.commands.options import common_options, json_option, settings_in_force
 from tasks.base.money import dec, plain
-from tasks.base.redis_client import RedisClient
-from tasks.settings.model import Settings
 
 
 def _amount(_context: click.Context, _parameter: click.Parameter, text: str) -> Decimal:
@@ -34,15 +30,14 @@ def _amount(_context: click.Context, _parameter: click.Parameter, text: str) -> 
 @click.argument("side", type=click.Choice(["buy", "sell"]))
 @click.argument("amount", callback=_amount)
 def preview(config: Path | None, state: Path | None, as_json: bool, symbol: str, side: str, amount: Decimal) -> None:
-    """Would the pot allow an order of AMOUNT quote (fee included) now, and why not? Binds nothing."""
+    """Show whether the pot would fund an order of AMOUNT quote (fee included) now, and why not. Reserves nothing."""
     settings = settings_in_force(config, state)
 
-    async def work(redis: RedisClient) -> tuple[bool, str]:
-        from tasks.control.steps import preview_order
+    from tasks.control.steps import preview_order  # imports the trading stages
 
-        return await preview_order(redis, settings, symbol, side, amount)
-
-    allowed, reason = bounded(work, settings, state)
+    allowed, reason = run_with_redis(
+        lambda redis: preview_order(redis, settings, symbol, side, amount), settings, state
+    )
     if as_json:
         click.echo(
             json.dumps({"symbol": symbol, "side": side, "amount": plain(amount), "allowed": allowed, "reason": reason})
@@ -61,11 +56,18 @@ def preview(config: Path | None, state: Path | None, as_json: bool, symbol: str,
 @click.argument("symbol")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def write_off_command(config: Path | None, state: Path | None, as_json: bool, symbol: str, yes: bool) -> None:
-    """Book out at cost what SYMBOL holds and can no longer sell, for instance because it was delisted."""
+    """Write off at cost what SYMBOL holds and can no longer sell, for instance because it was delisted."""
     settings = settings_in_force(config, state)
     if not yes:
-        click.confirm(f"Book out at cost everything that {symbol} holds? The cost becomes a loss", abort=True)
-    done = asyncio.run(_write_off(settings, state, symbol))
+        click.confirm(f"Write off at cost everything that {symbol} holds? The cost becomes a loss", abort=True)
+
+    from tasks.control.books import WriteOff, write_off  # imports the trading stages
+
+    async def work() -> WriteOff:
+        async with redis_client(settings, state) as redis:
+            return await write_off(redis, settings, symbol)
+
+    done = asyncio.run(work())
     if as_json:
         click.echo(json.dumps({"symbol": symbol, "qty": plain(done.qty), "cost": plain(done.cost)}))
         return
@@ -75,40 +77,14 @@ def write_off_command(config: Path | None, state: Path | None, as_json: bool, sy
     )
 
 
-async def _write_off(settings: Settings, state: Path | None, symbol: str) -> Any:
-    from tasks.base.keys import Keys
-    from tasks.funds.allocator import GlobalFundAllocator
-    from tasks.settings.in_force import in_force
-    from tasks.tick.desk import Desk
-    from tasks.tick.exchange_factory import open_exchange
-    from tasks.tick.trading_mode import claim_books
-    from tasks.tick.write_off import write_off
-
-    async with redis_client(settings, state) as redis:
-        keys = Keys(settings.account)
-        await claim_books(redis, keys, settings)
-        found = await in_force(redis, await on_the_same_market(settings, redis))
-        exchange = await open_exchange(found.settings, redis, beat=False)
-        try:
-            allocator = GlobalFundAllocator.from_settings(found.settings, redis)
-            desk = Desk(found.settings, redis, exchange, allocator, keys)
-            return await write_off(desk, symbol, f"write-off {uuid4().hex}")
-        finally:
-            await exchange.close()
-
-
 @click.command()
 @common_options
 @click.argument("symbols", nargs=-1, required=True)
 def liquidate(config: Path | None, state: Path | None, symbols: tuple[str, ...]) -> None:
-    """Let SYMBOLS that left the settings sell what they hold at the market's price, instead of at their levels."""
+    """Sell at the market's price what SYMBOLS that left the settings still hold, instead of at their levels."""
     settings = settings_in_force(config, state)
 
-    async def work(redis: RedisClient) -> int:
-        from tasks.control.steps import sell_off
-        from tasks.settings.in_force import in_force
+    from tasks.control.steps import sell_off  # imports the trading stages
 
-        return await sell_off(redis, (await in_force(redis, settings, only_look=True)).settings, symbols)
-
-    bounded(work, settings, state)
+    run_with_redis(lambda redis: sell_off(redis, settings, symbols), settings, state)
     click.echo(f"Selling at the market's price: {', '.join(symbols)}")

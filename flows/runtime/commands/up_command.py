@@ -9,13 +9,13 @@ from typing import Any
 import click
 
 from flows.runtime.commands.options import common_options, json_option
-from flows.runtime.commands.preflight import check_exchange, check_market_data, settle_live
-from flows.runtime.stack.record import StackRecord
+from flows.runtime.commands.preflight import check_exchange, check_market_data, confirm_live
 from flows.runtime.stack.stack import Stack, UpOptions
 from flows.runtime.stack.stop_report import StopResult
 from tasks.base.errors import StackError
 from tasks.settings.environment import override_environment, state_dir
 from tasks.settings.load import CONFIG_VARIABLE, load
+from tasks.settings.running import StackRecord
 
 
 @click.command()
@@ -29,7 +29,7 @@ from tasks.settings.load import CONFIG_VARIABLE, load
     "--for", "seconds", type=click.FloatRange(min=0, min_open=True), help="Stop SECONDS after the first tick."
 )
 @click.option("--no-dashboard", is_flag=True, help="Do not start the dashboard.")
-@click.option("--liquidate", is_flag=True, help="Symbols that left the settings sell what they hold at once.")
+@click.option("--liquidate", is_flag=True, help="Sell at once what symbols that left the settings still hold.")
 @click.option("--live", is_flag=True, help="Send real orders; needs live = true in the settings as well.")
 def up(
     config: Path | None,
@@ -45,8 +45,8 @@ def up(
     live: bool,
 ) -> None:
     """Run everything on this machine until Ctrl-C: Valkey, PostgreSQL, Prefect, a worker, the dashboard."""
-    _hand_on(config, {"market": market, "data": str(data.absolute()) if data else None, "speed": speed, "seed": seed})
-    settings = settle_live(load(), live, _say)
+    _export(config, {"market": market, "data": str(data.absolute()) if data else None, "speed": speed, "seed": seed})
+    settings = confirm_live(load(), live, _say)
     check_market_data(settings)
     if settings.live:
         check_exchange(settings)
@@ -58,17 +58,17 @@ def up(
     )
     summary = asyncio.run(Stack(settings, state_dir(state), options, _say).run())
     click.echo(json.dumps(summary, default=str) if as_json else summary_text(summary))
-    _refuse_bad_end(summary)
+    _raise_unless_clean(summary)
 
 
-def _refuse_bad_end(summary: dict[str, Any]) -> None:
+def _raise_unless_clean(summary: dict[str, Any]) -> None:
     """Raise StackError unless the stack ended because it was asked to, in order, and with no order open."""
     result = StopResult(summary["stopped_in_order"], summary["orders_open"], summary["reserved"])
-    told = list(summary["failed"])
+    texts = list(summary["failed"])
     if not result.stopped:
-        told.append("The worker did not end in order: see its log in the state folder")
-    if told or not result.is_clean:
-        raise StackError("\n".join([*told, result.text()]))
+        texts.append("The worker did not end in order: see its log in the state folder")
+    if texts or not result.is_clean:
+        raise StackError("\n".join([*texts, result.text()]))
 
 
 def _tell_urls(record: StackRecord, logs: list[str]) -> None:
@@ -79,8 +79,8 @@ def _ignore(record: StackRecord, logs: list[str]) -> None:
     """With --json nothing but the summary goes to standard output."""
 
 
-def _hand_on(config: Path | None, paper: dict[str, str | None]) -> None:
-    """Put the command line's choices where this process and every child reads them: the environment."""
+def _export(config: Path | None, paper: dict[str, str | None]) -> None:
+    """Put the command line's choices into the environment, where this process and every child reads them."""
     values = {f"GRIDFLOW_PAPER__{name.upper()}": value for name, value in paper.items() if value is not None}
     if config is not None:
         values[CONFIG_VARIABLE] = str(config.absolute())

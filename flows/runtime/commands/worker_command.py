@@ -6,31 +6,31 @@ from pathlib import Path
 
 import click
 
-from flows.runtime.commands.answers import check_prefect
+from flows.runtime.commands.connections import check_prefect
 from flows.runtime.commands.options import common_options
 from tasks.base.deployment_names import DeploymentNames
 from tasks.base.errors import StackError
 from tasks.settings.environment import configured_prefect_api, override_environment
 from tasks.settings.load import CONFIG_VARIABLE, load
 
-_PREFETCH_SECONDS = 3  # an end waits for runs that were fetched and have not begun
+_PREFETCH_SECONDS = 3  # the end waits for runs that were fetched and have not begun
 
 
 @click.command()
 @common_options
 @click.option("--name", help="Name of the worker at the Prefect server. [default: one that Prefect makes up]")
-@click.option("--cancel-on-exit", is_flag=True, help="At its end stop the pot: cancel open orders, book what filled.")
+@click.option("--cancel-on-exit", is_flag=True, help="Stop the pot at the end: cancel open orders, book what filled.")
 def worker(config: Path | None, state: Path | None, name: str | None, cancel_on_exit: bool) -> None:  # noqa: ARG001
-    """Run one worker against $PREFECT_API_URL until SIGTERM or Ctrl-C, which lets running windows end.
+    """Run one worker of the Prefect server $PREFECT_API_URL until SIGTERM or Ctrl-C; running windows then end early.
 
-    Orders stay for the other workers, unless --cancel-on-exit is given. Exit code 1 when that left orders open.
+    Open orders stay for the other workers, unless --cancel-on-exit is given. Exit code 1 if some are left then.
     """
     if config is not None:
         override_environment({CONFIG_VARIABLE: str(config.absolute())})
     pool = DeploymentNames(load().account).pool
     api = configured_prefect_api()
     if api is None:
-        raise StackError("No Prefect server known. Set PREFECT_API_URL")
+        raise StackError("No Prefect server is known. Set PREFECT_API_URL")
     check_prefect(api, None)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -45,7 +45,7 @@ async def _work(pool: str, name: str | None) -> None:
 
 
 def _end(cancel_on_exit: bool) -> None:
-    """Close the trading side; first stop the pot where that is wanted, also if this worker never traded."""
+    """Close the trading service. With `cancel_on_exit` stop the pot first, also if this worker never traded."""
     from flows.runtime.trading import service
 
     trading = service()
@@ -54,4 +54,4 @@ def _end(cancel_on_exit: bool) -> None:
     finally:
         trading.close()
     if report is not None and not report.is_clean:
-        raise StackError(f"The pot is stopped no longer, but {report}")
+        raise StackError(f"The pot was stopped, but {report}")

@@ -1,1 +1,1 @@
-"""The one-machine stack: its processes, what it writes down, how it is taken over and how it ends."""
+"""The one-machine stack: its processes, its record on disk, take-over after a kill, shutdown."""

@@ -1,4 +1,4 @@
-"""The child processes of a running stack, and what `stack.json` says of them."""
+"""The child processes of a running stack, and their entries in `stack.json`."""
 
 import asyncio
 import os
@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from flows.runtime.stack import children
-from flows.runtime.stack import record as state
-from flows.runtime.stack.processes import Identity
-from flows.runtime.stack.supervisor import Child, Notices, Say, Supervisor
+from flows.runtime.stack import record as record_file
+from flows.runtime.stack.supervisor import Callbacks, Child, Say, Supervisor
+from tasks.settings.running import Identity, StackRecord
 
 _WAITED_FOR = {children.WORKER: "the worker to cancel open orders and end"}
 
 
 class Processes:
-    """Starts, watches and ends the children by name; keeps the record in the state folder true."""
+    """Starts, watches and ends the children by name; keeps the record in the state folder up to date."""
 
     def __init__(self, folder: Path, say: Say, on_failure: Callable[[str, str], None]) -> None:
-        """`on_failure(name, why)`: a child has failed too often and is not started again."""
+        """`on_failure(name, why)` is called when a child has failed too often and is not restarted."""
         self._folder = folder
         self._say = say
         self._on_failure = on_failure
         self._supervisors: dict[str, Supervisor] = {}
-        self.record: state.StackRecord | None = None
+        self.record: StackRecord | None = None
 
     def __contains__(self, name: str) -> bool:
         return name in self._supervisors
@@ -33,20 +33,20 @@ class Processes:
     def __getitem__(self, name: str) -> Supervisor:
         return self._supervisors[name]
 
-    def write_record(self, record: state.StackRecord | None = None) -> None:
-        """Write the record as it is now, or a first one."""
+    def write_record(self, record: StackRecord | None = None) -> None:
+        """Write the record as it is now; `record`: the first one."""
         self.record = record or self.record
         if self.record is not None:
-            state.write(self._folder, self.record)
+            record_file.write(self._folder, self.record)
 
     async def launch(self, child: Child) -> None:
-        """Start a child; return when it is ready. Raises StackError when it is not."""
-        notices = Notices(self._note_process, self._note_silence, self._on_failure)
+        """Start a child and return when it is ready. Raises StackError when it does not get ready."""
+        notices = Callbacks(self._note_process, self._note_silence, self._on_failure)
         supervisor = self._supervisors[child.name] = Supervisor(child, self._say, notices)
         await supervisor.start()
 
     async def stop(self, name: str) -> int | None:
-        """End a child where it was started; its exit code."""
+        """End a child; its exit code. None for one that was never started."""
         supervisor = self._supervisors.get(name)
         if supervisor is None:
             return None
@@ -57,7 +57,7 @@ class Processes:
         return code
 
     def kill(self) -> None:
-        """SIGKILL to all of them; none is started again."""
+        """SIGKILL every child; none is restarted."""
         for supervisor in self._supervisors.values():
             supervisor.kill()
 
@@ -71,7 +71,7 @@ class Processes:
                 await supervisor.stop()
 
     def note_stopping(self, what: str) -> None:
-        """Tell `gridflow stop` what is waited for."""
+        """Record what the shutdown waits for; `gridflow stop` prints it."""
         if self.record is not None:
             self.record.stopping = what
             self.write_record()
@@ -100,7 +100,7 @@ def this_process() -> Identity:
 
 
 async def all_at_once(*work: Coroutine[Any, Any, None]) -> None:
-    """All at once; the first error ends the others and is raised as it is."""
+    """Run all of it concurrently. The first error cancels the rest and is raised."""
     try:
         async with asyncio.TaskGroup() as group:
             for each in work:

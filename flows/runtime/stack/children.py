@@ -1,15 +1,15 @@
-"""The processes of the one-machine stack: command, environment and readiness of each, and how it is asked for life."""
+"""The processes of the one-machine stack: command, environment, readiness and liveness check of each."""
 
 import importlib.util
 import signal
 import sys
 from pathlib import Path
 
-from flows.runtime.stack import questions
+from flows.runtime.stack import health_checks
+from flows.runtime.stack.health_checks import http_responds, port_is_open, redis_is_ready
 from flows.runtime.stack.ports import HOST
 from flows.runtime.stack.postgres import Postgres
 from flows.runtime.stack.prefect_server import api_url, common_environment, server_command, server_environment
-from flows.runtime.stack.questions import http_answers, port_answers, redis_answers
 from flows.runtime.stack.stop_report import worker_stop_file
 from flows.runtime.stack.supervisor import Child
 from flows.runtime.stack.valkey import redis_url, valkey_command
@@ -23,17 +23,17 @@ VALKEY = "Valkey"
 STOP_ORDER = (WORKER, DASHBOARD, PREFECT_SERVER, POSTGRES, VALKEY)
 WORKER_MODULE = "flows.runtime.stack.worker_process"
 ONLY_STOP = "--only-stop"
-RECYCLE = 75  # the worker's exit code when it wants to be started afresh (EX_TEMPFAIL)
+RECYCLE = 75  # exit code of a worker that asks for a restart (EX_TEMPFAIL)
 
-# Python processes with many threads otherwise keep an arena of freed memory per thread.
-_LEAN = {"MALLOC_ARENA_MAX": "2", "PYTHONUNBUFFERED": "1"}
+# A Python process with many threads otherwise keeps an arena of freed memory per thread.
+_LOW_MEMORY = {"MALLOC_ARENA_MAX": "2", "PYTHONUNBUFFERED": "1"}
 
 
 def valkey(state: Path, logs: Path, port: int) -> Child:
     """The embedded Valkey."""
 
     async def ready() -> bool:
-        return await port_answers(port) and await redis_answers(redis_url(port))
+        return await port_is_open(port) and await redis_is_ready(redis_url(port))
 
     return Child(
         name=VALKEY,
@@ -42,7 +42,7 @@ def valkey(state: Path, logs: Path, port: int) -> Child:
         log=logs / "valkey.log",
         where=f" on {redis_url(port)}",
         ready=ready,
-        alive=lambda: questions.valkey_answers(port),
+        alive=lambda: health_checks.valkey_responds(port),
         stop_seconds=30,
     )
 
@@ -60,12 +60,12 @@ def postgres(server: Postgres, logs: Path) -> Child:
         log=logs / "postgres.log",
         where=f" in {server.data}",
         ready=ready,
-        alive=lambda: questions.postgres_answers(server),
+        alive=lambda: health_checks.postgres_responds(server),
         stop_signal=signal.SIGINT,
         stop_seconds=30,
         user=server.user,
         folder=server.data,
-        before_start=server.end_left_over,
+        before_start=server.end_stale_server,
     )
 
 
@@ -75,17 +75,17 @@ def prefect_server(state: Path, logs: Path, port: int, database: Postgres) -> Ch
     return Child(
         name=PREFECT_SERVER,
         command=server_command(port),
-        environment=child_environment(_LEAN | settings, ours=False),
+        environment=child_environment(_LOW_MEMORY | settings, ours=False),
         log=logs / "prefect-server.log",
         where=f" on {api_url(port).removesuffix('/api')}",
-        ready=http_answers(port, "/api/health"),
-        alive=http_answers(port, "/api/health"),
+        ready=http_responds(port, "/api/health"),
+        alive=http_responds(port, "/api/health"),
         ready_seconds=180,
     )
 
 
 def worker(state: Path, logs: Path, port: int, redis: str, module: str = WORKER_MODULE) -> Child:
-    """The process that deploys, runs the flows and, at the end, cancels open orders."""
+    """The worker: deploys, runs the flows and, at the end, cancels open orders."""
     ready_file, refusal = worker_ready_file(state), worker_refusal_file(state)
 
     async def ready() -> bool:
@@ -101,7 +101,7 @@ def worker(state: Path, logs: Path, port: int, redis: str, module: str = WORKER_
         name=WORKER,
         command=[sys.executable, "-m", module],
         environment=child_environment(
-            _LEAN
+            _LOW_MEMORY
             | common_environment(state / "prefect", api_url(port))
             | {
                 "GRIDFLOW_REDIS_URL": redis,
@@ -112,7 +112,7 @@ def worker(state: Path, logs: Path, port: int, redis: str, module: str = WORKER_
         ),
         log=logs / "worker.log",
         ready=ready,
-        alive=questions.beats(beats),
+        alive=health_checks.files_touched(beats),
         recycles=RECYCLE,
         ready_seconds=240,
         stop_seconds=120,
@@ -122,12 +122,12 @@ def worker(state: Path, logs: Path, port: int, redis: str, module: str = WORKER_
 
 
 def worker_ready_file(state: Path) -> Path:
-    """Made by the worker when it begins to take runs."""
+    """Created by the worker when it begins to take runs."""
     return state / "worker.ready"
 
 
 def worker_refusal_file(state: Path) -> Path:
-    """Why the worker cannot start, in its own words; there only after it ended for that."""
+    """The reason why the worker could not start; exists only after it ended for that."""
     return state / "worker.refused"
 
 
@@ -137,17 +137,19 @@ def beat_files(state: Path) -> tuple[Path, Path]:
 
 
 def dashboard(state: Path, logs: Path, port: int, prefect_port: int, redis: str) -> Child:
-    """Screens, HTTP API and metrics in one process."""
+    """The dashboard: screens and metrics in one process."""
     application = ["uvicorn", "dashboard.server:app", "--host", HOST, "--port", str(port), "--log-level", "warning"]
     urls = {"GRIDFLOW_REDIS_URL": redis, "GRIDFLOW_STATE": str(state)}
     return Child(
         name=DASHBOARD,
         command=[sys.executable, "-m", *application],
-        environment=child_environment(_LEAN | common_environment(state / "prefect", api_url(prefect_port)) | urls),
+        environment=child_environment(
+            _LOW_MEMORY | common_environment(state / "prefect", api_url(prefect_port)) | urls
+        ),
         log=logs / "dashboard.log",
         where=f" on {dashboard_url(port)}",
-        ready=lambda: port_answers(port),
-        alive=http_answers(port, "/_stcore/health", any_status=True),
+        ready=lambda: port_is_open(port),
+        alive=http_responds(port, "/_stcore/health", any_status=True),
     )
 
 
@@ -157,5 +159,5 @@ def dashboard_url(port: int) -> str:
 
 
 def has_dashboard() -> bool:
-    """Whether this installation carries the dashboard."""
+    """Whether the dashboard is installed."""
     return importlib.util.find_spec("dashboard.server") is not None

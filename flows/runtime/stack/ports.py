@@ -24,7 +24,7 @@ class PortClaims:
         self._locks: list[IO[str]] = []
 
     def claim(self, preferred: int | None = None) -> int:
-        """`preferred` if nobody uses or claims it, else a free port. Raises OSError when none is found."""
+        """`preferred` if it is free, else another free port. Raises OSError when none is found."""
         if preferred is not None and self._try(preferred):
             return preferred
         for _ in range(_TRIES):

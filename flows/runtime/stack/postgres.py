@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from flows.runtime.stack.processes import Identity, end
+from flows.runtime.stack.processes import end
 from tasks.base.errors import StackError
+from tasks.settings.running import Identity
 
 _SHARED_FOLDER = Path("/var/lib/gridflow")
 _USERS = ("postgres", "gridflow-postgres")
@@ -75,17 +76,17 @@ class Postgres:
         return self.sockets / _SOCKET_NAME
 
     def is_ready(self) -> bool:
-        """Whether the server says it takes connections (last line of its pid file)."""
+        """Whether the server accepts connections, by the last line of its pid file."""
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
         except OSError:
             return False
         return len(lines) >= 8 and lines[7].strip() == "ready"
 
-    def end_left_over(self) -> None:
-        """End a server that an earlier, killed stack left running on this data; forget its stale pid and lock files.
+    def end_stale_server(self) -> None:
+        """End a server that a killed stack left running on this data; delete its stale pid and lock files.
 
-        PostgreSQL itself takes the lock of a killed server for a living one's while nobody has reaped that process.
+        PostgreSQL itself treats the lock file of a killed server as valid while the process is a zombie.
         """
         pid_file = self.data / "postmaster.pid"
         try:
@@ -107,20 +108,20 @@ class Postgres:
 
 
 def prepare(state: Path) -> Postgres:
-    """A data folder for this state, made where it is not there yet. Raises StackError where that fails."""
+    """The data folder of this state, created if missing. Raises StackError where that fails."""
     user = _unprivileged_user() if os.geteuid() == 0 else None
     program = _program(user)
     data = _data_folder(state, user)
     password = _password(state, data)
     postgres = Postgres(data, _socket_folder(data, user), program, user, password)
-    postgres.end_left_over()
+    postgres.end_stale_server()
     if not (data / "PG_VERSION").exists():
         _initialise(postgres)
     return postgres
 
 
 def remove(state: Path) -> None:
-    """Delete the data folder of a state, wherever it lies."""
+    """Delete the data folder that belongs to a state folder."""
     record = state / "postgres.json"
     if record.exists():
         data = Path(json.loads(record.read_text())["data"])
@@ -202,7 +203,7 @@ def _own(path: Path, user: str) -> None:
 
 
 def _password(state: Path, data: Path) -> str:
-    """The superuser's password from the state folder; without it the data is of a deleted state: begin anew."""
+    """The superuser's password from the state folder. Without one the data is of a deleted state and is deleted."""
     record = state / "postgres.json"
     if record.exists():
         known = json.loads(record.read_text())

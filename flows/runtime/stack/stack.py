@@ -12,20 +12,21 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from flows.runtime.stack import children
-from flows.runtime.stack import record as state
+from flows.runtime.stack import record as record_file
 from flows.runtime.stack.child_processes import Processes, all_at_once, this_process
-from flows.runtime.stack.ending import StackEnd
+from flows.runtime.stack.health_checks import redis_is_ready
+from flows.runtime.stack.log_files import cap_log, log_files
 from flows.runtime.stack.ports import PortClaims
 from flows.runtime.stack.postgres import Postgres, prepare
 from flows.runtime.stack.prefect_server import PREFERRED_PORT as PREFECT_PORT
 from flows.runtime.stack.prefect_server import api_url
 from flows.runtime.stack.processes import age_seconds
 from flows.runtime.stack.publishing import put_settings_in_force
-from flows.runtime.stack.questions import redis_answers
-from flows.runtime.stack.report import MemoryPeak, Summarise, account_summary, log_files, prices, tick_count
-from flows.runtime.stack.stop_report import journal_file, last_stop_file, read_orders, write_result
-from flows.runtime.stack.supervisor import Say, cancel, cap_log
-from flows.runtime.stack.takeover import end_left_overs, kill_left_overs, left_over
+from flows.runtime.stack.report import MemoryPeak, Summarise, account_summary, prices, tick_count
+from flows.runtime.stack.shutdown import StackShutdown
+from flows.runtime.stack.stale_processes import end_stale_processes, kill_stale_processes
+from flows.runtime.stack.stop_report import last_stop_file, open_orders_file, read_orders, write_result
+from flows.runtime.stack.supervisor import Say, cancel
 from flows.runtime.stack.valkey import PREFERRED_PORT as VALKEY_PORT
 from flows.runtime.stack.valkey import redis_url
 from tasks.base.errors import StackError
@@ -33,25 +34,26 @@ from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, connect
 from tasks.settings.load import public_values
 from tasks.settings.model import Settings
+from tasks.settings.running import StackRecord, record_path, stale_stack
 
 _DASHBOARD_PORT = 8501
 _WATCH_SECONDS = 0.5
 _SAMPLE_SECONDS = 5.0
 _JOURNAL_SECONDS = 15.0
 _FIRST_TICK_SECONDS = 180.0
-_LEFT_OVER_SECONDS = 240.0
+_TAKE_OVER_SECONDS = 240.0
 
 
 @dataclass(frozen=True)
 class UpOptions:
-    """What the command line says about one run of the stack."""
+    """The command line's options for one run of the stack."""
 
     seconds: float | None = None
     dashboard: bool = True
     liquidate: bool = False
     worker_module: str = children.WORKER_MODULE
     summarise: Summarise = account_summary
-    on_ready: Callable[[state.StackRecord, list[str]], None] = field(default=lambda _record, _logs: None)
+    on_ready: Callable[[StackRecord, list[str]], None] = field(default=lambda _record, _logs: None)
 
 
 class Stack:
@@ -83,15 +85,15 @@ class Stack:
 
         Raises StackError when something cannot start; what had started is stopped first.
         """
-        with state.sole_owner(self._folder):
+        with record_file.sole_owner(self._folder):
             self._logs.mkdir(mode=0o700, exist_ok=True)
             last_stop_file(self._folder).unlink(missing_ok=True)
             self._listen_to_signals()
-            await asyncio.to_thread(self._end_left_overs)
+            await asyncio.to_thread(self._take_over)
             watch = asyncio.create_task(self._sample())
             try:
-                await self._unless(self._stop_asked, self._start())
-                await self._unless(self._stop_asked, self._serve())
+                await self._run_until(self._stop_asked, self._start())
+                await self._run_until(self._stop_asked, self._serve())
             except BaseException:
                 await self._stop()
                 raise
@@ -100,11 +102,11 @@ class Stack:
             return await self._stop()
 
     # --- start -----------------------------------------------------------------------------------------
-    def _end_left_overs(self) -> None:
+    def _take_over(self) -> None:
         """Take over from a stack that was killed: end its processes in order before anything else starts."""
-        left = left_over(self._folder)
-        if left is not None:
-            end_left_overs(left, self._say, _LEFT_OVER_SECONDS)
+        killed = stale_stack(self._folder)
+        if killed is not None:
+            end_stale_processes(killed, self._say, _TAKE_OVER_SECONDS)
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -113,16 +115,16 @@ class Stack:
 
     def _on_signal(self) -> None:
         if not self._stop_asked.is_set():
-            self._say("Stopping in order; once more ends everything at once")
+            self._say("Stopping in order; a second signal ends everything at once")
             self._stop_asked.set()
             return
         self._say("Ending everything at once; open orders stay open")
         self._end_asked.set()
-        kill_left_overs(self._folder)
+        kill_stale_processes(self._folder)
         self._processes.kill()
 
     def _on_failure(self, name: str, why: str) -> None:
-        """A child has failed too often: the stack stops, unless it was only the screens."""
+        """A child has failed too often: stop the stack, unless the child is the dashboard."""
         if name == children.DASHBOARD:
             self._say("Trading goes on without the dashboard")
             self._forget_dashboard()
@@ -132,8 +134,8 @@ class Stack:
             self._say("Trading stops: stopping in order; Ctrl-C ends everything at once")
             self._stop_asked.set()
 
-    async def _unless(self, asked: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work` until it is done or `asked` is set; nothing of it runs where that is set already."""
+    async def _run_until(self, asked: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` until it is done or `asked` is set. It is not started where `asked` is set already."""
         if asked.is_set():
             work.close()
             return
@@ -151,7 +153,7 @@ class Stack:
             return
         if not asked.is_set() or not isinstance(error, StackError):
             raise error
-        self._say(str(error))  # of a child that ended because everything does
+        self._say(str(error))  # a child that ended because the whole stack ends
 
     async def _start(self) -> None:
         ports = {"prefect": self._claims.claim(PREFECT_PORT), "dashboard": self._claims.claim(_DASHBOARD_PORT)}
@@ -161,7 +163,7 @@ class Stack:
         with_dashboard = self._options.dashboard and children.has_dashboard()
         self._preparing = asyncio.ensure_future(asyncio.to_thread(prepare, self._folder))
         database = await asyncio.shield(self._preparing)  # a thread cannot be cancelled: the stop waits for it
-        record = state.StackRecord(
+        record = StackRecord(
             started=self._started.isoformat(),
             state=str(self._folder),
             parent=this_process(),
@@ -174,7 +176,7 @@ class Stack:
         )
         self._processes.write_record(record)
         if own:
-            if not await redis_answers(redis):
+            if not await redis_is_ready(redis):
                 raise StackError(f"Your Redis {_without_password(redis)} does not answer")
         else:
             await self._processes.launch(children.valkey(self._folder, self._logs, valkey_port))
@@ -193,7 +195,7 @@ class Stack:
         await self._processes.launch(children.prefect_server(self._folder, self._logs, port, database))
 
     async def _launch_dashboard(self, port: int, prefect_port: int, redis: str) -> None:
-        """Start the screens; trading goes on without them."""
+        """Start the dashboard. Trading goes on without it when it does not start."""
         try:
             await self._processes.launch(children.dashboard(self._folder, self._logs, port, prefect_port, redis))
         except StackError as error:
@@ -212,7 +214,7 @@ class Stack:
         await self._stopped_within(self._options.seconds)
 
     async def _stopped_within(self, seconds: float | None) -> bool:
-        """Wait that long (None: for ever) or until a stop is asked for; whether it is."""
+        """Wait that long (None: for ever) or until a stop is requested; whether one was."""
         try:
             async with asyncio.timeout(seconds):
                 return await self._stop_asked.wait()
@@ -238,17 +240,17 @@ class Stack:
             for log in self._logs.glob("*.log"):
                 cap_log(log)
             if time.monotonic() - read_at >= _JOURNAL_SECONDS or self._first_tick is None:
-                await self._keep_journal()
+                await self._save_open_orders()
                 read_at = time.monotonic()
             await asyncio.sleep(_SAMPLE_SECONDS)
 
-    async def _keep_journal(self) -> None:
-        """Keep the open orders in a file, for a stop that finds no Redis any more."""
+    async def _save_open_orders(self) -> None:
+        """Write the open orders to a file, for a stop without Redis."""
         if self._redis is None:
             return
         redis = connect(self._redis_url, impatient=True)
         try:
-            write_result(journal_file(self._folder), await read_orders(self._settings, redis))
+            write_result(open_orders_file(self._folder), await read_orders(self._settings, redis))
         except (RedisError, OSError):  # the file keeps what it holds, with the moment it was read
             return
         finally:
@@ -256,22 +258,21 @@ class Stack:
 
     # --- stop ------------------------------------------------------------------------------------------
     async def _stop(self) -> dict[str, Any]:
-        """End everything, in order unless that is asked to be cut short; the summary."""
-        end = StackEnd(self._settings, self._folder, self._processes, self._say, self._may_have_traded())
-        hopeless = children.VALKEY in self._failed
+        """End everything, in order unless a second signal cuts that short; the summary."""
+        end = StackShutdown(self._settings, self._folder, self._processes, self._say, self._may_have_traded())
+        without_redis = children.VALKEY in self._failed
         try:
-            work = end.in_order(self._redis, self._options.summarise, self._started, hopeless)
-            await self._unless(self._end_asked, work)
+            work = end.in_order(self._redis, self._options.summarise, self._started, without_redis)
+            await self._run_until(self._end_asked, work)
         finally:
             await self._clean_up()
             end.write(self._started.isoformat())
-            state.record_path(self._folder).unlink(missing_ok=True)
+            record_path(self._folder).unlink(missing_ok=True)
         return end.summary | {
             "stopped_in_order": end.result.stopped,
             "failed": list(self._failed.values()),
             "first_tick_seconds": self._first_tick,
-            "peak_rss_mib": round(self._peak.rss, 1),
-            "peak_pss_mib": round(self._peak.pss, 1),
+            "peak_memory_mib": round(self._peak.mib, 1),
             "orders_open": end.result.orders_open,
             "reserved": end.result.reserved,
         }
@@ -294,6 +295,6 @@ class Stack:
 
 
 def _without_password(url: str) -> str:
-    """A Redis URL fit to be shown and stored."""
+    """A Redis URL without user and password, to be shown and stored."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"

@@ -1,4 +1,4 @@
-"""What a stop says at its end, and the files through which the stack's processes tell it to each other."""
+"""The result of a stop, and the files in which the stack's processes share it."""
 
 import json
 import os
@@ -15,9 +15,9 @@ from tasks.settings.model import Settings
 
 @dataclass(frozen=True)
 class StopResult:
-    """The end of a stop. `orders_open` and `reserved` are None where the journal could not be read.
+    """How a stop ended. `orders_open` and `reserved` are None where the journal could not be read.
 
-    `as_of` is set where the journal was read before the end: what is open now may differ.
+    `as_of` is set where the journal was read earlier: the orders open now may differ.
     """
 
     stopped: bool
@@ -46,26 +46,26 @@ class StopResult:
         return "\n".join([head, *rows])
 
 
-UNREADABLE = StopResult(stopped=False, orders_open=None, reserved=None)
+UNKNOWN = StopResult(stopped=False, orders_open=None, reserved=None)
 
 
 def worker_stop_file(state: Path) -> Path:
-    """What the worker's own stop left; there only after it."""
+    """The worker's own report of its stop; exists only after it."""
     return state / "worker.stopped"
 
 
 def last_stop_file(state: Path) -> Path:
-    """The end of the newest stack on this state."""
+    """How the newest stack on this state folder ended."""
     return state / "last_stop.json"
 
 
-def journal_file(state: Path) -> Path:
-    """The open orders as the running stack read them last, for the case that Redis no longer answers."""
+def open_orders_file(state: Path) -> Path:
+    """The open orders as the running stack last read them; used when Redis no longer answers."""
     return state / "open_orders.json"
 
 
 def now_text() -> str:
-    """The moment as every message names it."""
+    """The time now, as messages show it."""
     return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
@@ -90,7 +90,7 @@ def write_result(path: Path, result: StopResult, started: str = "") -> None:
 
 
 def read_result(path: Path, started: str = "") -> StopResult | None:
-    """What the file says of the stack that began at `started`; None where it says nothing of it."""
+    """The result in the file, if it belongs to the stack that began at `started`."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         if raw.pop("started") != started:

@@ -1,9 +1,8 @@
-"""One child process of the stack: started, asked whether it answers, restarted when it fails, ended in order."""
+"""Supervises one child process of the stack: start, liveness checks, restarts, orderly end."""
 
 import asyncio
 import os
 import pwd
-import shutil
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -12,17 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows.runtime.stack.processes import Identity, kill_tree, resume
+from flows.runtime.stack.log_files import cap_log, tail
+from flows.runtime.stack.processes import kill_tree, resume
 from tasks.base.errors import SetupRefused, StackError
+from tasks.settings.running import Identity
 
-_MAX_LOG_BYTES = 10_000_000
 _MAX_BACK_OFF_SECONDS = 30.0
 _STEADY_SECONDS = 60.0
 _POLL_SECONDS = 0.1
 # A child that was never ready has nothing to finish.
 _UNREADY_STOP_SECONDS = 3.0
 _CANCEL_AGAIN_SECONDS = 1.0
-_LEAST_QUESTIONS = 3
+_LEAST_UNANSWERED = 3
 
 Say = Callable[[str], None]
 
@@ -33,7 +33,7 @@ async def _at_once() -> bool:
 
 @dataclass(frozen=True)
 class Limits:
-    """When a child counts as hung, and how often it is started anew. Seconds."""
+    """When a child counts as hung, and how often it is restarted. Seconds."""
 
     ask_every: float = 2.0
     answer_within: float = 5.0
@@ -44,7 +44,7 @@ class Limits:
 
 @dataclass
 class Child:
-    """How to run one process of the stack. `ready` is asked until it says yes, `alive` from then on."""
+    """How to run one process of the stack. `ready` is polled until it is true, `alive` from then on."""
 
     name: str
     command: list[str]
@@ -58,15 +58,15 @@ class Child:
     stop_seconds: float = 15
     user: str | None = None
     folder: Path | None = None
-    refusal: Path | None = None  # where it may say why it cannot start; EX_CONFIG: its settings are at fault
-    recycles: int | None = None  # exit code of a child that asks for a fresh process: no fault
+    refusal: Path | None = None  # file in which it may say why it cannot start; exit code EX_CONFIG: wrong settings
+    recycles: int | None = None  # exit code of a child that asks to be restarted: no failure
     limits: Limits = Limits()
     before_start: Callable[[], None] = field(default=lambda: None)
 
 
 @dataclass(frozen=True)
-class Notices:
-    """What a supervisor tells: a new process; since when the child is silent (None: it answers); that it gave up."""
+class Callbacks:
+    """Called by a supervisor: a process was started; the child does not answer since (None: it does); it gave up."""
 
     started: Callable[[str, Identity | None], None]
     silent: Callable[[str, float | None], None] = lambda _name, _since: None
@@ -74,14 +74,14 @@ class Notices:
 
 
 class Supervisor:
-    """Keeps one child alive until told to stop it, or until it has failed too often."""
+    """Keeps one child alive until `stop` is called, or until it has failed too often."""
 
-    def __init__(self, child: Child, say: Say, notices: Notices) -> None:
+    def __init__(self, child: Child, say: Say, notices: Callbacks) -> None:
         self.child = child
         self._say = say
-        self._notices = notices
+        self._callbacks = notices
         self._process: asyncio.subprocess.Process | None = None
-        self._keeper: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._killed = False
         self._restarts: list[float] = []
 
@@ -91,15 +91,15 @@ class Supervisor:
         await self._spawn()
         await self._wait_ready()
         self._say(f"{self.child.name} ready{self.child.where} ({time.monotonic() - begun:.1f} s)")
-        self._keeper = asyncio.create_task(self._keep())
+        self._watching = asyncio.create_task(self._keep())
 
     @property
     def is_running(self) -> bool:
-        """Whether the child lives now."""
+        """Whether the child is alive now."""
         return self._process is not None and self._process.returncode is None
 
     async def run_once(self, *arguments: str) -> int | None:
-        """After `stop`: run the child's command with more arguments to its end; its exit code."""
+        """After `stop`: run the child's command once more, with these arguments, to its end; its exit code."""
         await self._spawn(*arguments)
         assert self._process is not None
         with suppress(TimeoutError):
@@ -109,17 +109,17 @@ class Supervisor:
 
     async def stop(self) -> int | None:
         """End the child: its stop signal, then SIGKILL to what is left of its tree. Its exit code."""
-        if self._keeper is not None:
-            await cancel(self._keeper)
+        if self._watching is not None:
+            await cancel(self._watching)
         process = self._process
         if process is None:
             return None
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 process.send_signal(self.child.stop_signal)
-                resume(process.pid)  # one that stands still by SIGSTOP hears no other signal
+                resume(process.pid)  # a process stopped by SIGSTOP handles no other signal
             seconds = self.child.stop_seconds
-            if self._keeper is None:
+            if self._watching is None:
                 seconds = min(seconds, _UNREADY_STOP_SECONDS)
             try:
                 async with asyncio.timeout(seconds):
@@ -131,8 +131,8 @@ class Supervisor:
     def kill(self) -> None:
         """End the child at once and for good: it is not started again. `stop` still has to be awaited."""
         self._killed = True
-        if self._keeper is not None:
-            self._keeper.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
         if self.is_running:
             self._kill_tree()
 
@@ -167,14 +167,14 @@ class Supervisor:
                 group=entry.pw_gid if entry else None,
                 extra_groups=[] if entry else None,
             )
-        self._notices.started(child.name, Identity.of(self._process.pid))
+        self._callbacks.started(child.name, Identity.of(self._process.pid))
 
     async def _wait_ready(self) -> None:
         assert self._process is not None
         deadline = time.monotonic() + self.child.ready_seconds
         while not await self.child.ready():
             if self._process.returncode is not None:
-                self._tell_refusal(self._process.returncode)
+                self._raise_refusal(self._process.returncode)
                 why = f"ended with code {self._process.returncode} while starting"
                 raise StackError(f"{self.child.name} {why}. Its log {self.child.log} ends:\n{tail(self.child.log)}")
             if time.monotonic() > deadline:
@@ -182,8 +182,8 @@ class Supervisor:
                 raise StackError(f"{self.child.name} {why}. Its log {self.child.log} ends:\n{tail(self.child.log)}")
             await asyncio.sleep(_POLL_SECONDS)
 
-    def _tell_refusal(self, code: int) -> None:
-        """A child that says itself why it cannot start is quoted, and nothing more."""
+    def _raise_refusal(self, code: int) -> None:
+        """Raise with the child's own text where it wrote down why it cannot start."""
         refusal = self.child.refusal
         if refusal is None or not refusal.exists():
             return
@@ -225,7 +225,7 @@ class Supervisor:
         finally:
             await cancel(ended)
             await cancel(hung)
-        self._notices.silent(self.child.name, None)
+        self._callbacks.silent(self.child.name, None)
         return f"has not answered for {self.child.limits.hung_after:.0f} s" if silent else f"ended with code {code}"
 
     async def _hung(self) -> None:
@@ -234,20 +234,20 @@ class Supervisor:
         answered, unanswered = time.monotonic(), 0
         while True:
             asked, asked_at = time.monotonic(), time.time()
-            if await self._answers():
+            if await self._responds():
                 if unanswered:
-                    self._notices.silent(self.child.name, None)
+                    self._callbacks.silent(self.child.name, None)
                 answered, unanswered = time.monotonic(), 0
             else:
                 unanswered += 1
                 if unanswered == 1:
-                    self._notices.silent(self.child.name, asked_at)
-            # Several questions, because this process may itself have stood still.
-            if unanswered >= _LEAST_QUESTIONS and time.monotonic() - answered >= limits.hung_after:
+                    self._callbacks.silent(self.child.name, asked_at)
+            # Several checks in a row, because this very process may have been suspended.
+            if unanswered >= _LEAST_UNANSWERED and time.monotonic() - answered >= limits.hung_after:
                 return
             await asyncio.sleep(max(0.0, asked + limits.ask_every - time.monotonic()))
 
-    async def _answers(self) -> bool:
+    async def _responds(self) -> bool:
         try:
             async with asyncio.timeout(self.child.limits.answer_within):
                 return await self.child.alive()
@@ -255,7 +255,7 @@ class Supervisor:
             return False
 
     def _may_restart(self, why: str) -> bool:
-        """Count the failure; whether the child is started once more. One that only wants a fresh process always is."""
+        """Count the failure; whether the child is restarted. One that asked for a restart always is."""
         assert self._process is not None
         if self.child.recycles is not None and self._process.returncode == self.child.recycles:
             return True
@@ -266,40 +266,18 @@ class Supervisor:
             self._restarts.append(now)
             return True
         often = f"{limits.restarts} times in {limits.restarts_within / 60:.0f} minutes"
-        told = f"{self.child.name} {why}; it was started again {often} and is not started once more"
-        self._say(told)
-        self._notices.gave_up(self.child.name, told)
+        text = f"{self.child.name} {why}; it was restarted {often} and is not restarted again"
+        self._say(text)
+        self._callbacks.gave_up(self.child.name, text)
         return False
 
 
 async def cancel(task: asyncio.Future[Any]) -> None:
-    """Cancel and wait until it has ended; how it ended is the caller's to read.
+    """Cancel and wait until the task has ended; the caller reads its result.
 
-    A cancellation may get lost: Python 3.11's `wait_for`, which Redis calls go through, drops the one that comes at
-    the moment of its answer. So it is repeated.
+    Python 3.11's `wait_for`, which Redis calls go through, may lose a cancellation that arrives together with the
+    result. So the cancellation is repeated.
     """
     while not task.done():
         task.cancel()
         await asyncio.wait({task}, timeout=_CANCEL_AGAIN_SECONDS)
-
-
-def cap_log(log: Path, keep: bool = False, limit: int = _MAX_LOG_BYTES) -> None:
-    """Move a log that has grown beyond `limit` bytes to `<log>.1`; an open one is copied and cut, not moved."""
-    if not log.exists() or log.stat().st_size <= limit:
-        return
-    old = log.with_name(f"{log.name}.1")
-    if keep:
-        log.replace(old)
-    else:
-        shutil.copyfile(log, old)
-        os.truncate(log, 0)  # children write in append mode, so the next line lands at the new end
-
-
-def tail(log: Path, lines: int = 15) -> str:
-    """The last lines of a log."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 8192))
-            return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
-    except OSError:
-        return "(no log)"

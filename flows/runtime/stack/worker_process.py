@@ -35,7 +35,7 @@ _WORKER_NAME = "one-machine-stack"
 
 
 class TradingService(Protocol):
-    """What the worker process asks of the trading side."""
+    """What the worker process needs of the trading service."""
 
     def open(self) -> None: ...
     def request_stop(self) -> None: ...
@@ -50,16 +50,12 @@ async def work(
     settings: Settings,
     recycle_after: int = _RECYCLE_AFTER,
 ) -> int:
-    """Deploy and run until SIGTERM, then stop the pot; or until it is time for a fresh process.
+    """Deploy and run until SIGTERM, then stop the pot; or until the process has run long enough and asks for a restart.
 
-    `plan` is asked for the deployments once the trading side is open: it knows which settings are in force.
+    `plan` returns the deployments. It is called once the trading service is open and knows the settings in force.
     Returns the process's exit code: 0, 1 when the stop left orders open, or RECYCLE when they are left to the next
     process.
     """
-    from flows.runtime.worker.deploy import deploy
-    from flows.runtime.worker.first_windows import clear_left_overs, start_first_windows
-    from flows.runtime.worker.worker import GridflowWorker
-
     stop_asked = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop_asked.set)
     # Opening the exchange takes seconds, and so does the server's first start: both at once.
@@ -69,52 +65,66 @@ async def work(
     main_beat, trading_beat = beat_files(state_dir())
     beating = asyncio.create_task(watchdog.beat(main_beat))  # until this loop ends
     service.beat(trading_beat)
-    planned = await asyncio.to_thread(plan)
-    # The stack's server is its own: what an earlier version deployed without an account is this account's.
-    report = await deploy(planned, settings.account, unmarked_owner=settings.account)
-    _log.info(
-        "deployed: %d created, %d changed, %d removed", *map(len, (report.created, report.changed, report.removed))
-    )
-    pool = DeploymentNames(settings.account).pool
-    await clear_left_overs(pool)
-    await start_first_windows(planned)
+    await _deploy(await asyncio.to_thread(plan), settings.account)
     if not stop_asked.is_set():
         on_ready()
-        early: list[asyncio.Future[int]] = []
-
-        def request_stop() -> None:
-            service.request_stop()
-            if not worker.recycling and not early:
-                early.append(asyncio.ensure_future(_stop_pot(service)))
-
-        worker = GridflowWorker(
-            work_pool_name=pool,
-            name=_WORKER_NAME,
-            prefetch_seconds=_PREFETCH_SECONDS,
-            settings=settings,
-            request_stop=request_stop,
-            recycle_after=recycle_after,
-        )
-        await worker.start(printer=_log.info)
-        if worker.recycling:
+        if await _run_flows(service, settings, recycle_after):
             return RECYCLE
-        for error in await asyncio.gather(*early, return_exceptions=True):
-            if isinstance(error, Exception):
-                _log.warning("the first stop failed, trying again: %s", error)
     assert not beating.done()
     return await _stop_pot(service)
 
 
+async def _deploy(planned: list[PlannedDeployment], account: str) -> None:
+    """Deploy, settle what an earlier worker left, and start a window of each symbol."""
+    from flows.runtime.worker.deploy import deploy
+    from flows.runtime.worker.startup import crash_stale_runs, start_windows_now
+
+    # The stack's server is its own: what an earlier version deployed without an account is this account's.
+    report = await deploy(planned, account, unmarked_owner=account)
+    _log.info(
+        "deployed: %d created, %d changed, %d removed", *map(len, (report.created, report.changed, report.removed))
+    )
+    await crash_stale_runs(DeploymentNames(account).pool)
+    await start_windows_now(planned)
+
+
+async def _run_flows(service: TradingService, settings: Settings, recycle_after: int) -> bool:
+    """Run flows until SIGTERM, or until the process has run long enough; whether it asks for a restart."""
+    from flows.runtime.worker.worker import GridflowWorker
+
+    early: list[asyncio.Future[int]] = []
+
+    def request_stop() -> None:
+        service.request_stop()
+        if not worker.recycling and not early:
+            early.append(asyncio.ensure_future(_stop_pot(service)))
+
+    worker = GridflowWorker(
+        work_pool_name=DeploymentNames(settings.account).pool,
+        name=_WORKER_NAME,
+        prefetch_seconds=_PREFETCH_SECONDS,
+        settings=settings,
+        request_stop=request_stop,
+        recycle_after=recycle_after,
+    )
+    await worker.start(printer=_log.info)
+    if not worker.recycling:
+        for error in await asyncio.gather(*early, return_exceptions=True):
+            if isinstance(error, Exception):
+                _log.warning("the first stop failed, trying again: %s", error)
+    return worker.recycling
+
+
 async def _stop_pot(service: TradingService) -> int:
-    """Stop the pot and write down what is left. Done twice.
+    """Stop the pot and write down what is left. This runs twice.
 
-    At once, because the end of the last run waits for Prefect, which may hang; and when no run is left.
+    First at once, because the end of the last run waits for Prefect, which may hang; again when no run is left.
     """
-    return told(await asyncio.to_thread(service.graceful_stop))
+    return write_stop(await asyncio.to_thread(service.graceful_stop))
 
 
-def told(report: StopReport) -> int:
-    """Write down what the stop left, for the stack; the exit code that says so."""
+def write_stop(report: StopReport) -> int:
+    """Write the report of the stop for the stack; the exit code: 0, or 1 where orders are left open."""
     _log.log(logging.INFO if report.is_clean else logging.ERROR, "trading stopped: %s", report)
     write_report(worker_stop_file(state_dir()), report.as_json())
     return 0 if report.is_clean else 1
@@ -154,7 +164,7 @@ def main() -> None:
 
 def _run(settings: Settings, service: TradingService, plan: Callable[[], list[PlannedDeployment]]) -> int:
     if ONLY_STOP in sys.argv:
-        return told(service.graceful_stop())
+        return write_stop(service.graceful_stop())
     watchdog.enable()
     ready = worker_ready_file(state_dir()).touch
     return asyncio.run(work(plan, service, ready, settings))

@@ -1,7 +1,7 @@
-"""Cooperative cancelling: a flow asks whether its run is to end early; nothing is ever killed in the middle.
+"""Cooperative cancelling: a flow checks whether its run was cancelled; no run is killed in the middle.
 
-The in-process worker sets the flag of a run. Under a stock process pool the flag is never set: there the whole
-process is ended instead, and leases make that harmless.
+The in-process worker sets the flag of a run. In a stock process pool the flag is never set: there Prefect ends the
+whole process, which leases make harmless.
 """
 
 import threading

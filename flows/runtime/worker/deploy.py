@@ -1,4 +1,4 @@
-"""Bring the Prefect server's deployments in line with the plan, changing only what differs.
+"""Create, update and delete the account's deployments on the Prefect server; only differences are written.
 
 A deployment's pause switch and a schedule's active flag belong to the operator: they are set when a deployment is
 created and never sent again.
@@ -40,7 +40,7 @@ class DeployReport:
 async def deploy(
     planned: list[PlannedDeployment], account: str = MAIN_ACCOUNT, unmarked_owner: str = MAIN_ACCOUNT
 ) -> DeployReport:
-    """Create the account's work pool and every planned deployment, mend those that differ, delete what is obsolete.
+    """Create the account's work pool and every planned deployment, update those that differ, delete obsolete ones.
 
     Obsolete are the account's windows of symbols that are not planned, and its deployments under names of an earlier
     version. `unmarked_owner`: the account that owns deployments without an account parameter.
@@ -51,7 +51,7 @@ async def deploy(
         await _ensure_pool(client, pool)
         existing = dict(await _existing(client, {plan.flow_name for plan in planned}))
         for plan in planned:
-            await _bring_in_line(client, plan, pool, existing.get(plan.full_name), report)
+            await _apply(client, plan, pool, existing.get(plan.full_name), report)
         wanted = {plan.full_name for plan in planned}
         for full, found in existing.items():
             if full not in wanted and _is_removable(full) and _owner(found, unmarked_owner) == account:
@@ -86,7 +86,7 @@ def _is_removable(full_name: str) -> bool:
 async def _delete(client: PrefectClient, found: DeploymentResponse) -> bool:
     try:
         await client.delete_deployment(found.id)
-    except ObjectNotFound:  # another machine was faster
+    except ObjectNotFound:  # another machine did the same at this moment
         return False
     return True
 
@@ -99,7 +99,7 @@ async def _ensure_pool(client: PrefectClient, name: str) -> None:
         pool = WorkPoolCreate(name=name, type=POOL_TYPE, base_job_template=template)
         try:
             await client.create_work_pool(pool)
-        except ObjectAlreadyExists:  # another machine was faster
+        except ObjectAlreadyExists:  # another machine did the same at this moment
             return
 
 
@@ -114,7 +114,7 @@ async def _existing(client: PrefectClient, flow_names: set[str]) -> list[tuple[s
             return [(f"{names[each.flow_id]}/{each.name}", each) for each in found if each.flow_id in names]
 
 
-async def _bring_in_line(
+async def _apply(
     client: PrefectClient,
     plan: PlannedDeployment,
     pool: str,
@@ -144,12 +144,12 @@ async def _bring_in_line(
     changes = {name: value for name, value in wanted.items() if getattr(existing, name) != value}
     if changes:
         await client.update_deployment(existing.id, DeploymentUpdate(**changes))
-    moved = plan.every is not None and await _bring_schedule_in_line(client, plan.every, existing)
+    moved = plan.every is not None and await _apply_schedule(client, plan.every, existing)
     (report.changed if changes or moved else report.unchanged).append(plan.full_name)
 
 
-async def _bring_schedule_in_line(client: PrefectClient, every: Every, existing: DeploymentResponse) -> bool:
-    """Mend our schedule, known by its slug; schedules an operator added stay as they are."""
+async def _apply_schedule(client: PrefectClient, every: Every, existing: DeploymentResponse) -> bool:
+    """Update our schedule, known by its slug. Schedules that an operator added stay as they are."""
     ours = next((each for each in existing.schedules if each.slug == every.slug), None)
     if ours is None:
         await client.create_deployment_schedules(

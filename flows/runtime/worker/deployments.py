@@ -1,4 +1,4 @@
-"""Which deployments there are: pure, from the settings alone, so that it can be read, compared and tested."""
+"""The deployments of an account, computed from its settings. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

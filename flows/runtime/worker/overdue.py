@@ -21,7 +21,7 @@ _BATCH = 50  # the server deletes no more runs at once
 
 
 def overdue(runs: Iterable[FlowRun], account: str, window: timedelta, now: datetime) -> list[FlowRun]:
-    """The account's runs that must not be executed any more.
+    """The account's runs that are too late to be executed.
 
     These are the runs whose window (from the expected start over `window`) is over, and of several due runs of one
     deployment all but the newest. A run that began before, such as a retry, is never among them.

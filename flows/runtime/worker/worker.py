@@ -2,7 +2,7 @@
 
 A stock process worker starts a Python process per flow run, which costs seconds of CPU. Here a run costs a thread:
 the flow is imported once, its engine runs in a thread of its own, and the worker's event loop only talks to the API.
-Everything that leans on Prefect internals of 3.8 stands in this file.
+Everything that depends on internals of Prefect 3.8 is in this file.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ def _load_flow(entrypoint: str) -> Flow[..., Any]:
 
 
 class GridflowJobConfiguration(BaseJobConfiguration):
-    """Nothing to configure; it carries the deployment's entry point to the run without another API call."""
+    """No options. It carries the deployment's entry point to the run, which saves an API call."""
 
     _entrypoint: str | None = PrivateAttr(default=None)
 
@@ -64,7 +64,7 @@ class GridflowJobConfiguration(BaseJobConfiguration):
 
 
 class GridflowWorkerResult(BaseWorkerResult):
-    """How the run's thread ended: 0 whenever Prefect knows the run's state."""
+    """How the run's thread ended: status 0 whenever Prefect knows the run's state."""
 
 
 class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, GridflowWorkerResult]):
@@ -104,7 +104,7 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
     async def start(
         self, run_once: bool = False, with_healthcheck: bool = False, printer: Callable[..., None] = print
     ) -> None:
-        """Poll and run until drained. Unlike the base class it never gives up on a server that is away."""
+        """Poll for runs and run them until drained. Unlike the base class, keep trying when the server is away."""
         if run_once:
             await super().start(run_once=True, with_healthcheck=with_healthcheck, printer=printer)
             return

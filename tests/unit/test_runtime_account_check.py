@@ -10,7 +10,7 @@ from flows.grid_tick import grid_tick
 from flows.log_status import log_status
 from flows.rebalance import rebalance
 from flows.resume import resume
-from flows.runtime.worker import own_account
+from flows.runtime.worker import account_check
 from flows.runtime.worker.deployments import planned_deployments
 from tasks.base.errors import GridflowError
 from tasks.settings.model import Settings
@@ -28,6 +28,6 @@ _FLOWS = {
 def test_a_run_of_another_account_is_refused(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names both accounts. The stand-in has settings and nothing else that a flow could use."""
     only_settings = SimpleNamespace(settings=Settings(account="main"))
-    monkeypatch.setattr(own_account, "service", lambda: only_settings)
+    monkeypatch.setattr(account_check, "service", lambda: only_settings)
     with pytest.raises(GridflowError, match=r"account 'alt'.*account 'main'"):
         _FLOWS[plan.flow_name].fn(**plan.parameters)

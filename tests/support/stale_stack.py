@@ -1,11 +1,11 @@
-"""Stand-ins of the processes that a killed `gridflow up` leaves running."""
+"""Records of stacks, and stand-ins of the processes that a killed `gridflow up` leaves running."""
 
 import subprocess
 import sys
 from pathlib import Path
 
-from flows.runtime.stack import record as state
-from flows.runtime.stack.processes import Identity
+from flows.runtime.stack import record as record_file
+from tasks.settings.running import Identity, StackRecord
 
 _CODE = """
 import json, signal, sys
@@ -24,7 +24,21 @@ except KeyboardInterrupt:
 """
 
 
-class LeftOvers:
+def stack_record(folder: Path, parent: Identity) -> StackRecord:
+    """The record of a stack without processes, run by `parent`."""
+    return StackRecord(
+        started="now",
+        state=str(folder),
+        parent=parent,
+        redis="redis://127.0.0.1:1/0",
+        prefect_api="http://127.0.0.1:2/api",
+        prefect_ui="http://127.0.0.1:2",
+        dashboard=None,
+        postgres_data="",
+    )
+
+
+class StaleStack:
     """Stand-ins of a stack's processes, and the record of an `up` that is gone."""
 
     def __init__(self, folder: Path) -> None:
@@ -36,18 +50,9 @@ class LeftOvers:
         identities = {name: self._launch(name, stubborn) for name in names}
         self._processes[0].kill()
         self._processes[0].wait()
-        record = state.StackRecord(
-            "now",
-            str(self.folder),
-            gone,
-            redis="redis://127.0.0.1:1/0",
-            prefect_api="http://127.0.0.1:2/api",
-            prefect_ui="",
-            dashboard=None,
-            postgres_data="",
-            processes=identities,
-        )
-        state.write(self.folder, record)
+        record = stack_record(self.folder, gone)
+        record.processes = identities
+        record_file.write(self.folder, record)
 
     def _launch(self, name: str, stubborn: str) -> Identity:
         command = [sys.executable, "-c", _CODE, name, str(self.folder), stubborn]

@@ -19,6 +19,8 @@ class PrefectStandIn:
         self.port = free_port()
         self.api = f"http://127.0.0.1:{self.port}/api"
         self.asked: list[str] = []
+        self.never_ends = False
+        self.answers: dict[str, tuple[int, Any]] = {}  # more of them, or others
         self._server: ThreadingHTTPServer | None = None
 
     def start(self) -> None:
@@ -52,7 +54,7 @@ class PrefectStandIn:
         """Status and body for one call."""
         self.asked.append(call)
         states = [("PENDING", "Pending"), ("COMPLETED", "Completed")]
-        kind, name = states[min(self.asked.count(call) - 1, 1)]
+        kind, name = states[0 if self.never_ends else min(self.asked.count(call) - 1, 1)]
         answers: dict[str, tuple[int, Any]] = {
             "GET /deployments/name/rebalance/manual": (200, {"id": _DEPLOYMENT_ID, "name": "manual"}),
             f"POST /deployments/{_DEPLOYMENT_ID}/create_flow_run": (201, {"id": RUN_ID, "name": "brave-newt"}),
@@ -62,7 +64,7 @@ class PrefectStandIn:
             ),
             "POST /logs/filter": (200, [{"message": "Beginning flow run"}, {"message": OUTCOME}]),
         }
-        return answers.get(call, (404, {"detail": "Not Found"}))
+        return (answers | self.answers).get(call, (404, {"detail": "Not Found"}))
 
     def stop(self) -> None:
         """Stop listening."""

@@ -1,6 +1,7 @@
-"""What the one-machine stack's only worker does before it takes runs: clear away what an earlier one left, begin now.
+"""What the one-machine stack's worker does before it takes runs: settle stale runs, start a window of each symbol now.
 
-Windows are safe to lose, repeat and double (leases), so this only keeps the records honest and the first tick early.
+Leases make lost, repeated and doubled windows harmless. This only keeps Prefect's records correct and the first tick
+early.
 """
 
 from prefect.client.orchestration import PrefectClient, get_client
@@ -16,16 +17,16 @@ from tasks.base.deployment_names import GRID_TICK
 _PAGE = 200
 
 
-async def clear_left_overs(pool: str) -> None:
-    """Record runs that a killed worker held as crashed; delete windows that are due and never began."""
+async def crash_stale_runs(pool: str) -> None:
+    """Set runs that a killed worker was running to Crashed; delete windows that are due and never began."""
     async with get_client() as client:
-        for run in await _held_runs(client, pool):
-            crashed = Crashed(message="The worker that held this run was ended before the run was.")
+        for run in await _interrupted_runs(client, pool):
+            crashed = Crashed(message="The worker that ran this flow run was ended before the run was.")
             await client.set_flow_run_state(run.id, crashed, force=True)
         await delete_due_windows(client, pool, choose=list)
 
 
-async def start_first_windows(planned: list[PlannedDeployment]) -> None:
+async def start_windows_now(planned: list[PlannedDeployment]) -> None:
     """Start a window now for every grid-tick deployment that is not paused; the schedule may be a window away."""
     async with get_client() as client:
         for plan in planned:
@@ -33,18 +34,18 @@ async def start_first_windows(planned: list[PlannedDeployment]) -> None:
                 continue
             try:
                 deployment = await client.read_deployment_by_name(plan.full_name)
-            except ObjectNotFound:  # an operator was faster than we
+            except ObjectNotFound:  # an operator deleted it meanwhile
                 continue
             if not deployment.paused:
                 await client.create_flow_run_from_deployment(deployment.id, state=Scheduled())
 
 
-async def _held_runs(client: PrefectClient, pool: str) -> list[FlowRun]:
-    held = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+async def _interrupted_runs(client: PrefectClient, pool: str) -> list[FlowRun]:
+    interrupted = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
     found: list[FlowRun] = []
     while True:
         page = await client.read_flow_runs(
-            flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": held}}}),
+            flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": interrupted}}}),
             work_pool_filter=WorkPoolFilter.model_validate({"name": {"any_": [pool]}}),
             limit=_PAGE,
             offset=len(found),

@@ -1,11 +1,11 @@
-"""The check every flow makes first: a run of another account must not touch this account's books."""
+"""The first check of every flow: a run of another account must not touch this account's books."""
 
 from flows.runtime.trading import TradingService, service
 from tasks.base.errors import GridflowError
 
 
-def trading_of(account: str) -> TradingService:
-    """This process's trading side. Raises GridflowError where it trades another account than the run is for."""
+def trading_for(account: str) -> TradingService:
+    """This process's trading service. Raises GridflowError where it trades another account."""
     own = service()
     if own.settings.account != account:
         raise GridflowError(

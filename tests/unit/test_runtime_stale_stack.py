@@ -8,9 +8,9 @@ import pytest
 
 from flows.runtime.cli import main
 from flows.runtime.stack import children
-from flows.runtime.stack import record as state
-from flows.runtime.stack.takeover import left_over
-from tests.support.left_overs import LeftOvers
+from flows.runtime.stack import record as record_file
+from tasks.settings.running import stale_stack
+from tests.support.stale_stack import StaleStack
 from tests.support.up import Up
 
 
@@ -23,53 +23,53 @@ def _stop(folder: Path, *arguments: str) -> int:
 
 
 @pytest.fixture
-def left_overs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LeftOvers]:
+def killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StaleStack]:
     """A folder for them; every process is ended."""
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    found = LeftOvers(tmp_path / "state")
+    found = StaleStack(tmp_path / "state")
     found.folder.mkdir()
     yield found
     found.close()
 
 
-def test_stop_ends_them_in_order(left_overs: LeftOvers, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stop_ends_them_in_order(killed: StaleStack, capsys: pytest.CaptureFixture[str]) -> None:
     """The worker first and Valkey last, whatever the order they were started in; then nothing is left to stop."""
-    left_overs.start(*reversed(children.STOP_ORDER))
-    assert _stop(left_overs.folder) == 0
-    assert (left_overs.folder / "ended.txt").read_text().splitlines() == list(children.STOP_ORDER)
-    assert left_overs.alive() == 0
+    killed.start(*reversed(children.STOP_ORDER))
+    assert _stop(killed.folder) == 0
+    assert (killed.folder / "ended.txt").read_text().splitlines() == list(children.STOP_ORDER)
+    assert killed.alive() == 0
     assert capsys.readouterr().out == "Stopped.\n"
-    assert left_over(left_overs.folder) is None
-    assert _stop(left_overs.folder) == 1
+    assert stale_stack(killed.folder) is None
+    assert _stop(killed.folder) == 1
     assert "nothing to stop" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("names", [children.STOP_ORDER, (children.VALKEY,)], ids=["hangs", "is gone"])
 def test_without_its_worker_ending_by_itself_orders_may_be_open(
-    left_overs: LeftOvers, capsys: pytest.CaptureFixture[str], names: tuple[str, ...]
+    killed: StaleStack, capsys: pytest.CaptureFixture[str], names: tuple[str, ...]
 ) -> None:
     """All is ended all the same, and the exit code says that it was not in order."""
-    left_overs.start(*names, stubborn=children.WORKER)
-    assert _stop(left_overs.folder, "--timeout", "2") == 1
-    assert left_overs.alive() == 0
+    killed.start(*names, stubborn=children.WORKER)
+    assert _stop(killed.folder, "--timeout", "2") == 1
+    assert killed.alive() == 0
     assert "orders may be open" in capsys.readouterr().err
 
 
-def test_a_stack_that_runs_left_nothing_over(left_overs: LeftOvers) -> None:
-    """While its `up` lives, its processes are not left over."""
-    left_overs.start(children.VALKEY)
-    record = left_over(left_overs.folder)
+def test_a_running_stack_is_not_stale(killed: StaleStack) -> None:
+    """While its `up` is alive, none of its processes is ended."""
+    killed.start(children.VALKEY)
+    record = stale_stack(killed.folder)
     assert record is not None
     record.parent = record.processes[children.VALKEY]
-    state.write(left_overs.folder, record)
-    assert left_over(left_overs.folder) is None
+    record_file.write(killed.folder, record)
+    assert stale_stack(killed.folder) is None
 
 
-def test_ctrl_c_twice_ends_a_take_over_at_once(left_overs: LeftOvers) -> None:
+def test_ctrl_c_twice_ends_a_take_over_at_once(killed: StaleStack) -> None:
     """An `up` that waits for a left over worker to end can be cut short; it has started nothing itself."""
-    left_overs.start(*children.STOP_ORDER, stubborn=children.WORKER)
-    up = Up(left_overs.folder)
+    killed.start(*children.STOP_ORDER, stubborn=children.WORKER)
+    up = Up(killed.folder)
     up.wait_said("Ending Worker")
     up.end(signal.SIGINT, signal.SIGINT)
-    assert left_overs.alive() == 0
+    assert killed.alive() == 0
     assert "ready" not in up.said

@@ -1,0 +1,71 @@
+"""What an operator does with the books: audit them, repair the money, write a symbol's inventory off."""
+
+from uuid import uuid4
+
+from tasks.base.keys import Keys
+from tasks.base.redis_client import RedisClient
+from tasks.funds.allocator import GlobalFundAllocator
+from tasks.funds.models import FundCode
+from tasks.ledger.audit import AuditReport
+from tasks.ledger.steps import audit_funds, repair_funds
+from tasks.paper.stored_market import describe_market
+from tasks.settings.in_force import in_force
+from tasks.settings.model import PaperSettings, Settings
+from tasks.tick.desk import Desk
+from tasks.tick.exchange_factory import open_exchange
+from tasks.tick.trading_mode import claim_books
+from tasks.tick.write_off import WriteOff
+from tasks.tick.write_off import write_off as write_off_inventory
+
+__all__ = ["WriteOff", "audit", "repair", "with_running_market", "write_off"]
+
+
+async def audit(redis: RedisClient, settings: Settings, *, with_exchange: bool) -> AuditReport:
+    """Recompute what is committed and compare; `with_exchange` also compares the exchange's open orders.
+
+    Changes nothing. With the exchange it raises StateError where the account holds the books of another kind of
+    trading, and ExchangeError where the exchange does not answer.
+    """
+    keys, symbols = Keys(settings.account), list(settings.symbols)
+    if not with_exchange:
+        return await audit_funds(redis, keys, symbols)
+    await claim_books(redis, keys, settings)
+    exchange = await open_exchange(await with_running_market(redis, settings), redis, beat=False)
+    try:
+        return await audit_funds(redis, keys, symbols, exchange)
+    finally:
+        await exchange.close()
+
+
+async def repair(redis: RedisClient, settings: Settings) -> FundCode:
+    """Set the money right in one step while workers go on: OK, ALREADY, or CONFLICT where they were too busy."""
+    _, code = await repair_funds(redis, Keys(settings.account), list(settings.symbols))
+    return code
+
+
+async def write_off(redis: RedisClient, settings: Settings, symbol: str) -> WriteOff:
+    """Book out at cost what `symbol` holds and cannot sell any more; what was booked out.
+
+    Raises StateError where the account holds the books of another kind of trading, and where the symbol holds nothing,
+    is ticked now, or can still be sold.
+    """
+    keys = Keys(settings.account)
+    await claim_books(redis, keys, settings)
+    found = await in_force(redis, await with_running_market(redis, settings))
+    exchange = await open_exchange(found.settings, redis, beat=False)
+    try:
+        allocator = GlobalFundAllocator.from_settings(found.settings, redis)
+        desk = Desk(found.settings, redis, exchange, allocator, keys)
+        return await write_off_inventory(desk, symbol, f"write-off {uuid4().hex}")
+    finally:
+        await exchange.close()
+
+
+async def with_running_market(redis: RedisClient, settings: Settings) -> Settings:
+    """The settings with the paper market that runs: `gridflow up` may have been given another on its command line."""
+    market = await describe_market(redis, Keys(settings.account))
+    if not market or market["source"] == "manual":  # candles given by hand: any process may use them
+        return settings
+    stored = {name: market[name] for name in ("market", "data", "seed", "speed") if name in market}
+    paper = PaperSettings.model_validate(settings.paper.model_dump() | stored)
+    return settings.model_copy(update={"paper": paper})

@@ -1,0 +1,176 @@
+"""Redis or the Prefect server goes away while a worker runs its windows, and comes back."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis as sync_redis
+
+from tasks.base.keys import Keys
+from tasks.base.redis_client import connect
+from tasks.control.prefect_runs import PrefectRuns
+from tasks.funds.allocator import GlobalFundAllocator
+from tasks.settings.model import Settings
+from tests.support.binance.config import API_KEY, SECRET
+from tests.support.binance.record import sent_twice
+from tests.support.binance.server import LocalExchange, local_exchange
+from tests.support.desk import BTC, walk
+from tests.support.prefect_stack import PrefectStack, prefect_stack
+from tests.support.real_workers import SETTINGS, RealWorker
+from tests.support.servers import RestartableRedis
+from tests.support.up import GRIDFLOW, ROOT
+from tests.support.waiting import until
+
+KEYS = Keys("main")
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> Iterator[RestartableRedis]:
+    """A Redis that can go away and come back with its data."""
+    server = RestartableRedis(tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+def ticks(url: str, symbol: str = BTC) -> int:
+    """Ticks of a symbol so far."""
+    with sync_redis.Redis.from_url(url, decode_responses=True) as client:
+        count: Any = client.hget(KEYS.stats, f"ticks|{symbol}")
+    return int(count or 0)
+
+
+def live_settings(url: str, redis_url: str) -> dict[str, Any]:
+    """One grid with real orders on the loopback exchange, ticked every half second; its window outlasts the test."""
+    grid = {"grid": "geometric", "range_pct": "0.02", "cells": 8, "quote_per_cell": "20", "start": "balanced"}
+    return {
+        "live": True,
+        "redis_url": redis_url,
+        "exchange": {"id": "binance", "live": True, "api_url": url, "api_key": API_KEY, "secret": SECRET},
+        "trading": {"tick_min_seconds": "0.3", "tick_max_seconds": "0.5", "window_seconds": 300},
+        "symbols": {BTC: grid},
+    }
+
+
+@contextmanager
+def live_worker(settings: dict[str, Any], log: Path) -> Iterator[None]:
+    """A worker process in the middle of a window; its log goes to the file."""
+    command = [sys.executable, "-m", "tests.support.live_worker", json.dumps(settings), "60000", BTC]
+    with log.open("w") as file:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
+    try:
+        yield
+        assert process.poll() is None, log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+@asynccontextmanager
+async def moving(server: LocalExchange) -> AsyncIterator[None]:
+    """The market moves meanwhile."""
+
+    async def play() -> None:
+        while True:
+            await server.advance(1)
+            await asyncio.sleep(0.2)
+
+    playing = asyncio.create_task(play())
+    try:
+        yield
+    finally:
+        playing.cancel()
+        with suppress(asyncio.CancelledError):
+            await playing
+
+
+async def eventually(question: Callable[[], bool], seconds: float, what: str) -> None:
+    """Wait until the answer is true, while the exchange of this process goes on."""
+    await asyncio.to_thread(until, question, seconds, what)
+
+
+def failures(log: Path) -> int:
+    """Ticks that failed, by the worker's log."""
+    return log.read_text().count("tick failed; the next one starts anew")
+
+
+def booked(url: str) -> set[str]:
+    """Ids of the trades in the books."""
+    with sync_redis.Redis.from_url(url, decode_responses=True) as client:
+        found: Any = client.zrange(KEYS.seen(BTC), 0, -1)
+    return set(found)
+
+
+async def test_without_redis_nothing_is_placed_and_with_it_trading_goes_on(
+    account: RestartableRedis, tmp_path: Path
+) -> None:
+    """Ticks fail with one clear error, no order is sent; what filled meanwhile is booked, once, when Redis is back."""
+    log = tmp_path / "worker.log"
+    async with local_exchange({BTC: walk(3000)}) as server:
+        settings = live_settings(server.url, account.url)
+        redis = connect(account.url)
+        await GlobalFundAllocator.from_settings(Settings.model_validate(settings), redis).rebalance_if_needed(
+            reason="start"
+        )
+        await redis.aclose()
+        with live_worker(settings, log):
+            async with moving(server):
+                await eventually(lambda: ticks(account.url) > 5, 60, "the first ticks")
+                account.stop()
+                await eventually(lambda: failures(log) >= 1, 30, "a tick to fail")
+                before = await server.record()
+                await eventually(lambda: failures(log) >= 2, 30, "another tick to fail")
+                during = await server.record()
+                account.start()
+                ticked = ticks(account.url)
+                await eventually(lambda: ticks(account.url) > ticked + 5, 60, "more ticks")
+                missed = {str(trade.trade_id) for trade in (await server.record()).trades}
+                await eventually(lambda: missed <= booked(account.url), 30, "every fill to be booked")
+        after = await server.record()
+    assert len(during.orders) == len(before.orders), "an order was placed without Redis"
+    assert len(during.trades) > len(before.trades), "nothing filled meanwhile: the test shows too little"
+    assert len(after.orders) > len(during.orders), "trading did not go on"
+    assert sent_twice(after) == {}
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[PrefectStack]:
+    """A Prefect server with the deployments of two symbols."""
+    with prefect_stack(tmp_path / "state") as stack:
+        config = tmp_path / "gridflow.toml"
+        config.write_text(SETTINGS, encoding="utf-8")
+        command = [GRIDFLOW, "deploy", "--config", str(config), "--state", str(tmp_path / "none")]
+        subprocess.run(command, env=stack.environment, cwd=tmp_path, check=True, capture_output=True)
+        yield stack
+
+
+def test_without_the_prefect_server_windows_run_to_their_end_and_with_it_new_ones_are_run(
+    server: PrefectStack, account: RestartableRedis, tmp_path: Path
+) -> None:
+    """A window under way ticks until its time is over, and is recorded as completed once the server is back."""
+    worker = RealWorker(server, account.url, tmp_path)
+    prefect = PrefectRuns(server.api)
+    began = datetime.now(UTC)
+    try:
+        until(lambda: ticks(account.url) > 2, 60, "the first ticks")
+        server.stop_server()
+        ticked, ended = ticks(account.url), worker.said.count("ended: time")
+        until(lambda: worker.said.count("ended: time") > ended, 30, "the running window to end")
+        assert ticks(account.url) > ticked, "the running window did not go on"
+        server.start_server()
+        completed = prefect.completed_since("grid-tick", began)
+        until(lambda: prefect.completed_since("grid-tick", began) > completed, 60, "the window to be recorded")
+        back = datetime.now(UTC)
+        until(lambda: prefect.completed_since("grid-tick", back) > 0, 60, "a new window to complete")
+        assert worker.process.poll() is None, worker.said
+        assert "0 failed ticks" in worker.said
+    finally:
+        worker.close()
