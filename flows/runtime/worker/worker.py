@@ -2,7 +2,7 @@
 
 A stock process worker starts a Python process per flow run, which costs seconds of CPU. Here a run costs a thread:
 the flow is imported once, its engine runs in a thread of its own, and the worker's event loop only talks to the API.
-Everything that depends on internals of Prefect 3.8 is in this file.
+Everything that depends on internals of Prefect 3.9 is in this file.
 """
 
 import asyncio
