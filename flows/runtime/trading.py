@@ -9,7 +9,6 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -22,7 +21,6 @@ from tasks.base import log_setup
 from tasks.base.clock import utc_now
 from tasks.base.errors import ExchangeError, ExchangeUnavailable, GridflowError, StackError
 from tasks.base.keys import Keys
-from tasks.base.money import plain
 from tasks.base.redis_client import RedisClient, connect
 from tasks.control.steps import resume_everything, stop
 from tasks.exchange.models import Market
@@ -42,15 +40,14 @@ from tasks.tick.desk import Desk
 from tasks.tick.grid_checks import refuse_impossible_grids
 from tasks.tick.models import WindowReport
 from tasks.tick.monitor import guard_balance, rebalance, run_monitor
+from tasks.tick.order_cancelling import cancel_all_orders
 from tasks.tick.recover import open_books
-from tasks.tick.stopping import StopReport, held, patiently, read_stop_report
-from tasks.tick.trader import GridTrader, LeaseHeld, SymbolLeft
+from tasks.tick.stopping import StopReport, held
+from tasks.tick.trader import GridTrader
 from tasks.tick.trading_mode import claim_books
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-_STOP_SECONDS = 60.0
-_STOP_PAUSE_SECONDS = 0.5
 _MONITOR_SECONDS = 60
 
 
@@ -247,7 +244,7 @@ class TradingService:
     async def _stop_held(self) -> StopReport:
         desk = await self.desk()
         async with held(desk.redis, self.keys):
-            return await self._wind_all_down(desk)
+            return await cancel_all_orders(desk, self._trader)
 
     def stop_trading(self) -> StopReport:
         """An operator's stop: the same, until `resume_trading`; the process goes on and its windows place nothing."""
@@ -256,7 +253,7 @@ class TradingService:
     async def _stop_for_good(self) -> StopReport:
         desk = await self.desk()
         await stop(desk.redis, self.settings)
-        return await self._wind_all_down(desk)
+        return await cancel_all_orders(desk, self._trader)
 
     def resume_trading(self) -> None:
         """Lift the stop and every pause."""
@@ -265,45 +262,6 @@ class TradingService:
     async def _resume(self) -> None:
         desk = await self.desk()
         await resume_everything(desk.redis, desk.settings)
-
-    async def _wind_all_down(self, desk: Desk) -> StopReport:
-        symbols = await patiently(lambda: active_symbols(desk))
-        await asyncio.gather(*(self._wind_down(desk, symbol) for symbol in symbols))
-        report = await patiently(lambda: read_stop_report(desk.redis, self.keys, symbols))
-        facts = {"open_orders": len(report.orders_open), "reserved": plain(report.reserved)}
-        log.log(logging.INFO if report.is_clean else logging.ERROR, "stopped", extra=facts)
-        return report
-
-    async def _wind_down(self, desk: Desk, symbol: str) -> None:
-        """Tick a stopped symbol until its journal is empty: cancel, then book what became of the orders.
-
-        One symbol's fault keeps neither the others nor itself from trying again.
-        """
-        trader: GridTrader | None = None
-        deadline = self._loop.time() + _STOP_SECONDS
-        told = ""
-        while True:
-            try:
-                trader = trader or await self._trader(symbol)
-                await check_clock(desk.redis)
-                with suppress(LeaseHeld, SymbolLeft):  # a window ticks it; it sees the stop and does the same
-                    await trader.tick()
-            except Exception as error:
-                if str(error) != told:
-                    told = str(error)
-                    log.exception("stop: tick failed; trying again", extra={"symbol": symbol})
-            if await self._journal_is_empty(desk, symbol) or self._loop.time() > deadline:
-                break
-            await asyncio.sleep(_STOP_PAUSE_SECONDS)
-        if trader is not None:
-            await window.give_up_lease(trader)
-
-    async def _journal_is_empty(self, desk: Desk, symbol: str) -> bool:
-        """Whether no order of the symbol is left; False while Redis does not say."""
-        try:
-            return int(await desk.redis.hlen(self.keys.intents(symbol))) == 0
-        except RedisError:
-            return False
 
     def beat(self, file: Path) -> None:
         """Touch `file` each second from the trading loop, so that another process sees that it runs."""

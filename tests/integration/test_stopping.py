@@ -7,7 +7,6 @@ import pytest
 import redis as sync_redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from flows.runtime import trading as service_module
 from flows.runtime.trading import TradingService
 from tasks.base.errors import StateError
 from tasks.base.keys import Keys
@@ -15,6 +14,7 @@ from tasks.base.redis_client import RedisClient
 from tasks.control.steps import stop
 from tasks.funds import store
 from tasks.settings.model import Settings
+from tasks.tick import order_cancelling
 from tasks.tick.clock_check import check_clock
 from tasks.tick.trader import GridTrader
 from tests.support.desk import BTC, open_desk, settings, walk
@@ -59,7 +59,7 @@ def test_a_clock_fault_in_one_symbol_does_not_end_the_stop_of_the_others(
             raise faults.pop()
         await check_clock(redis)
 
-    monkeypatch.setattr(service_module, "check_clock", once)
+    monkeypatch.setattr(order_cancelling, "check_clock", once)
     report = trading.graceful_stop()
     assert faults == []
     assert report.is_clean
@@ -78,7 +78,7 @@ def test_a_stop_names_every_order_that_it_leaves(
             raise StateError("not today")
         return await ticked(trader, *arguments)
 
-    monkeypatch.setattr(service_module, "_STOP_SECONDS", 1.0)
+    monkeypatch.setattr(order_cancelling, "MAX_SECONDS", 1.0)
     monkeypatch.setattr(GridTrader, "tick", not_eth)
     report = trading.graceful_stop()
     gone, left = journal(redis_url)

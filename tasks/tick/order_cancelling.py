@@ -1,0 +1,66 @@
+"""Cancelling every order of a stopped pot: each symbol is ticked until its journal is empty."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TypeAlias
+
+from redis.exceptions import RedisError
+
+from tasks.base.money import plain
+from tasks.tick import window
+from tasks.tick.active_symbols import active_symbols
+from tasks.tick.clock_check import check_clock
+from tasks.tick.desk import Desk
+from tasks.tick.stopping import StopReport, patiently, read_stop_report
+from tasks.tick.trader import GridTrader, LeaseHeld, SymbolLeft
+
+log = logging.getLogger(__name__)
+TraderOf: TypeAlias = Callable[[str], Awaitable[GridTrader]]
+MAX_SECONDS = 60.0  # for one symbol; what is left then is in the report
+_PAUSE_SECONDS = 0.5
+
+
+async def cancel_all_orders(desk: Desk, trader_of: TraderOf) -> StopReport:
+    """Cancel what rests in every symbol and book what filled meanwhile; what is left after a minute.
+
+    The pot must be stopped, else ticks place new orders. Raises StateError where Redis does not answer for a minute.
+    """
+    symbols = await patiently(lambda: active_symbols(desk))
+    await asyncio.gather(*(_cancel_orders(desk, symbol, trader_of) for symbol in symbols))
+    report = await patiently(lambda: read_stop_report(desk.redis, desk.keys, symbols))
+    facts = {"open_orders": len(report.orders_open), "reserved": plain(report.reserved)}
+    log.log(logging.INFO if report.is_clean else logging.ERROR, "stopped", extra=facts)
+    return report
+
+
+async def _cancel_orders(desk: Desk, symbol: str, trader_of: TraderOf) -> None:
+    """Tick a stopped symbol until its journal is empty. A tick that fails is logged once and tried again."""
+    trader: GridTrader | None = None
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + MAX_SECONDS
+    logged = ""
+    while True:
+        try:
+            trader = trader or await trader_of(symbol)
+            await check_clock(desk.redis)
+            with suppress(LeaseHeld, SymbolLeft):  # a window ticks it: it sees the stop and cancels the orders
+                await trader.tick()
+        except Exception as error:  # whatever fails in one symbol, the other symbols go on
+            if str(error) != logged:
+                logged = str(error)
+                log.exception("stop: tick failed; trying again", extra={"symbol": symbol})
+        if await _has_no_orders(desk, symbol) or loop.time() > deadline:
+            break
+        await asyncio.sleep(_PAUSE_SECONDS)
+    if trader is not None:
+        await window.give_up_lease(trader)
+
+
+async def _has_no_orders(desk: Desk, symbol: str) -> bool:
+    """Whether the symbol's journal is empty; False while Redis does not answer."""
+    try:
+        return int(await desk.redis.hlen(desk.keys.intents(symbol))) == 0
+    except RedisError:
+        return False
