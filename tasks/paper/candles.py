@@ -1,12 +1,16 @@
-"""Candles as the paper exchange moves them about, and what a source of candles must offer. Pure."""
+"""Candles: what a source of candles must offer, candles given by hand, and rows of longer timeframes."""
 
 from decimal import Decimal
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from tasks.base.redis import RedisClient
 from tasks.exchange.models import Candle
 from tasks.paper.units import to_units
 
 MINUTE = 60_000  # ms of market time that one candle covers
+TIMEFRAMES = {"1m": 1, "5m": 5, "15m": 15, "1h": 60, "4h": 240, "1d": 1440}  # minutes
+DEFAULT_ROWS = 500
+MAX_ROWS = 1000
 
 
 class Bar(NamedTuple):
@@ -55,3 +59,57 @@ def unpack(text: str) -> Bar:
 def price_of(units: int) -> Decimal:
     """Units → price."""
     return Decimal(units).scaleb(-8)
+
+
+class ManualSeries:
+    """The candles of one symbol in a Redis list."""
+
+    history = 0
+
+    def __init__(self, redis: RedisClient, key: str) -> None:
+        self._redis, self._key = redis, key
+
+    async def length(self) -> int:
+        return int(await self._redis.llen(self._key))
+
+    async def bars(self, start: int, stop: int) -> list[Bar]:
+        texts = await self._redis.lrange(self._key, start, stop - 1) if stop > start else []
+        return [unpack(str(text)) for text in texts]
+
+    async def find(self, at_ms: int) -> int:
+        everything = await self.bars(0, await self.length())
+        return next((index for index, bar in enumerate(everything) if bar.at >= at_ms), len(everything))
+
+
+async def rows(series: Series, done: int, timeframe: str, since: int | None, limit: int | None) -> list[list[Any]]:
+    """Rows [market ms, open, high, low, close, volume], oldest first, of candles below index `done`.
+
+    With `since` the earliest `limit` from there, else the latest. The newest row of a longer timeframe may be
+    unfinished.
+    """
+    minutes = TIMEFRAMES[timeframe]
+    count = min(limit or DEFAULT_ROWS, MAX_ROWS)
+    if since is None:
+        start = max(done - (count + 1) * minutes, -series.history)
+    else:
+        span = minutes * MINUTE
+        start = max(await series.find(-(-since // span) * span), -series.history)
+    stop = min(done, start + (count + 1) * minutes)
+    found = merged(await series.bars(start, stop), minutes) if stop > start else []
+    return found[-count:] if since is None else found[:count]
+
+
+def merged(bars: list[Bar], minutes: int) -> list[list[Any]]:
+    """Candles put together by `minutes` of market time."""
+    span = minutes * MINUTE
+    out: list[list[Any]] = []
+    for bar in bars:
+        at = bar.at // span * span if minutes > 1 else bar.at
+        opened, high, low, close = (units / 1e8 for units in bar[1:5])
+        if out and out[-1][0] == at:
+            row = out[-1]
+            row[2], row[3], row[4] = max(row[2], high), min(row[3], low), close
+            row[5] = round(row[5] + bar.volume, 8)
+        else:
+            out.append([at, opened, high, low, close, bar.volume])
+    return out

@@ -14,12 +14,10 @@ from typing import Any, NoReturn
 from ccxt.base.errors import BadRequest, OrderNotFound
 
 from tasks.paper import ccxt_shapes as shapes
-from tasks.paper import refusals
+from tasks.paper.ccxt_shapes import order_of, trade_of
 from tasks.paper.market import reading, writing
 from tasks.paper.market_data import PaperMarketData
-from tasks.paper.orders import Entry, Malformed, entry_of
-from tasks.paper.placing import Batch
-from tasks.paper.records import order_of, trade_of
+from tasks.paper.orders import Batch, Entry, Malformed, Refusal, entry_of
 
 DEFAULT_LIMIT = 500
 MAX_LIMIT = 1000
@@ -64,11 +62,11 @@ class PaperExchange(PaperMarketData):
         price: Any = None,
         params: Any = None,
     ) -> dict[str, Any]:
-        """Limit (GTC or post only) or market order. A refusal raises (see refusals)."""
+        """Limit (GTC or post only) or market order. A refusal raises (see `Refusal`)."""
         wanted = {"symbol": symbol, "type": type, "side": side, "amount": amount, "price": price, "params": params}
         batch = Batch([self._entry(wanted)], self._filters[self._known(symbol)], self._fees)
         outcome = (await self._placed([batch]))[0][0]
-        if isinstance(outcome, refusals.Refusal):
+        if isinstance(outcome, Refusal):
             raise outcome.error()
         return self._order(self._known(symbol), outcome)
 
@@ -91,13 +89,13 @@ class PaperExchange(PaperMarketData):
         outcomes = dict(zip(symbols, map(iter, await self._placed(batches)), strict=True))
         return [self._answered(entry, next(outcomes[entry.symbol])) for entry in entries]
 
-    async def _placed(self, batches: Sequence[Batch]) -> list[list[refusals.Refusal | str]]:
+    async def _placed(self, batches: Sequence[Batch]) -> list[list[Refusal | str]]:
         operations = [writing(batch.symbol, "place", batch.args) for batch in batches]
         answers = await self._run(*operations)
         return [batch.outcomes(answer.texts) for batch, answer in zip(batches, answers, strict=True)]
 
-    def _answered(self, entry: Entry, outcome: refusals.Refusal | str) -> dict[str, Any]:
-        if isinstance(outcome, refusals.Refusal):
+    def _answered(self, entry: Entry, outcome: Refusal | str) -> dict[str, Any]:
+        if isinstance(outcome, Refusal):
             return shapes.refused_order(self, entry.symbol, entry.client or None, outcome.code, outcome.message)
         return self._order(entry.symbol, outcome)
 

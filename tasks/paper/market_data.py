@@ -12,11 +12,10 @@ from ccxt.base.errors import BadRequest, ExchangeNotAvailable, RequestTimeout
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from tasks.paper import candle_rows
+from tasks.paper import candles
 from tasks.paper import ccxt_shapes as shapes
-from tasks.paper.filters import Filters
 from tasks.paper.market import Answer, Operation, PaperMarket, reading
-from tasks.paper.units import Fees
+from tasks.paper.units import Fees, Filters
 
 BEAT_SECONDS = 1.0
 
@@ -40,7 +39,7 @@ class PaperMarketData(Exchange):
             "certified": False,
             "pro": False,
             "has": shapes.HAS,
-            "timeframes": {name: name for name in shapes.TIMEFRAMES},
+            "timeframes": {name: name for name in candles.TIMEFRAMES},
             "urls": {"api": {}},
             "requiredCredentials": {"apiKey": False, "secret": False},
             "precisionMode": 4,  # TICK_SIZE
@@ -151,14 +150,14 @@ class PaperMarketData(Exchange):
     async def fetch_ohlcv(
         self, symbol: str, timeframe: str = "1m", since: int | None = None, limit: int | None = None, params: Any = None
     ) -> list[list[Any]]:
-        """Candles in market time, complete ones only (see candle_rows)."""
+        """Candles in market time, complete ones only (see `candles.rows`)."""
         name = self._known(symbol)
-        if timeframe not in shapes.TIMEFRAMES:
-            raise BadRequest(f"timeframe {timeframe}: one of {', '.join(shapes.TIMEFRAMES)}")
+        if timeframe not in candles.TIMEFRAMES:
+            raise BadRequest(f"timeframe {timeframe}: one of {', '.join(candles.TIMEFRAMES)}")
         if self.paper.live is not None:
             return await self.paper.live.ohlcv(name, timeframe, since, limit)
         answer = await self._read(name, "ticker")
-        return await candle_rows.rows(self.paper.series[name], answer.cursor, timeframe, since, limit)
+        return await candles.rows(self.paper.series[name], answer.cursor, timeframe, since, limit)
 
     # --- account ---------------------------------------------------------------------------------------
     async def fetch_balance(self, params: Any = None) -> dict[str, Any]:

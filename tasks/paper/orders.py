@@ -1,18 +1,52 @@
-"""Order entry: from what a caller asks, in ccxt's words, to what the place script takes. Pure."""
+"""Order entry: from what a caller asks, in ccxt's words, to the place script's arguments and its answer."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from ccxt.base import errors
+
 from tasks.base.money import dec, floor_to, round_to
-from tasks.paper.filters import Filters
-from tasks.paper.units import Fees, to_units
+from tasks.paper.scripts import PlaceCode
+from tasks.paper.units import Fees, Filters, to_units
 
 RECV_WINDOW_MS = 5_000
 _MAX_WINDOW_MS = 60_000
 _CLIENT_ID = re.compile(r"^[.A-Za-z0-9:/_-]{1,36}$")
 _KNOWN_PARAMS = {"clientOrderId", "newClientOrderId", "timestamp", "recvWindow", "postOnly", "timeInForce"}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A clear no: nothing was placed."""
+
+    kind: type[Exception]
+    code: int
+    message: str
+
+    def error(self) -> Exception:
+        """The ccxt error that a single order's caller gets."""
+        return self.kind(f'paper {{"code":{self.code},"msg":"{self.message}"}}')
+
+
+BY_CODE = {
+    PlaceCode.DUPLICATE: Refusal(errors.DuplicateOrderId, -2010, "Duplicate order sent."),
+    PlaceCode.INSUFFICIENT: Refusal(
+        errors.InsufficientFunds, -2010, "Account has insufficient balance for requested action."
+    ),
+    PlaceCode.EXPIRED: Refusal(errors.InvalidNonce, -1021, "Timestamp for this request is outside of the recvWindow."),
+    PlaceCode.EARLY: Refusal(
+        errors.InvalidNonce, -1021, "Timestamp for this request was 1000ms ahead of the server's time."
+    ),
+    PlaceCode.WOULD_TAKE: Refusal(errors.OrderImmediatelyFillable, -2010, "Order would immediately match and take."),
+}
+
+
+def filter_refusal(name: str) -> Refusal:
+    """An order that breaks filter `name`."""
+    return Refusal(errors.InvalidOrder, -1013, f"Filter failure: {name}")
 
 
 class Malformed(ValueError):
@@ -116,3 +150,34 @@ def place_args(entry: Entry, fees: Fees, market_price: int) -> list[str]:
         signed,
         until,
     ]
+
+
+class Batch:
+    """Orders that pass the filters go to the script; the others are refused here, at the same price."""
+
+    def __init__(self, entries: Sequence[Entry], filters: Filters, fees: Fees) -> None:
+        self.symbol = entries[0].symbol
+        self._entries, self._filters, self._fees = list(entries), filters, fees
+        self._refused: dict[int, Refusal] = {}
+
+    def args(self, price: int) -> list[str]:
+        """Script arguments at `price` (units); asked again where the price has moved meanwhile."""
+        self._refused = {}
+        args = []
+        for number, entry in enumerate(self._entries):
+            broken = broken_filter(entry, self._filters, price)
+            if broken:
+                self._refused[number] = filter_refusal(broken)
+            else:
+                args += place_args(entry, self._fees, price)
+        return args
+
+    def outcomes(self, texts: Sequence[str]) -> list[Refusal | str]:
+        """Per order, in the order asked: its record, or why it was refused."""
+        answers = iter(texts)
+        return [self._refused.get(number) or _outcome(next(answers)) for number in range(len(self._entries))]
+
+
+def _outcome(text: str) -> Refusal | str:
+    code, _, record = text.partition("|")
+    return record if int(code) == PlaceCode.OK else BY_CODE[PlaceCode(int(code))]

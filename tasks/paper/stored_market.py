@@ -1,4 +1,4 @@
-"""The one market that all processes share: written once in Redis, compared and taken over by later ones."""
+"""The one market that all processes share, and its clock: written once in Redis, read by every later process."""
 
 import json
 from collections.abc import Mapping
@@ -11,10 +11,32 @@ from tasks.base.errors import StateError
 from tasks.base.keys import Keys
 from tasks.base.money import plain
 from tasks.base.redis import RedisClient
-from tasks.paper.market_clock import MarketClock
+from tasks.paper.candles import MINUTE
 from tasks.paper.scripts import Call, PaperKeys, Scripts
 from tasks.paper.units import text_of
 from tasks.settings.model import PaperSettings
+
+
+@dataclass(frozen=True, slots=True)
+class MarketClock:
+    """At wall-clock `anchor` (ms) the market stood at `position` (market ms since its start); it runs at `speed`.
+
+    Candle k is complete when the position reaches (k+1) minutes. `epoch` counts how often the clock was set on.
+    """
+
+    epoch: int
+    anchor: int
+    position: int
+    speed: Decimal
+
+    def complete(self, now_ms: int) -> int:
+        """Number of candles that are complete at `now_ms`."""
+        return (self.position + int(max(now_ms - self.anchor, 0) * self.speed)) // MINUTE
+
+    def wall(self, candle: int) -> int:
+        """Wall-clock ms at which candle number `candle` begins."""
+        return self.anchor + int((candle * MINUTE - self.position) / self.speed)
+
 
 VERSION = "1"
 SILENCE_MS = 5_000  # without activity for longer than this, the market's clock is taken to have stood still

@@ -27,7 +27,7 @@ async def open_exchange(
         age_ms = int(settings.trading.tick_min_seconds * 900)  # a little less than the shortest time between ticks
         return SharedReads(client, redis, Keys(settings.account), list(settings.symbols), age_ms, clock)
     refuse(id_problems(settings.exchange))
-    from tasks.paper.building import open_paper_exchange  # only paper trading needs it
+    from tasks.paper.opening import open_paper_exchange  # only paper trading needs it
 
     return CcxtClient(await open_paper_exchange(settings, redis, clock, beat=beat))
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tasks.base.redis import RedisClient
-from tasks.paper.building import open_paper_exchange
 from tasks.paper.exchange import PaperExchange
+from tasks.paper.opening import open_paper_exchange
 from tasks.settings.model import PaperSettings, Settings
 
 SYMBOL = "BTC/USDT"

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.paper.candle_rows import merged
-from tasks.paper.filters import filters_for
-from tasks.paper.market_clock import MarketClock
+from tasks.paper.candles import merged
 from tasks.paper.scripts import Code, PlaceCode, source_of
+from tasks.paper.stored_market import MarketClock
 from tasks.paper.synthetic import DAY, SyntheticSeries
+from tasks.paper.units import filters_for
 
 START = 1_767_225_600_000
 
