@@ -1,14 +1,13 @@
 """`GlobalFundAllocator`: the one desk that hands out the pot. Holds no state of its own; Redis has all of it."""
 
-import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from tasks.base.clock import Clock, to_ms, utc_now
 from tasks.base.keys import Keys
-from tasks.base.money import ZERO, from_units, plain, units_down, units_up
+from tasks.base.money import from_units, units_down, units_up
 from tasks.base.redis import RedisClient
 from tasks.exchange.models import Side
 from tasks.funds import store
@@ -16,47 +15,19 @@ from tasks.funds.models import (
     FillMove,
     FundCode,
     FundsStatus,
-    LimitsChange,
     RebalanceReport,
     Reservation,
     Reserved,
-    ShareRequest,
-    SymbolChange,
     SymbolPerformance,
     TraderAllocation,
     Write,
 )
-from tasks.funds.rules import (
-    SPREAD_ARMS,
-    USAGE_SPREAD,
-    demand,
-    differs,
-    exceeds_pool,
-    scores,
-    share_pool,
-    spread_of_usage,
-    stepped,
-    trigger,
-)
+from tasks.funds.rebalancing import APPLIED, SCHEDULED, UNCHANGED, ConfiguredShare, Plan, Rebalancing
+from tasks.funds.rules import SPREAD_ARMS, USAGE_SPREAD, preview, spread_of_usage, trigger
 from tasks.settings.model import AllocationStrategy, Settings
 
 log = logging.getLogger(__name__)
 _TRIES = 5
-_HOUR_MS = 3_600_000
-_STEP_GAP_MS = _HOUR_MS - 60_000  # an hourly run may come a little early
-MANUAL = "manual"  # the reason of a rebalance that an operator asked for
-SCHEDULED = "scheduled"  # the reason of the hourly one
-APPLIED = "applied"  # the outcome of a rebalance that wrote
-STOPPED = "STOPPED"  # why an order is refused while a stop is in force
-
-
-@dataclass(frozen=True)
-class Share:
-    """What the settings say of one symbol's share; `cap_units`: total_funds × max_usage_pct."""
-
-    weight: Decimal
-    cap_units: int
-    max_usage_pct: Decimal
 
 
 @dataclass
@@ -68,7 +39,7 @@ class GlobalFundAllocator:
     total_funds: Decimal
     global_max_usage: Decimal
     strategy: AllocationStrategy
-    shares: dict[str, Share] = field(default_factory=dict)
+    shares: dict[str, ConfiguredShare] = field(default_factory=dict)
     clock: Clock = utc_now
     dynamic_step: Decimal = Decimal("0.25")
     resize_tolerance: Decimal = Decimal("0.1")
@@ -114,7 +85,7 @@ class GlobalFundAllocator:
     def register_trader(self, symbol: str, *, weight: Decimal, max_usage_pct: Decimal) -> None:
         """Let `symbol` share the pot from the next rebalance on."""
         cap = units_down(self.total_funds * max_usage_pct)
-        self.shares[symbol] = Share(weight=weight, cap_units=cap, max_usage_pct=max_usage_pct)
+        self.shares[symbol] = ConfiguredShare(weight=weight, cap_units=cap, max_usage_pct=max_usage_pct)
 
     async def check_trade_allowed(self, symbol: str, side: Side | str, amount: Decimal) -> tuple[bool, str]:
         """Whether an order would be allowed now, and why not. A preview: binds nothing.
@@ -189,69 +160,52 @@ class GlobalFundAllocator:
         for _ in range(_TRIES):
             status = await self.get_global_status_summary()
             if only_open and status.version == 0:
-                return self._report(status, {}, {}, reason, outcome="the pot is not open")
-            at_once = self._has_new_inputs(status) or exceeds_pool(status)
-            if not force and not at_once and not self._leaving(status):
+                return self._unchanged(status, reason, "the pot is not open")
+            rebalancing = self._rebalancing()
+            if not force and not rebalancing.must_apply(status) and not rebalancing.has_leaving(status):
                 fired = await self._fired(status, facts)
                 if fired is None:
-                    return self._report(status, {}, {}, reason, outcome="not needed")
+                    return self._unchanged(status, reason, "not needed")
                 force, reason = True, fired
-            report = await self._rebalance(status, facts, reason, at_once)
+            report = await self._rebalance(status, facts, reason)
             if report is not None:
                 return report
-        return self._report(status, {}, {}, reason, outcome="others were first")
+        return self._unchanged(status, reason, "others were first")
+
+    def _rebalancing(self) -> Rebalancing:
+        return Rebalancing(self.strategy, self.pool_units, self.shares, self.dynamic_step, self.resize_tolerance)
+
+    def _unchanged(self, status: FundsStatus, reason: str, outcome: str) -> RebalanceReport:
+        return self._rebalancing().report(status, Plan({}, {}, {}, outcome), reason, to_ms(self.clock()))
 
     async def _rebalance(
-        self, status: FundsStatus, facts: Mapping[str, SymbolPerformance], reason: str, at_once: bool
+        self, status: FundsStatus, performance: Mapping[str, SymbolPerformance], reason: str
     ) -> RebalanceReport | None:
         """One try; None when another writer was first or money moved meanwhile."""
-        requests = self._requests(status, facts)
-        now = {name: share.allocated_units for name, share in status.symbols.items() if share.registered}
-        target = share_pool(self.strategy, self.pool_units, requests)
-        if not at_once and not differs(now, target, self.resize_tolerance):
-            return self._report(status, target, now, reason, outcome="nothing to change")
-        wanted, step_ms = target, 0
-        if self.strategy is AllocationStrategy.DYNAMIC and not at_once and reason != MANUAL:
-            wanted, step_ms = self._step(status, requests, now, target)
-            if not step_ms and wanted == now:
-                return self._report(status, target, now, reason, outcome="the last step is less than an hour ago")
-            if reason == SCHEDULED and not differs(now, wanted, self.resize_tolerance):
-                return self._report(status, target, now, reason, outcome="the step is within the tolerance")
-        report = self._report(status, target, wanted, reason, outcome=APPLIED)
+        rebalancing = self._rebalancing()
+        now_ms = to_ms(self.clock())
+        plan = rebalancing.plan(status, performance, reason, now_ms)
+        report = rebalancing.report(status, plan, reason, now_ms)
+        if plan.outcome != APPLIED:
+            return report
         code, version = await store.set_limits(
             self.redis,
             keys=self.keys,
             expected_version=status.version,
-            pool_units=self.pool_units,
-            limits=[self._limits(symbol, units) for symbol, units in wanted.items()],
-            unregister=[symbol for symbol in now if symbol not in wanted],
+            pool_units=rebalancing.pool_units,
+            limits=rebalancing.limits(plan),
+            unregister=plan.leaving,
             report=report.model_dump_json(),
-            inputs=self._inputs(),
-            step_ms=step_ms,
+            inputs=rebalancing.inputs(),
+            step_ms=plan.step_ms,
             settings_version=self.settings_version,
         )
         if code is FundCode.OK:
             log.info("rebalanced", extra={"reason": reason, "version": version})
             return report
         if code is FundCode.ALREADY:
-            return self._report(status, target, now, reason, outcome="nothing to change")
+            return rebalancing.report(status, replace(plan, wanted=plan.in_force, outcome=UNCHANGED), reason, now_ms)
         return None
-
-    def _step(
-        self, status: FundsStatus, requests: Sequence[ShareRequest], now: Mapping[str, int], target: Mapping[str, int]
-    ) -> tuple[dict[str, int], int]:
-        """Allocations a step nearer to the target, and the step's time in ms.
-
-        Within an hour of the last step nothing moves (time 0), but a symbol that has left goes. The others keep what
-        they have, except that an allocation below what its symbol has used meanwhile comes up to it.
-        """
-        now_ms = to_ms(self.clock())
-        if now_ms - status.stepped_ms >= _STEP_GAP_MS:
-            return stepped(self.pool_units, requests, now, target, self.dynamic_step), now_ms
-        kept = {symbol: now[symbol] for symbol in target if symbol in now}
-        if kept == now:
-            return kept, 0
-        return stepped(min(self.pool_units, sum(kept.values())), requests, kept, kept, ZERO), 0
 
     async def _fired(self, status: FundsStatus, facts: Mapping[str, SymbolPerformance]) -> str | None:
         """Why a rebalance is due now, for one worker in ten minutes. Arms and disarms the spread's trigger."""
@@ -264,101 +218,3 @@ class GlobalFundAllocator:
         if fired == USAGE_SPREAD:
             await store.set_flag(self.redis, hashes=[self.keys.funds], flag="spread_fired", value=True)
         return fired
-
-    def _limits(self, symbol: str, units: int) -> LimitsChange:
-        own = self.shares.get(symbol)
-        cap, share = (own.cap_units, own.max_usage_pct) if own else (0, ZERO)
-        return LimitsChange(symbol=symbol, allocated_units=units, cap_units=cap, max_usage=share)
-
-    def _inputs(self) -> str:
-        """Digest of what the operator set: strategy, funds, and each symbol's weight and cap."""
-        facts = [self.strategy.value, str(self.pool_units)]
-        for symbol, own in sorted(self.shares.items()):
-            facts.append(f"{symbol}|{plain(own.weight)}|{own.cap_units}|{plain(own.max_usage_pct)}")
-        return hashlib.blake2s("\n".join(facts).encode()).hexdigest()
-
-    def _has_new_inputs(self, status: FundsStatus) -> bool:
-        """Whether what the operator set differs from what the allocations in force follow from."""
-        return status.inputs != self._inputs()
-
-    def _leaving(self, status: FundsStatus) -> bool:
-        """Whether a symbol that left the settings has nothing any more and can lose its registration."""
-        return any(share.registered and self._is_empty(share) for share in status.symbols.values())
-
-    def _is_empty(self, share: TraderAllocation) -> bool:
-        return share.symbol not in self.shares and share.committed_units == 0
-
-    def _requests(self, status: FundsStatus, facts: Mapping[str, SymbolPerformance]) -> list[ShareRequest]:
-        score = scores({symbol: facts.get(symbol, SymbolPerformance()) for symbol in self.shares})
-        requests = []
-        for symbol, now in status.symbols.items():
-            own = self.shares.get(symbol)
-            if own is None and (self._is_empty(now) or not now.registered):
-                continue  # it left the settings and has nothing: its share goes back to the others
-            requests.append(
-                ShareRequest(
-                    symbol=symbol,
-                    weight=own.weight if own else ZERO,
-                    cap_units=own.cap_units if own else 0,
-                    floor_units=now.used_units,
-                    score=score[symbol] if own else ZERO,
-                    demand=demand(facts.get(symbol, SymbolPerformance())),
-                )
-            )
-        return requests
-
-    def _report(
-        self,
-        status: FundsStatus,
-        target: Mapping[str, int],
-        after: Mapping[str, int],
-        reason: str,
-        *,
-        outcome: str,
-    ) -> RebalanceReport:
-        """What was done. A symbol without a target or a new allocation keeps what it has."""
-        applied = outcome == APPLIED
-        changes = tuple(
-            SymbolChange(
-                symbol=symbol,
-                before=from_units(share.allocated_units),
-                target=from_units(target.get(symbol, 0 if applied else share.allocated_units)),
-                after=from_units(after.get(symbol, 0 if applied else share.allocated_units)),
-                used=from_units(share.used_units),
-                committed=from_units(share.committed_units),
-            )
-            for symbol, share in sorted(status.symbols.items())
-            if share.registered or symbol in after
-        )
-        return RebalanceReport(
-            at_ms=to_ms(self.clock()),
-            reason=reason,
-            strategy=self.strategy.value,
-            applied=applied,
-            outcome=outcome,
-            version=status.version + int(applied),
-            pool=from_units(self.pool_units),
-            changes=changes,
-        )
-
-
-def preview(status: FundsStatus, symbol: str, side: Side, units: int) -> str:
-    """What a new order of `units` would be told: a code of the reserve script by the same rules in the same order,
-    or STOPPED, under which a tick places nothing.
-    """
-    share = status.symbols[symbol]
-    if not share.registered:
-        return FundCode.UNKNOWN_SYMBOL.name
-    if status.stopped:
-        return STOPPED
-    return _code(status, share, units).name if side is Side.BUY else FundCode.OK.name
-
-
-def _code(status: FundsStatus, share: TraderAllocation, units: int) -> FundCode:
-    if status.paused or share.paused:
-        return FundCode.PAUSED
-    if share.committed_units + units > share.allocated_units:
-        return FundCode.SYMBOL_LIMIT
-    if status.short_units or status.committed_units + units > status.pool_units:
-        return FundCode.GLOBAL_LIMIT
-    return FundCode.OK

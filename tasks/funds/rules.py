@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from tasks.base.money import ZERO, exact
-from tasks.funds.models import FundsStatus, ShareRequest, SymbolPerformance, TraderAllocation
+from tasks.exchange.models import Side
+from tasks.funds.models import FundCode, FundsStatus, ShareRequest, SymbolPerformance, TraderAllocation
 from tasks.settings.model import AllocationStrategy
 
 SPREAD_FIRES = Decimal("0.3")  # usage spread from which a rebalance is triggered
@@ -17,6 +18,7 @@ USAGE_SPREAD = "usage spread"  # the reason of a rebalance that the spread trigg
 FREE_SHARE = Decimal("0.1")  # of the pool, which must be free for a refused symbol to trigger a rebalance
 SCORE_RANGE = (Decimal("0.5"), Decimal(2))
 OUTSIDE_DEMAND = Decimal("0.5")
+STOPPED = "STOPPED"  # why an order is refused while a stop is in force
 
 
 def scores(performance: Mapping[str, SymbolPerformance]) -> dict[str, Decimal]:
@@ -94,6 +96,26 @@ def trigger(status: FundsStatus, performance: Mapping[str, SymbolPerformance]) -
     waiting = (name for name, one in performance.items() if one.refused and _below_cap(status.symbols.get(name)))
     first = next(iter(sorted(waiting)), None)
     return None if first is None else f"{first} was refused while money is free"
+
+
+def preview(status: FundsStatus, symbol: str, side: Side, units: int) -> str:
+    """The code that the reserve script would give a new order of `units` now, or STOPPED while a stop is in force."""
+    share = status.symbols[symbol]
+    if not share.registered:
+        return FundCode.UNKNOWN_SYMBOL.name
+    if status.stopped:
+        return STOPPED
+    return _code(status, share, units).name if side is Side.BUY else FundCode.OK.name
+
+
+def _code(status: FundsStatus, share: TraderAllocation, units: int) -> FundCode:
+    if status.paused or share.paused:
+        return FundCode.PAUSED
+    if share.committed_units + units > share.allocated_units:
+        return FundCode.SYMBOL_LIMIT
+    if status.short_units or status.committed_units + units > status.pool_units:
+        return FundCode.GLOBAL_LIMIT
+    return FundCode.OK
 
 
 def _below_cap(share: TraderAllocation | None) -> bool:
