@@ -26,7 +26,8 @@ REPORT_CAP = 200
 MOST_ITEMS = 1000  # the script unpacks a batch onto Lua's stack
 TRIGGER_GAP_MS = 600_000  # at most one triggered rebalance in ten minutes, by one worker
 _UNREGISTER = -1  # what set_limits.lua takes for "no allocation"
-_POT_FIELDS = (
+# What status.lua answers, in its order: after the digest of the inputs these numbers, then these of each symbol.
+POT_FIELDS = (
     "pool_units",
     "used_units",
     "reserved_units",
@@ -38,7 +39,7 @@ _POT_FIELDS = (
     "stepped_ms",
     "spread_fired",
 )
-_SHARE_FIELDS = (
+SHARE_FIELDS = (
     "registered",
     "allocated_units",
     "used_units",
@@ -172,14 +173,15 @@ async def status(client: RedisClient, *, keys: Keys, symbols: Sequence[str]) -> 
 
 def parse_status(answer: Sequence[Any], symbols: Sequence[str]) -> FundsStatus:
     """The status script's array as a record."""
-    numbers = iter(map(int, answer[1:]))
-    pot = dict(zip(_POT_FIELDS, islice(numbers, len(_POT_FIELDS)), strict=True))
+    inputs, *texts = answer
+    numbers = iter(map(int, texts))
+    pot = dict(zip(POT_FIELDS, islice(numbers, len(POT_FIELDS)), strict=True))
     shares = {}
     for symbol in symbols:
-        share = dict(zip(_SHARE_FIELDS, islice(numbers, len(_SHARE_FIELDS)), strict=True))
+        share = dict(zip(SHARE_FIELDS, islice(numbers, len(SHARE_FIELDS)), strict=True))
         max_usage = from_units(share.pop("max_usage"))
         shares[symbol] = TraderAllocation.model_validate(share | {"symbol": symbol, "max_usage_pct": max_usage})
-    return FundsStatus.model_validate(pot | {"inputs": str(answer[0]), "symbols": shares})
+    return FundsStatus.model_validate(pot | {"inputs": str(inputs), "symbols": shares})
 
 
 async def set_flag(client: RedisClient, *, hashes: Sequence[str], flag: str, value: bool) -> int:

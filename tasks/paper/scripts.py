@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import sha1
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.exceptions import NoScriptError
 
@@ -35,6 +35,53 @@ class PlaceCode(IntEnum):
     EXPIRED = 3
     EARLY = 4
     WOULD_TAKE = 5
+
+
+class Answer(NamedTuple):
+    """What place, cancel, read and tick return: where the symbol's market stands now, and the operation's own texts.
+
+    The order of the fields is the script's; engine.lua has the same list. `last` in units of 1e-8 quote.
+    """
+
+    code: Code
+    cursor: int  # candles done
+    last: int
+    now_ms: int
+    market_ms: int
+    texts: list[str]
+
+    @classmethod
+    def of(cls, reply: Sequence[Any]) -> "Answer":
+        """The script's array as a record."""
+        code, cursor, last, now_ms, market_ms, *texts = reply
+        return cls(Code(code), int(cursor), int(last), int(now_ms), int(market_ms), [str(text) for text in texts])
+
+
+class OpenedSymbol(NamedTuple):
+    """What open_symbol.lua returns, in its order; prices in units of 1e-8 quote."""
+
+    cursor: int  # candles done
+    last: int
+    first: int
+
+
+class PlaceArgs(NamedTuple):
+    """One order as place.lua takes it, in its order. Numbers as text: money in units of 1e-8, times in ms."""
+
+    client: str
+    side: str  # b, s
+    type: str  # limit, market
+    tif: str  # GTC, PO, IOC
+    price: str
+    qty: str
+    mode: str  # rest, take, refuse
+    lock: str
+    credit: str
+    cost: str
+    fee: str
+    fee_in: str  # b: base, q: quote
+    signed: str  # empty: the request has no time
+    valid_until: str
 
 
 @dataclass(frozen=True, slots=True)

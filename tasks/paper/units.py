@@ -14,7 +14,7 @@ UNITS = 10**8
 
 
 def to_units(value: Decimal) -> int:
-    """Decimal → units. Raises ValueError where it does not fit the grid of 1e-8."""
+    """Decimal → units. Raises ValueError for more than 8 decimals."""
     scaled = value.scaleb(8)
     units = int(scaled)
     if units != scaled:
@@ -31,8 +31,8 @@ def text_of(units: int | str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """What an order locks, what its fill brings, its cost and fee: units of the currency concerned."""
+class OrderAmounts:
+    """What an order locks, what its fill credits, its cost and its fee; each in units (1e-8) of its currency."""
 
     lock: int
     credit: int
@@ -43,25 +43,25 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Fees:
-    """Fees as a share of the notional; `in_base`: a buy's fee is taken from the base it receives."""
+    """Fees as a share of the notional. `in_base`: the fee of a buy is taken from the base it receives."""
 
     maker: Decimal
     taker: Decimal
     in_base: bool = False
 
-    def terms(self, side: str, price: int, qty: int, share: Decimal) -> Terms:
-        """Exact terms of `qty` at `price` (units), for a fee of `share`."""
+    def amounts(self, side: str, price: int, qty: int, share: Decimal) -> OrderAmounts:
+        """Exact amounts of an order for `qty` at `price` (both in units) with a fee of `share`."""
         rate, per = share.as_integer_ratio()
         product = price * qty  # units of 1e-16 quote
         quote_fee = _up(product * rate, UNITS * per)
         if side == "sell":
             cost = product // UNITS
-            return Terms(qty, max(cost - quote_fee, 0), cost, quote_fee, "q")
+            return OrderAmounts(qty, max(cost - quote_fee, 0), cost, quote_fee, "q")
         cost = _up(product, UNITS)
         if not self.in_base:
-            return Terms(cost + quote_fee, qty, cost, quote_fee, "q")
+            return OrderAmounts(cost + quote_fee, qty, cost, quote_fee, "q")
         fee = _up(qty * rate, per)
-        return Terms(cost, qty - fee, cost, fee, "b")
+        return OrderAmounts(cost, qty - fee, cost, fee, "b")
 
 
 def _up(numerator: int, denominator: int) -> int:
@@ -69,7 +69,7 @@ def _up(numerator: int, denominator: int) -> int:
 
 
 MIN_NOTIONAL = Decimal(5)
-_TOP = Decimal(10_000_000)
+_MAX_PRICE = Decimal(10_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,8 @@ class Filters:
 
 def _filters(tick: str, lot: str, max_qty: str) -> Filters:
     price_step, lot_step = Decimal(tick), Decimal(lot)
-    top = min(price_step * 10**8, _TOP)
-    return Filters(price_step, lot_step, lot_step, Decimal(max_qty), price_step, top)
+    max_price = min(price_step * 10**8, _MAX_PRICE)
+    return Filters(price_step, lot_step, lot_step, Decimal(max_qty), price_step, max_price)
 
 
 _KNOWN = {
@@ -99,7 +99,7 @@ _KNOWN = {
 
 
 def filters_for(symbol: str, price: Decimal) -> Filters:
-    """Known filters, else ones that fit the magnitude of `price`: five digits of price, a lot worth 0.1 to 1 quote."""
+    """Binance's filters of a large pair; else derived from `price`: five digits, a lot worth 0.1 to 1 quote."""
     known = _KNOWN.get(symbol.split("/")[0])
     if known is not None:
         return known
@@ -122,8 +122,8 @@ def filters_of(market: Mapping[str, Any]) -> Filters:
         tick=tick,
         lot=lot,
         min_qty=limit("amount", "min", lot),
-        max_qty=min(limit("amount", "max", _TOP), Decimal("1e9")),
+        max_qty=min(limit("amount", "max", _MAX_PRICE), Decimal("1e9")),
         min_price=limit("price", "min", tick),
-        max_price=min(limit("price", "max", _TOP), _TOP),
+        max_price=min(limit("price", "max", _MAX_PRICE), _MAX_PRICE),
         min_notional=limit("cost", "min", MIN_NOTIONAL),
     )
