@@ -1,4 +1,4 @@
-"""`GlobalFundAllocator`: the one desk that hands out the pot. Holds no state of its own; Redis has all of it."""
+"""`GlobalFundAllocator`: grants, books and frees the money of the pot. All state is in Redis."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ _TRIES = 5
 
 @dataclass
 class GlobalFundAllocator:
-    """One pot for many symbols and many processes. Every method is one atomic script (rebalancing: read, then one)."""
+    """One pot for many symbols and many processes. Every method runs one atomic script; rebalancing reads first."""
 
     redis: RedisClient
     keys: Keys
@@ -43,7 +43,7 @@ class GlobalFundAllocator:
     clock: Clock = utc_now
     dynamic_step: Decimal = Decimal("0.25")
     resize_tolerance: Decimal = Decimal("0.1")
-    settings_version: int = 0  # of those in force when they were read; 0: not known
+    settings_version: int = 0  # version in force when the settings were read; 0: not by_symbol
 
     @classmethod
     def from_settings(cls, settings: Settings, redis: RedisClient, clock: Clock = utc_now) -> "GlobalFundAllocator":
@@ -60,9 +60,9 @@ class GlobalFundAllocator:
         return allocator
 
     def follow(self, settings: Settings, version: int = 0) -> None:
-        """Take funds, strategy and symbols from `settings`; they count from the next rebalance on.
+        """Take funds, strategy and symbols from `settings`; the next rebalance uses them.
 
-        `version`: under which they are in force; a rebalance writes nothing once others are.
+        `version`: the version of these settings in force. A rebalance writes nothing once another version is.
         """
         self.settings_version = version
         self.total_funds, self.global_max_usage = settings.total_funds, settings.global_max_usage
@@ -88,7 +88,7 @@ class GlobalFundAllocator:
         self.shares[symbol] = ConfiguredShare(weight=weight, cap_units=cap, max_usage_pct=max_usage_pct)
 
     async def check_trade_allowed(self, symbol: str, side: Side | str, amount: Decimal) -> tuple[bool, str]:
-        """Whether an order would be allowed now, and why not. A preview: binds nothing.
+        """Whether an order would be allowed now, and why not. A preview: reserves nothing.
 
         `amount`: what the order costs or brings, in quote, fee included. A sell is refused only under a stop.
         Raises ValueError for a side other than buy or sell and for an amount that is not above 0.
@@ -100,7 +100,10 @@ class GlobalFundAllocator:
         return reason == FundCode.OK.name, reason
 
     async def reserve(self, symbol: str, fence: int, items: Sequence[Reservation]) -> list[Reserved]:
-        """Grant and journal a batch of orders; binding. One answer per item."""
+        """Grant and journal a batch of orders. One answer per item, in the same order.
+
+        `fence`: of the caller's lease; an older one is refused. Raises ValueError for more than 1000 items.
+        """
         if not items:
             return []
         now_ms = to_ms(self.clock())
@@ -114,7 +117,10 @@ class GlobalFundAllocator:
         ended: Sequence[str] = (),
         writes: Sequence[Write] = (),
     ) -> FundCode:
-        """Book fills, and give back what ended orders still hold."""
+        """Book fills and release what the `ended` reservations still hold, in one step with the records `writes`.
+
+        Returns OK, ALREADY (every fill was booked before), STALE_FENCE, or CONFLICT (some fills were booked before).
+        """
         return await store.record(
             self.redis, keys=self.keys, symbol=symbol, fence=fence, fills=fills, ended=ended, writes=writes
         )
@@ -122,21 +128,25 @@ class GlobalFundAllocator:
     async def release(
         self, symbol: str, fence: int, ids: Sequence[str], writes: Sequence[Write] = ()
     ) -> tuple[FundCode, int]:
-        """Give back what the reservations hold; (code, units)."""
+        """Release what the reservations hold, in one step with the records `writes`; (code, units of 1e-8 released)."""
         return await store.release(self.redis, keys=self.keys, symbol=symbol, fence=fence, ids=ids, writes=writes)
 
     async def guard(self, held: Decimal) -> tuple[int, int]:
-        """Compare the quote held on the exchange (free and locked) with what is promised; units short now, before."""
+        """Compare the quote held on the exchange (free and locked) with what the pot promises.
+
+        Returns units missing (1e-8 quote; 0: enough) now, and at the last comparison. While any are missing, nothing
+        new is granted.
+        """
         return await store.guard(self.redis, keys=self.keys, held_units=units_down(held))
 
     async def get_allocation_status(self, symbol: str) -> TraderAllocation:
-        """One symbol's share now."""
+        """The state of one symbol's share."""
         return (await store.status(self.redis, keys=self.keys, symbols=[symbol])).symbols[symbol]
 
     async def get_global_status_summary(self) -> FundsStatus:
-        """The whole pot now: every configured symbol, and every other that ever was; one consistent reading."""
-        known = await store.all_symbols(self.redis, keys=self.keys)
-        return await store.status(self.redis, keys=self.keys, symbols=sorted({*known, *self.shares}))
+        """The state of the whole pot: every configured symbol and every symbol that was ever registered."""
+        registered = await store.all_symbols(self.redis, keys=self.keys)
+        return await store.status(self.redis, keys=self.keys, symbols=sorted({*registered, *self.shares}))
 
     async def rebalance_if_needed(
         self,
@@ -146,7 +156,7 @@ class GlobalFundAllocator:
         *,
         only_open: bool = False,
     ) -> RebalanceReport:
-        """Share the pool anew when forced, when the operator's inputs changed, or when a trigger fires.
+        """Share the pool again when forced, when the operator's inputs changed, or when a trigger fires.
 
         `performance` by symbol: for the dynamic strategy and the triggers. DYNAMIC goes all the way to its target when
         the reason is "manual" or the operator's inputs changed, else `dynamic_step` of the way, at most once an hour. A
@@ -154,23 +164,23 @@ class GlobalFundAllocator:
         Nothing is written unless a target differs by more than `resize_tolerance` from what is in force, the inputs
         changed, or the allocations exceed the pool although the inventory no longer does; the latter goes all the way.
         Safe to run twice at the same time: one call writes, the other returns "nothing to change".
-        `only_open`: leave a pot that nobody has shared yet as it is, for instance because Redis has just lost it.
+        `only_open`: change nothing where the pot was never shared, for instance because Redis has just lost it.
         """
-        facts = performance or {}
+        by_symbol = performance or {}
         for _ in range(_TRIES):
             status = await self.get_global_status_summary()
             if only_open and status.version == 0:
                 return self._unchanged(status, reason, "the pot is not open")
             rebalancing = self._rebalancing()
             if not force and not rebalancing.must_apply(status) and not rebalancing.has_leaving(status):
-                fired = await self._fired(status, facts)
+                fired = await self._trigger_reason(status, by_symbol)
                 if fired is None:
                     return self._unchanged(status, reason, "not needed")
                 force, reason = True, fired
-            report = await self._rebalance(status, facts, reason)
+            report = await self._rebalance(status, by_symbol, reason)
             if report is not None:
                 return report
-        return self._unchanged(status, reason, "others were first")
+        return self._unchanged(status, reason, "another worker wrote first")
 
     def _rebalancing(self) -> Rebalancing:
         return Rebalancing(self.strategy, self.pool_units, self.shares, self.dynamic_step, self.resize_tolerance)
@@ -181,7 +191,7 @@ class GlobalFundAllocator:
     async def _rebalance(
         self, status: FundsStatus, performance: Mapping[str, SymbolPerformance], reason: str
     ) -> RebalanceReport | None:
-        """One try; None when another writer was first or money moved meanwhile."""
+        """One try; None where another worker wrote first or money moved meanwhile."""
         rebalancing = self._rebalancing()
         now_ms = to_ms(self.clock())
         plan = rebalancing.plan(status, performance, reason, now_ms)
@@ -207,12 +217,15 @@ class GlobalFundAllocator:
             return rebalancing.report(status, replace(plan, wanted=plan.in_force, outcome=UNCHANGED), reason, now_ms)
         return None
 
-    async def _fired(self, status: FundsStatus, facts: Mapping[str, SymbolPerformance]) -> str | None:
-        """Why a rebalance is due now, for one worker in ten minutes. Arms and disarms the spread's trigger."""
+    async def _trigger_reason(self, status: FundsStatus, performance: Mapping[str, SymbolPerformance]) -> str | None:
+        """Why a rebalance is due now; None where none is, or where another was triggered within ten minutes.
+
+        Also arms and disarms the trigger of the usage spread.
+        """
         usages = [share.usage for share in status.symbols.values() if share.registered]
         if status.spread_fired and spread_of_usage(usages) < SPREAD_ARMS:
             await store.set_flag(self.redis, hashes=[self.keys.funds], flag="spread_fired", value=False)
-        fired = trigger(status, facts)
+        fired = trigger(status, performance)
         if fired is None or not await store.may_trigger(self.redis, keys=self.keys):
             return None
         if fired == USAGE_SPREAD:

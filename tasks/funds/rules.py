@@ -1,7 +1,7 @@
-"""How the pool is shared: pure rules, integer units of 1e-8 quote.
+"""How the pool is shared. Pure; amounts in integer units of 1e-8 quote.
 
-Water-filling: every symbol gets the same level per weight until it reaches its cap; what the capped ones leave goes
-on to the others. Floors (what the inventory cost) come first and are never taken away.
+Water-filling: every symbol gets the same amount per weight until it reaches its cap. What capped symbols leave goes
+to the others. Floors (what the inventory cost) are served first and never taken away.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,9 +42,9 @@ def spread_of_usage(usages: Sequence[Decimal]) -> Decimal:
 
 
 def share_pool(strategy: AllocationStrategy, pool: int, requests: Sequence[ShareRequest]) -> dict[str, int]:
-    """Allocation by symbol. Σ ≤ pool unless the floors alone exceed it; each within [floor, max(floor, cap)].
+    """Allocation by symbol, in units. Σ ≤ pool unless the floors alone exceed it; each within [floor, max(floor, cap)].
 
-    Independent of the order of `requests`; ties in the last units go by symbol name.
+    Does not depend on the order of `requests`: the last units are given out by symbol name.
     """
     ordered = sorted(requests, key=lambda request: request.symbol)
     weights = {request.symbol: _weight(strategy, request) for request in ordered}
@@ -70,23 +70,23 @@ def stepped(
 
 
 def differs(now: Mapping[str, int], wanted: Mapping[str, int], tolerance: Decimal) -> bool:
-    """Whether some allocation is off by more than `tolerance`, as a share of what is in force; a new one always is."""
+    """Whether an allocation changes by more than `tolerance` (a share of it), or a symbol comes or goes."""
     if now.keys() != wanted.keys():
         return True
     return any(abs(units - now[symbol]) > tolerance * now[symbol] for symbol, units in wanted.items())
 
 
 def exceeds_pool(status: FundsStatus) -> bool:
-    """Whether the allocations are together above the pool, and above what all inventory has cost."""
+    """Whether the sum of allocations is above the pool and above the cost of all inventory."""
     allocated = sum(share.allocated_units for share in status.symbols.values() if share.registered)
     return allocated > max(status.pool_units, status.used_units)
 
 
 def trigger(status: FundsStatus, performance: Mapping[str, SymbolPerformance]) -> str | None:
-    """Why a rebalance is due although nobody asked for one; None where none is.
+    """Why a rebalance is due without an operator's request; None where none is.
 
-    Usage has spread beyond 0.3 since it was last below 0.25; or a symbol below its cap was refused for its own limit
-    while at least a tenth of the pool is free.
+    Either the usage spread rose above 0.3 after it was below 0.25, or a symbol below its cap was refused for its own
+    limit while at least a tenth of the pool is free.
     """
     usages = [share.usage for share in status.symbols.values() if share.registered]
     if spread_of_usage(usages) > SPREAD_FIRES and not status.spread_fired:
@@ -105,10 +105,10 @@ def preview(status: FundsStatus, symbol: str, side: Side, units: int) -> str:
         return FundCode.UNKNOWN_SYMBOL.name
     if status.stopped:
         return STOPPED
-    return _code(status, share, units).name if side is Side.BUY else FundCode.OK.name
+    return _reserve_code(status, share, units).name if side is Side.BUY else FundCode.OK.name
 
 
-def _code(status: FundsStatus, share: TraderAllocation, units: int) -> FundCode:
+def _reserve_code(status: FundsStatus, share: TraderAllocation, units: int) -> FundCode:
     if status.paused or share.paused:
         return FundCode.PAUSED
     if share.committed_units + units > share.allocated_units:

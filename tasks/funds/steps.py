@@ -1,4 +1,4 @@
-"""What flows and commands ask of the pot."""
+"""Pause, stop and resume the pot."""
 
 from collections.abc import Sequence
 
@@ -25,5 +25,8 @@ async def set_paused(settings: Settings, redis: RedisClient, symbols: Sequence[s
 
 
 async def set_stopped(settings: Settings, redis: RedisClient, stopped: bool) -> int:
-    """An operator's stop: while it stands, ticks cancel what rests and place nothing. A restart does not lift it."""
+    """Set or lift an operator's stop; how many changed (0 or 1).
+
+    While it is set, ticks cancel resting orders and place none. It outlives a restart.
+    """
     return await store.set_flag(redis, hashes=[Keys(settings.account).funds], flag="stopped", value=stopped)

@@ -15,7 +15,7 @@ from tasks.tick.slots import order_slot
 
 log = logging.getLogger(__name__)
 REJECTION_WAIT_MS = 30_000
-MOST_WAIT_MS = 600_000
+MAX_WAIT_MS = 600_000
 _AT_ONCE = 2  # refusals in a row before the wait begins to double
 # Refusals that say nothing against the order itself are tried again sooner.
 _WAITS_MS = {RejectReason.WOULD_TAKE: 0, RejectReason.EXPIRED_REQUEST: 0, RejectReason.RATE_LIMITED: 5_000}
@@ -86,7 +86,7 @@ def wait_after(reason: RejectReason, before: int) -> int:
     base = _WAITS_MS.get(reason, REJECTION_WAIT_MS)
     if before < _AT_ONCE:
         return base
-    return int(min(max(base, 1_000) * 2 ** min(before - _AT_ONCE + 1, 20), MOST_WAIT_MS))
+    return int(min(max(base, 1_000) * 2 ** min(before - _AT_ONCE + 1, 20), MAX_WAIT_MS))
 
 
 def outcome_of(

@@ -104,7 +104,7 @@ async def test_orders_and_books_that_do_not_match_are_reported(redis: RedisClien
     await redis.set(KEYS.book(BTC), json.dumps(book | {"basis": "1"}))
     report = await audit_funds(redis, KEYS, [BTC], desk.client)
     causes = {one.cause for one in report.differences}
-    assert {Cause.STRAY_ORDER, Cause.LOST_ORDER, Cause.BOOK, Cause.FILLS} <= causes
+    assert {Cause.ORPHAN_ORDER, Cause.LOST_ORDER, Cause.BOOK, Cause.FILLS} <= causes
     assert Cause.LOST_ORDER not in {one.cause for one in report.drift}
     await desk.close()
 
