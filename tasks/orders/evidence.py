@@ -44,6 +44,27 @@ async def gather_evidence(
     if changed:
         trades = await exchange.trades(symbol, trades_since(changed, cursor_ms))
     to_look_up = [intent for intent in changed if needs_lookup(intent, resting[intent.client_id], trades)]
+    looked_up = await _look_up(exchange, symbol, intents, to_look_up, trades, booked)
+    return {
+        intent.client_id: Evidence(
+            resting=resting[intent.client_id],
+            looked_up=intent.client_id in looked_up,
+            found=looked_up.get(intent.client_id),
+            trades=tuple(trades),
+        )
+        for intent in intents
+    }
+
+
+async def _look_up(
+    exchange: ExchangePort,
+    symbol: str,
+    intents: Sequence[Intent],
+    to_look_up: Sequence[Intent],
+    trades: Sequence[Trade],
+    booked: BookedTrades,
+) -> dict[str, Order | None]:
+    """Orders by client id, None where there is none; an intent that stays in doubt is left out."""
     found = await asyncio.gather(
         *(exchange.order(symbol, intent.client_id, intent.exchange_id) for intent in to_look_up)
     )
@@ -62,15 +83,7 @@ async def gather_evidence(
             ]  # not every candidate was looked up, so this is no proof that the order does not exist
         else:
             looked_up[intent.client_id] = order
-    return {
-        intent.client_id: Evidence(
-            resting=resting[intent.client_id],
-            looked_up=intent.client_id in looked_up,
-            found=looked_up.get(intent.client_id),
-            trades=tuple(trades),
-        )
-        for intent in intents
-    }
+    return looked_up
 
 
 async def _by_trades(exchange: ExchangePort, intent: Intent, candidates: Sequence[str]) -> Order | None:

@@ -1,4 +1,4 @@
-"""Candles: what a source of candles must offer, candles given by hand, and rows of longer timeframes."""
+"""Candles: what a source of candles must offer, candles given as a list, and rows of longer timeframes."""
 
 from typing import Any, NamedTuple, Protocol
 

@@ -186,7 +186,7 @@ class PaperExchange(PaperMarketData):
     ) -> list[dict[str, Any]]:
         """The account's trades, oldest first: the earliest from `since` or from params fromId on, else the newest.
 
-        `limit` is 500 unless told, at most 1000. params orderId: the trade of that order.
+        `limit`: 500 by default, at most 1000. params orderId: the trade of that order.
         """
         name, wanted = self._symbol(symbol), params or {}
         count = str(min(limit or DEFAULT_LIMIT, MAX_LIMIT))

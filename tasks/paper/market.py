@@ -140,7 +140,7 @@ class PaperMarket:
         return args
 
     def _follow(self, symbol: str, answer: Answer) -> None:
-        """Keep what the answer says of the symbol. Raises StateError where the market was deleted."""
+        """Store the symbol's progress. Raises StateError where the market was deleted."""
         if answer.code is Code.NO_MARKET:
             raise StateError(_GONE.format(self._keys.market))
         progress = self._progress[symbol]

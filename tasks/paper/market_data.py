@@ -72,7 +72,7 @@ class PaperMarketData(Exchange):
     async def advance(self, count: int = 1, symbol: str | None = None) -> None:
         """Advance a manual market by `count` candles, in one symbol or in all. Raises BadRequest for other markets."""
         if self.paper.stored.kind != "manual":
-            raise BadRequest(f"a {self.paper.stored.kind} market runs by itself")
+            raise BadRequest(f"a {self.paper.stored.kind} market follows its clock; only a manual one can be advanced")
         for name in [symbol] if symbol else self.symbols:
             async with self._ccxt_errors():
                 await self.paper.advance(name, count)
@@ -151,7 +151,7 @@ class PaperMarketData(Exchange):
     async def fetch_ohlcv(
         self, symbol: str, timeframe: str = "1m", since: int | None = None, limit: int | None = None, params: Any = None
     ) -> list[list[Any]]:
-        """Candles in market time, complete ones only (see `candles.rows`)."""
+        """Complete candles, in market time (see `candles.rows`). Raises BadRequest for an unknown timeframe."""
         name = self._symbol(symbol)
         if timeframe not in candles.TIMEFRAMES:
             raise BadRequest(f"timeframe {timeframe}: one of {', '.join(candles.TIMEFRAMES)}")

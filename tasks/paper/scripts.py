@@ -17,7 +17,7 @@ _NAMES = (*_WITH_ENGINE, "open_market", "open_symbol")
 
 
 class Code(IntEnum):
-    """How a script ended; the same list stands in engine.lua."""
+    """Result codes of a script; engine.lua has the same list."""
 
     OK = 0
     BEHIND = 1
@@ -27,7 +27,7 @@ class Code(IntEnum):
 
 
 class PlaceCode(IntEnum):
-    """What became of one order; the same list stands in place.lua."""
+    """Result codes of placing one order; place.lua has the same list."""
 
     OK = 0
     DUPLICATE = 1
@@ -38,7 +38,7 @@ class PlaceCode(IntEnum):
 
 
 class Answer(NamedTuple):
-    """What place, cancel, read and tick return: where the symbol's market stands now, and the operation's own texts.
+    """What place, cancel, read and tick return: the state of the symbol's market, and the operation's own texts.
 
     The order of the fields is the script's; engine.lua has the same list. `last` in units of 1e-8 quote.
     """
@@ -103,7 +103,7 @@ class PaperKeys:
         self.poll = keys.paper("poll")
 
     def state(self, symbol: str) -> str:
-        """Hash: where the symbol's market stands."""
+        """Hash: the state of the symbol's market."""
         return self._keys.paper("state", slug(symbol))
 
     def candles(self, symbol: str) -> str:
@@ -147,7 +147,7 @@ class Scripts:
             return await self._send(calls)
 
     async def claim(self, key: str, for_ms: int) -> bool:
-        """Whether this process, and no other, may act on `key` for the next `for_ms`."""
+        """Whether this process alone may act on `key` for the next `for_ms`."""
         return bool(await self._redis.set(key, "1", nx=True, px=for_ms))
 
     async def _send(self, calls: Sequence[Call]) -> list[Any]:

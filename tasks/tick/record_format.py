@@ -45,7 +45,7 @@ async def upgrade_records(redis: RedisClient, keys: Keys, settings: Settings) ->
         check_format(str(found))
         return False
     if not int(await redis.hget(keys.funds, "version") or 0):
-        return False  # nobody has traded yet
+        return False  # no trading yet
     for _ in range(_TRIES):
         try:
             symbols = await _upgrade(redis, keys, settings)

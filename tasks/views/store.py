@@ -1,4 +1,4 @@
-"""Reading what the stages wrote, in as few round trips as possible."""
+"""Reads the records that the stages wrote, in few round trips."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -98,7 +98,7 @@ async def rebalances(redis: RedisClient, keys: Keys, limit: int) -> tuple[Rebala
 
 
 async def last_rebalance(redis: RedisClient, keys: Keys) -> RebalanceReport | None:
-    """The newest rebalance that somebody asked for, applied or not."""
+    """The newest rebalance that was requested, applied or not."""
     text = await redis.get(keys.last_rebalance)
     return RebalanceReport.model_validate_json(text) if text else None
 
@@ -163,7 +163,7 @@ async def events(redis: RedisClient, keys: Keys, limit: int) -> tuple[EventView,
 
 
 async def add_equity_point(redis: RedisClient, keys: Keys, point: EquityPoint) -> None:
-    """Keep one point of the equity curve."""
+    """Store one point of the equity curve."""
     async with redis.pipeline(transaction=True) as pipe:
         pipe.lpush(keys.equity_history, point.model_dump_json())
         pipe.ltrim(keys.equity_history, 0, EQUITY_CAP - 1)
