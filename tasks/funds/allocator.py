@@ -22,7 +22,7 @@ from tasks.funds.models import (
     TraderAllocation,
     Write,
 )
-from tasks.funds.rebalancing import APPLIED, SCHEDULED, UNCHANGED, ConfiguredShare, Plan, Rebalancing
+from tasks.funds.rebalancing import APPLIED, SCHEDULED, UNCHANGED, ConfiguredShare, RebalancePlan, Rebalancing
 from tasks.funds.rules import SPREAD_ARMS, USAGE_SPREAD, preview, spread_of_usage, trigger
 from tasks.settings.model import AllocationStrategy, Settings
 
@@ -186,7 +186,7 @@ class GlobalFundAllocator:
         return Rebalancing(self.strategy, self.pool_units, self.shares, self.dynamic_step, self.resize_tolerance)
 
     def _unchanged(self, status: FundsStatus, reason: str, outcome: str) -> RebalanceReport:
-        return self._rebalancing().report(status, Plan({}, {}, {}, outcome), reason, to_ms(self.clock()))
+        return self._rebalancing().report(status, RebalancePlan({}, {}, {}, outcome), reason, to_ms(self.clock()))
 
     async def _rebalance(
         self, status: FundsStatus, performance: Mapping[str, SymbolPerformance], reason: str

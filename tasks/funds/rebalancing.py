@@ -35,7 +35,7 @@ class ConfiguredShare:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RebalancePlan:
     """What a rebalance comes to. Allocations by symbol in units of 1e-8 quote.
 
     `in_force`: before it. `target`: where the strategy wants them. `wanted`: to be written. `step_ms`: the time of a
@@ -79,28 +79,30 @@ class Rebalancing:
         """Whether a symbol that left the settings holds nothing and can lose its registration."""
         return any(share.registered and self._has_left(share) for share in status.symbols.values())
 
-    def plan(self, status: FundsStatus, performance: Mapping[str, SymbolPerformance], reason: str, now_ms: int) -> Plan:
+    def plan(
+        self, status: FundsStatus, performance: Mapping[str, SymbolPerformance], reason: str, now_ms: int
+    ) -> RebalancePlan:
         """The allocations to write now, or why there are none. See `GlobalFundAllocator.rebalance_if_needed`."""
         at_once = self.must_apply(status)
         requests = self._requests(status, performance)
         now = {name: share.allocated_units for name, share in status.symbols.items() if share.registered}
         target = share_pool(self.strategy, self.pool_units, requests)
         if not at_once and not differs(now, target, self.resize_tolerance):
-            return Plan(now, target, now, UNCHANGED)
+            return RebalancePlan(now, target, now, UNCHANGED)
         if self.strategy is not AllocationStrategy.DYNAMIC or at_once or reason == MANUAL:
-            return Plan(now, target, target, APPLIED)
+            return RebalancePlan(now, target, target, APPLIED)
         wanted, step_ms = self._step(status, requests, now, target, now_ms)
         if not step_ms and wanted == now:
-            return Plan(now, target, now, "the last step is less than an hour ago")
+            return RebalancePlan(now, target, now, "the last step is less than an hour ago")
         if reason == SCHEDULED and not differs(now, wanted, self.resize_tolerance):
-            return Plan(now, target, now, "the step is within the tolerance")
-        return Plan(now, target, wanted, APPLIED, step_ms)
+            return RebalancePlan(now, target, now, "the step is within the tolerance")
+        return RebalancePlan(now, target, wanted, APPLIED, step_ms)
 
-    def limits(self, plan: Plan) -> list[LimitsChange]:
+    def limits(self, plan: RebalancePlan) -> list[LimitsChange]:
         """The planned allocations with each symbol's cap, as the store writes them."""
         return [self._limits(symbol, units) for symbol, units in plan.wanted.items()]
 
-    def report(self, status: FundsStatus, plan: Plan, reason: str, now_ms: int) -> RebalanceReport:
+    def report(self, status: FundsStatus, plan: RebalancePlan, reason: str, now_ms: int) -> RebalanceReport:
         """What the plan does to each symbol. A symbol without a target or a new allocation keeps what it has."""
         applied = plan.outcome == APPLIED
 

@@ -56,8 +56,8 @@ class PaperMarket:
         stored: StoredMarket,
         series: Mapping[str, Series],
         progress: dict[str, Progress],
-        clock: Clock = utc_now,
-        live: LivePrices | None = None,
+        clock: Clock,
+        live: LivePrices | None,
     ) -> None:
         self.stored, self.series, self.live = stored, series, live
         self._scripts, self._keys, self._progress, self._clock = scripts, keys, progress, clock
@@ -98,8 +98,8 @@ class PaperMarket:
             del self._targets[symbol]
 
     async def beat(self) -> None:
-        """Marks the market as in use, so that its clock keeps running."""
-        await open_stored(self._scripts, self._keys, self.now_ms, "", 0, [])
+        """Mark the market as in use, so that its clock keeps running."""
+        await open_stored(self._scripts, self._keys, self.now_ms)
 
     async def _call(self, operation: Operation) -> tuple[Call, bool]:
         """The script call, and whether it brings the symbol fully up to date and runs the operation."""
@@ -147,7 +147,7 @@ class PaperMarket:
         progress.cursor, progress.last = answer.cursor, answer.last
 
     async def _reload(self) -> None:
-        stored = await open_stored(self._scripts, self._keys, self.now_ms, "", 0, [])
+        stored = await open_stored(self._scripts, self._keys, self.now_ms)
         if stored is None:
             raise StateError(_GONE.format(self._keys.market))
         self.stored = stored

@@ -3,7 +3,7 @@
 --
 -- KEYS 1 market hash (see engine.lua), 2 balances hash
 -- ARGV 1 now (ms), 2 time without activity (ms) after which the clock restarts, 3 quote currency, 4 start balance (units),
---  then field, value, ... of a new market; with none, nothing is created
+--  then field, value, ... of a new market; without 3 and those after it, nothing is created
 -- Answer: field, value, ... of the market as it is now; empty: there is none
 local now, silence = tonumber(ARGV[1]), tonumber(ARGV[2])
 local function int(number)

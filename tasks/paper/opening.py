@@ -96,10 +96,9 @@ class Opening:
         wanted = market_settings(self.settings.paper)
         self.symbols += sorted(await self._retiring_symbols())
         self.live = self._live_prices()
-        stored = await self._open_stored([])
+        stored = await self._open_stored()
         if stored is None:
-            new = await self._choose_source(wanted)
-            stored = await self._open_stored(self._new_fields(new))
+            stored = await self._open_stored(await self._choose_source(wanted))
         assert stored is not None
         check_same(stored, wanted, self.settings.quote, self.keys.market)
         if stored.kind == "live":
@@ -118,7 +117,7 @@ class Opening:
     async def open_manual(self, candles: Mapping[str, Sequence[Candle]]) -> tuple[PaperMarket, dict[str, int]]:
         """A market over these candles, or the existing one over the same symbols. Raises StateError for any other."""
         new = NewMarket({"market": "manual"}, "manual", "candles given by hand", {symbol: [] for symbol in candles})
-        stored = await self._open_stored(self._new_fields(new))
+        stored = await self._open_stored(new)
         assert stored is not None
         if stored.kind != "manual" or sorted(stored.spans) != sorted(candles):
             raise StateError(
@@ -127,12 +126,12 @@ class Opening:
         self.symbols = list(candles)
         return await self._build_market(stored, candles)
 
-    async def _open_stored(self, fields: list[str]) -> StoredMarket | None:
-        funds = to_units(self.settings.total_funds)
-        return await open_stored(self.scripts, self.keys, self._now_ms, self.settings.quote, funds, fields)
-
-    def _new_fields(self, new: NewMarket) -> list[str]:
-        return new.fields(self._now_ms, self.settings.quote, to_units(self.settings.total_funds), self.keep)
+    async def _open_stored(self, new: NewMarket | None = None) -> StoredMarket | None:
+        now_ms = self._now_ms
+        args: list[str] = []
+        if new is not None:
+            args = new.script_args(now_ms, self.settings.quote, to_units(self.settings.total_funds), self.keep)
+        return await open_stored(self.scripts, self.keys, now_ms, args)
 
     async def _choose_source(self, wanted: dict[str, str]) -> NewMarket:
         kind = wanted["market"]

@@ -1,7 +1,7 @@
 """The one market that all processes share, and its clock: written once in Redis, read by every later process."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -101,8 +101,8 @@ class NewMarket:
     reason: str
     spans: dict[str, list[dict[str, Any]]]
 
-    def fields(self, now_ms: int, quote: str, start_balance: int, keep: int) -> list[str]:
-        """Field, value, … of the market hash."""
+    def script_args(self, now_ms: int, quote: str, start_balance: int, keep: int) -> list[str]:
+        """What open_market.lua needs to write it: quote currency, start balance (units), then field, value, …"""
         values = {
             "version": VERSION,
             "asked": json.dumps(self.settings),
@@ -121,17 +121,15 @@ class NewMarket:
             "next_order": 1_000_000_000,  # ten digits each, so that ids of one millisecond sort by text too
             "next_trade": 1_000_000_000,
         }
-        return [str(part) for pair in values.items() for part in pair]
+        return [quote, str(start_balance), *(str(part) for pair in values.items() for part in pair)]
 
 
-async def open_stored(
-    scripts: Scripts, keys: PaperKeys, now_ms: int, quote: str, start_balance: int, new: list[str]
-) -> StoredMarket | None:
-    """The market in Redis. Where there is none: written from `new` (see `NewMarket.fields`), or None if that is empty.
+async def open_stored(scripts: Scripts, keys: PaperKeys, now_ms: int, new: Sequence[str] = ()) -> StoredMarket | None:
+    """The market in Redis, marked as in use. Where there is none, it is written from `new` (`NewMarket.script_args`).
 
-    Raises StateError where another version wrote it.
+    None where there is none and `new` is empty. Raises StateError where another version wrote it.
     """
-    args = [str(now_ms), str(SILENCE_MS), quote, str(start_balance), *new]
+    args = [str(now_ms), str(SILENCE_MS), *new]
     flat = (await scripts.run([Call("open_market", [keys.market, keys.balances], args)]))[0]
     return market_of(dict(zip(flat[::2], flat[1::2], strict=True))) if flat else None
 
