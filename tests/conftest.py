@@ -10,7 +10,7 @@ import redis as sync_redis
 from tasks.base.redis import RedisClient, connect
 from tests.support.servers import debian_redis, expect_server, redis_server
 
-hypothesis.settings.register_profile("gridflow")  # a busy machine is slow, and that is no fault
+hypothesis.settings.register_profile("gridflow", deadline=None)  # a busy machine is slow, and that is no fault
 hypothesis.settings.load_profile("gridflow")
 
 
