@@ -214,7 +214,8 @@ class GlobalFundAllocator:
             log.info("rebalanced", extra={"reason": reason, "version": version})
             return report
         if code is FundCode.ALREADY:
-            return rebalancing.report(status, replace(plan, wanted=plan.in_force, outcome=UNCHANGED), reason, now_ms)
+            unchanged = replace(plan, wanted=plan.in_force, outcome=UNCHANGED)
+            return rebalancing.report(status, unchanged, reason, to_ms(self.clock()))
         return None
 
     async def _trigger_reason(self, status: FundsStatus, performance: Mapping[str, SymbolPerformance]) -> str | None:
