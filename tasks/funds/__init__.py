@@ -1,1 +1,1 @@
-"""The pot: one total shared by every symbol and every worker; granted, used and freed by atomic scripts."""
+"""The pot: the money that all symbols and workers share. Atomic scripts grant it, book it and free it."""

@@ -26,7 +26,7 @@ local function apply_writes(p)
   return p
 end
 
--- Gives back whatever a reservation still holds. A reservation that is gone holds nothing.
+-- Releases what a reservation still holds; returns the units, 0 where there is no such reservation.
 local function release(funds, share, reservations, id)
   local left = redis.call('HGET', reservations, id)
   if not left then return 0 end

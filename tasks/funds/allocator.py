@@ -1,14 +1,13 @@
-"""`GlobalFundAllocator`: the one desk that hands out the pot. Holds no state of its own; Redis has all of it."""
+"""`GlobalFundAllocator`: grants, books and frees the money of the pot. All state is in Redis."""
 
-import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from tasks.base.clock import Clock, to_ms, utc_now
 from tasks.base.keys import Keys
-from tasks.base.money import ZERO, from_units, plain, units_down, units_up
+from tasks.base.money import from_units, units_down, units_up
 from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Side
 from tasks.funds import store
@@ -16,63 +15,35 @@ from tasks.funds.models import (
     FillMove,
     FundCode,
     FundsStatus,
-    LimitsChange,
     RebalanceReport,
     Reservation,
     Reserved,
-    ShareRequest,
-    SymbolChange,
     SymbolPerformance,
     TraderAllocation,
     Write,
 )
-from tasks.funds.rules import (
-    SPREAD_ARMS,
-    USAGE_SPREAD,
-    demand,
-    differs,
-    exceeds_pool,
-    scores,
-    share_pool,
-    spread_of_usage,
-    stepped,
-    trigger,
-)
+from tasks.funds.rebalancing import APPLIED, SCHEDULED, UNCHANGED, ConfiguredShare, RebalancePlan, Rebalancing
+from tasks.funds.rules import SPREAD_ARMS, USAGE_SPREAD, preview, spread_of_usage, trigger
 from tasks.settings.model import AllocationStrategy, Settings
 
 log = logging.getLogger(__name__)
 _TRIES = 5
-_HOUR_MS = 3_600_000
-_STEP_GAP_MS = _HOUR_MS - 60_000  # an hourly run may come a little early
-MANUAL = "manual"  # the reason of a rebalance that an operator asked for
-SCHEDULED = "scheduled"  # the reason of the hourly one
-APPLIED = "applied"  # the outcome of a rebalance that wrote
-STOPPED = "STOPPED"  # why an order is refused while a stop is in force
-
-
-@dataclass(frozen=True)
-class Share:
-    """What the settings say of one symbol's share; `cap_units`: total_funds × max_usage_pct."""
-
-    weight: Decimal
-    cap_units: int
-    max_usage_pct: Decimal
 
 
 @dataclass
 class GlobalFundAllocator:
-    """One pot for many symbols and many processes. Every method is one atomic script (rebalancing: read, then one)."""
+    """One pot for many symbols and many processes. Every method runs one atomic script; rebalancing reads first."""
 
     redis: RedisClient
     keys: Keys
     total_funds: Decimal
     global_max_usage: Decimal
     strategy: AllocationStrategy
-    shares: dict[str, Share] = field(default_factory=dict)
+    shares: dict[str, ConfiguredShare] = field(default_factory=dict)
     clock: Clock = utc_now
     dynamic_step: Decimal = Decimal("0.25")
     resize_tolerance: Decimal = Decimal("0.1")
-    settings_version: int = 0  # of those in force when they were read; 0: not known
+    settings_version: int = 0  # version in force when the settings were read; 0: not by_symbol
 
     @classmethod
     def from_settings(cls, settings: Settings, redis: RedisClient, clock: Clock = utc_now) -> "GlobalFundAllocator":
@@ -89,9 +60,9 @@ class GlobalFundAllocator:
         return allocator
 
     def follow(self, settings: Settings, version: int = 0) -> None:
-        """Take funds, strategy and symbols from `settings`; they count from the next rebalance on.
+        """Take funds, strategy and symbols from `settings`; the next rebalance uses them.
 
-        `version`: under which they are in force; a rebalance writes nothing once others are.
+        `version`: the version of these settings in force. A rebalance writes nothing once another version is.
         """
         self.settings_version = version
         self.total_funds, self.global_max_usage = settings.total_funds, settings.global_max_usage
@@ -114,10 +85,10 @@ class GlobalFundAllocator:
     def register_trader(self, symbol: str, *, weight: Decimal, max_usage_pct: Decimal) -> None:
         """Let `symbol` share the pot from the next rebalance on."""
         cap = units_down(self.total_funds * max_usage_pct)
-        self.shares[symbol] = Share(weight=weight, cap_units=cap, max_usage_pct=max_usage_pct)
+        self.shares[symbol] = ConfiguredShare(weight=weight, cap_units=cap, max_usage_pct=max_usage_pct)
 
     async def check_trade_allowed(self, symbol: str, side: Side | str, amount: Decimal) -> tuple[bool, str]:
-        """Whether an order would be allowed now, and why not. A preview: binds nothing.
+        """Whether an order would be allowed now, and why not. A preview: reserves nothing.
 
         `amount`: what the order costs or brings, in quote, fee included. A sell is refused only under a stop.
         Raises ValueError for a side other than buy or sell and for an amount that is not above 0.
@@ -129,7 +100,10 @@ class GlobalFundAllocator:
         return reason == FundCode.OK.name, reason
 
     async def reserve(self, symbol: str, fence: int, items: Sequence[Reservation]) -> list[Reserved]:
-        """Grant and journal a batch of orders; binding. One answer per item."""
+        """Grant and journal a batch of orders. One answer per item, in the same order.
+
+        `fence`: of the caller's lease; an older one is refused. Raises ValueError for more than 1000 items.
+        """
         if not items:
             return []
         now_ms = to_ms(self.clock())
@@ -143,7 +117,10 @@ class GlobalFundAllocator:
         ended: Sequence[str] = (),
         writes: Sequence[Write] = (),
     ) -> FundCode:
-        """Book fills, and give back what ended orders still hold."""
+        """Book fills and release what the `ended` reservations still hold, in one step with the records `writes`.
+
+        Returns OK, ALREADY (every fill was booked before), STALE_FENCE, or CONFLICT (some fills were booked before).
+        """
         return await store.record(
             self.redis, keys=self.keys, symbol=symbol, fence=fence, fills=fills, ended=ended, writes=writes
         )
@@ -151,21 +128,25 @@ class GlobalFundAllocator:
     async def release(
         self, symbol: str, fence: int, ids: Sequence[str], writes: Sequence[Write] = ()
     ) -> tuple[FundCode, int]:
-        """Give back what the reservations hold; (code, units)."""
+        """Release what the reservations hold, in one step with the records `writes`; (code, units of 1e-8 released)."""
         return await store.release(self.redis, keys=self.keys, symbol=symbol, fence=fence, ids=ids, writes=writes)
 
     async def guard(self, held: Decimal) -> tuple[int, int]:
-        """Compare the quote held on the exchange (free and locked) with what is promised; units short now, before."""
+        """Compare the quote held on the exchange (free and locked) with what the pot promises.
+
+        Returns units missing (1e-8 quote; 0: enough) now, and at the last comparison. While any are missing, nothing
+        new is granted.
+        """
         return await store.guard(self.redis, keys=self.keys, held_units=units_down(held))
 
     async def get_allocation_status(self, symbol: str) -> TraderAllocation:
-        """One symbol's share now."""
+        """The state of one symbol's share."""
         return (await store.status(self.redis, keys=self.keys, symbols=[symbol])).symbols[symbol]
 
     async def get_global_status_summary(self) -> FundsStatus:
-        """The whole pot now: every configured symbol, and every other that ever was; one consistent reading."""
-        known = await store.all_symbols(self.redis, keys=self.keys)
-        return await store.status(self.redis, keys=self.keys, symbols=sorted({*known, *self.shares}))
+        """The state of the whole pot: every configured symbol and every symbol that was ever registered."""
+        registered = await store.all_symbols(self.redis, keys=self.keys)
+        return await store.status(self.redis, keys=self.keys, symbols=sorted({*registered, *self.shares}))
 
     async def rebalance_if_needed(
         self,
@@ -175,7 +156,7 @@ class GlobalFundAllocator:
         *,
         only_open: bool = False,
     ) -> RebalanceReport:
-        """Share the pool anew when forced, when the operator's inputs changed, or when a trigger fires.
+        """Share the pool again when forced, when the operator's inputs changed, or when a trigger fires.
 
         `performance` by symbol: for the dynamic strategy and the triggers. DYNAMIC goes all the way to its target when
         the reason is "manual" or the operator's inputs changed, else `dynamic_step` of the way, at most once an hour. A
@@ -183,182 +164,71 @@ class GlobalFundAllocator:
         Nothing is written unless a target differs by more than `resize_tolerance` from what is in force, the inputs
         changed, or the allocations exceed the pool although the inventory no longer does; the latter goes all the way.
         Safe to run twice at the same time: one call writes, the other returns "nothing to change".
-        `only_open`: leave a pot that nobody has shared yet as it is, for instance because Redis has just lost it.
+        `only_open`: change nothing where the pot was never shared, for instance because Redis has just lost it.
         """
-        facts = performance or {}
+        by_symbol = performance or {}
         for _ in range(_TRIES):
             status = await self.get_global_status_summary()
             if only_open and status.version == 0:
-                return self._report(status, {}, {}, reason, outcome="the pot is not open")
-            at_once = self._has_new_inputs(status) or exceeds_pool(status)
-            if not force and not at_once and not self._leaving(status):
-                fired = await self._fired(status, facts)
+                return self._unchanged(status, reason, "the pot is not open")
+            rebalancing = self._rebalancing()
+            if not force and not rebalancing.must_apply(status) and not rebalancing.has_leaving(status):
+                fired = await self._trigger_reason(status, by_symbol)
                 if fired is None:
-                    return self._report(status, {}, {}, reason, outcome="not needed")
+                    return self._unchanged(status, reason, "not needed")
                 force, reason = True, fired
-            report = await self._rebalance(status, facts, reason, at_once)
+            report = await self._rebalance(status, by_symbol, reason)
             if report is not None:
                 return report
-        return self._report(status, {}, {}, reason, outcome="others were first")
+        return self._unchanged(status, reason, "another worker wrote first")
+
+    def _rebalancing(self) -> Rebalancing:
+        return Rebalancing(self.strategy, self.pool_units, self.shares, self.dynamic_step, self.resize_tolerance)
+
+    def _unchanged(self, status: FundsStatus, reason: str, outcome: str) -> RebalanceReport:
+        return self._rebalancing().report(status, RebalancePlan({}, {}, {}, outcome), reason, to_ms(self.clock()))
 
     async def _rebalance(
-        self, status: FundsStatus, facts: Mapping[str, SymbolPerformance], reason: str, at_once: bool
+        self, status: FundsStatus, performance: Mapping[str, SymbolPerformance], reason: str
     ) -> RebalanceReport | None:
-        """One try; None when another writer was first or money moved meanwhile."""
-        requests = self._requests(status, facts)
-        now = {name: share.allocated_units for name, share in status.symbols.items() if share.registered}
-        target = share_pool(self.strategy, self.pool_units, requests)
-        if not at_once and not differs(now, target, self.resize_tolerance):
-            return self._report(status, target, now, reason, outcome="nothing to change")
-        wanted, step_ms = target, 0
-        if self.strategy is AllocationStrategy.DYNAMIC and not at_once and reason != MANUAL:
-            wanted, step_ms = self._step(status, requests, now, target)
-            if not step_ms and wanted == now:
-                return self._report(status, target, now, reason, outcome="the last step is less than an hour ago")
-            if reason == SCHEDULED and not differs(now, wanted, self.resize_tolerance):
-                return self._report(status, target, now, reason, outcome="the step is within the tolerance")
-        report = self._report(status, target, wanted, reason, outcome=APPLIED)
+        """One try; None where another worker wrote first or money moved meanwhile."""
+        rebalancing = self._rebalancing()
+        now_ms = to_ms(self.clock())
+        plan = rebalancing.plan(status, performance, reason, now_ms)
+        report = rebalancing.report(status, plan, reason, now_ms)
+        if plan.outcome != APPLIED:
+            return report
         code, version = await store.set_limits(
             self.redis,
             keys=self.keys,
             expected_version=status.version,
-            pool_units=self.pool_units,
-            limits=[self._limits(symbol, units) for symbol, units in wanted.items()],
-            unregister=[symbol for symbol in now if symbol not in wanted],
+            pool_units=rebalancing.pool_units,
+            limits=rebalancing.limits(plan),
+            unregister=plan.leaving,
             report=report.model_dump_json(),
-            inputs=self._inputs(),
-            step_ms=step_ms,
+            inputs=rebalancing.inputs(),
+            step_ms=plan.step_ms,
             settings_version=self.settings_version,
         )
         if code is FundCode.OK:
             log.info("rebalanced", extra={"reason": reason, "version": version})
             return report
         if code is FundCode.ALREADY:
-            return self._report(status, target, now, reason, outcome="nothing to change")
+            unchanged = replace(plan, wanted=plan.in_force, outcome=UNCHANGED)
+            return rebalancing.report(status, unchanged, reason, to_ms(self.clock()))
         return None
 
-    def _step(
-        self, status: FundsStatus, requests: Sequence[ShareRequest], now: Mapping[str, int], target: Mapping[str, int]
-    ) -> tuple[dict[str, int], int]:
-        """Allocations a step nearer to the target, and the step's time in ms.
+    async def _trigger_reason(self, status: FundsStatus, performance: Mapping[str, SymbolPerformance]) -> str | None:
+        """Why a rebalance is due now; None where none is, or where another was triggered within ten minutes.
 
-        Within an hour of the last step nothing moves (time 0), but a symbol that has left goes. The others keep what
-        they have, except that an allocation below what its symbol has used meanwhile comes up to it.
+        Also arms and disarms the trigger of the usage spread.
         """
-        now_ms = to_ms(self.clock())
-        if now_ms - status.stepped_ms >= _STEP_GAP_MS:
-            return stepped(self.pool_units, requests, now, target, self.dynamic_step), now_ms
-        kept = {symbol: now[symbol] for symbol in target if symbol in now}
-        if kept == now:
-            return kept, 0
-        return stepped(min(self.pool_units, sum(kept.values())), requests, kept, kept, ZERO), 0
-
-    async def _fired(self, status: FundsStatus, facts: Mapping[str, SymbolPerformance]) -> str | None:
-        """Why a rebalance is due now, for one worker in ten minutes. Arms and disarms the spread's trigger."""
         usages = [share.usage for share in status.symbols.values() if share.registered]
         if status.spread_fired and spread_of_usage(usages) < SPREAD_ARMS:
             await store.set_flag(self.redis, hashes=[self.keys.funds], flag="spread_fired", value=False)
-        fired = trigger(status, facts)
+        fired = trigger(status, performance)
         if fired is None or not await store.may_trigger(self.redis, keys=self.keys):
             return None
         if fired == USAGE_SPREAD:
             await store.set_flag(self.redis, hashes=[self.keys.funds], flag="spread_fired", value=True)
         return fired
-
-    def _limits(self, symbol: str, units: int) -> LimitsChange:
-        own = self.shares.get(symbol)
-        cap, share = (own.cap_units, own.max_usage_pct) if own else (0, ZERO)
-        return LimitsChange(symbol=symbol, allocated_units=units, cap_units=cap, max_usage=share)
-
-    def _inputs(self) -> str:
-        """Digest of what the operator set: strategy, funds, and each symbol's weight and cap."""
-        facts = [self.strategy.value, str(self.pool_units)]
-        for symbol, own in sorted(self.shares.items()):
-            facts.append(f"{symbol}|{plain(own.weight)}|{own.cap_units}|{plain(own.max_usage_pct)}")
-        return hashlib.blake2s("\n".join(facts).encode()).hexdigest()
-
-    def _has_new_inputs(self, status: FundsStatus) -> bool:
-        """Whether what the operator set differs from what the allocations in force follow from."""
-        return status.inputs != self._inputs()
-
-    def _leaving(self, status: FundsStatus) -> bool:
-        """Whether a symbol that left the settings has nothing any more and can lose its registration."""
-        return any(share.registered and self._is_empty(share) for share in status.symbols.values())
-
-    def _is_empty(self, share: TraderAllocation) -> bool:
-        return share.symbol not in self.shares and share.committed_units == 0
-
-    def _requests(self, status: FundsStatus, facts: Mapping[str, SymbolPerformance]) -> list[ShareRequest]:
-        score = scores({symbol: facts.get(symbol, SymbolPerformance()) for symbol in self.shares})
-        requests = []
-        for symbol, now in status.symbols.items():
-            own = self.shares.get(symbol)
-            if own is None and (self._is_empty(now) or not now.registered):
-                continue  # it left the settings and has nothing: its share goes back to the others
-            requests.append(
-                ShareRequest(
-                    symbol=symbol,
-                    weight=own.weight if own else ZERO,
-                    cap_units=own.cap_units if own else 0,
-                    floor_units=now.used_units,
-                    score=score[symbol] if own else ZERO,
-                    demand=demand(facts.get(symbol, SymbolPerformance())),
-                )
-            )
-        return requests
-
-    def _report(
-        self,
-        status: FundsStatus,
-        target: Mapping[str, int],
-        after: Mapping[str, int],
-        reason: str,
-        *,
-        outcome: str,
-    ) -> RebalanceReport:
-        """What was done. A symbol without a target or a new allocation keeps what it has."""
-        applied = outcome == APPLIED
-        changes = tuple(
-            SymbolChange(
-                symbol=symbol,
-                before=from_units(share.allocated_units),
-                target=from_units(target.get(symbol, 0 if applied else share.allocated_units)),
-                after=from_units(after.get(symbol, 0 if applied else share.allocated_units)),
-                used=from_units(share.used_units),
-                committed=from_units(share.committed_units),
-            )
-            for symbol, share in sorted(status.symbols.items())
-            if share.registered or symbol in after
-        )
-        return RebalanceReport(
-            at_ms=to_ms(self.clock()),
-            reason=reason,
-            strategy=self.strategy.value,
-            applied=applied,
-            outcome=outcome,
-            version=status.version + int(applied),
-            pool=from_units(self.pool_units),
-            changes=changes,
-        )
-
-
-def preview(status: FundsStatus, symbol: str, side: Side, units: int) -> str:
-    """What a new order of `units` would be told: a code of the reserve script by the same rules in the same order,
-    or STOPPED, under which a tick places nothing.
-    """
-    share = status.symbols[symbol]
-    if not share.registered:
-        return FundCode.UNKNOWN_SYMBOL.name
-    if status.stopped:
-        return STOPPED
-    return _code(status, share, units).name if side is Side.BUY else FundCode.OK.name
-
-
-def _code(status: FundsStatus, share: TraderAllocation, units: int) -> FundCode:
-    if status.paused or share.paused:
-        return FundCode.PAUSED
-    if share.committed_units + units > share.allocated_units:
-        return FundCode.SYMBOL_LIMIT
-    if status.short_units or status.committed_units + units > status.pool_units:
-        return FundCode.GLOBAL_LIMIT
-    return FundCode.OK

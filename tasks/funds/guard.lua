@@ -1,5 +1,5 @@
 -- Purpose: compare the quote the exchange really holds with what the pot promises (pool less what is used). While it
--- holds less, nothing new is granted; that ends by itself at the next comparison that finds enough.
+-- holds less, nothing new is granted, until a later comparison finds enough.
 -- KEYS  1 funds  2 events (stream)
 -- ARGV  1 quote held on the exchange, free and locked (units of 1e-8)  2 rough cap of the stream
 -- Returns units short now, units short before. A change between short and not short is an event.

@@ -1,4 +1,4 @@
-"""What the pot says and is asked. Amounts named `units` are integers of 1e-8 quote; others are Decimal quote."""
+"""Requests to the pot, its answers, its state. Names with `units`: integers of 1e-8 quote; others: Decimal quote."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -27,7 +27,7 @@ class FundCode(IntEnum):
 
 
 class Reservation(Frozen):
-    """Money asked for one order, with the journal entry and the cell record written when it is granted."""
+    """A request for the money of one order, and the journal entry and cell record to write when it is granted."""
 
     id: str
     slot: str
@@ -39,14 +39,17 @@ class Reservation(Frozen):
 
 
 class Reserved(Frozen):
-    """The pot's answer to one reservation; a grant comes with OK and with nothing else."""
+    """The pot's answer to one reservation. `grant` is set exactly when `code` is OK."""
 
     code: FundCode
     grant: Grant | None = None
 
 
 class FillMove(Frozen):
-    """What one fill does to the money: at most `take_units` leave the reservation, `used_delta` changes used."""
+    """What one fill does to the money, in units of 1e-8 quote.
+
+    At most `take_units` leave the reservation; `used_delta` is added to what the symbol has used.
+    """
 
     trade_id: str
     at_ms: int
@@ -75,7 +78,7 @@ class TraderAllocation(Frozen):
     paused: bool
     cap_units: int = 0
     max_usage_pct: Decimal = ZERO
-    liquidate: bool = False  # a symbol that left the settings sells what it holds at once
+    liquidate: bool = False  # a symbol that left the settings sells what it holds at the market's price
 
     @property
     def committed_units(self) -> int:
@@ -84,7 +87,7 @@ class TraderAllocation(Frozen):
 
     @property
     def free_units(self) -> int:
-        """What it may still commit; 0 when it has committed more than its allocation."""
+        """What the symbol may still commit; 0 when it has committed more than its allocation."""
         return max(self.allocated_units - self.committed_units, 0)
 
     @property
@@ -126,7 +129,7 @@ class FundsStatus(Frozen):
 
 
 class SymbolPerformance(Frozen):
-    """What the newest tick and the ledger say of one symbol, for sharing the pot.
+    """One symbol's results, from the ledger and its newest tick, that decide its share.
 
     `return_72h`: grid profit of the last 72 hours per quote allocated when it was made.
     `outside`: the price is outside the grid. `refused`: a buy was refused because of the symbol's own allocation.
@@ -138,7 +141,7 @@ class SymbolPerformance(Frozen):
 
 
 class ShareRequest(Frozen):
-    """What the rules know of one symbol when they share the pool. Units of 1e-8 quote.
+    """One symbol's part in sharing the pool. Units of 1e-8 quote.
 
     `floor_units`: what its inventory cost; no allocation goes below it.
     """
@@ -163,7 +166,7 @@ class LimitsChange(Frozen):
 class SymbolChange(Frozen):
     """One line of a rebalance report, in quote.
 
-    `before`: in force until now. `target`: where the rule wants it. `after`: in force from now on.
+    `before` and `after`: the allocation in force before and after. `target`: the allocation that the strategy wants.
     """
 
     symbol: str
@@ -188,7 +191,7 @@ class RebalanceReport(Frozen):
 
 
 class Repair(Frozen):
-    """What one symbol's money should be; `digest` names the journal and cells it was computed from."""
+    """The correct money of one symbol, in units of 1e-8 quote. `digest`: of the journal and cells behind it."""
 
     symbol: str
     digest: str

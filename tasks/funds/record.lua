@@ -1,5 +1,5 @@
 -- Purpose: book fills, settle orders that ended, and write the records that follow from both, in one step.
--- Exactly once: a batch whose fills are already booked changes nothing; half a batch is refused whole.
+-- Exactly once: a batch that is already booked changes nothing; a batch that is partly booked is refused.
 -- KEYS  1 funds  2 funds of symbol  3 fence  4 reservations  5 seen (sorted set: trade id -> ms)
 --       6.. keys of the companion writes
 -- ARGV  1 fence
@@ -15,12 +15,12 @@
 if (redis.call('GET', KEYS[3]) or '0') ~= ARGV[1] then return 5 end
 local funds, share, reservations, seen = KEYS[1], KEYS[2], KEYS[4], KEYS[5]
 local fills = tonumber(ARGV[2])
-local known = 0
+local booked = 0
 for i = 0, fills - 1 do
-  if redis.call('ZSCORE', seen, ARGV[3 + i * 5]) then known = known + 1 end
+  if redis.call('ZSCORE', seen, ARGV[3 + i * 5]) then booked = booked + 1 end
 end
-if fills > 0 and known == fills then return 1 end
-if known > 0 then return 7 end
+if fills > 0 and booked == fills then return 1 end
+if booked > 0 then return 7 end
 
 local used, taken = 0, 0
 local p = 3
@@ -47,7 +47,7 @@ if taken ~= 0 then
   redis.call('HINCRBY', share, 'reserved', -taken)
 end
 if used > taken then
-  -- A fill that cost more than was reserved (a fee in a third coin, say) is a fact: it counts, and it shows.
+  -- A fill may cost more than was reserved, for instance by a fee in a third coin. It is booked all the same.
   local pot = redis.call('HMGET', funds, 'used', 'reserved', 'max_committed')
   local total = tonumber(pot[1] or 0) + tonumber(pot[2] or 0)
   if total > tonumber(pot[3] or 0) then redis.call('HSET', funds, 'max_committed', string.format('%.0f', total)) end

@@ -1,14 +1,15 @@
-"""How the pool is shared: pure rules, integer units of 1e-8 quote.
+"""How the pool is shared. Pure; amounts in integer units of 1e-8 quote.
 
-Water-filling: every symbol gets the same level per weight until it reaches its cap; what the capped ones leave goes
-on to the others. Floors (what the inventory cost) come first and are never taken away.
+Water-filling: every symbol gets the same amount per weight until it reaches its cap. What capped symbols leave goes
+to the others. Floors (what the inventory cost) are served first and never taken away.
 """
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from tasks.base.money import ZERO, exact
-from tasks.funds.models import FundsStatus, ShareRequest, SymbolPerformance, TraderAllocation
+from tasks.exchange.models import Side
+from tasks.funds.models import FundCode, FundsStatus, ShareRequest, SymbolPerformance, TraderAllocation
 from tasks.settings.model import AllocationStrategy
 
 SPREAD_FIRES = Decimal("0.3")  # usage spread from which a rebalance is triggered
@@ -17,6 +18,7 @@ USAGE_SPREAD = "usage spread"  # the reason of a rebalance that the spread trigg
 FREE_SHARE = Decimal("0.1")  # of the pool, which must be free for a refused symbol to trigger a rebalance
 SCORE_RANGE = (Decimal("0.5"), Decimal(2))
 OUTSIDE_DEMAND = Decimal("0.5")
+STOPPED = "STOPPED"  # why an order is refused while a stop is in force
 
 
 def scores(performance: Mapping[str, SymbolPerformance]) -> dict[str, Decimal]:
@@ -40,9 +42,9 @@ def spread_of_usage(usages: Sequence[Decimal]) -> Decimal:
 
 
 def share_pool(strategy: AllocationStrategy, pool: int, requests: Sequence[ShareRequest]) -> dict[str, int]:
-    """Allocation by symbol. Σ ≤ pool unless the floors alone exceed it; each within [floor, max(floor, cap)].
+    """Allocation by symbol, in units. Σ ≤ pool unless the floors alone exceed it; each within [floor, max(floor, cap)].
 
-    Independent of the order of `requests`; ties in the last units go by symbol name.
+    Does not depend on the order of `requests`: the last units are given out by symbol name.
     """
     ordered = sorted(requests, key=lambda request: request.symbol)
     weights = {request.symbol: _weight(strategy, request) for request in ordered}
@@ -68,23 +70,23 @@ def stepped(
 
 
 def differs(now: Mapping[str, int], wanted: Mapping[str, int], tolerance: Decimal) -> bool:
-    """Whether some allocation is off by more than `tolerance`, as a share of what is in force; a new one always is."""
+    """Whether an allocation changes by more than `tolerance` (a share of it), or a symbol comes or goes."""
     if now.keys() != wanted.keys():
         return True
     return any(abs(units - now[symbol]) > tolerance * now[symbol] for symbol, units in wanted.items())
 
 
 def exceeds_pool(status: FundsStatus) -> bool:
-    """Whether the allocations are together above the pool, and above what all inventory has cost."""
+    """Whether the sum of allocations is above the pool and above the cost of all inventory."""
     allocated = sum(share.allocated_units for share in status.symbols.values() if share.registered)
     return allocated > max(status.pool_units, status.used_units)
 
 
 def trigger(status: FundsStatus, performance: Mapping[str, SymbolPerformance]) -> str | None:
-    """Why a rebalance is due although nobody asked for one; None where none is.
+    """Why a rebalance is due without an operator's request; None where none is.
 
-    Usage has spread beyond 0.3 since it was last below 0.25; or a symbol below its cap was refused for its own limit
-    while at least a tenth of the pool is free.
+    Either the usage spread rose above 0.3 after it was below 0.25, or a symbol below its cap was refused for its own
+    limit while at least a tenth of the pool is free.
     """
     usages = [share.usage for share in status.symbols.values() if share.registered]
     if spread_of_usage(usages) > SPREAD_FIRES and not status.spread_fired:
@@ -94,6 +96,26 @@ def trigger(status: FundsStatus, performance: Mapping[str, SymbolPerformance]) -
     waiting = (name for name, one in performance.items() if one.refused and _below_cap(status.symbols.get(name)))
     first = next(iter(sorted(waiting)), None)
     return None if first is None else f"{first} was refused while money is free"
+
+
+def preview(status: FundsStatus, symbol: str, side: Side, units: int) -> str:
+    """The code that the reserve script would give a new order of `units` now, or STOPPED while a stop is in force."""
+    share = status.symbols[symbol]
+    if not share.registered:
+        return FundCode.UNKNOWN_SYMBOL.name
+    if status.stopped:
+        return STOPPED
+    return _reserve_code(status, share, units).name if side is Side.BUY else FundCode.OK.name
+
+
+def _reserve_code(status: FundsStatus, share: TraderAllocation, units: int) -> FundCode:
+    if status.paused or share.paused:
+        return FundCode.PAUSED
+    if share.committed_units + units > share.allocated_units:
+        return FundCode.SYMBOL_LIMIT
+    if status.short_units or status.committed_units + units > status.pool_units:
+        return FundCode.GLOBAL_LIMIT
+    return FundCode.OK
 
 
 def _below_cap(share: TraderAllocation | None) -> bool:

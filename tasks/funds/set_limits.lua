@@ -1,5 +1,6 @@
 -- Purpose: write the pool and every symbol's allocation at once, with a new version.
--- Refused whole when another writer was first, or when what inventory cost meanwhile no longer fits: read, try again.
+-- Refused as a whole where another writer came first, or where a symbol's inventory now costs more than its new
+-- allocation: the caller reads the pot and tries again.
 -- Resting buys are not inventory: an allocation may be below what is committed. reserve.lua then grants nothing new.
 -- KEYS  1 funds  2 set of registered symbols  3 rebalance reports (list)  4 counters  5 events (stream)
 --       6 set of all symbols ever registered  7 format of the records (set when the pot is first shared)
@@ -10,8 +11,8 @@
 --       7 format  8 version of the settings they follow from, 0 where none were in force
 --       9 count n, then n times: symbol, allocation (units; -1 unregisters the symbol), cap (units),
 --         max usage (share of total funds, in 1e-8)
---       A symbol with a cap is configured: that it was to sell what it holds at once is over.
---       A symbol that is unregistered gets a higher fence: a tick of it that is under way writes nothing any more.
+--       A symbol with a cap is configured: its flag `liquidate` is cleared.
+--       An unregistered symbol gets a higher fence, so that a tick in progress can no longer write.
 --       A symbol that still has cells, orders or committed money is not unregistered: its allocation becomes what it
 --       has used.
 -- Returns code, version:
@@ -65,7 +66,7 @@ for i = 1, count do
   end
 end
 if pot[2] ~= ARGV[2] then
-  -- The highest committed sum is held against the pool in force.
+  -- max_committed is measured for each pool anew.
   redis.call('HSET', funds, 'max_committed', string.format('%.0f', tonumber(pot[4] or 0) + tonumber(pot[5] or 0)))
 end
 if version == 0 then redis.call('SET', KEYS[7], ARGV[7], 'NX') end

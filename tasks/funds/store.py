@@ -23,10 +23,11 @@ from tasks.funds.models import (
 
 BLOCKED_CAP = 500
 REPORT_CAP = 200
-MOST_ITEMS = 1000  # the script unpacks a batch onto Lua's stack
+MAX_BATCH = 1000  # items of one reserve call: the script unpacks them onto Lua's stack
 TRIGGER_GAP_MS = 600_000  # at most one triggered rebalance in ten minutes, by one worker
 _UNREGISTER = -1  # what set_limits.lua takes for "no allocation"
-_POT_FIELDS = (
+# What status.lua answers, in its order: after the digest of the inputs these numbers, then these of each symbol.
+POT_FIELDS = (
     "pool_units",
     "used_units",
     "reserved_units",
@@ -38,7 +39,7 @@ _POT_FIELDS = (
     "stepped_ms",
     "spread_fired",
 )
-_SHARE_FIELDS = (
+SHARE_FIELDS = (
     "registered",
     "allocated_units",
     "used_units",
@@ -55,7 +56,7 @@ def _book_keys(keys: Keys, symbol: str) -> list[str]:
     return [keys.funds, keys.funds_symbol(symbol), keys.fence(symbol), keys.reservations(symbol)]
 
 
-@lru_cache(maxsize=4096)  # the hottest call of all
+@lru_cache(maxsize=4096)  # reserve is called most often
 def _reserve_keys(keys: Keys, symbol: str) -> tuple[str, ...]:
     more = (keys.slots(symbol), keys.intents(symbol), keys.cells(symbol), keys.blocked_counts, keys.blocked)
     return (*_book_keys(keys, symbol), *more)
@@ -74,9 +75,9 @@ def _encode_writes(writes: Sequence[Write], first_key: int) -> tuple[list[str], 
 async def reserve(
     client: RedisClient, *, keys: Keys, symbol: str, fence: int, now_ms: int, items: Sequence[Reservation]
 ) -> list[Reserved]:
-    """Grant and journal a batch; one answer per item, in order. Raises ValueError beyond MOST_ITEMS."""
-    if not 1 <= len(items) <= MOST_ITEMS:
-        raise ValueError(f"a batch has 1 to {MOST_ITEMS} items, not {len(items)}")
+    """Grant and journal a batch; one answer per item. Raises ValueError for no item or more than MAX_BATCH."""
+    if not 1 <= len(items) <= MAX_BATCH:
+        raise ValueError(f"a batch has 1 to {MAX_BATCH} items, not {len(items)}")
     argv: list[str | int] = [fence, symbol, now_ms, BLOCKED_CAP, len(items)]
     for item in items:
         argv += [item.id, item.slot, item.sequence, item.units, item.intent, item.cell_key, item.cell]
@@ -114,7 +115,7 @@ async def record(
 async def release(
     client: RedisClient, *, keys: Keys, symbol: str, fence: int, ids: Sequence[str], writes: Sequence[Write] = ()
 ) -> tuple[FundCode, int]:
-    """Give back what the reservations hold; (code, units given back)."""
+    """Release what the reservations hold, and write the records; (code, units released)."""
     names = _book_keys(keys, symbol)
     more_keys, tail = _encode_writes(writes, len(names) + 1)
     argv: list[str | int] = [fence, len(ids), *ids, *tail]
@@ -172,18 +173,19 @@ async def status(client: RedisClient, *, keys: Keys, symbols: Sequence[str]) -> 
 
 def parse_status(answer: Sequence[Any], symbols: Sequence[str]) -> FundsStatus:
     """The status script's array as a record."""
-    numbers = iter(map(int, answer[1:]))
-    pot = dict(zip(_POT_FIELDS, islice(numbers, len(_POT_FIELDS)), strict=True))
+    inputs, *texts = answer
+    numbers = iter(map(int, texts))
+    pot = dict(zip(POT_FIELDS, islice(numbers, len(POT_FIELDS)), strict=True))
     shares = {}
     for symbol in symbols:
-        share = dict(zip(_SHARE_FIELDS, islice(numbers, len(_SHARE_FIELDS)), strict=True))
+        share = dict(zip(SHARE_FIELDS, islice(numbers, len(SHARE_FIELDS)), strict=True))
         max_usage = from_units(share.pop("max_usage"))
         shares[symbol] = TraderAllocation.model_validate(share | {"symbol": symbol, "max_usage_pct": max_usage})
-    return FundsStatus.model_validate(pot | {"inputs": str(answer[0]), "symbols": shares})
+    return FundsStatus.model_validate(pot | {"inputs": str(inputs), "symbols": shares})
 
 
 async def set_flag(client: RedisClient, *, hashes: Sequence[str], flag: str, value: bool) -> int:
-    """Raise or lower `paused` or `stopped` on hashes; how many changed."""
+    """Set or clear a flag (`paused`, `stopped`, `spread_fired`) on hashes; how many changed."""
     return int(await script(client, _PACKAGE, "set_flag")(keys=list(hashes), args=[flag, int(value)]))
 
 
@@ -193,7 +195,7 @@ async def all_symbols(client: RedisClient, *, keys: Keys) -> list[str]:
 
 
 async def hold(client: RedisClient, *, keys: Keys, owner: str, ms: int) -> int:
-    """Hold the pot stopped for `ms` from now (0: end that) in the name of `owner`; how many holds stand."""
+    """Keep the pot stopped for `ms` from now in the name of `owner` (0 ends it); how many holds are in force."""
     return int(await script(client, _PACKAGE, "hold")(keys=[keys.funds], args=[owner, ms]))
 
 
@@ -203,18 +205,18 @@ async def registered_symbols(client: RedisClient, *, keys: Keys) -> list[str]:
 
 
 async def may_trigger(client: RedisClient, *, keys: Keys) -> bool:
-    """Whether this worker may start a triggered rebalance now; true for one caller in ten minutes."""
+    """Whether this worker may start a triggered rebalance now: true for one caller in ten minutes."""
     return bool(await client.set(keys.rebalance_lock, "1", nx=True, px=TRIGGER_GAP_MS))
 
 
 async def guard(client: RedisClient, *, keys: Keys, held_units: int) -> tuple[int, int]:
-    """Compare the quote the exchange holds with what the pot promises; units short now, and before."""
+    """Compare the quote on the exchange with what the pot promises; units missing now, and at the last comparison."""
     now, before = await script(client, _PACKAGE, "guard")(keys=[keys.funds, keys.events], args=[held_units, REPORT_CAP])
     return int(now), int(before)
 
 
 async def repair(client: RedisClient, *, keys: Keys, symbols: Sequence[Repair]) -> FundCode:
-    """Set money to what journal and cells explain; refused when either has changed since it was read."""
+    """Set the money to what journal and cells add up to. CONFLICT where either has changed since it was read."""
     names = [keys.funds]
     argv: list[str | int] = [len(symbols)]
     for wanted in symbols:

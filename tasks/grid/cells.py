@@ -1,4 +1,4 @@
-"""The cell's state machine: what placing and settling an order makes of it. Pure."""
+"""The cell's state machine: how placing and ending an order changes it. Pure."""
 
 from decimal import Decimal
 
@@ -7,9 +7,9 @@ from tasks.grid.models import Cell, CellState, Grid, PlannedOrder
 
 
 def is_off_level(cell: Cell, grid: Grid) -> bool:
-    """Whether a cell of the grid has other prices than the grid: it is from the last time the grid was in force.
+    """Whether the cell has the id of the grid but other prices: it is from an earlier time that the grid was in force.
 
-    A grid around the first price has the same id whenever it comes back, and other levels.
+    A grid around the first price keeps its id when it comes back, with other levels.
     """
     if cell.grid_id != grid.grid_id or not 0 <= cell.index < len(grid.levels) - 1:
         return False
@@ -23,10 +23,10 @@ def with_order(cell: Cell, order: PlannedOrder) -> Cell:
 
 
 def settled(cell: Cell, side: Side, filled: Decimal, market: Market, retry_ms: int = 0) -> Cell:
-    """The cell once its order has ended with `filled` base in all (fills are already in `cell.qty`).
+    """The cell after its order has ended with `filled` base in all (already in `cell.qty`).
 
-    What can be sold makes it HOLDING, a remainder below the minimum stays as dust for the next lot. The cycle moves
-    on whenever the next order of either side would otherwise repeat an id.
+    HOLDING where the cell has enough to sell; else IDLE, and a remainder is kept as dust for the next lot. The cycle
+    is raised whenever the next order of either side would repeat a client id. `retry_ms`: no order before this time.
     """
     sellable = market.large_enough(cell.sell_price, market.qty(cell.qty))
     bought = side is Side.BUY and sellable

@@ -39,7 +39,7 @@ def build_grid(
 ) -> Grid:
     """A grid ready to trade. Raises ConfigError when it cannot pay its fees or its cells are too small.
 
-    `allocated`: quote; what cells without a configured size are checked with.
+    `allocated`: to the symbol, in quote; decides the checked size where none is configured.
     """
     prices = levels(settings, first_price, market)
     problems = grid_problems(symbol, prices, first_size(settings, allocated, market), market)
@@ -68,7 +68,7 @@ def first_size(settings: SymbolSettings, allocated: Decimal, market: Market) -> 
 
 
 def grid_problems(symbol: str, prices: tuple[Decimal, ...], size: Size, market: Market) -> list[Problem]:
-    """Why this grid must not start: levels that coincide, a cell that does not pay, too small or too large."""
+    """Why this grid cannot start: equal levels, a cell that does not pay its fees, is too small or too large."""
     field = f'symbols."{symbol}"'
     found: list[Problem] = []
     if any(low >= high for low, high in pairwise(prices)):
@@ -83,7 +83,7 @@ def grid_problems(symbol: str, prices: tuple[Decimal, ...], size: Size, market: 
 
 
 def size_problems(symbol: str, prices: tuple[Decimal, ...], size: Size, market: Market) -> list[Problem]:
-    """Why cells of this size must not be bought at these levels: below the exchange's minimum or above its maximum."""
+    """Why cells of this size cannot be bought at these levels: below the exchange's minimum or above its maximum."""
     field, found = f'symbols."{symbol}".{"base_per_cell" if size.base is not None else "quote_per_cell"}', []
     small = [low for low in prices[:-1] if not market.large_enough(low, market.qty(size.qty(low)))]
     shown = plain(size.quote) if size.quote is not None else f"{size.base} base"
@@ -103,9 +103,9 @@ def size_problems(symbol: str, prices: tuple[Decimal, ...], size: Size, market: 
 
 
 def build_cells(grid: Grid, start: StartMode, first_cycle: int = 0) -> list[Cell]:
-    """All cells, IDLE. `first_cycle`: above every cycle that the grid has used before.
+    """All cells, IDLE. `first_cycle`: higher than every cycle that the grid has used.
 
-    A balanced start marks the cells at or above the first price to buy their base at the market once.
+    With a balanced start, cells at or above the first price first buy their base at the market price.
     """
     cells = []
     for index, (low, high) in enumerate(pairwise(grid.levels)):

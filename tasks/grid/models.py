@@ -21,9 +21,9 @@ class CellState(StrEnum):
 
 
 class IdleReason(StrEnum):
-    """Why a cell has no order now."""
+    """Why a cell has no order."""
 
-    ABOVE_PRICE = "ABOVE_PRICE"  # its buy price is not below the best ask: a resting buy would take
+    ABOVE_PRICE = "ABOVE_PRICE"  # its buy price is not below the best ask: the buy would fill at once
     SYMBOL_LIMIT = "SYMBOL_LIMIT"  # the symbol's allocation is used up
     GLOBAL_LIMIT = "GLOBAL_LIMIT"  # the pool is used up, or the exchange holds less than promised
     PAUSED = "PAUSED"  # an operator paused new buys
@@ -31,9 +31,9 @@ class IdleReason(StrEnum):
     STOPPED = "STOPPED"  # a stop is in force: nothing is placed
     BELOW_MINIMUM = "BELOW_MINIMUM"  # the order would be below the exchange's minimum
     ABOVE_MAXIMUM = "ABOVE_MAXIMUM"  # the order would be above the exchange's maximum
-    TOO_FAR = "TOO_FAR"  # the exchange takes no order so far from the market's price
-    REJECTED = "REJECTED"  # the exchange refused the last order; waits before the next try
-    RETIRED = "RETIRED"  # belongs to an earlier grid, or to a symbol that left the settings: it buys nothing
+    TOO_FAR = "TOO_FAR"  # the exchange refuses orders so far from the market's price
+    REJECTED = "REJECTED"  # the exchange refused the last order; the cell waits before the next one
+    RETIRED = "RETIRED"  # of an earlier grid, or of a symbol that left the settings: it no longer buys
 
 
 class Size(Frozen):
@@ -101,13 +101,13 @@ class RestingBuy(Frozen):
 
     qty: Positive
     units: int
-    fixed: bool = False  # partly filled, or sent to fill at once: never replaced, given up only for want of money
+    fixed: bool = False  # partly filled, or sent to fill at once: never resized, cancelled only for want of money
 
 
 class Limits(Frozen):
-    """What the pot would grant now, how large cells are, and what an operator wants. Money in units of 1e-8 quote.
+    """What the pot would grant now, the size of cells, and the operator's flags. Money in units of 1e-8 quote.
 
-    `allocated`, `used` and `committed` are the symbol's; `committed` above `allocated` makes it shrink.
+    `allocated`, `used` and `committed` are the symbol's; where `committed` is above `allocated`, buys shrink.
     """
 
     symbol_free: int
@@ -150,9 +150,9 @@ class PlannedOrder(Frozen):
 
 
 class GridPlan(Frozen):
-    """What to cancel (client ids), what to place, and why every other cell without an order has none.
+    """Client ids to cancel, orders to place, and why every other cell without an order has none.
 
-    `resized`: those of `cancel` whose cell buys again with another amount. `to_resize`: how many more are waiting.
+    `resized`: those of `cancel` whose cell buys again with another amount. `to_resize`: how many more wait.
     """
 
     cancel: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from tasks.exchange.models import Market, Side
 from tasks.exchange.order_ids import OrderId, Purpose
 from tasks.grid.cells import is_off_level
 from tasks.grid.models import Cell, CellState, Grid, GridPlan, IdleReason, Limits, PlannedOrder, RestingBuy
-from tasks.grid.resizing import Candidate, Resizing, resize
+from tasks.grid.resizing import NO_RESIZING, Candidate, resize
 from tasks.grid.sizing import amounts, holds_nothing, reserve_units, smallest_qty
 from tasks.market.models import Snapshot
 
@@ -29,18 +29,18 @@ def plan(
     resting: Mapping[str, RestingBuy] = _NONE,
     account_tag: str = "000",
 ) -> GridPlan:
-    """Compare what is with what should be; buys nearest to the price ask for money first.
+    """The orders to place and to cancel now. Buys nearest to the price are funded first.
 
-    `resting`: buys that rest on the exchange, by client id; only these are ever resized or given up for money.
+    `resting`: buys that rest on the exchange, by client id; only these are resized, or cancelled for want of money.
     """
     planner = _Planner(snapshot, grid, cells, limits, resting, account_tag)
     for cell in planner.cells:
-        planner.look_at(cell)
+        planner.plan_cell(cell)
     return planner.result()
 
 
 class _Planner:
-    """Collects one plan; holds the money that earlier orders of the same plan have asked for."""
+    """Builds one plan; counts the money that earlier orders of the same plan take."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class _Planner:
         self.cancel: list[str] = []
         self.place: list[PlannedOrder] = []
         self.idle: dict[str, IdleReason] = {}
-        self.missing = 0  # units that cells lack for want of the symbol's own allocation
+        self.missing = 0  # units that cells without an order lack because of the symbol's allocation
         self.amounts = self._amounts()
 
     def _amounts(self) -> Mapping[str, Decimal]:
@@ -70,8 +70,8 @@ class _Planner:
         money = from_units(self.limits.allocated), from_units(self.limits.used)
         return amounts(self.limits.size, wanting, self.market, *money, len(self.grid.levels) - 1, empty)
 
-    def look_at(self, cell: Cell) -> None:
-        """Decide about one cell."""
+    def plan_cell(self, cell: Cell) -> None:
+        """Place or cancel the order of one cell, or note why it has none."""
         retired = self.limits.retiring or cell.grid_id != self.grid.grid_id
         if cell.order_id is not None:
             if self._must_end(cell, retired):
@@ -129,10 +129,10 @@ class _Planner:
             self.idle[cell.key] = violation
             return
         units = reserve_units(price, qty, self.market.taker_fee)
-        reason = self._why_not(units, funded is not None)
+        reason = self._pot_refusal(units, funded is not None)
         self.missing += units if funded and reason is IdleReason.SYMBOL_LIMIT else 0
         if reason is not None and self.limits.refused.get(cell.key) == reason:
-            self.idle[cell.key] = reason  # refused for this before; asked again only when the reason changes
+            self.idle[cell.key] = reason  # refused for this before: asked again only when the reason changes
             return
         if reason is None:
             self.symbol_free -= units
@@ -140,7 +140,7 @@ class _Planner:
         self._place(cell, Purpose.BUY, price, qty, units)
 
     def _buy_price(self, cell: Cell) -> Decimal | None:
-        """The level while a buy there would rest; for an entry, a price that fills at once; else None."""
+        """The cell's level while a buy there would rest; for an entry, a price that fills at once; else None."""
         if cell.buy_price < self.snapshot.ask:
             return cell.buy_price
         if cell.entry:
@@ -157,8 +157,8 @@ class _Planner:
             return IdleReason.TOO_FAR
         return None
 
-    def _why_not(self, units: int, funded: bool) -> IdleReason | None:
-        """Why the pot would refuse a buy of `units` now; the script has the last word."""
+    def _pot_refusal(self, units: int, funded: bool) -> IdleReason | None:
+        """Why the pot would refuse a buy of `units` now; None where it would not. The reserve script decides."""
         if self.limits.paused:
             return IdleReason.PAUSED
         if not funded or units > self.symbol_free:
@@ -180,8 +180,8 @@ class _Planner:
         )
 
     def result(self) -> GridPlan:
-        """The plan, with resting buys that must change their size or go."""
-        chosen = Resizing((), (), 0)
+        """The plan, with the resting buys to resize or to cancel."""
+        chosen = NO_RESIZING
         if not (self.limits.stopped or self.limits.retiring or self.limits.stale):
             free = self.symbol_free, self.global_free
             missing = max(self.missing - max(self.symbol_free, 0), 0)
@@ -196,20 +196,20 @@ class _Planner:
         )
 
     def _resting_buys(self) -> tuple[list[Candidate], list[Candidate]]:
-        """Resting buys of this grid that nothing else ends: those that can be placed anew, and the others."""
+        """Resting buys of this grid that are not cancelled yet: those that can be resized, and the others."""
         sizeable: list[Candidate] = []
         fixed: list[Candidate] = []
         for cell in self.cells:
-            held = self.resting.get(cell.order_id or "")
-            if held is None or cell.grid_id != self.grid.grid_id or cell.order_id in self.cancel:
+            buy = self.resting.get(cell.order_id or "")
+            if buy is None or cell.grid_id != self.grid.grid_id or cell.order_id in self.cancel:
                 continue
-            units = self._units_wanted(cell, held)
-            (fixed if units is None else sizeable).append((str(cell.order_id), held, units or 0))
+            units = self._units_wanted(cell, buy)
+            (fixed if units is None else sizeable).append(Candidate(str(cell.order_id), buy, units or 0))
         return sizeable, fixed
 
-    def _units_wanted(self, cell: Cell, held: RestingBuy) -> int | None:
-        """What the cell's buy should reserve; 0 where it has no money; None where it could not be placed anew now."""
-        if held.fixed or cell.buy_price >= self.snapshot.ask:
+    def _units_wanted(self, cell: Cell, buy: RestingBuy) -> int | None:
+        """Units that the cell's buy should reserve: 0 without money, None where it cannot be placed again now."""
+        if buy.fixed or cell.buy_price >= self.snapshot.ask:
             return None
         qty = self.amounts.get(cell.key)
         if qty is None:

@@ -1,6 +1,6 @@
 """How much a cell buys now. Pure.
 
-Where a size is configured it is taken as it is. Else a cell's money follows the allocation:
+A configured size is used as it is. Else a cell's money follows the allocation:
 min(allocation ÷ cells, (allocation − used) ÷ cells that hold nothing) ÷ (1 + fee), floored to 0.01 quote.
 """
 
@@ -12,7 +12,7 @@ from tasks.exchange.models import Market
 from tasks.grid.models import Cell, CellState, Size
 
 CENT = Decimal("0.01")
-ABOVE_MINIMUM = Decimal("1.1")  # a cell that the allocation cannot fill gets this much of the exchange's minimum
+ABOVE_MINIMUM = Decimal("1.1")  # × the exchange's minimum: the size of cells where the allocation is too small for all
 FEE_ROUNDING_UNITS = 2_000  # 0.00002 quote: fees paid in another coin are rounded
 _FEE_ROUNDING = from_units(FEE_ROUNDING_UNITS)
 

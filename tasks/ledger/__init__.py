@@ -1,1 +1,1 @@
-"""The books: each fill becomes an entry; positions, grid profit and PnL follow, exact to the last digit."""
+"""The ledger: fills, positions, grid profit and PnL, in exact Decimal arithmetic."""

@@ -1,4 +1,4 @@
-"""Audit of the pot: what should be committed, from journal, cells and fills, against what the pot says. Pure."""
+"""Audit of the pot: compares it with what journal, cells and fills add up to. Pure."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from tasks.orders.models import Intent
 
 
 class Cause(StrEnum):
-    """What is wrong, and so what a repair does about it."""
+    """What is wrong with the money; REPAIRABLE lists those that a repair corrects."""
 
     LEAKED_RESERVATION = "a reservation without a journalled order"
     MISSING_RESERVATION = "a journalled order without its reservation"
@@ -42,7 +42,7 @@ REPAIRABLE = frozenset(
         Cause.POT_RESERVED,
     }
 )
-_PASSING = frozenset({Cause.LOST_ORDER})  # normal between a fill and the next tick
+_TEMPORARY = frozenset({Cause.LOST_ORDER})  # normal between a fill and the next tick
 
 
 class Difference(Frozen):
@@ -55,12 +55,12 @@ class Difference(Frozen):
 
     @property
     def is_drift(self) -> bool:
-        """Whether it is an error, not a passing state."""
-        return self.cause not in _PASSING
+        """Whether it is an error, not a temporary state."""
+        return self.cause not in _TEMPORARY
 
 
 class SymbolSnapshot(Frozen):
-    """What Redis held of one symbol at one moment; `open_orders` as the exchange showed them just before, if asked."""
+    """One symbol's records in Redis at one moment. `open_orders`: on the exchange just before; None where not read."""
 
     symbol: str
     used_units: int
@@ -69,7 +69,7 @@ class SymbolSnapshot(Frozen):
     cells: tuple[Cell, ...]
     intents: Mapping[str, Intent]
     book: Book
-    fills: tuple[Fill, ...] | None  # None when the list was cut and can no longer add up
+    fills: tuple[Fill, ...] | None  # None where the capped list has lost fills
     digest: str
     open_orders: tuple[Order, ...] | None = None
 
@@ -84,7 +84,7 @@ class FundsSnapshot(Frozen):
 
 
 class AuditReport(Frozen):
-    """Every difference, and the repair that would mend the money."""
+    """Every difference, and the repair that corrects the money."""
 
     differences: tuple[Difference, ...]
     repairs: tuple[Repair, ...]
@@ -96,7 +96,7 @@ class AuditReport(Frozen):
 
 
 def digest_of(cells: Sequence[str], intents: Sequence[str]) -> str:
-    """SHA-1 of the raw fields and values, as repair.lua computes it; it tells change, it guards nothing secret."""
+    """SHA-1 of the raw fields and values, as repair.lua computes it. It detects changes; it is no protection."""
     return hashlib.sha1("\n".join([*cells, *intents]).encode(), usedforsecurity=False).hexdigest()
 
 
@@ -176,14 +176,14 @@ def _orders(symbol: SymbolSnapshot, tag: str) -> list[Difference]:
     if symbol.open_orders is None:
         return []
     resting = {order.client_id: order for order in symbol.open_orders}
-    stray = [
+    orphans = [
         Difference(subject=name, cause=Cause.ORPHAN_ORDER, found=order.price * order.qty, expected=ZERO)
         for name, order in sorted(resting.items())
-        if name not in symbol.intents and (said := parse_order_id(name)) is not None and said.account == tag
+        if name not in symbol.intents and (order_id := parse_order_id(name)) is not None and order_id.account == tag
     ]
     lost = [
         Difference(subject=name, cause=Cause.LOST_ORDER, found=ZERO, expected=intent.price * intent.qty)
         for name, intent in sorted(symbol.intents.items())
         if name not in resting
     ]
-    return stray + lost
+    return orphans + lost

@@ -12,15 +12,14 @@ BASIS_STEP = Decimal("1e-8")
 
 
 def book_fill(
-    book: Book, cell: Cell, trade: Trade, client_id: str, market: Market, other_price: Decimal | None = None
+    book: Book, cell: Cell, trade: Trade, client_id: str, market: Market, coin_price: Decimal | None = None
 ) -> tuple[Book, Cell, Fill]:
-    """Book one trade of one of the cell's orders.
+    """Book one trade of an order of the cell: the new book and cell, and the fill.
 
-    `other_price`: quote per unit of the fee's currency, needed when that is neither base nor quote.
-    Raises ValueError when it is needed and missing.
+    `coin_price`: quote per unit of the fee's currency; required where that is neither base nor quote (ValueError).
     """
     with exact():
-        fee_quote = _fee_worth(trade, market, other_price)
+        fee_quote = _fee_worth(trade, market, coin_price)
         booked = _book_buy if trade.side is Side.BUY else _book_sell
         new_book, new_cell, basis, profit = booked(book, cell, trade, market, fee_quote)
         new_book = _count(new_book, trade, market, fee_quote)
@@ -44,16 +43,16 @@ def book_fill(
         return new_book, new_cell, fill
 
 
-def _fee_worth(trade: Trade, market: Market, other_price: Decimal | None) -> Decimal:
+def _fee_worth(trade: Trade, market: Market, coin_price: Decimal | None) -> Decimal:
     if trade.fee_currency == market.quote:
         return trade.fee
     if trade.fee_currency == market.base:
         return trade.fee * trade.price
     if trade.fee == 0:
         return ZERO
-    if other_price is None:
+    if coin_price is None:
         raise ValueError(f"trade {trade.trade_id}: its fee in {trade.fee_currency} needs a price")
-    return trade.fee * other_price
+    return trade.fee * coin_price
 
 
 def _split_fee(trade: Trade, market: Market, fee_quote: Decimal) -> tuple[Decimal, Decimal, Decimal]:
@@ -81,7 +80,7 @@ def _book_sell(
 ) -> tuple[Book, Cell, Decimal, Decimal]:
     base_fee, quote_fee, other = _split_fee(trade, market, fee_quote)
     sold = trade.qty + base_fee
-    freed = freed_basis(cell, sold)
+    freed = _freed_basis(cell, sold)
     income = trade.price * trade.qty - quote_fee
     profit = income - other - freed
     new_cell = cell.model_copy(
@@ -101,15 +100,15 @@ def _book_sell(
     return book.model_copy(update=changes), new_cell, freed, profit
 
 
-def freed_basis(cell: Cell, sold: Decimal) -> Decimal:
-    """Cost of `sold` base out of the cell's: in proportion, rounded down; all of it when nothing is left."""
+def _freed_basis(cell: Cell, sold: Decimal) -> Decimal:
+    """Cost of `sold` base of the cell: in proportion, rounded down to 1e-8 quote; all of it when nothing is left."""
     if sold >= cell.qty:
         return cell.basis
     return floor_to(cell.basis * sold / cell.qty, BASIS_STEP)
 
 
 def write_off(book: Book, cell: Cell, at_ms: int, trade_id: str) -> tuple[Book, Cell, Fill]:
-    """Book what the cell holds out at cost: a sale at price 0, whose loss is what the inventory cost."""
+    """Write off what the cell holds: booked as a sale at price 0, whose loss is the inventory's cost."""
     with exact():
         fill = Fill(
             trade_id=trade_id,

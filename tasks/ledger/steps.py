@@ -19,7 +19,7 @@ _TRIES = 20
 async def audit_funds(
     redis: RedisClient, keys: Keys, symbols: Sequence[str], exchange: ExchangePort | None = None
 ) -> AuditReport:
-    """Recompute what is committed and compare; with `exchange`, its open orders too. Changes nothing."""
+    """Audit the pot; with `exchange`, compare its open orders too. Changes nothing. Raises ExchangeError."""
     registered = await funds_store.registered_symbols(redis, keys=keys)
     names = sorted({*symbols, *registered})
     orders = None
@@ -29,7 +29,10 @@ async def audit_funds(
 
 
 async def repair_funds(redis: RedisClient, keys: Keys, symbols: Sequence[str]) -> tuple[AuditReport, FundCode]:
-    """Set the money right while workers go on; (what was wrong, OK | ALREADY | CONFLICT when they were too busy)."""
+    """Correct the money while workers go on trading; (the audit before it, the outcome).
+
+    The outcome is OK, ALREADY (nothing to correct), or CONFLICT where workers kept changing the records.
+    """
     first = await audit_funds(redis, keys, symbols)
     report = first
     for _ in range(_TRIES):
@@ -44,7 +47,7 @@ async def repair_funds(redis: RedisClient, keys: Keys, symbols: Sequence[str]) -
 
 
 async def watch_drift(redis: RedisClient, keys: Keys, symbols: Sequence[str]) -> AuditReport:
-    """The scheduled audit: drift is logged and published as an event."""
+    """Audit the pot; log every difference that is an error and publish them as an event."""
     report = await audit_funds(redis, keys, symbols)
     if report.drift:
         await publish_event(redis, keys, EventKind.FUNDS_DRIFT, [one.model_dump(mode="json") for one in report.drift])

@@ -1,7 +1,8 @@
 """The books in Redis."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import islice
+from typing import NamedTuple
 
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
@@ -10,6 +11,17 @@ from tasks.grid.models import Cell
 from tasks.ledger.audit import FundsSnapshot, SymbolSnapshot, digest_of
 from tasks.ledger.models import Book, Fill
 from tasks.orders.models import Intent
+
+
+class _StoredSymbol(NamedTuple):
+    """The answers that `funds_snapshot` reads for one symbol, in its order."""
+
+    used_and_reserved: tuple[str | None, str | None]
+    reservations: Mapping[str, str]
+    cells: Mapping[str, str]
+    intents: Mapping[str, str]
+    book: str | None
+    fills: Sequence[str]
 
 
 async def funds_snapshot(
@@ -25,29 +37,36 @@ async def funds_snapshot(
             pipe.hgetall(keys.intents(symbol))
             pipe.get(keys.book(symbol))
             pipe.lrange(keys.fills(symbol), 0, -1)
-        answers = await pipe.execute()
-    used, reserved = (int(value or 0) for value in answers[0])
+        (used, reserved), *answers = await pipe.execute()
+    rows = iter(answers)
     parts = [
-        _symbol_snapshot(symbol, answers[1 + 6 * position : 7 + 6 * position], (open_orders or {}).get(symbol))
-        for position, symbol in enumerate(symbols)
+        _symbol_snapshot(
+            symbol, _StoredSymbol(*islice(rows, len(_StoredSymbol._fields))), (open_orders or {}).get(symbol)
+        )
+        for symbol in symbols
     ]
-    return FundsSnapshot(account=keys.account, used_units=used, reserved_units=reserved, symbols=tuple(parts))
+    return FundsSnapshot(
+        account=keys.account,
+        used_units=int(used or 0),
+        reserved_units=int(reserved or 0),
+        symbols=tuple(parts),
+    )
 
 
-def _symbol_snapshot(symbol: str, answers: Sequence[Any], orders: Sequence[Order] | None) -> SymbolSnapshot:
-    (used, reserved), reservations, cells, intents, book, fills = answers
-    parsed = Book.model_validate_json(book) if book else Book(symbol=symbol)
-    complete = len(fills) == parsed.buys + parsed.sells
+def _symbol_snapshot(symbol: str, stored: _StoredSymbol, orders: Sequence[Order] | None) -> SymbolSnapshot:
+    used, reserved = stored.used_and_reserved
+    book = Book.model_validate_json(stored.book) if stored.book else Book(symbol=symbol)
+    is_complete = len(stored.fills) == book.buys + book.sells
     return SymbolSnapshot(
         symbol=symbol,
         used_units=int(used or 0),
         reserved_units=int(reserved or 0),
-        reservations={name: int(units) for name, units in reservations.items()},
-        cells=tuple(Cell.model_validate_json(text) for text in cells.values()),
-        intents={name: Intent.model_validate_json(text) for name, text in intents.items()},
-        book=parsed,
-        fills=tuple(Fill.model_validate_json(text) for text in fills) if complete else None,
-        digest=digest_of(_flat(cells), _flat(intents)),
+        reservations={name: int(units) for name, units in stored.reservations.items()},
+        cells=tuple(Cell.model_validate_json(text) for text in stored.cells.values()),
+        intents={name: Intent.model_validate_json(text) for name, text in stored.intents.items()},
+        book=book,
+        fills=tuple(Fill.model_validate_json(text) for text in stored.fills) if is_complete else None,
+        digest=digest_of(_flat(stored.cells), _flat(stored.intents)),
         open_orders=None if orders is None else tuple(orders),
     )
 

@@ -1,4 +1,4 @@
-"""Gather what the exchange shows about the journal, with as few calls as the state allows."""
+"""Evidence for the journal: what the exchange shows of each journalled order."""
 
 import asyncio
 import logging
@@ -11,8 +11,8 @@ from tasks.exchange.models import Market, Order, Trade
 from tasks.exchange.port import ExchangePort
 from tasks.orders.models import Evidence, Intent
 from tasks.orders.rules import (
-    MOST_LOOKUPS,
-    moved,
+    MAX_LOOKUPS,
+    may_have_changed,
     needs_lookup,
     own_trades,
     possible_orders,
@@ -21,7 +21,7 @@ from tasks.orders.rules import (
 )
 
 log = logging.getLogger(__name__)
-Booked = Callable[[Sequence[str]], Awaitable[Collection[str]]]
+BookedTrades = Callable[[Sequence[str]], Awaitable[Collection[str]]]
 
 
 async def gather_evidence(
@@ -30,33 +30,21 @@ async def gather_evidence(
     intents: Sequence[Intent],
     open_orders: Sequence[Order],
     cursor_ms: int,
-    booked: Booked,
+    booked: BookedTrades,
 ) -> dict[str, Evidence]:
-    """Evidence by client id. Nothing moved: no call. Else one read of trades; a lookup only where those leave doubt.
+    """Evidence by client id, with as few calls as possible. Raises ExchangeError.
 
-    Open orders must have been read before: a fill between the two reads then shows in the trades. `booked` tells
-    which trades are in the books already: their orders are others than those in doubt.
+    Where no order can have changed, no call is made. Else the trades are read once, and an order is looked up only
+    where they do not settle it. Read the open orders first: a fill between the two reads then shows in the trades.
+    `booked` gives the trades already in the books; their orders cannot be one that was not found.
     """
     resting = resting_orders(intents, open_orders)
-    restless = [intent for intent in intents if moved(intent, resting[intent.client_id])]
+    changed = [intent for intent in intents if may_have_changed(intent, resting[intent.client_id])]
     trades: list[Trade] = []
-    if restless:
-        trades = await exchange.trades(symbol, trades_since(restless, cursor_ms))
-    doubtful = [intent for intent in restless if needs_lookup(intent, resting[intent.client_id], trades)]
-    found = await asyncio.gather(*(exchange.order(symbol, intent.client_id, intent.exchange_id) for intent in doubtful))
-    looked_up = {intent.client_id: order for intent, order in zip(doubtful, found, strict=True)}
-    lost = [one for one in doubtful if looked_up[one.client_id] is None and one.exchange_id is None]
-    known = {intent.exchange_id for intent in intents}
-    if lost and trades:
-        in_books = await booked([trade.trade_id for trade in trades])
-        known |= {trade.exchange_id for trade in trades if trade.trade_id in in_books}
-    for intent in lost:
-        candidates = possible_orders(intent, trades, known)
-        order = await _by_trades(exchange, intent, candidates[:MOST_LOOKUPS])
-        if order is None and len(candidates) > MOST_LOOKUPS:
-            del looked_up[intent.client_id]  # not all were looked at: that it was not found proves nothing
-        else:
-            looked_up[intent.client_id] = order
+    if changed:
+        trades = await exchange.trades(symbol, trades_since(changed, cursor_ms))
+    to_look_up = [intent for intent in changed if needs_lookup(intent, resting[intent.client_id], trades)]
+    looked_up = await _look_up(exchange, symbol, intents, to_look_up, trades, booked)
     return {
         intent.client_id: Evidence(
             resting=resting[intent.client_id],
@@ -68,10 +56,40 @@ async def gather_evidence(
     }
 
 
-async def _by_trades(exchange: ExchangePort, intent: Intent, candidates: Sequence[str]) -> Order | None:
-    """An order whose id the exchange no longer finds, through the trades since the intent.
+async def _look_up(
+    exchange: ExchangePort,
+    symbol: str,
+    intents: Sequence[Intent],
+    to_look_up: Sequence[Intent],
+    trades: Sequence[Trade],
+    booked: BookedTrades,
+) -> dict[str, Order | None]:
+    """Orders by client id, None where there is none; an intent that stays in doubt is left out."""
+    found = await asyncio.gather(
+        *(exchange.order(symbol, intent.client_id, intent.exchange_id) for intent in to_look_up)
+    )
+    looked_up = {intent.client_id: order for intent, order in zip(to_look_up, found, strict=True)}
+    not_found = [one for one in to_look_up if looked_up[one.client_id] is None and one.exchange_id is None]
+    other_orders = {intent.exchange_id for intent in intents}
+    if not_found and trades:
+        in_books = await booked([trade.trade_id for trade in trades])
+        other_orders |= {trade.exchange_id for trade in trades if trade.trade_id in in_books}
+    for intent in not_found:
+        candidates = possible_orders(intent, trades, other_orders)
+        order = await _by_trades(exchange, intent, candidates[:MAX_LOOKUPS])
+        if order is None and len(candidates) > MAX_LOOKUPS:
+            del looked_up[
+                intent.client_id
+            ]  # not every candidate was looked up, so this is no proof that the order does not exist
+        else:
+            looked_up[intent.client_id] = order
+    return looked_up
 
-    An exchange may free the id of an order that filled at once; its trades still name the order.
+
+async def _by_trades(exchange: ExchangePort, intent: Intent, candidates: Sequence[str]) -> Order | None:
+    """Find an order by the trades since its intent, where the exchange no longer knows its client id.
+
+    An exchange may free the client id of an order that filled at once. Its trades still carry the exchange id.
     """
     for exchange_id in candidates:
         order = await exchange.order(intent.symbol, intent.client_id, exchange_id)
@@ -101,13 +119,13 @@ def _order_id(intent: Intent, evidence: Mapping[str, Evidence]) -> str | None:
 async def prices_of_coins(exchange: ExchangePort, coins: Collection[str], market: Market) -> Mapping[str, Decimal]:
     """Price in quote of each coin that is neither the market's base nor its quote.
 
-    A coin without a price is valued at 0: its amount is booked, and one missing price holds up no fill.
+    A coin without a price is valued at 0, so that a missing price does not delay the booking of fills.
     """
     prices: dict[str, Decimal] = {}
     for coin in sorted(set(coins) - {market.base, market.quote}):
         try:
             prices[coin] = (await exchange.ticker(f"{coin}/{market.quote}")).last
         except ExchangeError as error:
-            log.error("a fee's coin has no price; valued at 0", extra={"coin": coin, "error": str(error)})
+            log.error("fee coin has no price; valued at 0", extra={"coin": coin, "error": str(error)})
             prices[coin] = ZERO
     return prices

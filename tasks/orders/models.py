@@ -1,4 +1,4 @@
-"""The journal. An `Intent` is written, with its money, before anything is sent."""
+"""The journal: an `Intent` is written, and its money reserved, before an order is sent."""
 
 from decimal import Decimal
 from enum import StrEnum
@@ -10,8 +10,8 @@ from tasks.exchange.models import Frozen, NotNegative, Order, Positive, Side, Tr
 class IntentState(StrEnum):
     """INTENT → OPEN → PARTIAL → FILLED | CANCELLED; INTENT → REJECTED | UNKNOWN → any, or NEVER_PLACED.
 
-    INTENT means "may have been sent": it is written before the request goes out, and whoever finds it without an
-    answer looks it up either way. A state for "sent" in between would cost another write and change nothing.
+    INTENT means "may have been sent": it is written before the request, and an order without an answer is looked up
+    in any case. A separate state for "sent" would cost a write and change nothing.
     """
 
     INTENT = "INTENT"
@@ -25,7 +25,7 @@ class IntentState(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more can come of the order."""
+        """Whether the order can no longer change."""
         return self in _ENDED
 
 
@@ -57,14 +57,17 @@ class Intent(Frozen):
     note: str = ""
 
     def take_for(self, qty: Decimal, used_delta: int) -> int:
-        """Units a fill of `qty` takes from the reservation: its share, at least what it cost, at most what is left."""
+        """Units (1e-8 quote) that a fill of `qty` takes from the reservation.
+
+        Its share of the order, at least what it cost, at most what is left.
+        """
         if self.units == 0:
             return 0
         return min(self.units_left, max(int(self.units * qty / self.qty), used_delta))
 
 
 class Evidence(Frozen):
-    """What the exchange showed about one intent. `looked_up` tells whether it was asked for by id."""
+    """What the exchange showed of one intent. `looked_up`: whether it was looked up by id."""
 
     resting: Order | None = None
     looked_up: bool = False

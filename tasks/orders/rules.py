@@ -7,8 +7,8 @@ from tasks.exchange.models import Order, OrderStatus, Side, Trade
 from tasks.orders.models import Evidence, Intent, IntentState
 
 TRADE_OVERLAP_MS = 60_000
-MOST_LOOKUPS = 20  # orders looked at for one intent in one tick
-MOST_APART_MS = 600_000  # an intent's time is ours, a trade's the exchange's
+MAX_LOOKUPS = 20  # orders looked up for one intent in one tick
+MAX_CLOCK_DIFFERENCE_MS = 600_000  # between our clock (intents) and the exchange's (trades)
 FORGOTTEN_AFTER_MS = 3_600_000  # exchanges forget orders that were cancelled unfilled, OKX after two hours
 
 
@@ -23,18 +23,18 @@ def resting_orders(intents: Iterable[Intent], open_orders: Iterable[Order]) -> d
     }
 
 
-def moved(intent: Intent, resting: Order | None) -> bool:
-    """Whether something may have happened to the order since the journal was written."""
+def may_have_changed(intent: Intent, resting: Order | None) -> bool:
+    """Whether the order may have changed since its journal entry was written."""
     return resting is None or resting.filled != intent.filled
 
 
-def trades_since(moved_intents: Sequence[Intent], cursor_ms: int) -> int:
-    """From when trades must be read so that no fill of these intents can be missed: ms.
+def trades_since(intents: Sequence[Intent], cursor_ms: int) -> int:
+    """The time (ms) from which trades must be read so that no fill of these intents is missed.
 
     An order known since before the cursor cannot have unread trades older than the cursor, unless more of it is
-    filled than its known trades say. The overlap is for late reports, and for our clock being ahead of the exchange's.
+    filled than its known trades say. TRADE_OVERLAP_MS covers late reports and clock differences.
     """
-    return min(_unread_from(intent, cursor_ms) for intent in moved_intents) - TRADE_OVERLAP_MS
+    return min(_unread_from(intent, cursor_ms) for intent in intents) - TRADE_OVERLAP_MS
 
 
 def _unread_from(intent: Intent, cursor_ms: int) -> int:
@@ -54,23 +54,27 @@ def own_trades(intent: Intent, exchange_id: str | None, trades: Iterable[Trade])
 
 
 def needs_lookup(intent: Intent, resting: Order | None, trades: Iterable[Trade]) -> bool:
-    """Whether the order must be asked for by id: it does not rest, and its known trades do not fill it."""
+    """Whether the order must be looked up by id: it does not rest, and its known trades do not fill it."""
     if resting is not None:
         return False
     fresh = own_trades(intent, intent.exchange_id, trades)
     return intent.filled + sum((trade.qty for trade in fresh), ZERO) < intent.qty
 
 
-def possible_orders(intent: Intent, trades: Iterable[Trade], known: Collection[str | None]) -> list[str]:
+def possible_orders(intent: Intent, trades: Iterable[Trade], other_orders: Collection[str | None]) -> list[str]:
     """Exchange ids of orders that may be the intent's, the nearest in time first.
 
-    They have its side, its price or better, are not older, and not known as another's.
+    They have its side and its price or better, are not older, and are not in `other_orders` (ids of other orders).
     """
     found: dict[str, None] = {}
     for trade in sorted(trades, key=lambda trade: abs(trade.at_ms - intent.created_ms)):
         better = trade.price <= intent.price if intent.side is Side.BUY else trade.price >= intent.price
         fits = trade.side is intent.side and better and trade.qty <= intent.qty
-        if fits and trade.exchange_id not in known and trade.at_ms >= intent.created_ms - MOST_APART_MS:
+        if (
+            fits
+            and trade.exchange_id not in other_orders
+            and trade.at_ms >= intent.created_ms - MAX_CLOCK_DIFFERENCE_MS
+        ):
             found[trade.exchange_id] = None
     return list(found)
 
@@ -78,10 +82,11 @@ def possible_orders(intent: Intent, trades: Iterable[Trade], known: Collection[s
 def advance(intent: Intent, evidence: Evidence, now_ms: int, protection_ms: int) -> tuple[Intent, list[Trade]]:
     """The journal entry after the evidence, and the trades to book now. `now_ms`: when the exchange was asked.
 
-    An order ends only on proof: filled by its trades; or cancelled with every trade it reports in hand; or never
-    placed: no order under its id, no trade, and the protection window over (its request has expired by then); or
-    cancelled so long ago that the exchange has forgotten it: accepted once, and for FORGOTTEN_AFTER_MS neither
-    resting nor found nor traded.
+    An order ends only on proof:
+    - filled: by its trades;
+    - cancelled: the exchange says so, and every trade it reports is known;
+    - never placed: no order under its id, no trade, and the protection window is over (its request has expired);
+    - cancelled long ago: accepted once, and for FORGOTTEN_AFTER_MS neither resting, nor found, nor traded.
     """
     if _is_unchanged(intent, evidence):
         return intent, []
@@ -92,7 +97,7 @@ def advance(intent: Intent, evidence: Evidence, now_ms: int, protection_ms: int)
     state = _state(intent, evidence, filled > 0, filled >= intent.qty, order is not None and filled >= order.filled)
     missing_ms = _missing_since(intent, evidence, now_ms)
     if state is IntentState.UNKNOWN and filled == 0:
-        state = _without_a_trace(intent, evidence, missing_ms, now_ms, protection_ms)
+        state = _state_of_missing(intent, evidence, missing_ms, now_ms, protection_ms)
     updated = intent.model_copy(
         update={
             "state": state,
@@ -136,7 +141,7 @@ def _state(intent: Intent, evidence: Evidence, touched: bool, full: bool, comple
 
 
 def _missing_since(intent: Intent, evidence: Evidence, now_ms: int) -> int | None:
-    """Since when an accepted order has been looked for in vain; unchanged while nobody looked."""
+    """Since when (ms) lookups of an accepted order have found nothing; unchanged where none was made."""
     if evidence.resting is not None or evidence.found is not None or intent.exchange_id is None:
         return None
     if not evidence.looked_up or intent.missing_ms is not None:
@@ -144,10 +149,10 @@ def _missing_since(intent: Intent, evidence: Evidence, now_ms: int) -> int | Non
     return now_ms
 
 
-def _without_a_trace(
+def _state_of_missing(
     intent: Intent, evidence: Evidence, missing_ms: int | None, now_ms: int, protection_ms: int
 ) -> IntentState:
-    """What an order is that nothing shows: unknown, until enough time has passed."""
+    """State of an order of which the exchange shows nothing: unknown until enough time has passed."""
     if not evidence.looked_up or evidence.found is not None or evidence.resting is not None:
         return IntentState.UNKNOWN
     if intent.exchange_id is None:

@@ -2,7 +2,7 @@
 --
 -- KEYS 1-11 as in engine.lua; 12 request  string  answer already given to this request, kept 60 s (see place.lua)
 -- ARGV from `op`: per order one text: `i:order id`, `c:client id`, or `*` for all resting orders
--- Answer: engine answer, then one text per order cancelled or asked for: its record, or empty where it does not rest
+-- Answer: engine answer, then one text per reference: the cancelled order's record, or empty where no such order rests
 --  (code 0 OK; the engine's codes otherwise)
 local REQUEST = KEYS[12]
 

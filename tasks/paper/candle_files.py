@@ -132,17 +132,17 @@ def _collect(path: Path, rows: Iterable[tuple[int, Sequence[Any]]], empty: int =
     for line, row in rows:
         try:
             at = int(row[0])
-            opened, high, low, close, volume = map(float, row[1:6])
+            open_price, high, low, close, volume = map(float, row[1:6])
         except (ValueError, IndexError, TypeError, OverflowError):
             raise MarketDataError(path, line, _unreadable(row)) from None
         # written so that NaN fails it too
-        if not (0 < low <= opened <= high < _TOP_PRICE and low <= close <= high and before < at < _LATEST_MS):
-            raise MarketDataError(path, line, _fault(at, opened, high, low, close, before))
+        if not (0 < low <= open_price <= high < _TOP_PRICE and low <= close <= high and before < at < _LATEST_MS):
+            raise MarketDataError(path, line, _fault(at, open_price, high, low, close, before))
         if not 0 <= volume < inf:
             raise MarketDataError(path, line, f"volume {volume} is not a number from 0 up")
         before = at
         add_at(at)
-        add_open(round(opened * 1e8))
+        add_open(round(open_price * 1e8))
         add_high(round(high * 1e8))
         add_low(round(low * 1e8))
         add_close(round(close * 1e8))
@@ -163,8 +163,8 @@ def _unreadable(row: Sequence[Any]) -> str:
     return f"timestamp is not a whole number: {str(row[0])[:40]!r}"
 
 
-def _fault(at: int, opened: float, high: float, low: float, close: float, before: int) -> str:
-    for name, price in (("open", opened), ("high", high), ("low", low), ("close", close)):
+def _fault(at: int, open_price: float, high: float, low: float, close: float, before: int) -> str:
+    for name, price in (("open", open_price), ("high", high), ("low", low), ("close", close)):
         if not 0 < price < _TOP_PRICE:
             return f"{name} {price} is not a price above 0 and below {_TOP_PRICE:.0f}"
     if not _EARLIEST_MS < at < _LATEST_MS:
@@ -173,7 +173,7 @@ def _fault(at: int, opened: float, high: float, low: float, close: float, before
         return f"time not increasing: {at} after {before}"
     if high < low:
         return f"high {high} below low {low}"
-    name, price = ("open", opened) if not low <= opened <= high else ("close", close)
+    name, price = ("open", open_price) if not low <= open_price <= high else ("close", close)
     return f"{name} {price} outside low {low} to high {high}"
 
 

@@ -1,13 +1,65 @@
-"""The paper exchange's answers in ccxt's unified shapes; `exchange` gives number type and date format."""
+"""The scripts' stored texts as records, and the exchange's answers in ccxt's unified shapes. Pure.
 
-from typing import Any
+`exchange` is the ccxt object that gives number type and date format.
+"""
+
+from typing import Any, NamedTuple
 
 from tasks.base.money import plain
-from tasks.paper.filters import Filters
-from tasks.paper.records import SIDES, OrderRecord, TradeRecord
-from tasks.paper.units import Fees, text_of
+from tasks.paper.units import Fees, Filters, text_of
 
-TIMEFRAMES = {"1m": 1, "5m": 5, "15m": 15, "1h": 60, "4h": 240, "1d": 1440}  # minutes
+SIDES = {"b": "buy", "s": "sell"}
+
+
+class OrderRecord(NamedTuple):
+    """One order; numbers as text, in units of 1e-8, times in ms."""
+
+    id: str
+    client: str
+    side: str
+    type: str
+    tif: str
+    price: str
+    qty: str
+    lock: str
+    credit: str
+    cost: str
+    fee: str
+    fee_in: str
+    status: str
+    created: str
+    updated: str
+    trade: str
+    fill_price: str
+    market_time: str
+
+
+class TradeRecord(NamedTuple):
+    """One execution; numbers as text, in units of 1e-8, times in ms."""
+
+    id: str
+    order: str
+    client: str
+    side: str
+    price: str
+    qty: str
+    cost: str
+    fee: str
+    fee_in: str
+    role: str
+    at: str
+    market_time: str
+
+
+def order_of(text: str) -> OrderRecord:
+    """The order in a stored text."""
+    return OrderRecord(*text.split("|"))
+
+
+def trade_of(text: str) -> TradeRecord:
+    """The trade in a stored text."""
+    return TradeRecord(*text.split("|"))
+
 
 HAS = {
     "CORS": None,

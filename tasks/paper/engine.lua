@@ -23,12 +23,13 @@
 --  4 number of the first candle given             5 count of candles, then 7 fields each:
 --    market time (ms), open, high, low, close (units), wall-clock start, wall-clock end (ms)
 --  then the operation's own arguments, from ARGV[op] on
--- Record of an order (joined by |): 1 id, 2 client id, 3 b|s, 4 limit|market, 5 GTC|PO|IOC, 6 price, 7 qty, 8 lock,
---  9 credit, 10 cost, 11 fee, 12 fee in b|q, 13 open|closed|canceled, 14 created, 15 updated (ms), 16 trade id,
---  17 fill price, 18 market time (ms)
--- Record of a trade: 1 id, 2 order id, 3 client id, 4 b|s, 5 price, 6 qty, 7 cost, 8 fee, 9 fee in b|q, 10 m|t (maker or
---  taker), 11 time (ms), 12 market time (ms)
--- Answer: {code, cursor, last, now, market time, ...}
+-- Record of an order (fields joined by |; amounts in units, times in ms; names as in ccxt_shapes.py):
+--  1 id, 2 client (id), 3 side (b|s), 4 type (limit|market), 5 tif (GTC|PO|IOC), 6 price, 7 qty, 8 lock, 9 credit,
+--  10 cost, 11 fee, 12 fee_in (b|q), 13 status (open|closed|canceled), 14 created, 15 updated, 16 trade (id),
+--  17 fill_price, 18 market_time
+-- Record of a trade: 1 id, 2 order (id), 3 client (id), 4 side (b|s), 5 price, 6 qty, 7 cost, 8 fee, 9 fee_in (b|q),
+--  10 role (m|t: maker or taker), 11 at, 12 market_time
+-- Answer: {code, cursor, last, now_ms, market_ms, texts ...}
 --  code 0 OK, 1 BEHIND (candles before the given ones are missing: send from `cursor`),
 --  2 MOVED (the cursor is not the one in ARGV 3), 3 REANCHORED (another epoch), 4 NO_MARKET (nothing stored here)
 local OK, BEHIND, MOVED, REANCHORED, NO_MARKET = 0, 1, 2, 3, 4

@@ -8,23 +8,23 @@ from typing import Any
 from tasks.base.errors import ExchangeUnavailable
 from tasks.base.money import dec
 
-REACH_SECONDS = 5
+OPEN_SECONDS = 5
 
 
 class LivePrices:
-    """A public ccxt client that is opened on first use."""
+    """A public ccxt client. `open` connects it, `close` disconnects it."""
 
     def __init__(self, exchange_id: str, api_url: str | None, symbols: Sequence[str]) -> None:
         self._id, self._api_url, self._symbols = exchange_id, api_url, list(symbols)
         self._client: Any = None
 
-    async def open(self, seconds: float = REACH_SECONDS) -> None:
-        """Loads the markets. Raises ExchangeUnavailable where that fails or takes longer than `seconds`."""
+    async def open(self) -> None:
+        """Load the markets. Raises ExchangeUnavailable where that fails or takes longer than OPEN_SECONDS."""
         if self._client is not None:
             return
         client = _public_client(self._id, self._api_url)
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(OPEN_SECONDS):
                 await client.load_markets()
         except Exception as error:
             await client.close()
@@ -60,7 +60,7 @@ class LivePrices:
 
 
 def _public_client(exchange_id: str, api_url: str | None) -> Any:
-    import ccxt.async_support as ccxt  # costs seconds: only where live prices are asked for
+    import ccxt.async_support as ccxt  # takes seconds: imported only for live prices
 
     options = {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False, "fetchMargins": False}
     client = getattr(ccxt, exchange_id)({"enableRateLimit": True, "options": options})
@@ -70,7 +70,7 @@ def _public_client(exchange_id: str, api_url: str | None) -> Any:
 
 
 def _rewritten(api: Any, base: str) -> Any:
-    """Every URL of `api` on `base` instead of its own scheme and host; the path stays."""
+    """Every URL of `api` with the scheme and host of `base`; the path stays."""
     if isinstance(api, dict):
         return {name: _rewritten(value, base) for name, value in api.items()}
     path = str(api).split("://", 1)[-1].partition("/")[2]

@@ -1,45 +1,34 @@
-"""The market that a paper exchange trades on: brings symbols up to date and runs operations, one round trip each."""
+"""The market of a paper exchange: brings symbols up to date and runs operations, in one round trip."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import uuid4
 
 from tasks.base.clock import Clock, to_ms, utc_now
 from tasks.base.errors import StateError
 from tasks.paper.candles import Bar, Series
 from tasks.paper.live_prices import LivePrices
-from tasks.paper.scripts import Call, Code, PaperKeys, Scripts
+from tasks.paper.scripts import Answer, Call, Code, PaperKeys, Scripts
 from tasks.paper.stored_market import StoredMarket, open_stored
 
 CHUNK = 200  # candles in one script call
 POLL_MS = 1000
+_GONE = "The paper market was deleted from Redis (key {}). Restart to open a new one"
 
 ArgsAtPrice = Callable[[int], Sequence[str]]
 
 
 @dataclass
-class View:
-    """What this process last heard of a symbol: candles done and last price (units)."""
+class Progress:
+    """How far a symbol was at this process's last reading: candles done and last price (units)."""
 
     cursor: int
     last: int
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A script's answer: state of the symbol after it, and its texts."""
-
-    cursor: int
-    last: int
-    now_ms: int
-    market_ms: int
-    texts: list[str]
 
 
 @dataclass(frozen=True)
 class Operation:
-    """Something to do with a symbol. `args` may depend on the price (units): then the price is held fast meanwhile."""
+    """One operation on a symbol. `args` may depend on the price (units); the script then checks the price."""
 
     symbol: str
     name: str
@@ -58,7 +47,7 @@ def writing(symbol: str, name: str, args: Sequence[str] | ArgsAtPrice) -> Operat
 
 
 class PaperMarket:
-    """Symbols, their candles and where each stands; all state that matters is in Redis."""
+    """Symbols, their candles and how far each is. The state is in Redis; this object keeps what it read last."""
 
     def __init__(
         self,
@@ -66,12 +55,12 @@ class PaperMarket:
         keys: PaperKeys,
         stored: StoredMarket,
         series: Mapping[str, Series],
-        views: dict[str, View],
-        clock: Clock = utc_now,
-        live: LivePrices | None = None,
+        progress: dict[str, Progress],
+        clock: Clock,
+        live: LivePrices | None,
     ) -> None:
         self.stored, self.series, self.live = stored, series, live
-        self._scripts, self._keys, self._views, self._clock = scripts, keys, views, clock
+        self._scripts, self._keys, self._progress, self._clock = scripts, keys, progress, clock
         self._targets: dict[str, int] = {}
         self._polled_ms = 0
 
@@ -80,94 +69,91 @@ class PaperMarket:
         """This process's clock."""
         return to_ms(self._clock())
 
-    def view(self, symbol: str) -> View:
-        """What this process last heard of `symbol`."""
-        return self._views[symbol]
-
     async def run(self, *operations: Operation) -> list[Answer]:
-        """Brings the symbols up to date and answers all operations, in one round trip where nothing interferes."""
+        """Bring the symbols up to date and run all operations, in one round trip unless another process interferes.
+
+        Raises StateError where the market was deleted from Redis, MarketDataError for a candle file that changed.
+        """
         if self.live is not None:
             await self._poll()
         while True:
-            ready = [await self._prepared(operation) for operation in operations]
-            pending = [call for call, _ in ready]
-            replies = await self._scripts.run(pending)
-            done = [self._heard(operation.symbol, reply) for operation, reply in zip(operations, replies, strict=True)]
-            codes = {Code(reply[0]) for reply in replies}
+            calls = [await self._call(operation) for operation in operations]
+            replies = await self._scripts.run([call for call, _ in calls])
+            answers = [Answer.of(reply) for reply in replies]
+            for operation, answer in zip(operations, answers, strict=True):
+                self._follow(operation.symbol, answer)
+            codes = {answer.code for answer in answers}
             if Code.REANCHORED in codes:
                 await self._reload()
-            if codes == {Code.OK} and all(complete for _, complete in ready):
-                return done
+            if codes == {Code.OK} and all(is_complete for _, is_complete in calls):
+                return answers
 
-    async def feed(self, symbol: str, count: int) -> None:
-        """Moves a manual market on by `count` candles from where it stands in Redis."""
+    async def advance(self, symbol: str, count: int) -> None:
+        """Advance a manual market by `count` candles from where it is in Redis."""
         await self.run(reading(symbol, "ticker"))
-        self._targets[symbol] = self._views[symbol].cursor + count
+        self._targets[symbol] = self._progress[symbol].cursor + count
         try:
             await self.run(reading(symbol, "ticker"))
         finally:
             del self._targets[symbol]
 
     async def beat(self) -> None:
-        """Tells the market that somebody is there, so that its clock goes on running."""
-        await open_stored(self._scripts, self._keys, self.now_ms, "", 0, [])
+        """Mark the market as in use, so that its clock keeps running."""
+        await open_stored(self._scripts, self._keys, self.now_ms)
 
-    async def _prepared(self, operation: Operation) -> tuple[Call, bool]:
-        """The call, and whether it brings the symbol fully up to date."""
-        view = self._views[operation.symbol]
+    async def _call(self, operation: Operation) -> tuple[Call, bool]:
+        """The script call, and whether it brings the symbol fully up to date and runs the operation."""
+        at = self._progress[operation.symbol]
         target = await self._target(operation.symbol)
-        stop = min(target, view.cursor + CHUNK)
-        bars = await self.series[operation.symbol].bars(view.cursor, stop) if stop > view.cursor else []
-        reached = view.cursor + len(bars)
-        complete = reached >= target
+        stop = min(target, at.cursor + CHUNK)
+        bars = await self.series[operation.symbol].bars(at.cursor, stop) if stop > at.cursor else []
+        reached = at.cursor + len(bars)
         keys = self._keys.of_symbol(operation.symbol)
-        fed = self._fed(view.cursor, bars)
-        if not complete:
-            return Call("read", keys, [*self._head(""), *fed, "ticker"]), False
-        fixed = callable(operation.args)
-        args = operation.args(bars[-1].close if bars else view.last) if callable(operation.args) else operation.args
+        candles = self._candle_args(at.cursor, bars)
+        if reached < target:
+            return Call("read", keys, [*self._leading_args(""), *candles, "ticker"]), False
+        args = operation.args(bars[-1].close if bars else at.last) if callable(operation.args) else operation.args
         extra = [self._keys.request(operation.request)] if operation.request else []
-        head = self._head(str(reached) if fixed else "")
-        return Call(operation.name, [*keys, *extra], [*head, *fed, *args]), True
+        head = self._leading_args(str(reached) if callable(operation.args) else "")
+        return Call(operation.name, [*keys, *extra], [*head, *candles, *args]), True
 
     async def _target(self, symbol: str) -> int:
-        cursor = self._views[symbol].cursor
+        cursor = self._progress[symbol].cursor
         if self.stored.kind in {"manual", "live"} and symbol not in self._targets:
             return cursor
-        complete = self._targets.get(symbol) or self.stored.clock.complete(self.now_ms)
+        due = self._targets.get(symbol) or self.stored.clock.candles_complete(self.now_ms)
         length = await self.series[symbol].length()
-        return max(cursor, complete if length is None else min(complete, length))
+        return max(cursor, due if length is None else min(due, length))
 
-    def _head(self, expected: str) -> list[str]:
-        # on the real clock the server's own time counts: it holds even if this process sleeps before the call is sent
+    def _leading_args(self, expected: str) -> list[str]:
+        # On the real clock the script reads the server's time: it stays right if this process pauses before sending.
         now = "" if self._clock is utc_now else str(self.now_ms)
         return [now, str(self.stored.clock.epoch), expected]
 
-    def _fed(self, first: int, bars: list[Bar]) -> list[str]:
+    def _candle_args(self, first: int, bars: list[Bar]) -> list[str]:
         args = [str(first), str(len(bars))]
         clock, now = self.stored.clock, self.now_ms
-        by_hand = self.stored.kind == "manual"
+        is_manual = self.stored.kind == "manual"
         for number, bar in enumerate(bars, first):
-            begin, end = (now, now) if by_hand else (clock.wall(number), clock.wall(number + 1))
+            begin, end = (now, now) if is_manual else (clock.opens_at_ms(number), clock.opens_at_ms(number + 1))
             args += map(str, (bar.at, bar.open, bar.high, bar.low, bar.close, begin, end))
         return args
 
-    def _heard(self, symbol: str, reply: list[Any]) -> Answer:
-        if Code(reply[0]) is Code.NO_MARKET:
-            raise StateError(f"the paper market in {self._keys.market} is gone; restart to open a new one")
-        view = self._views[symbol]
-        view.cursor, view.last = int(reply[1]), int(reply[2])
-        texts = [str(text) for text in reply[5:]]
-        return Answer(view.cursor, view.last, int(reply[3]), int(reply[4]), texts)
+    def _follow(self, symbol: str, answer: Answer) -> None:
+        """Store the symbol's progress. Raises StateError where the market was deleted."""
+        if answer.code is Code.NO_MARKET:
+            raise StateError(_GONE.format(self._keys.market))
+        progress = self._progress[symbol]
+        progress.cursor, progress.last = answer.cursor, answer.last
 
     async def _reload(self) -> None:
-        stored = await open_stored(self._scripts, self._keys, self.now_ms, "", 0, [])
+        stored = await open_stored(self._scripts, self._keys, self.now_ms)
         if stored is None:
-            raise StateError(f"the paper market in {self._keys.market} is gone; restart to open a new one")
+            raise StateError(_GONE.format(self._keys.market))
         self.stored = stored
 
     async def _poll(self) -> None:
-        """Fetches live prices at most once a second over all processes; whoever comes meanwhile uses the last ones."""
+        """Fetch live prices, at most once a second over all processes. In between, the last ones are used."""
         assert self.live is not None
         now = self.now_ms
         if now - self._polled_ms < POLL_MS:
@@ -177,7 +163,7 @@ class PaperMarket:
             return
         prices = await self.live.prices()
         polled = str(self.now_ms)
-        head = [*self._head(""), "0", "0"]
+        head = [*self._leading_args(""), "0", "0"]
         calls = [
             Call("tick", self._keys.of_symbol(symbol), [*head, str(int(price.scaleb(8))), polled])
             for symbol, price in prices.items()

@@ -1,4 +1,4 @@
-"""The paper exchange without its orders: life, market data, balances."""
+"""The paper exchange without its orders: start and close, market data, balances."""
 
 # ruff: noqa: ARG002  (the signatures are ccxt's)
 
@@ -12,17 +12,17 @@ from ccxt.base.errors import BadRequest, ExchangeNotAvailable, RequestTimeout
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from tasks.paper import candle_rows
+from tasks.paper import candles
 from tasks.paper import ccxt_shapes as shapes
-from tasks.paper.filters import Filters
-from tasks.paper.market import Answer, Operation, PaperMarket, reading
-from tasks.paper.units import Fees
+from tasks.paper.market import Operation, PaperMarket, reading
+from tasks.paper.scripts import Answer
+from tasks.paper.units import Fees, Filters
 
 BEAT_SECONDS = 1.0
 
 
 class PaperMarketData(Exchange):
-    """What needs no order. `close` ends it; the Redis client stays the caller's."""
+    """Everything but orders. `close` stops it; the Redis client stays open, for the caller to close."""
 
     def __init__(self, paper: PaperMarket, filters: Mapping[str, Filters], fees: Fees) -> None:
         super().__init__({"enableRateLimit": False})
@@ -40,16 +40,16 @@ class PaperMarketData(Exchange):
             "certified": False,
             "pro": False,
             "has": shapes.HAS,
-            "timeframes": {name: name for name in shapes.TIMEFRAMES},
+            "timeframes": {name: name for name in candles.TIMEFRAMES},
             "urls": {"api": {}},
             "requiredCredentials": {"apiKey": False, "secret": False},
             "precisionMode": 4,  # TICK_SIZE
         }
         return dict(self.deep_extend(super().describe(), own))
 
-    # --- life ------------------------------------------------------------------------------------------
+    # --- start and close ------------------------------------------------------------------------------------------
     def start_beating(self) -> None:
-        """Keeps the market's clock running while this object lives: tells Redis each second that somebody is there."""
+        """Keep the market's clock running until `close`: marks the market as in use each second."""
         if self._beating is None and self.paper.stored.kind in {"replay", "synthetic"}:
             self._beating = asyncio.create_task(self._beat())
 
@@ -60,7 +60,7 @@ class PaperMarketData(Exchange):
                 await self.paper.beat()
 
     async def close(self, clean_instance_data: bool = False) -> None:
-        """Stops beating and releases the source of prices."""
+        """Stop marking the market as in use, and close the connection for live prices."""
         if self._beating is not None:
             self._beating.cancel()
             with suppress(asyncio.CancelledError):
@@ -70,20 +70,20 @@ class PaperMarketData(Exchange):
             await self.paper.live.close()
 
     async def advance(self, count: int = 1, symbol: str | None = None) -> None:
-        """Moves a manual market on by `count` candles, in one symbol or in all."""
+        """Advance a manual market by `count` candles, in one symbol or in all. Raises BadRequest for other markets."""
         if self.paper.stored.kind != "manual":
-            raise BadRequest(f"a {self.paper.stored.kind} market runs by itself")
+            raise BadRequest(f"a {self.paper.stored.kind} market follows its clock; only a manual one can be advanced")
         for name in [symbol] if symbol else self.symbols:
-            async with self._mapped():
-                await self.paper.feed(name, count)
+            async with self._ccxt_errors():
+                await self.paper.advance(name, count)
 
     def milliseconds(self) -> int:
         """This process's clock in ms."""
         return self.paper.now_ms
 
-    # --- plumbing --------------------------------------------------------------------------------------
+    # --- calls --------------------------------------------------------------------------------------
     @asynccontextmanager
-    async def _mapped(self) -> AsyncIterator[None]:
+    async def _ccxt_errors(self) -> AsyncIterator[None]:
         try:
             yield
         except RedisTimeoutError as error:
@@ -92,20 +92,20 @@ class PaperMarketData(Exchange):
             raise ExchangeNotAvailable(f"paper {error}") from error
 
     async def _run(self, *operations: Operation) -> list[Answer]:
-        async with self._mapped():
+        async with self._ccxt_errors():
             return await self.paper.run(*operations)
 
     async def _read(self, symbol: str, *args: str) -> Answer:
-        return (await self._run(reading(self._known(symbol), *args)))[0]
+        return (await self._run(reading(self._symbol(symbol), *args)))[0]
 
-    def _known(self, symbol: str | None) -> str:
+    def _symbol(self, symbol: str | None) -> str:
         if symbol is None:
             raise BadRequest("paper needs a symbol here")
         return str(self.market(symbol)["symbol"])  # raises BadSymbol
 
-    def _all(self, symbols: Sequence[str] | str | None) -> list[str]:
+    def _symbols(self, symbols: Sequence[str] | str | None) -> list[str]:
         names = [symbols] if isinstance(symbols, str) else symbols
-        return [self._known(name) for name in names] if names else list(self.symbols)
+        return [self._symbol(name) for name in names] if names else list(self.symbols)
 
     # --- market data -----------------------------------------------------------------------------------
     async def fetch_markets(self, params: Any = None) -> list[dict[str, Any]]:
@@ -117,10 +117,10 @@ class PaperMarketData(Exchange):
         return (await self._read(self.symbols[0], "ticker")).now_ms
 
     async def fetch_status(self, params: Any = None) -> dict[str, Any]:
-        """Always ok; `info` says which market it is, why, how far it is and whether the data have ended."""
+        """Always ok. `info`: the market, why it was chosen, how far it is, and whether its data have ended."""
         answers = await self._run(*(reading(symbol, "ticker") for symbol in self.symbols))
         stored = self.paper.stored
-        info: dict[str, Any] = {"source": stored.kind, "why": stored.why, **stored.asked, "symbols": {}}
+        info: dict[str, Any] = {"source": stored.kind, "why": stored.reason, **stored.settings, "symbols": {}}
         for symbol, answer in zip(self.symbols, answers, strict=True):
             length = await self.paper.series[symbol].length() if stored.kind != "live" else None
             ended = length is not None and answer.cursor >= length
@@ -136,7 +136,7 @@ class PaperMarketData(Exchange):
 
     async def fetch_tickers(self, symbols: Sequence[str] | None = None, params: Any = None) -> dict[str, Any]:
         """Tickers by symbol, one round trip for all."""
-        names = self._all(symbols)
+        names = self._symbols(symbols)
         answers = await self._run(*(reading(name, "ticker") for name in names))
         return {
             name: shapes.ticker(self, name, answer.last, answer.now_ms, answer.market_ms)
@@ -144,21 +144,21 @@ class PaperMarketData(Exchange):
         }
 
     async def fetch_order_book(self, symbol: str, limit: int | None = None, params: Any = None) -> dict[str, Any]:
-        """A made-up book one tick wide around the last price."""
+        """An artificial book, one tick wide, around the last price."""
         answer = await self._read(symbol, "ticker")
         return shapes.order_book(self, symbol, self._filters[symbol], answer.last, answer.now_ms, limit or 5)
 
     async def fetch_ohlcv(
         self, symbol: str, timeframe: str = "1m", since: int | None = None, limit: int | None = None, params: Any = None
     ) -> list[list[Any]]:
-        """Candles in market time, complete ones only (see candle_rows)."""
-        name = self._known(symbol)
-        if timeframe not in shapes.TIMEFRAMES:
-            raise BadRequest(f"timeframe {timeframe}: one of {', '.join(shapes.TIMEFRAMES)}")
+        """Complete candles, in market time (see `candles.rows`). Raises BadRequest for an unknown timeframe."""
+        name = self._symbol(symbol)
+        if timeframe not in candles.TIMEFRAMES:
+            raise BadRequest(f"timeframe {timeframe}: one of {', '.join(candles.TIMEFRAMES)}")
         if self.paper.live is not None:
             return await self.paper.live.ohlcv(name, timeframe, since, limit)
         answer = await self._read(name, "ticker")
-        return await candle_rows.rows(self.paper.series[name], answer.cursor, timeframe, since, limit)
+        return await candles.rows(self.paper.series[name], answer.cursor, timeframe, since, limit)
 
     # --- account ---------------------------------------------------------------------------------------
     async def fetch_balance(self, params: Any = None) -> dict[str, Any]:
@@ -168,8 +168,8 @@ class PaperMarketData(Exchange):
         return shapes.balance(self, answers[-1].texts, answers[-1].now_ms)
 
     async def fetch_trading_fee(self, symbol: str, params: Any = None) -> dict[str, Any]:
-        """Maker and taker fee as a share; asks nobody."""
-        return shapes.trading_fee(self, self._known(symbol), self._fees)
+        """Maker and taker fee as a share. Makes no network call."""
+        return shapes.trading_fee(self, self._symbol(symbol), self._fees)
 
     async def fetch_trading_fees(self, params: Any = None) -> dict[str, Any]:
         """Fees by symbol."""

@@ -1,9 +1,9 @@
--- Purpose: Opens the paper exchange's one market: the first caller writes it, every later one gets what is written.
--- Where nobody was active for a while, the market's clock is set on from the position of that last activity.
+-- Purpose: Opens the paper exchange's one market: the first caller writes it, every later caller reads it.
+-- After a time without activity, the market's clock restarts from its position at the last activity.
 --
 -- KEYS 1 market hash (see engine.lua), 2 balances hash
--- ARGV 1 now (ms), 2 silence (ms) after which the clock is set on, 3 quote currency, 4 start balance (units),
---  then field, value, ... of a new market; with none, nothing is created
+-- ARGV 1 now (ms), 2 time without activity (ms) after which the clock restarts, 3 quote currency, 4 start balance (units),
+--  then field, value, ... of a new market; without 3 and those after it, nothing is created
 -- Answer: field, value, ... of the market as it is now; empty: there is none
 local now, silence = tonumber(ARGV[1]), tonumber(ARGV[2])
 local function int(number)

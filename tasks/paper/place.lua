@@ -2,9 +2,9 @@
 --
 -- KEYS 1-11 as in engine.lua; 12 request  string  answer already given to this request, kept 60 s: a client that
 --  repeats a call whose connection broke gets that answer again instead of a second order
--- ARGV from `op`: per order 14 fields: client id (empty = make one), b|s, limit|market, GTC|PO|IOC, price (units; 0 for
---  market), qty (units), rest|take|refuse (refuse: post only, and it would match), lock, credit, cost, fee (units),
---  fee in b|q, request time (ms, empty = unsigned), request valid until (ms)
+-- ARGV from `op`: per order 14 fields: client (id; empty = make one), side (b|s), type (limit|market), tif (GTC|PO|IOC),
+--  price (units; 0 for market), qty (units), mode (rest|take|refuse; refuse: post only, and it would match), lock,
+--  credit, cost, fee (units), fee_in (b|q), signed (request time, ms; empty = none), valid_until (ms)
 --  A taker's lock is what it pays at once at the price known at the cursor of ARGV 3.
 -- Answer: engine answer, then per order one text: `0|order record`, or a refusal:
 --  0 OK, 1 DUPLICATE (the client id is in use by an open order), 2 INSUFFICIENT, 3 EXPIRED (request too old),

@@ -1,4 +1,4 @@
-"""Candle files as a market: validated once, read file by file when the market gets there."""
+"""Candle files as a market: checked once, then read file by file as the market reaches them."""
 
 import asyncio
 from bisect import bisect_left
@@ -31,7 +31,7 @@ class FileSpan:
 
 
 def scan(folder: Path, symbol: str) -> list[FileSpan]:
-    """Reads and checks every file of `symbol`, in order of time. Raises MarketDataError."""
+    """Read and check every file of `symbol`, in order of time. Raises MarketDataError for the first bad one."""
     spans = sorted((_span(path) for path in files_of(folder, symbol)), key=lambda span: span.first)
     for fault in _overlaps(spans):
         raise fault
@@ -39,7 +39,7 @@ def scan(folder: Path, symbol: str) -> list[FileSpan]:
 
 
 def faults(folder: Path, symbol: str) -> list[MarketDataError]:
-    """What is wrong with the files of `symbol`: the first fault of each, or where they overlap."""
+    """The first error in each file of `symbol`, and where files overlap."""
     spans, found = [], []
     try:
         paths = files_of(folder, symbol)
@@ -104,9 +104,7 @@ class ReplaySeries:
             span = self._spans[number]
             candles = await asyncio.to_thread(read_file, Path(span.path))
             if (len(candles), candles.at[0], candles.at[-1]) != (span.rows, span.first, span.last):
-                fault = (
-                    "the file changed since the paper market was opened; restore it or start anew in another --state"
-                )
+                fault = "the file changed after the paper market was opened; restore it, or start with another --state"
                 raise MarketDataError(Path(span.path), 0, fault)
             self._loaded[number] = candles
             while len(self._loaded) > _KEPT:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.exceptions import NoScriptError
 
@@ -16,7 +16,7 @@ _NAMES = (*_WITH_ENGINE, "open_market", "open_symbol")
 
 
 class Code(IntEnum):
-    """How a script ended; the same list stands in engine.lua."""
+    """Result codes of a script; engine.lua has the same list."""
 
     OK = 0
     BEHIND = 1
@@ -26,7 +26,7 @@ class Code(IntEnum):
 
 
 class PlaceCode(IntEnum):
-    """What became of one order; the same list stands in place.lua."""
+    """Result codes of placing one order; place.lua has the same list."""
 
     OK = 0
     DUPLICATE = 1
@@ -34,6 +34,53 @@ class PlaceCode(IntEnum):
     EXPIRED = 3
     EARLY = 4
     WOULD_TAKE = 5
+
+
+class Answer(NamedTuple):
+    """What place, cancel, read and tick return: the state of the symbol's market, and the operation's own texts.
+
+    The order of the fields is the script's; engine.lua has the same list. `last` in units of 1e-8 quote.
+    """
+
+    code: Code
+    cursor: int  # candles done
+    last: int
+    now_ms: int
+    market_ms: int
+    texts: list[str]
+
+    @classmethod
+    def of(cls, reply: Sequence[Any]) -> "Answer":
+        """The script's array as a record."""
+        code, cursor, last, now_ms, market_ms, *texts = reply
+        return cls(Code(code), int(cursor), int(last), int(now_ms), int(market_ms), [str(text) for text in texts])
+
+
+class OpenedSymbol(NamedTuple):
+    """What open_symbol.lua returns, in its order; prices in units of 1e-8 quote."""
+
+    cursor: int  # candles done
+    last: int
+    first: int
+
+
+class PlaceArgs(NamedTuple):
+    """One order as place.lua takes it, in its order. Numbers as text: money in units of 1e-8, times in ms."""
+
+    client: str
+    side: str  # b, s
+    type: str  # limit, market
+    tif: str  # GTC, PO, IOC
+    price: str
+    qty: str
+    mode: str  # rest, take, refuse
+    lock: str
+    credit: str
+    cost: str
+    fee: str
+    fee_in: str  # b: base, q: quote
+    signed: str  # empty: the request has no time
+    valid_until: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +102,7 @@ class PaperKeys:
         self.poll = keys.paper("poll")
 
     def state(self, symbol: str) -> str:
-        """Hash: where the symbol's market stands."""
+        """Hash: the state of the symbol's market."""
         return self._keys.paper("state", slug(symbol))
 
     def candles(self, symbol: str) -> str:
@@ -99,7 +146,7 @@ class Scripts:
             return await self._pipelined(calls)
 
     async def claim(self, key: str, for_ms: int) -> bool:
-        """Whether this process, and no other, may act on `key` for the next `for_ms`."""
+        """Whether this process alone may act on `key` for the next `for_ms`."""
         return bool(await self._redis.set(key, "1", nx=True, px=for_ms))
 
     async def _pipelined(self, calls: Sequence[Call]) -> list[Any]:

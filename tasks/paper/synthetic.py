@@ -1,7 +1,7 @@
-"""A made-up market: geometric Brownian motion that drifts back to its start price, the same in every process.
+"""A synthetic market: geometric Brownian motion that drifts back to its start price, the same in every process.
 
 Logarithmic prices at day ends follow X' = 0.97·X + σ_day·ε; within a day a Brownian bridge joins them. Each day has its
-own random generator, seeded by (seed, symbol, day), so any candle can be made without making those before it.
+own random generator, seeded by (seed, symbol, day), so any candle can be computed without those before it.
 """
 
 import math
@@ -55,7 +55,7 @@ class SyntheticSeries:
 
     def _day(self, day: int) -> list[Bar]:
         if day not in self._days:
-            self._days[day] = self._made(day)
+            self._days[day] = self._generate(day)
             while len(self._days) > 3:
                 self._days.popitem(last=False)
         return self._days[day]
@@ -69,18 +69,18 @@ class SyntheticSeries:
         slope = (end - begin - walk[-1]) / DAY
         return [begin + step + slope * i for i, step in enumerate(walk)]
 
-    def _made(self, day: int) -> list[Bar]:
+    def _generate(self, day: int) -> list[Bar]:
         random = self._random("path", day)
         path = self._path(random, day)
         prices = [max(round(self._price * math.exp(x), _DECIMALS), 0.01) for x in path]
         at = self._start_ms + day * DAY * MINUTE
         bars = []
         for i in range(DAY):
-            opened, close = prices[i], prices[i + 1]
+            open_price, close = prices[i], prices[i + 1]
             up, down = abs(random.gauss(0, _MINUTE_SIGMA)), abs(random.gauss(0, _MINUTE_SIGMA))
-            high = max(opened, close, round(max(opened, close) * (1 + up / 2), _DECIMALS))
-            low = max(min(opened, close, round(min(opened, close) * (1 - down / 2), _DECIMALS)), 0.01)
+            high = max(open_price, close, round(max(open_price, close) * (1 + up / 2), _DECIMALS))
+            low = max(min(open_price, close, round(min(open_price, close) * (1 - down / 2), _DECIMALS)), 0.01)
             volume = round(random.expovariate(self._price / 1e6), 5)
-            o, h, l, c = (round(price * 1e8) for price in (opened, high, low, close))  # noqa: E741
+            o, h, l, c = (round(price * 1e8) for price in (open_price, high, low, close))  # noqa: E741
             bars.append(Bar(at + i * MINUTE, o, h, l, c, volume))
         return bars

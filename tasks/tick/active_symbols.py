@@ -1,4 +1,4 @@
-"""Which symbols an account looks after: those configured, and those that left the settings and still hold something."""
+"""Which symbols an account ticks: those configured, and those that left the settings and still hold something."""
 
 from enum import StrEnum
 
@@ -10,11 +10,11 @@ from tasks.tick.desk import Desk
 
 
 class Lifecycle(StrEnum):
-    """What becomes of a symbol."""
+    """Whether a symbol trades, is being sold off, or has left."""
 
     TRADING = "trading"  # configured
     RETIRING = "retiring"  # left the settings: buys nothing, sells what it holds
-    LEFT = "left"  # has nothing any more; its books still count
+    LEFT = "left"  # holds nothing any more; its past profit still counts
 
 
 async def active_symbols(desk: Desk) -> list[str]:
@@ -28,7 +28,7 @@ async def retiring_symbols(redis: RedisClient, keys: Keys, settings: Settings) -
 
 
 def lifecycle_of(symbol: str, settings: Settings, registered: bool) -> Lifecycle:
-    """What becomes of a symbol now."""
+    """The stage of a symbol now. `registered`: it has a share of the pot."""
     if symbol in settings.symbols:
         return Lifecycle.TRADING
     return Lifecycle.RETIRING if registered else Lifecycle.LEFT

@@ -3,13 +3,13 @@
 --       6 cells  7 intents  8 funds  9 funds of symbol  10 circuit breakers  (hashes)  11 ban (string)
 --       12 settings in force (hash)  13 format of the records (string)
 -- ARGV  1 owner of the lease  2 lease time (ms)  3 symbol
--- Returns {0, ms until the other holder's lease ends} when somebody else holds the lease, else
+-- Returns {0, ms until the other holder's lease ends} when another owner holds the lease, else
 --   {fence, grid, book, last tick, cells (flat), intents (flat),
 --    {pool, used, reserved, paused, stopped, short, version of the limits,
 --     registered, allocated, used of symbol, reserved of symbol, paused of symbol, liquidate,
 --     version of the settings, 1 while the exchange bans us else 0},
 --    {breaker of symbol, breaker of the exchange}, format}; missing strings are ''.
--- Stopped: by an operator, or held by a process that winds the pot down (_holds.lua).
+-- stopped: by an operator, or by a process that holds the pot stopped (_holds.lua).
 local owner = redis.call('GET', KEYS[1])
 if owner and owner ~= ARGV[1] then return {0, redis.call('PTTL', KEYS[1])} end
 if owner then

@@ -1,4 +1,4 @@
-"""What every trader of a process shares."""
+"""`Desk`: what all traders of a process share."""
 
 import logging
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Desk:
-    """Settings in force, Redis, exchange and pot of one process."""
+    """The settings in force, Redis client, exchange client and fund allocator of one process."""
 
     settings: Settings
     redis: RedisClient
@@ -27,7 +27,7 @@ class Desk:
     settings_version: int = 0
 
     async def follow_settings(self) -> None:
-        """Take the settings that are in force now. Raises StateError where this process must not trade by them."""
+        """Load the settings in force. Raises StateError where this process must not trade by them."""
         found = await in_force(self.redis, self.settings)
         if found.differing:
             log.info("settings in force changed", extra={"version": found.version, "fields": list(found.differing)})

@@ -1,4 +1,4 @@
-"""Fold what the exchange showed into journal, cells and books. Pure; the store commits the result in one step."""
+"""The fold: books what the exchange showed into journal, cells and ledger. Pure; one script commits the result."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,10 @@ from tasks.orders.rules import advance
 
 @dataclass
 class Folded:
-    """The state after the fold, and what must be committed to get there."""
+    """The state after the fold, and the changes to commit.
+
+    `moves`: of money. `ended` and `changed`: intents. `touched`: keys of cells to write.
+    """
 
     book: Book
     cells: dict[str, Cell]
@@ -27,11 +30,6 @@ class Folded:
     changed: list[Intent] = field(default_factory=list)
     touched: set[str] = field(default_factory=set)
 
-    @property
-    def anything(self) -> bool:
-        """Whether there is something to commit."""
-        return bool(self.fills or self.ended or self.changed)
-
 
 def fold(
     book: Book,
@@ -41,18 +39,19 @@ def fold(
     market: Market,
     now_ms: int,
     protection_ms: int,
-    other_prices: Mapping[str, Decimal],
+    coin_prices: Mapping[str, Decimal],
     allocated: Decimal,
 ) -> Folded:
     """Advance every intent by its evidence, book its new trades, settle the cells of ended orders.
 
-    `allocated`: to the symbol, in quote; profits count as returns on it.
+    `allocated`: to the symbol, in quote; profits count as returns on it. `coin_prices`: quote per coin that fees were
+    paid in. Raises ValueError for a fee whose coin has no price there.
     """
     result = Folded(book=book, cells=dict(cells), intents=dict(intents))
     for client_id, intent in sorted(intents.items()):
         updated, trades = advance(intent, evidence.get(client_id, Evidence()), now_ms, protection_ms)
         for trade in trades:
-            updated = _book(result, updated, trade, market, other_prices)
+            updated = _book(result, updated, trade, market, coin_prices)
             result.book = with_return(result.book, result.fills[-1], allocated)
         if updated.state.ended:
             _end(result, updated, market)
@@ -62,9 +61,9 @@ def fold(
     return result
 
 
-def _book(result: Folded, intent: Intent, trade: Trade, market: Market, other_prices: Mapping[str, Decimal]) -> Intent:
+def _book(result: Folded, intent: Intent, trade: Trade, market: Market, coin_prices: Mapping[str, Decimal]) -> Intent:
     before = result.cells[intent.cell_key]
-    price = other_prices.get(trade.fee_currency)
+    price = coin_prices.get(trade.fee_currency)
     result.book, after, fill = book_fill(result.book, before, trade, intent.client_id, market, price)
     result.cells[intent.cell_key] = after
     result.touched.add(intent.cell_key)
@@ -92,7 +91,7 @@ def _end(result: Folded, intent: Intent, market: Market, retry_ms: int = 0) -> N
 
 
 def refuse(result: Folded, intent: Intent, market: Market, retry_ms: int, note: str, now_ms: int) -> None:
-    """The exchange clearly refused a journalled order: settle its cell, to be tried again after `retry_ms`."""
+    """End an order that the exchange refused; its cell sends none before `retry_ms`."""
     rejected = intent.model_copy(update={"state": IntentState.REJECTED, "note": note, "ended_ms": now_ms})
     _end(result, rejected, market, retry_ms)
     cell = result.cells[intent.cell_key]
@@ -100,7 +99,7 @@ def refuse(result: Folded, intent: Intent, market: Market, retry_ms: int, note: 
 
 
 def accept(result: Folded, intent: Intent) -> None:
-    """The exchange took the order: its cell's refusals in a row are over."""
+    """Reset the cell's count of refusals: the exchange accepted its order."""
     cell = result.cells[intent.cell_key]
     if cell.refusals:
         result.cells[cell.key] = cell.model_copy(update={"refusals": 0})

@@ -1,4 +1,4 @@
-"""Setting a grid: the first one, or another after the settings changed; clearing away what an old one left. Pure."""
+"""Setting a grid: the first one, or another after the settings changed; moving what the old one holds. Pure."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -13,7 +13,7 @@ from tasks.tick.fold import Folded
 
 
 def is_empty(cell: Cell) -> bool:
-    """Whether nothing would be lost with the cell."""
+    """Whether the cell holds nothing and has no order."""
     return cell.state is CellState.IDLE and cell.order_id is None and cell.qty == 0 and cell.basis == 0
 
 
@@ -23,7 +23,7 @@ def is_dust(cell: Cell) -> bool:
 
 
 def change_grid(folded: Folded, grid: Grid, fresh: Sequence[Cell], keys: Keys) -> list[Write]:
-    """Put `grid` in force: cells that hold or have an order stay, empty ones go, missing ones come.
+    """Put `grid` in force: cells that hold base or have an order stay, empty cells go, missing cells are added.
 
     Changes `folded` and returns the records to write.
     """
@@ -45,7 +45,7 @@ def change_grid(folded: Folded, grid: Grid, fresh: Sequence[Cell], keys: Keys) -
 
 
 def level_cells(folded: Folded, grid: Grid, keys: Keys) -> list[Write]:
-    """Give cells that hold no lot the prices of the grid in force; they had those of its last time.
+    """Give idle cells the prices of the grid in force. Theirs are from an earlier time that it was in force.
 
     Changes `folded` and returns the records to write.
     """
@@ -60,17 +60,16 @@ def level_cells(folded: Folded, grid: Grid, keys: Keys) -> list[Write]:
 
 
 class DustMoved(NamedTuple):
-    """Dust of old grids in a cell of the present one: what to book, and the records that follow."""
+    """Moved dust: the moves of money to book, and the records to write."""
 
     moves: list[FillMove]
     writes: list[Write]
 
 
 def move_dust(folded: Folded, grid: Grid, price: Decimal, market: Market, keys: Keys, now_ms: int) -> DustMoved | None:
-    """Move what cells of earlier grids still hold, with its cost, into the cell of `grid` that is nearest to the price.
+    """Move the dust in cells of earlier grids, with its cost, to the cell of `grid` nearest to the price.
 
-    Changes `folded`. None where there is no such dust. The moves carry ids of their own, so that repeating them
-    changes nothing.
+    Changes `folded`. None where there is no such dust. The moves have their own ids: repeated, they change nothing.
     """
     dust = [cell for key, cell in sorted(folded.cells.items()) if cell.grid_id != grid.grid_id and is_dust(cell)]
     own = [cell for cell in folded.cells.values() if cell.grid_id == grid.grid_id]
@@ -83,7 +82,7 @@ def move_dust(folded: Folded, grid: Grid, price: Decimal, market: Market, keys: 
 def merged_dust(
     folded: Folded, target: Cell, sources: Sequence[Cell], market: Market, keys: Keys, now_ms: int
 ) -> DustMoved:
-    """Move what `sources` hold, with its cost, into `target`, which sells it if that is enough. Changes `folded`."""
+    """Move what `sources` hold, with its cost, into `target`, which sells it if large enough. Changes `folded`."""
     symbol, moves, changes = folded.book.symbol, [], []
     for cell in sources:
         merged = target.model_copy(update={"qty": target.qty + cell.qty, "basis": target.basis + cell.basis})

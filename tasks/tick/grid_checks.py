@@ -1,4 +1,4 @@
-"""Before anybody trades: can every configured grid start, and every configured size be bought, at today's prices?"""
+"""Checks before trading starts: at today's prices, configured grids can start and configured sizes can be bought."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from tasks.tick.desk import Desk
 async def refuse_impossible_grids(desk: Desk, markets: Mapping[str, Market]) -> None:
     """Raise one ConfigError for all grids that cannot start, and for sizes that grids in force cannot buy.
 
-    A tick would find the same, one symbol at a time and in the log of a worker that seems to trade.
+    Without this check, each symbol's tick would fail by itself, in the log of a running worker.
     """
     problems: list[Problem] = []
     in_force = await _grids_in_force(desk)

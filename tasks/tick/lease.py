@@ -1,4 +1,4 @@
-"""Keeping a lease while the work under it takes longer than it lasts."""
+"""Renewing a lease while the work under it takes longer than the lease lasts."""
 
 import asyncio
 import logging
@@ -15,17 +15,20 @@ log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def kept_lease(desk: Desk, symbol: str, owner: str) -> AsyncIterator[None]:
-    """Renew the lease each third of its time. Once it is lost nothing is renewed: the scripts refuse the old fence."""
+    """Renew the lease each third of its time while the block runs.
+
+    A lost lease is not renewed and does not end the block: the scripts refuse its old fence.
+    """
     over = asyncio.Event()
-    keeper = asyncio.create_task(_keep(desk, symbol, owner, over))
+    renewing = asyncio.create_task(_renew(desk, symbol, owner, over))
     try:
         yield
     finally:
-        over.set()  # a wait that has just ended may swallow a cancellation
-        keeper.cancel()
+        over.set()  # cancelling alone may be lost where the sleep has just ended
+        renewing.cancel()
 
 
-async def _keep(desk: Desk, symbol: str, owner: str, over: asyncio.Event) -> None:
+async def _renew(desk: Desk, symbol: str, owner: str, over: asyncio.Event) -> None:
     lease_ms = desk.lease_ms
     held = True
     while held and not over.is_set():

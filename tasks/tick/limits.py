@@ -1,4 +1,4 @@
-"""What a tick may do: the pot's limits, the operator's wishes, and the orders whose size can change. Pure."""
+"""The limits of a tick: the pot's, the operator's, and the orders that can be resized. Pure."""
 
 from tasks.exchange.models import Side
 from tasks.funds.models import FundCode
@@ -15,7 +15,7 @@ _BY_MONEY = {FundCode.SYMBOL_LIMIT.name, FundCode.GLOBAL_LIMIT.name, FundCode.PA
 
 
 def limits_of(settings: Settings, state: SymbolState, folded: Folded, snapshot: Snapshot, now_ms: int) -> Limits:
-    """What the pot would grant, seen from the tick's own reading and its own fold. Scripts have the last word."""
+    """The limits, from the tick's reading and its fold. The reserve script checks them again."""
     own = settings.symbols.get(state.share.symbol)
     taken = sum(move.used_delta for move in folded.moves)
     given_back = sum(move.take_units for move in folded.moves) + sum(intent.units_left for intent in folded.ended)
@@ -51,5 +51,5 @@ def resting_buys(folded: Folded) -> dict[str, RestingBuy]:
 
 
 def still_refused(planned: GridPlan) -> dict[str, str]:
-    """Cells that wait for money or for the end of a pause, by key, as the pot would say it."""
+    """By cell key, why a cell waits for money or for the end of a pause: the pot's code."""
     return {key: reason.value for key, reason in planned.idle_reasons.items() if reason.value in _BY_MONEY}

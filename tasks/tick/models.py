@@ -1,4 +1,4 @@
-"""What a tick starts from and what it reports."""
+"""The state that a tick starts from, and the reports of ticks and windows."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -26,14 +26,14 @@ class TickReport(Frozen):
     cancelled: int
     total_ticks: int = 0  # since the books were opened
     total_fills: int = 0
-    refused: Mapping[str, str] = Field(default_factory=dict)  # cell key → why the pot said no
+    refused: Mapping[str, str] = Field(default_factory=dict)  # cell key → code of the pot's refusal
     idle: Mapping[str, str] = Field(default_factory=dict)  # cell key → reason
-    not_placed: int = 0  # orders sent whose answer speaks against the exchange or the account, or that had none
-    limits_version: int = 0  # of the allocations that the tick went by
+    not_placed: int = 0  # orders sent without an answer, or with one that points to the exchange or the account
+    limits_version: int = 0  # of the allocations that the tick used
     to_resize: int = 0  # resting buys whose size is still to follow the allocation, those being replaced included
     outside: bool = False  # the price is outside the grid
     retiring: bool = False  # the symbol left the settings: it buys nothing and sells what it holds
-    left: bool = False  # … and has nothing any more
+    left: bool = False  # … and holds nothing any more
     orphan_orders: tuple[str, ...] = Field((), validation_alias=AliasChoices("orphan_orders", "strays"))  # see Decision
     resolving: int = 0  # orders whose outcome is not known yet
     next_in: Decimal = ZERO  # seconds
@@ -41,7 +41,7 @@ class TickReport(Frozen):
 
 
 class SymbolState(Frozen):
-    """All that Redis knows of a symbol when a tick begins, read under its lease."""
+    """A symbol's records in Redis when a tick begins, read under its lease."""
 
     fence: int
     grid: Grid | None
@@ -56,7 +56,7 @@ class SymbolState(Frozen):
     settings_version: int
     paused: bool
     stopped: bool
-    troubled: bool = False  # a circuit breaker is not at rest, or the exchange bans us: ask before going on
+    troubled: bool = False  # a circuit breaker is not closed, or the exchange bans us: the tick asks the breakers first
 
 
 class TickFailure(Frozen):

@@ -1,4 +1,4 @@
-"""The minute's look at the pot: the real balance guard, and rebalancing when a trigger fires."""
+"""The check of the pot once a minute: the exchange's balance, and a rebalance where a trigger fires."""
 
 import logging
 
@@ -12,15 +12,15 @@ log = logging.getLogger(__name__)
 
 
 async def run_monitor(desk: Desk) -> RebalanceReport:
-    """Guard the real balance, then rebalance if the operator's inputs changed or a trigger fires."""
+    """Check the exchange's balance, then rebalance if the operator's inputs changed or a trigger fires."""
     await guard_balance(desk)
     return await rebalance(desk, force=False, reason="monitor")
 
 
 async def rebalance(desk: Desk, *, force: bool, reason: str) -> RebalanceReport:
-    """Share the pot anew by the settings in force, with what the dynamic strategy and the triggers look at.
+    """Share the pot again by the settings in force. Raises StateError where this process must not trade by them.
 
-    A pot that Redis has lost is left to the next tick, which rebuilds what the exchange knows of it first.
+    A pot that Redis has lost is left as it is: the next tick rebuilds it from the exchange.
     """
     await desk.follow_settings()
     report = await share_pot(desk, reason, force=force, only_open=True)
@@ -30,14 +30,18 @@ async def rebalance(desk: Desk, *, force: bool, reason: str) -> RebalanceReport:
 
 
 async def guard_balance(desk: Desk) -> int:
-    """Stop new grants while the exchange holds less quote than the pot promises; units short (0: enough)."""
+    """Stop new grants while the exchange holds less quote than the pot promises; units missing (1e-8; 0: enough)."""
     reserved = (await desk.allocator.get_global_status_summary()).reserved_units
     held = (await desk.exchange.balances()).get(desk.settings.quote) or Balance(free=ZERO, locked=ZERO)
-    reserved = max(reserved, (await desk.allocator.get_global_status_summary()).reserved_units)  # it moves meanwhile
+    reserved = max(
+        reserved, (await desk.allocator.get_global_status_summary()).reserved_units
+    )  # the larger reading: it may change while the balance is read
     own_orders = min(held.locked, from_units(reserved))  # quote locked by other orders is not available to us
     short, before = await desk.allocator.guard(held.free + own_orders)
     if short and not before:
-        log.error("the exchange holds less than promised: no new grants", extra={"short": str(from_units(short))})
+        log.error(
+            "the exchange holds less than the pot promises: no new grants", extra={"short": str(from_units(short))}
+        )
     elif before and not short:
-        log.info("the exchange holds enough again: grants go on")
+        log.info("the exchange holds enough again: grants resume")
     return short

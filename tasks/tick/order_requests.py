@@ -1,4 +1,4 @@
-"""From planned orders to requests, and from the exchange's answers back to the journal. Pure."""
+"""From planned orders to requests to the exchange, and from its answers back to the journal. Pure."""
 
 import logging
 from collections.abc import Sequence
@@ -15,21 +15,21 @@ from tasks.tick.slots import order_slot
 
 log = logging.getLogger(__name__)
 REJECTION_WAIT_MS = 30_000
-MOST_WAIT_MS = 600_000
-_AT_ONCE = 2  # refusals in a row before the wait begins to double
-# Refusals that say nothing against the order itself are tried again sooner.
+MAX_WAIT_MS = 600_000
+_AT_ONCE = 2  # refusals in a row before the wait starts to double
+# Shorter waits, where the refusal has nothing to do with the order itself.
 _WAITS_MS = {RejectReason.WOULD_TAKE: 0, RejectReason.EXPIRED_REQUEST: 0, RejectReason.RATE_LIMITED: 5_000}
 
 
 class Granted(NamedTuple):
-    """A journalled order and the proof that the pot granted it."""
+    """A journalled order and its grant from the pot."""
 
     intent: Intent
     grant: Grant
 
 
 def intent_of(order: PlannedOrder, symbol: str, now_ms: int) -> Intent:
-    """The journal entry of a planned order, born now."""
+    """The journal entry of a planned order, created now."""
     return Intent(
         client_id=order.client_id,
         symbol=symbol,
@@ -46,7 +46,7 @@ def intent_of(order: PlannedOrder, symbol: str, now_ms: int) -> Intent:
 
 
 def reservation_of(intent: Intent, purpose: Purpose, cell: Cell) -> Reservation:
-    """What is asked of the pot for it; the records stand in Redis exactly when the money is granted."""
+    """The reservation for an order. Its records are written exactly when the money is granted."""
     return Reservation(
         id=intent.client_id,
         slot=order_slot(intent.cell_key, purpose),
@@ -59,7 +59,7 @@ def reservation_of(intent: Intent, purpose: Purpose, cell: Cell) -> Reservation:
 
 
 def requests(granted: Sequence[Granted], valid_ms: int) -> list[OrderRequest]:
-    """Requests signed with their intents' time, so that the exchange refuses them once they are stale."""
+    """Requests that carry the time of their intents, so that the exchange refuses them once they are too old."""
     return [
         OrderRequest(
             grant=grant,
@@ -77,7 +77,7 @@ def requests(granted: Sequence[Granted], valid_ms: int) -> list[OrderRequest]:
 
 
 def is_unconfirmed(answer: Placement) -> bool:
-    """Whether an answer speaks of trouble with the exchange or the account, rather than with one order."""
+    """Whether the answer points to a problem with the exchange or the account, not with this one order."""
     return isinstance(answer, Unknown) or (isinstance(answer, Rejected) and answer.reason is RejectReason.OTHER)
 
 
@@ -86,13 +86,16 @@ def wait_after(reason: RejectReason, before: int) -> int:
     base = _WAITS_MS.get(reason, REJECTION_WAIT_MS)
     if before < _AT_ONCE:
         return base
-    return int(min(max(base, 1_000) * 2 ** min(before - _AT_ONCE + 1, 20), MOST_WAIT_MS))
+    return int(min(max(base, 1_000) * 2 ** min(before - _AT_ONCE + 1, 20), MAX_WAIT_MS))
 
 
 def outcome_of(
     granted: Sequence[Granted], answers: Sequence[Placement], folded: Folded, market: Market, now_ms: int
 ) -> Folded:
-    """A clear yes opens the intent, a clear no gives its money back, anything else is left to be looked up."""
+    """The journal after the exchange's answers, one per granted order.
+
+    Accepted: the intent is open. Rejected: it ends and its money is released. Unknown: a later tick looks it up.
+    """
     outcome = Folded(book=folded.book, cells=folded.cells, intents=folded.intents)
     for (intent, _), answer in zip(granted, answers, strict=True):
         fields = {"symbol": intent.symbol, "id": intent.client_id}

@@ -1,4 +1,4 @@
-"""Rebuilding a symbol's books from the exchange's orders and trades plus the configuration. Pure."""
+"""Rebuilding a symbol's records from the exchange's orders and trades plus the configuration. Pure."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ _NEARBY_TICKS = range(-3, 4)
 
 @dataclass
 class Rebuilt:
-    """Everything that Redis should hold of the symbol."""
+    """All records of the symbol."""
 
     grid: Grid | None  # None where the exchange knows orders of earlier grids only
     cells: dict[str, Cell]
@@ -46,9 +46,9 @@ def own_orders(
 def first_price(
     symbol: str, settings: SymbolSettings, market: Market, ours: Mapping[str, tuple[OrderId, Order]]
 ) -> Decimal | None:
-    """The price a `range_pct` grid was set around: the one whose levels most of its orders lie on.
+    """The price that a `range_pct` grid was set around: the one whose levels match most of its orders.
 
-    None when no order of the configured grid is known.
+    None where no order of the configured grid is current_cells.
     """
     wanted = grid_id(symbol, settings)
     seen = [(name, order) for name, order in ours.values() if name.grid_id == wanted]
@@ -83,28 +83,29 @@ def rebuild(
     account: str,
     old_grids: Mapping[str, str] | None = None,
 ) -> Rebuilt | None:
-    """The symbol's state as it must have been; None when the exchange knows no order of this account.
+    """The symbol's records as they were; None where the exchange knows no order of this account.
 
-    Orders of other accounts are left out. `old_grids`: given, orders whose ids have no account tag are taken too.
-    Raises ExchangeUnavailable while the trades are behind the orders: no fill may be left out of the books.
+    Orders of other accounts are left out. With `old_grids`, orders whose ids have no account tag are included.
+    `allocated`: in quote; profits count as returns on it. Raises ExchangeUnavailable where the trades do not explain
+    the orders yet, because every fill must be booked.
     """
     ours = own_orders(orders, account, old_grids)
     if not ours:
         return None
     price = first_price(symbol, settings, market, ours)
-    opened = min(order.at_ms for _, order in ours.values())
+    opened_ms = min(order.at_ms for _, order in ours.values())
     grid, cells = None, {}
     if price is not None:
-        grid = build_grid(symbol, settings, market, price, allocated, opened)
-        # Between fixed prices nobody knows where the price stood at the start: then no cell buys at the market.
+        grid = build_grid(symbol, settings, market, price, allocated, opened_ms)
+        # The first price of a grid between fixed prices is unknown, so no cell buys at the market price.
         start = settings.start if settings.is_relative else StartMode.FLAT
         cells = {cell.key: cell for cell in build_cells(grid, start)}
     cells |= _cells_of_other_grids(ours, set(cells))
-    result = Rebuilt(grid, cells, {}, {}, Book(symbol=symbol, opened_ms=opened), [])
+    result = Rebuilt(grid, cells, {}, {}, Book(symbol=symbol, opened_ms=opened_ms), [])
     by_order: dict[str, list[Trade]] = defaultdict(list)
     for trade in sorted(trades, key=lambda trade: (trade.at_ms, trade.trade_id)):
         by_order[trade.exchange_id].append(trade)
-    for exchange_id, (name, order) in sorted(ours.items(), key=_along_the_cells):
+    for exchange_id, (name, order) in sorted(ours.items(), key=_by_cell):
         _replay(result, name, order, by_order[exchange_id], market, coin_prices)
     result.fills.sort(key=lambda fill: (fill.at_ms, fill.trade_id))
     for fill in result.fills:
@@ -114,8 +115,8 @@ def rebuild(
     return result
 
 
-def _along_the_cells(item: tuple[str, tuple[OrderId, Order]]) -> tuple[str, int, int]:
-    """Orders of a cell follow one another: by cycle, the buy before the sell."""
+def _by_cell(item: tuple[str, tuple[OrderId, Order]]) -> tuple[str, int, int]:
+    """Sort key: the orders of a cell one after another, by cycle, the buy before the sell."""
     name = item[1][0]
     return name.cell_key, name.cycle, int(name.side is Side.SELL)
 
@@ -124,11 +125,11 @@ def _holds(cell: Cell) -> bool:
     return cell.order_id is not None or cell.qty > 0 or cell.basis != 0
 
 
-def _cells_of_other_grids(ours: Mapping[str, tuple[OrderId, Order]], known: set[str]) -> dict[str, Cell]:
-    """Cells of earlier grids, priced by their own orders; without a sell of theirs, at the widest price they bought."""
+def _cells_of_other_grids(ours: Mapping[str, tuple[OrderId, Order]], current_cells: set[str]) -> dict[str, Cell]:
+    """Cells of earlier grids, priced by their own orders; without a sell order, the sell price is buy price × 1.01."""
     prices: dict[str, dict[Side, Decimal]] = defaultdict(dict)
     for name, order in ours.values():
-        if name.cell_key not in known:
+        if name.cell_key not in current_cells:
             prices[name.cell_key][name.side] = order.price
     cells = {}
     for key, seen in prices.items():
@@ -151,13 +152,11 @@ def _replay(
     market: Market,
     coin_prices: Mapping[str, Decimal],
 ) -> None:
-    """Fold the order's trades into the books, as a tick does; then it rests on, or has ended and settles its cell."""
+    """Fold one order's trades into the records, as a tick does."""
     listed = sum((trade.qty for trade in trades), ZERO)
     if listed < order.filled:
-        what = (
-            f"{order.symbol}: the trades of order {order.exchange_id} show {listed} of the {order.filled} it has filled"
-        )
-        raise ExchangeUnavailable(f"{what}; they are read again")
+        what = f"{order.symbol}: the trades of order {order.exchange_id} show {listed} of its {order.filled} filled"
+        raise ExchangeUnavailable(f"{what}. They are read again")
     key, intent = name.cell_key, _intent(name, order, result.cells[name.cell_key], market)
     state = CellState.BUYING if name.side is Side.BUY else CellState.SELLING
     journalled = {"cycle": name.cycle, "state": state, "order_id": order.client_id}
@@ -173,7 +172,7 @@ def _replay(
 
 
 def _evidence(order: Order, trades: Sequence[Trade]) -> Evidence:
-    """What the exchange shows of the order. One that no longer rests has ended, whatever it left unfilled."""
+    """The order as evidence. One that no longer rests has ended, filled or not."""
     if order.status is OrderStatus.OPEN:
         return Evidence(resting=order, trades=tuple(trades))
     ended = order.model_copy(update={"status": OrderStatus.CANCELLED})

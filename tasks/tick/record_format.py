@@ -1,12 +1,12 @@
-"""The form in which Redis keeps an account's records, and the way from the earlier form to the present one.
+"""The format of an account's records in Redis, and the upgrade from the earlier format.
 
 | format | what changed |
 |---|---|
 | 1 (no number stored) | grid ids of 9 characters; the grid carries its cell size; the book its last 20 profits |
 | 2 | grid ids of 5 digits, geometry only; hourly returns; rebalance reports with targets; limits with caps |
 
-An upgrade is one transaction: it happens whole or not at all. It raises every fence, so that a worker of the earlier
-program that is still under way writes nothing into records it does not understand.
+An upgrade is one transaction. It raises every fence, so that a worker of the earlier version, if one still runs, can
+no longer write.
 """
 
 import json
@@ -29,23 +29,23 @@ _REMEDY = "start this account with the version of Gridflow that wrote it, or use
 
 
 def check_format(found: str) -> None:
-    """Raise StateError where the records have another format than this program's."""
+    """Raise StateError where the records have another format than this version uses."""
     if found != str(RECORD_FORMAT):
         shown = found or "1"
-        raise StateError(f"the records in Redis have format {shown}, this program uses {RECORD_FORMAT}: {_REMEDY}")
+        raise StateError(f"the records in Redis have format {shown}, this version uses {RECORD_FORMAT}: {_REMEDY}")
 
 
 async def upgrade_records(redis: RedisClient, keys: Keys, settings: Settings) -> bool:
-    """Bring records of the earlier format to the present one; whether there was anything to do.
+    """Upgrade records of the earlier format; whether there were any.
 
-    Raises StateError for a format that this program does not know, and where other workers keep writing meanwhile.
+    Raises StateError for an unknown format, and where other workers keep writing meanwhile.
     """
     found = await redis.get(keys.format)
     if found is not None:
         check_format(str(found))
         return False
     if not int(await redis.hget(keys.funds, "version") or 0):
-        return False  # nobody has traded yet
+        return False  # no trading yet
     for _ in range(_TRIES):
         try:
             symbols = await _upgrade(redis, keys, settings)
@@ -57,7 +57,7 @@ async def upgrade_records(redis: RedisClient, keys: Keys, settings: Settings) ->
 
 
 async def _upgrade(redis: RedisClient, keys: Keys, settings: Settings) -> list[str]:
-    """One try. Raises WatchError when somebody wrote meanwhile."""
+    """One try. Raises WatchError where another process wrote meanwhile."""
     async with redis.pipeline(transaction=True) as pipe:
         await pipe.watch(keys.format, keys.funds, keys.funds_symbols, keys.stats, keys.rebalances)
         ticked = [
@@ -71,7 +71,7 @@ async def _upgrade(redis: RedisClient, keys: Keys, settings: Settings) -> list[s
         read = [await _read(pipe, names) for names in own]
         pipe.multi()  # type: ignore[no-untyped-call]
         for symbol, names, records in zip(symbols, own, read, strict=True):
-            _write(pipe, names, _upgraded(records, _new_names(symbol, settings, records)))
+            _write(pipe, names, _upgraded(records, _new_grid_ids(symbol, settings, records)))
             pipe.incr(keys.fence(symbol))
             pipe.delete(keys.lease(symbol))
         if reports:
@@ -113,7 +113,7 @@ def _json(text: str | None) -> dict[str, Any] | None:
     return found
 
 
-def _new_names(symbol: str, settings: Settings, records: Mapping[str, Any]) -> dict[str, str]:
+def _new_grid_ids(symbol: str, settings: Settings, records: Mapping[str, Any]) -> dict[str, str]:
     """Today's id by earlier id, of every grid in the records. The configured grid keeps trading under its new id."""
     configured = settings.symbols.get(symbol)
     known = {} if configured is None else {old_grid_id(symbol, configured): grid_id(symbol, configured)}
@@ -168,6 +168,6 @@ def _write(pipe: Any, names: Sequence[str], records: Mapping[str, Any]) -> None:
 
 
 def _upgraded_report(report: Mapping[str, Any]) -> dict[str, Any]:
-    """A rebalance report with the fields it did not have: the target was what it wrote, nobody knows what was used."""
+    """A rebalance report with the fields it did not have: the target is what was written, `used` is unknown."""
     changes = [change | {"target": change["after"], "used": change["committed"]} for change in report["changes"]]
     return {**report, "changes": changes}

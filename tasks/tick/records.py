@@ -1,4 +1,4 @@
-"""The records that a tick writes beside the money it moves. Pure."""
+"""The records that a tick writes, in the same script that moves the money. Pure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -35,7 +35,7 @@ def writes(result: Folded, keys: Keys, symbol: str) -> list[Write]:
 def slot_writes(
     slots: Mapping[str, int], live_cells: Sequence[str], grid_id: str, keys: Keys, symbol: str
 ) -> list[Write]:
-    """The records that drop the slots of cells that have gone and keep one number per grid."""
+    """The writes that delete the slots of cells that no longer exist, and keep one cycle per grid."""
     gone, kept = compacted(slots, live_cells, grid_id)
     key = keys.slots(symbol)
     return [
@@ -45,12 +45,12 @@ def slot_writes(
 
 
 def dropped_cells(keys: Keys, symbol: str, cell_keys: Sequence[str]) -> list[Write]:
-    """The writes that drop cells."""
+    """The writes that delete cells."""
     return [Write(key=keys.cells(symbol), verb="HDEL", field=key) for key in cell_keys]
 
 
 def published(keys: Keys, report: TickReport) -> list[Write]:
-    """The writes that make a tick visible: its report and the counters, as absolute values."""
+    """The writes that publish a tick: its report, and the counters as absolute values."""
     return [
         Write(key=keys.last_tick(report.symbol), verb="SET", value=report.model_dump_json()),
         Write(key=keys.stats, verb="HSET", field=f"ticks|{report.symbol}", value=str(report.total_ticks)),

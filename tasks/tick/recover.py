@@ -1,4 +1,4 @@
-"""Recovery: Redis is empty, the exchange is not. Trading of the symbol waits until its books stand again."""
+"""Recovery: rebuilds a symbol's records from the exchange where Redis has lost them, before it trades again."""
 
 import asyncio
 import logging
@@ -27,11 +27,12 @@ _TRIES = 2400
 
 
 async def open_books(desk: Desk, markets: Mapping[str, Market], owner: str) -> None:
-    """Before anybody trades out of a pot that nobody has shared yet: rebuild what the exchange knows of every symbol.
+    """Open the account's books: where the pot was never shared, rebuild every symbol from the exchange, then share it.
 
-    Only then is the pot shared: until it is, no order is granted, so one symbol never gets what another has committed.
-    If Redis was lost under a running worker, its last requests may still be on their way, so the exchange is read once
-    they have expired.
+    No order is granted before the pot is shared, so one symbol never gets the money that another has committed.
+    If Redis was lost while a worker was running, its last requests may still be in flight. The exchange is therefore
+    read after they have expired.
+
     Raises StateError where the account holds the books of another kind of trading, ExchangeUnavailable, LeaseHeld.
     """
     await claim_books(desk.redis, desk.keys, desk.settings)
@@ -42,7 +43,7 @@ async def open_books(desk: Desk, markets: Mapping[str, Market], owner: str) -> N
     if status.version == 0:
         if desk.exchange.apart_from_redis:
             seconds = float(desk.settings.trading.protection_seconds)
-            log.info("new books: requests from before are given time to arrive or expire", extra={"seconds": seconds})
+            log.info("new books: waiting until earlier requests have arrived or expired", extra={"seconds": seconds})
             await asyncio.sleep(seconds)
         for symbol in desk.settings.symbols:
             await _recover_first(desk, markets[symbol], owner)
@@ -50,7 +51,7 @@ async def open_books(desk: Desk, markets: Mapping[str, Market], owner: str) -> N
 
 
 async def _recover_first(desk: Desk, market: Market, owner: str) -> None:
-    """Recover one symbol under its lease; waits for another worker that does the same."""
+    """Recover one symbol under its lease; where another worker holds the lease, wait for it. Raises StateError."""
     symbol, lease_ms = market.symbol, desk.lease_ms
     for _ in range(_TRIES):
         state, wait_ms = await store.begin(desk.redis, keys=desk.keys, symbol=symbol, owner=owner, lease_ms=lease_ms)
@@ -61,14 +62,14 @@ async def _recover_first(desk: Desk, market: Market, owner: str) -> None:
             await store.end_lease(desk.redis, keys=desk.keys, symbol=symbol, owner=owner)
             return
         await asyncio.sleep(min(max(wait_ms, 50) / 1000, 0.5))
-    raise StateError(f"{symbol}: another worker holds its lease and does not finish; look at its log")
+    raise StateError(f"{symbol}: another worker holds its lease and does not finish. Check that worker's log")
 
 
 async def recover(desk: Desk, market: Market, state: SymbolState) -> bool:
-    """Rebuild the symbol from the exchange if it knows our orders; whether anything was rebuilt.
+    """Rebuild the symbol from the exchange's orders and trades; False where the exchange knows none of our orders.
 
-    The caller holds the symbol's lease. The grid is written last: it is the mark that all the rest is in place, so a
-    recovery that dies anywhere is done again from the start. Raises LeaseLost, ExchangeUnavailable, StateError.
+    The caller holds the symbol's lease. The grid is written last and marks the recovery as complete: one that is
+    killed before that is done again from the start. Raises LeaseLost, ExchangeUnavailable, StateError.
     """
     symbol = market.symbol
     orders = await desk.exchange.orders(symbol)
@@ -87,7 +88,9 @@ async def recover(desk: Desk, market: Market, state: SymbolState) -> bool:
     await _commit(desk, symbol, state.fence, _writes(desk, symbol, rebuilt))
     _, code = await repair_funds(desk.redis, desk.keys, list(desk.settings.symbols))
     if code is FundCode.CONFLICT:
-        raise StateError(f"{symbol}: the pot could not be set right while others worked; the next tick tries again")
+        raise StateError(
+            f"{symbol}: the pot could not be repaired while other workers changed it; the next tick tries again"
+        )
     if rebuilt.grid is not None:
         grid = Write(key=desk.keys.grid(symbol), verb="SET", value=rebuilt.grid.model_dump_json())
         await _commit(desk, symbol, state.fence, [grid])
@@ -103,10 +106,10 @@ async def _commit(desk: Desk, symbol: str, fence: int, writes: list[Write]) -> N
 
 
 def _writes(desk: Desk, symbol: str, rebuilt: Rebuilt) -> list[Write]:
-    """Everything but the grid, in place of whatever an earlier, unfinished recovery has left."""
+    """All records but the grid. They replace what an earlier, unfinished recovery wrote."""
     keys = desk.keys
-    left = (keys.cells, keys.intents, keys.slots, keys.fills, keys.seen)
-    out = [Write(key=name(symbol), verb="DEL") for name in left]
+    replaced = (keys.cells, keys.intents, keys.slots, keys.fills, keys.seen)
+    out = [Write(key=name(symbol), verb="DEL") for name in replaced]
     out.append(Write(key=keys.book(symbol), verb="SET", value=rebuilt.book.model_dump_json()))
     hashes = (
         (keys.cells(symbol), {key: cell.model_dump_json() for key, cell in rebuilt.cells.items()}),

@@ -1,4 +1,4 @@
-"""What a tick reports: to the views, and to the next tick. Pure."""
+"""The report of a tick, for the views and for the next tick. Pure."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -19,7 +19,7 @@ SAMPLES = 30
 
 
 class Tick(NamedTuple):
-    """What one tick saw and did."""
+    """What one tick read and did. Times in ms. `refused`: by the pot, by cell key."""
 
     started_ms: int
     ended_ms: int
@@ -33,12 +33,12 @@ class Tick(NamedTuple):
 
 
 def report_of(tick: Tick, outcome: Folded, trading: TradingSettings, *, retiring: bool) -> TickReport:
-    """The report of a tick that came to its end. `retiring`: its symbol left the settings."""
+    """The report of a finished tick. `retiring`: its symbol left the settings."""
     last, planned, price = tick.state.last, tick.planned, tick.snapshot.price
     samples = (*(last.samples if last else ()), (tick.ended_ms, price))[-SAMPLES:]
     booked = outcome.book.buys + outcome.book.sells
     fills = booked - tick.state.book.buys - tick.state.book.sells
-    moving = bool(tick.answers or fills or planned.cancel or planned.to_resize)
+    is_active = bool(tick.answers or fills or planned.cancel or planned.to_resize)
     return TickReport(
         symbol=tick.grid.symbol,
         at_ms=tick.ended_ms,
@@ -60,16 +60,16 @@ def report_of(tick: Tick, outcome: Folded, trading: TradingSettings, *, retiring
         outside=not tick.grid.levels[0] <= price <= tick.grid.levels[-1],
         retiring=retiring,
         left=retiring and not outcome.intents and all(map(is_empty, outcome.cells.values())),
-        next_in=_interval(tick.grid, price, samples, trading, moving).quantize(Decimal("0.001")),
+        next_in=_interval(tick.grid, price, samples, trading, is_active).quantize(Decimal("0.001")),
         samples=samples,
     )
 
 
 def _interval(
-    grid: Grid, price: Decimal, samples: Sequence[tuple[int, Decimal]], trading: TradingSettings, moving: bool
+    grid: Grid, price: Decimal, samples: Sequence[tuple[int, Decimal]], trading: TradingSettings, is_active: bool
 ) -> Decimal:
-    """Seconds until the next tick; the shortest while something moves or nothing is known yet."""
-    if moving or len(samples) < 3:
+    """Seconds until the next tick; the shortest interval while orders change or there are too few samples."""
+    if is_active or len(samples) < 3:
         return trading.tick_min_seconds
     return next_interval(
         distance_to_level(price, grid.levels),

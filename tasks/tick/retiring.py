@@ -1,4 +1,4 @@
-"""A symbol that left the settings: it buys nothing, sells what it holds, and writes off what cannot be sold. Pure."""
+"""A symbol that left the settings: it no longer buys, sells what it holds, and writes off what is unsellable. Pure."""
 
 from tasks.base.keys import Keys
 from tasks.exchange.models import Market
@@ -11,7 +11,7 @@ from tasks.tick.records import FILLS_CAP
 
 
 def gather_dust(folded: Folded, market: Market, keys: Keys, now_ms: int) -> DustMoved | None:
-    """Gather all remainders in one cell; written off once they are all that is left and too small to sell.
+    """Gather all remainders in one cell; write them off where nothing else is left and they are too small to sell.
 
     Changes `folded`. None where there is nothing to do.
     """
@@ -27,7 +27,7 @@ def gather_dust(folded: Folded, market: Market, keys: Keys, now_ms: int) -> Dust
 
 
 def written_off(folded: Folded, cell_keys: list[str], keys: Keys, now_ms: int) -> DustMoved:
-    """Book out at cost what these cells hold. Changes `folded`; the moves carry ids of their own."""
+    """Write off, at cost, what these cells hold. Changes `folded`. The moves have their own ids: booked only once."""
     symbol = folded.book.symbol
     moves: list[FillMove] = []
     changes: list[Write] = []

@@ -1,4 +1,4 @@
-"""Sharing the pot by what ledger and ticks say of each symbol."""
+"""Sharing the pot by each symbol's results."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from tasks.tick.models import TickReport
 
 
 async def share_pot(desk: Desk, reason: str, *, force: bool = False, only_open: bool = False) -> RebalanceReport:
-    """Share the pot by this process's settings, with what the dynamic strategy and the triggers look at.
+    """Share the pot by this process's settings and each symbol's performance.
 
     `force`, `only_open`: see `GlobalFundAllocator.rebalance_if_needed`.
     """
@@ -24,7 +24,7 @@ async def share_pot(desk: Desk, reason: str, *, force: bool = False, only_open: 
 async def performance(
     redis: RedisClient, keys: Keys, symbols: Sequence[str], now_ms: int
 ) -> dict[str, SymbolPerformance]:
-    """What ledger and newest tick say of each symbol: one round trip."""
+    """Each symbol's performance, from ledger and newest tick, in one round trip."""
     names = [name for symbol in symbols for name in (keys.book(symbol), keys.last_tick(symbol))]
     texts = await redis.mget(names)
     found = {}

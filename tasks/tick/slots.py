@@ -1,7 +1,8 @@
 """Order slots: which cycle of which cell and purpose was journalled last. Pure.
 
-A slot `<grid>.<level>:<purpose>` holds the highest cycle ever journalled in it. Of a grid that has gone one number is
-kept, under the grid's id: the highest cycle of all its slots. A grid that comes back starts every cell above it.
+A slot `<grid>.<level>:<purpose>` holds the highest cycle ever journalled in it. For a grid that is no
+longer in force, one number is kept under the grid's id: the highest cycle of its slots. Should the grid come back,
+every cell starts above it.
 """
 
 from collections.abc import Collection, Mapping
@@ -26,7 +27,7 @@ def first_cycle(slots: Mapping[str, int], grid_id: str) -> int:
 
 
 def compacted(slots: Mapping[str, int], live_cells: Collection[str], grid_id: str) -> tuple[list[str], dict[str, int]]:
-    """Slots to delete, and the numbers to keep for their grids: of cells that are not live, of grids but `grid_id`."""
+    """Slots to delete, and the cycle to keep by grid. `live_cells` and the cells of `grid_id` keep their slots."""
     gone: list[str] = []
     kept: dict[str, int] = {}
     for slot, cycle in slots.items():

@@ -1,4 +1,4 @@
-"""What a stop leaves behind, and the hold that keeps a pot stopped while its orders are cancelled."""
+"""The report of a stop, and the hold that keeps the pot stopped while orders are cancelled."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ class OpenOrder(Frozen):
 
 
 class StopReport(Frozen):
-    """What a stop left: every order that is still journalled, and the quote that is still reserved."""
+    """What remains after a stop: every order that is still journalled, and the quote still reserved."""
 
     orders_open: tuple[OpenOrder, ...]
     reserved: Decimal
@@ -64,7 +64,7 @@ class StopReport(Frozen):
 
 
 async def read_stop_report(redis: RedisClient, keys: Keys, symbols: Iterable[str]) -> StopReport:
-    """The journalled orders of `symbols` and of every registered symbol, as Redis holds them now."""
+    """The orders in the journal of `symbols` and of every registered symbol."""
     names = sorted({*symbols, *await store.registered_symbols(redis, keys=keys)})
     async with redis.pipeline(transaction=False) as pipe:
         pipe.hget(keys.funds, "reserved")
@@ -81,10 +81,10 @@ async def read_stop_report(redis: RedisClient, keys: Keys, symbols: Iterable[str
 
 @asynccontextmanager
 async def held(redis: RedisClient, keys: Keys) -> AsyncIterator[None]:
-    """Hold the pot stopped: ticks of every worker cancel what rests and place nothing.
+    """Keep the pot stopped while the block runs: ticks of every worker cancel resting orders and place none.
 
-    The hold is renewed while the block runs, ends with it, and runs out by itself where this process is killed.
-    Raises StateError where Redis does not take it within a minute.
+    The hold is renewed while the block runs and ends with it. It expires where this process is killed.
+    Raises StateError where Redis does not answer within a minute.
     """
     owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
     ms = HOLD_SECONDS * 1000
@@ -99,15 +99,15 @@ async def held(redis: RedisClient, keys: Keys) -> AsyncIterator[None]:
 
 
 async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
-    """What `ask` returns, asked again while Redis does not answer. Raises StateError when a minute is over."""
+    """Call `ask`, again each second while Redis does not answer. Raises StateError after a minute."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
             return await ask()
         except (RedisError, OSError) as error:
-            log.warning("stop: Redis does not answer, trying again", extra={"error": str(error)})
+            log.warning("stop: Redis does not answer; trying again", extra={"error": str(error)})
             if time.monotonic() > deadline:
-                raise StateError("Redis does not answer: it is not known whether orders are open") from error
+                raise StateError("Redis does not answer, so it is unknown whether orders are open") from error
         await asyncio.sleep(1)
 
 
@@ -120,5 +120,5 @@ async def _renew(redis: RedisClient, keys: Keys, owner: str, ms: int) -> None:
 async def _hold(redis: RedisClient, keys: Keys, owner: str, ms: int) -> None:
     try:
         await store.hold(redis, keys=keys, owner=owner, ms=ms)
-    except (RedisError, OSError) as error:  # it is renewed again, and runs out by itself
-        log.warning("the pot's hold could not be written", extra={"error": str(error)})
+    except (RedisError, OSError) as error:  # it is renewed later, and expires by itself
+        log.warning("the hold on the pot was not renewed", extra={"error": str(error)})

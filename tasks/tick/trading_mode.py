@@ -1,4 +1,4 @@
-"""Which kind of trading the books of an account belong to: paper, or real orders on one exchange. Never both."""
+"""The trading mode that an account's books belong to: paper, or real orders on one exchange. Never both."""
 
 from tasks.base.errors import StateError
 from tasks.base.keys import Keys
@@ -15,13 +15,13 @@ def mode_of(settings: Settings) -> str:
 
 
 async def stored_mode(redis: RedisClient, keys: Keys) -> str | None:
-    """What the books in Redis belong to; None before anybody traded."""
+    """The mode of the books in Redis; None before the first trading."""
     found = await redis.get(keys.mode)
     return None if found is None else str(found)
 
 
 async def claim_books(redis: RedisClient, keys: Keys, settings: Settings) -> None:
-    """Mark the books as this kind of trading's. Raises StateError where they are another's: nothing is touched then."""
+    """Mark the books with this process's mode. Raises StateError, and changes nothing, where they have another."""
     wanted = mode_of(settings)
     await redis.set(keys.mode, wanted, nx=True)
     held = await stored_mode(redis, keys)

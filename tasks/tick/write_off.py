@@ -1,4 +1,4 @@
-"""Booking out at cost what a symbol holds and can no longer sell, for instance because it was delisted."""
+"""Writing off what a symbol holds and can no longer sell, for instance because it was delisted."""
 
 import logging
 from decimal import Decimal
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class WriteOff(Frozen):
-    """What left the books: base amount and what it had cost, in quote."""
+    """What was written off: the base amount, and its cost in quote."""
 
     symbol: str
     qty: Decimal
@@ -30,16 +30,16 @@ class WriteOff(Frozen):
 
 
 async def write_off(desk: Desk, symbol: str, owner: str) -> WriteOff:
-    """Book out at cost all that the symbol holds; the loss is booked as grid profit.
+    """Write off everything that the symbol holds; its cost is booked as a loss in grid profit.
 
-    Raises StateError where somebody ticks the symbol now, where it is unknown or holds nothing, and where the exchange
-    lists it while it is configured or has open orders: then it can be sold.
+    Raises StateError where a worker ticks the symbol now, where it holds nothing, and where it can still be sold: the
+    exchange lists it, and it is configured or has open orders.
     """
     await desk.follow_settings()
     listed = await _is_listed(desk, symbol)
     state, _ = await store.begin(desk.redis, keys=desk.keys, symbol=symbol, owner=owner, lease_ms=desk.lease_ms)
     if state is None:
-        raise StateError(f"{symbol} is being ticked now; try again in a few seconds")
+        raise StateError(f"a worker is ticking {symbol} now. Try again in a few seconds")
     try:
         _refuse(desk, symbol, state, listed)
         done = await _book(desk, symbol, state)
@@ -68,13 +68,13 @@ def _refuse(desk: Desk, symbol: str, state: SymbolState, listed: bool) -> None:
     if not listed:
         return
     if symbol in desk.settings.symbols:
-        raise StateError(f"{symbol} is listed and configured: remove it from the settings, then it sells what it holds")
+        raise StateError(f"{symbol} is listed and configured. Remove it from the settings; it then sells what it holds")
     if state.intents:
-        raise StateError(f"{symbol} is listed and has {len(state.intents)} open orders: wait until it has sold")
+        raise StateError(f"{symbol} is listed and has {len(state.intents)} open orders. Wait until they are filled")
 
 
 async def _book(desk: Desk, symbol: str, state: SymbolState) -> WriteOff:
-    """One script: the cells' holdings leave the books, orders of a delisted symbol end, the cells go."""
+    """In one script: book the cells' holdings as written off, end the orders of a delisted symbol, delete the cells."""
     keys, now_ms = desk.keys, to_ms(desk.clock())
     folded = Folded(book=state.book, cells=dict(state.cells), intents=dict(state.intents))
     holding = [key for key, cell in sorted(state.cells.items()) if cell.qty or cell.basis]

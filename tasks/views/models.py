@@ -1,4 +1,4 @@
-"""What people and programs see. Money in quote as Decimal; JSON carries it as text."""
+"""The read models. Money in quote as Decimal; as text in JSON."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -14,7 +14,7 @@ from tasks.tick.active_symbols import Lifecycle
 
 
 class View(Frozen):
-    """Base of the views: JSON carries amounts as plain text, without exponents."""
+    """Base of the views: amounts are plain text in JSON, without exponents."""
 
     @field_serializer("*", when_used="json")
     def _plain(self, value: object) -> object:
@@ -46,7 +46,7 @@ class SymbolView(View):
     max_usage_pct: Decimal = ZERO  # the same as a share of total_funds
     outside: bool = False  # the price is outside the grid
     to_resize: int = 0  # resting buys whose size is still to follow the allocation
-    limits_version: int = 0  # of the allocations that its newest tick went by
+    limits_version: int = 0  # of the allocations that its newest tick used
     grid_id: str | None
     lower: Decimal | None
     upper: Decimal | None
@@ -59,8 +59,8 @@ class SymbolView(View):
     fills: int
     last_tick_ms: int | None  # when, ms since the epoch
     last_tick_duration_ms: int | None
-    failed_tick_ms: int | None = None  # when a tick failed, if none has gone well since …
-    failed_tick_why: str = ""  # … and why
+    failed_tick_ms: int | None = None  # when the newest tick failed; None where it succeeded
+    failed_tick_why: str = ""  # why it failed
     breaker: Phase = Phase.CLOSED  # of the symbol's circuit breaker
     breaker_until_ms: int | None = None  # while open: when it is tried again
 
@@ -86,7 +86,7 @@ class StatusView(View):
     committed: Decimal
     free: Decimal
     max_committed: Decimal
-    short: Decimal  # quote the exchange holds less than promised; above 0 nothing new is granted
+    short: Decimal  # quote missing on the exchange; above 0 nothing new is granted
     paused: bool
     stopped: bool
     limits_version: int

@@ -37,8 +37,8 @@ def _breaker(view: StatusView | SymbolView) -> str:
     return f"{view.breaker.value} until {_clock(view.breaker_until_ms)}"
 
 
-def _standing(symbol: SymbolView) -> str:
-    """What is out of the ordinary with a symbol, in brackets."""
+def _flags(symbol: SymbolView) -> str:
+    """A symbol's unusual states, in brackets: retiring, selling at the market, paused."""
     words = [] if symbol.state is Lifecycle.TRADING else [symbol.state.value]
     if symbol.liquidate:
         words.append("selling at the market")
@@ -47,7 +47,7 @@ def _standing(symbol: SymbolView) -> str:
     return f" ({', '.join(words)})" if words else ""
 
 
-def _broken(symbol: SymbolView) -> str:
+def _breaker_note(symbol: SymbolView) -> str:
     return "" if symbol.breaker is Phase.CLOSED else f" (breaker {_breaker(symbol)})"
 
 
@@ -74,7 +74,7 @@ def status_table(view: StatusView) -> RenderableType:
         amounts = (symbol.equity_change, symbol.grid_profit, symbol.floating, symbol.fees)
         money.add_row(symbol.symbol, *map(_money, (*amounts, symbol.committed, symbol.allocated, symbol.free)))
         work.add_row(
-            symbol.symbol + _standing(symbol) + _broken(symbol),
+            symbol.symbol + _flags(symbol) + _breaker_note(symbol),
             "–" if symbol.price is None else f"{symbol.price:,f}",
             _counts(symbol.cells),
             _counts(symbol.idle),
@@ -96,5 +96,7 @@ def status_table(view: StatusView) -> RenderableType:
         fields = ", ".join(view.settings_differ)
         parts.append(f"This file differs from the settings in force in: {fields}. `gridflow deploy` puts it in force.")
     if view.short:
-        parts.insert(0, f"The exchange holds {_money(view.short)} {view.quote} less than promised: no new buys.")
+        parts.insert(
+            0, f"The exchange holds {_money(view.short)} {view.quote} less than the pot promises: no new buys."
+        )
     return Group(*parts)

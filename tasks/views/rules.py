@@ -27,7 +27,6 @@ def symbol_view(
     failure = _failure(stats.get(f"error|{symbol}"), last)
     return SymbolView(
         symbol=symbol,
-        price=last.price if last else None,
         base=records.book.base,
         inventory_value=worth.inventory_value,
         equity_change=worth.equity_change,
@@ -35,47 +34,63 @@ def symbol_view(
         floating=worth.floating,
         fees=records.book.fees,
         identity_error=worth.identity_error,
-        allocated=from_units(share.allocated_units),
-        used=from_units(share.used_units),
-        reserved=from_units(share.reserved_units),
-        committed=from_units(share.committed_units),
-        free=from_units(share.free_units),
-        usage=share.usage,
-        paused=share.paused,
         state=lifecycle_of(symbol, settings, share.registered),
-        liquidate=share.liquidate,
-        cap=from_units(share.cap_units),
-        max_usage_pct=share.max_usage_pct,
-        outside=last.outside if last else False,
-        to_resize=last.to_resize if last else 0,
-        limits_version=last.limits_version if last else 0,
         grid_id=grid.grid_id if grid else None,
         lower=grid.levels[0] if grid else None,
         upper=grid.levels[-1] if grid else None,
         cells=Counter(cell.state.value for cell in records.cells),
-        idle=Counter(last.idle.values()) if last else {},
         rounds=sum(cell.rounds for cell in records.cells),
         open_orders=records.open_orders,
-        resolving=last.resolving if last else 0,
         ticks=int(stats.get(f"ticks|{symbol}", 0)),
         fills=int(stats.get(f"fills|{symbol}", 0)),
-        last_tick_ms=last.at_ms if last else None,
-        last_tick_duration_ms=last.duration_ms if last else None,
         failed_tick_ms=failure.at_ms if failure else None,
         failed_tick_why=failure.error if failure else "",
-        breaker=records.breaker.phase,
-        breaker_until_ms=_until_ms(records.breaker),
+        **_breaker_fields(records.breaker),
+        **_share_fields(share),
+        **_tick_fields(last),
     )
 
 
+def _share_fields(share: TraderAllocation) -> dict[str, Any]:
+    """The fields of a symbol's view that come from its share of the pot."""
+    return {
+        "allocated": from_units(share.allocated_units),
+        "used": from_units(share.used_units),
+        "reserved": from_units(share.reserved_units),
+        "committed": from_units(share.committed_units),
+        "free": from_units(share.free_units),
+        "usage": share.usage,
+        "paused": share.paused,
+        "liquidate": share.liquidate,
+        "cap": from_units(share.cap_units),
+        "max_usage_pct": share.max_usage_pct,
+    }
+
+
+def _tick_fields(last: TickReport | None) -> dict[str, Any]:
+    """The fields of a symbol's view that come from its newest tick."""
+    return {
+        "price": last.price if last else None,
+        "outside": last.outside if last else False,
+        "to_resize": last.to_resize if last else 0,
+        "limits_version": last.limits_version if last else 0,
+        "idle": Counter(last.idle.values()) if last else {},
+        "resolving": last.resolving if last else 0,
+        "last_tick_ms": last.at_ms if last else None,
+        "last_tick_duration_ms": last.duration_ms if last else None,
+    }
+
+
 def _failure(text: str | None, last: TickReport | None) -> TickFailure | None:
-    """The failure that no tick came after."""
+    """The newest failure, where no tick has succeeded since."""
     failure = TickFailure.model_validate_json(text) if text else None
     return failure if failure and (last is None or failure.at_ms > last.at_ms) else None
 
 
-def _until_ms(breaker: Breaker) -> int | None:
-    return breaker.retry_at_ms if breaker.phase is Phase.OPEN else None
+def _breaker_fields(breaker: Breaker) -> dict[str, Any]:
+    """The fields of a view that come from its circuit breaker."""
+    until_ms = breaker.retry_at_ms if breaker.phase is Phase.OPEN else None
+    return {"breaker": breaker.phase, "breaker_until_ms": until_ms}
 
 
 def _nothing() -> Valuation:
@@ -83,15 +98,11 @@ def _nothing() -> Valuation:
 
 
 def status_view(
-    found: InForce,
-    records: AccountRecords,
-    funds: FundsStatus,
-    market: Mapping[str, Any],
-    mode: str,
+    found: InForce, records: AccountRecords, funds: FundsStatus, market: Mapping[str, Any], mode: str
 ) -> StatusView:
     """The whole account; totals are exact sums of the symbols, those that left included.
 
-    `found`: the settings in force. `mode`: what the books belong to.
+    `found`: the settings in force. `mode`: the trading mode of the books.
     """
     settings = found.settings
     symbols = tuple(
@@ -115,33 +126,39 @@ def status_view(
         floating=summed("floating"),
         fees=summed("fees"),
         identity_error=change - summed("grid_profit") - summed("floating"),
-        pool=from_units(funds.pool_units),
         allocated=summed("allocated"),
-        used=from_units(funds.used_units),
-        reserved=from_units(funds.reserved_units),
-        committed=from_units(funds.committed_units),
-        free=from_units(funds.free_units),
-        max_committed=from_units(funds.max_committed_units),
-        short=from_units(funds.short_units),
-        paused=funds.paused,
-        stopped=funds.stopped,
-        limits_version=funds.version,
         settings_version=found.version,
         settings_differ=found.differing,
         strategy=settings.allocation_strategy.value,
         ticks=sum(symbol.ticks for symbol in symbols),
         fills=sum(symbol.fills for symbol in symbols),
         symbols=symbols,
-        breaker=records.breaker.phase,
-        breaker_until_ms=_until_ms(records.breaker),
+        **_breaker_fields(records.breaker),
         breaker_why=records.breaker.why,
+        **_pot_fields(funds),
     )
 
 
-def unfollowed(view: StatusView) -> dict[str, str]:
-    """By symbol, what still differs from the allocations in force; empty once all are followed.
+def _pot_fields(funds: FundsStatus) -> dict[str, Any]:
+    """The fields of the account's view that come from the pot."""
+    return {
+        "pool": from_units(funds.pool_units),
+        "used": from_units(funds.used_units),
+        "reserved": from_units(funds.reserved_units),
+        "committed": from_units(funds.committed_units),
+        "free": from_units(funds.free_units),
+        "max_committed": from_units(funds.max_committed_units),
+        "short": from_units(funds.short_units),
+        "paused": funds.paused,
+        "stopped": funds.stopped,
+        "limits_version": funds.version,
+    }
 
-    Inventory that cost more than the allocation is no difference: a fill was on its way, and only a sale frees it.
+
+def unfollowed(view: StatusView) -> dict[str, str]:
+    """By symbol, what does not follow the allocations in force yet; empty once every symbol does.
+
+    Inventory above the allocation is no difference: it came from fills in flight, and only sales reduce it.
     """
     found = {symbol.symbol: _unfollowed(symbol, view.limits_version) for symbol in view.symbols}
     return {symbol: why for symbol, why in found.items() if why}

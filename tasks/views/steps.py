@@ -1,4 +1,4 @@
-"""What flows, commands and screens call."""
+"""Reading the status, for flows, commands and screens."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
@@ -20,7 +20,7 @@ from tasks.views.rules import status_view
 
 
 async def read_status(settings: Settings, redis: RedisClient) -> StatusView:
-    """The account now: a few round trips, however many symbols."""
+    """The account's status; the number of round trips does not grow with the symbols."""
     keys = Keys(settings.account)
     found = await in_force(redis, settings, only_look=True)
     allocator = GlobalFundAllocator.from_settings(found.settings, redis)
@@ -32,14 +32,14 @@ async def read_status(settings: Settings, redis: RedisClient) -> StatusView:
 
 async def _market(redis: RedisClient, keys: Keys) -> Mapping[str, Any]:
     """Where paper prices come from; empty when trading is live."""
-    told = await describe_market(redis, keys)
+    stored = await describe_market(redis, keys)
     names = ("source", "why", "market", "speed", "seed", "data")
-    found: dict[str, Any] = {name: str(told[name]) for name in names if told.get(name) is not None}
-    return found | {name: told[name] for name in ("candles_done",) if name in told}
+    found: dict[str, Any] = {name: str(stored[name]) for name in names if stored.get(name) is not None}
+    return found | {name: stored[name] for name in ("candles_done",) if name in stored}
 
 
 async def record_equity(settings: Settings, desk: Callable[[], Awaitable[Desk]], clock: Clock = utc_now) -> StatusView:
-    """Read the status and keep it as a point of the equity curve, at most one per window length."""
+    """Read the status and store it as a point of the equity curve, at most one per half window length."""
     redis = (await desk()).redis
     keys = Keys(settings.account)
     view = await read_status(settings, redis)
@@ -52,7 +52,7 @@ async def record_equity(settings: Settings, desk: Callable[[], Awaitable[Desk]],
 
 
 async def final_summary(settings: Settings, redis: RedisClient) -> dict[str, Any]:
-    """What `gridflow up` says at its end; money as text, exact."""
+    """The summary that `gridflow up` prints at its end; money as exact text."""
     view = await read_status(settings, redis)
     keys = Keys(settings.account)
     names = [symbol.symbol for symbol in view.symbols]

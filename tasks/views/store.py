@@ -1,9 +1,10 @@
-"""Reading what the stages wrote, in as few round trips as possible."""
+"""Reads the records that the stages wrote, in few round trips."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 from tasks.base.keys import Keys
 from tasks.base.money import from_units
@@ -40,8 +41,18 @@ class AccountRecords:
     breaker: Breaker
 
 
+class _StoredSymbol(NamedTuple):
+    """The answers that `account_records` reads for one symbol, in its order."""
+
+    book: str | None
+    last: str | None
+    grid: str | None
+    cells: Sequence[str]
+    open_orders: int
+
+
 async def account_records(redis: RedisClient, keys: Keys, symbols: Sequence[str]) -> AccountRecords:
-    """Records of every symbol and what stands beside them, in one round trip."""
+    """Records of every symbol, the counters and the circuit breakers, in one round trip."""
     async with redis.pipeline(transaction=False) as pipe:
         for symbol in symbols:
             pipe.get(keys.book(symbol))
@@ -51,20 +62,23 @@ async def account_records(redis: RedisClient, keys: Keys, symbols: Sequence[str]
             pipe.hlen(keys.intents(symbol))
         pipe.hgetall(keys.stats)
         pipe.hgetall(keys.breakers)
-        answers = await pipe.execute()
-    stats, breakers = answers[-2], {name: Breaker.model_validate_json(text) for name, text in answers[-1].items()}
-    found = {}
-    for position, symbol in enumerate(symbols):
-        book, last, grid, cells, open_orders = answers[5 * position : 5 * position + 5]
-        found[symbol] = SymbolRecords(
-            book=Book.model_validate_json(book) if book else Book(symbol=symbol),
-            last=TickReport.model_validate_json(last) if last else None,
-            grid=Grid.model_validate_json(grid) if grid else None,
-            cells=tuple(Cell.model_validate_json(text) for text in cells),
-            open_orders=int(open_orders),
-            breaker=breakers.get(symbol, Breaker()),
-        )
+        *answers, stats, breaker_texts = await pipe.execute()
+    breakers = {name: Breaker.model_validate_json(text) for name, text in breaker_texts.items()}
+    rows = iter(answers)
+    stored = {symbol: _StoredSymbol(*islice(rows, len(_StoredSymbol._fields))) for symbol in symbols}
+    found = {symbol: _parsed(symbol, row, breakers.get(symbol, Breaker())) for symbol, row in stored.items()}
     return AccountRecords(found, stats, breakers.get(EXCHANGE, Breaker()))
+
+
+def _parsed(symbol: str, stored: _StoredSymbol, breaker: Breaker) -> SymbolRecords:
+    return SymbolRecords(
+        book=Book.model_validate_json(stored.book) if stored.book else Book(symbol=symbol),
+        last=TickReport.model_validate_json(stored.last) if stored.last else None,
+        grid=Grid.model_validate_json(stored.grid) if stored.grid else None,
+        cells=tuple(Cell.model_validate_json(text) for text in stored.cells),
+        open_orders=int(stored.open_orders),
+        breaker=breaker,
+    )
 
 
 async def recent_fills(redis: RedisClient, keys: Keys, symbols: Sequence[str], limit: int) -> tuple[Fill, ...]:
@@ -84,7 +98,7 @@ async def rebalances(redis: RedisClient, keys: Keys, limit: int) -> tuple[Rebala
 
 
 async def last_rebalance(redis: RedisClient, keys: Keys) -> RebalanceReport | None:
-    """The newest rebalance that somebody asked for, applied or not."""
+    """The newest rebalance that was requested, applied or not."""
     text = await redis.get(keys.last_rebalance)
     return RebalanceReport.model_validate_json(text) if text else None
 
@@ -149,7 +163,7 @@ async def events(redis: RedisClient, keys: Keys, limit: int) -> tuple[EventView,
 
 
 async def add_equity_point(redis: RedisClient, keys: Keys, point: EquityPoint) -> None:
-    """Keep one point of the equity curve."""
+    """Store one point of the equity curve."""
     async with redis.pipeline(transaction=True) as pipe:
         pipe.lpush(keys.equity_history, point.model_dump_json())
         pipe.ltrim(keys.equity_history, 0, EQUITY_CAP - 1)

@@ -145,7 +145,7 @@ async def test_a_worker_that_stalled_does_not_put_earlier_settings_back(redis: R
     await desk.desk.follow_settings()
     await put_in_force(redis, own({BTC: GRID, ETH: GRID}, total_funds="5000"))
     late = await desk.desk.allocator.rebalance_if_needed(force=True, reason="scheduled")
-    assert (late.applied, late.outcome) == (False, "others were first")
+    assert (late.applied, late.outcome) == (False, "another worker wrote first")
     assert (await desk.desk.allocator.get_global_status_summary()).pool == 4750
     await desk.close()
 

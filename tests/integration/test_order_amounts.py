@@ -11,7 +11,7 @@ import pytest
 from tasks.base.redis_client import RedisClient
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.models import Grant, OrderRequest, Side
-from tasks.paper.building import open_manual_exchange
+from tasks.paper.opening import open_manual_exchange
 from tests.support.binance.config import Config, SymbolRules
 from tests.support.binance.desk import real_ccxt
 from tests.support.binance.server import LocalExchange, local_exchange

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.base.redis_client import RedisClient
-from tasks.paper.building import open_paper_exchange
+from tasks.paper.opening import open_paper_exchange
 from tasks.settings.model import Settings
 from tests.support.paper import START_MS, SYMBOL
 
@@ -21,7 +21,7 @@ import asyncio, json, random, sys
 from ccxt.base.errors import ExchangeError
 from tasks.base.redis_client import connect
 from tasks.settings.model import Settings
-from tasks.paper.building import open_paper_exchange
+from tasks.paper.opening import open_paper_exchange
 
 async def trade(url, number, config):
     redis = connect(url)

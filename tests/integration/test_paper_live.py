@@ -10,7 +10,7 @@ import pytest
 
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
-from tasks.paper.building import open_paper_exchange
+from tasks.paper.opening import open_paper_exchange
 from tasks.paper.stored_market import describe_market
 from tasks.settings.model import Settings
 from tests.support.paper import SYMBOL, Wall

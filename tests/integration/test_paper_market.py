@@ -10,7 +10,7 @@ import pytest
 from tasks.base.errors import ExchangeUnavailable, MarketDataError, StateError
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
-from tasks.paper.building import open_manual_exchange, open_paper_exchange
+from tasks.paper.opening import open_manual_exchange, open_paper_exchange
 from tasks.paper.stored_market import describe_market
 from tasks.settings.model import Settings
 from tests.support.paper import START_MS, SYMBOL, Wall, candles, manual, settings
@@ -112,7 +112,7 @@ async def test_another_market_is_refused(redis: RedisClient, folder: Path, other
     """The message says what is stored, what was asked, and how to start anew."""
     values: dict[str, Any] = {"market": "replay", "data": folder, "speed": 60}
     first = await open_paper_exchange(paper(**values), redis, beat=False)
-    with pytest.raises(StateError, match=r"stored .* asked .* --state DIR"):
+    with pytest.raises(StateError, match=r"stored .* settings .* --state DIR"):
         await open_paper_exchange(paper(**{**values, **other}), redis, beat=False)
     await first.close()
 
@@ -153,7 +153,7 @@ async def test_a_process_by_settings_joins_a_manual_market(redis: RedisClient) -
     assert (await exchange.fetch_order(order["id"], SYMBOL))["status"] == "closed"
     assert (await exchange.fetch_status())["info"]["symbols"][SYMBOL]["candlesDone"] == 3
     assert len(await other.fetch_ohlcv(SYMBOL)) == 3
-    with pytest.raises(StateError, match="holds another market"):
+    with pytest.raises(StateError, match="holds another paper market"):
         await open_manual_exchange(settings(), redis, {"ETH/USDT": candles((1, 1, 1, 1))})
     await exchange.close()
     await other.close()
@@ -163,7 +163,7 @@ async def test_a_wiped_market_is_an_error(redis: RedisClient) -> None:
     """Nobody trades on in a market that is gone."""
     exchange = await manual(redis, [(100, 101, 99, 100)])
     await redis.flushdb()
-    with pytest.raises(StateError, match="gone"):
+    with pytest.raises(StateError, match="was deleted"):
         await exchange.fetch_ticker(SYMBOL)
     await exchange.close()
 

@@ -29,7 +29,7 @@ def test_a_worker_that_stalls_ends_with_the_reason(redis_url: str, kind: str, wh
     begun = time.monotonic()
     ended = stalled(redis_url, kind)
     assert ended.returncode == EXIT_STALLED, ended.stderr
-    assert f"Trading has stalled: {why}. The worker ends to be started anew." in ended.stderr
+    assert f"Trading has stalled: {why}. The worker exits so that it can be restarted." in ended.stderr
     assert where in ended.stderr
     assert "trading-watchdog" in ended.stderr or "most recent call" in ended.stderr
     assert time.monotonic() - begun < 30

@@ -6,8 +6,8 @@ from decimal import Decimal
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
-from tasks.funds.allocator import SCHEDULED
 from tasks.funds.models import SymbolPerformance
+from tasks.funds.rebalancing import SCHEDULED
 from tasks.settings.model import AllocationStrategy
 from tests.stateful.base import SYMBOLS, symbols
 from tests.stateful.orders import parts_held

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from tasks.funds import store
-from tasks.funds.allocator import APPLIED, MANUAL, SCHEDULED, GlobalFundAllocator
+from tasks.funds.allocator import GlobalFundAllocator
 from tasks.funds.models import FundCode, FundsStatus, LimitsChange, RebalanceReport, SymbolPerformance
+from tasks.funds.rebalancing import APPLIED, MANUAL, SCHEDULED
 from tasks.settings.model import AllocationStrategy
 from tests.stateful.base import KEYS, SYMBOLS, TRIGGER_GAP_MS, UNITS, symbols
 from tests.stateful.orders import Orders

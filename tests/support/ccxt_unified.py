@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from tasks.base.redis_client import RedisClient
-from tasks.paper.building import open_paper_exchange
 from tasks.paper.exchange import PaperExchange
+from tasks.paper.opening import open_paper_exchange
 from tasks.settings.model import PaperSettings, Settings
 
 SYMBOL = "BTC/USDT"

@@ -11,7 +11,7 @@ from tasks.base.redis_client import RedisClient
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.models import Candle
 from tasks.funds.allocator import GlobalFundAllocator
-from tasks.paper.building import open_manual_exchange, open_paper_exchange
+from tasks.paper.opening import open_manual_exchange, open_paper_exchange
 from tasks.settings.model import Settings
 from tasks.tick.desk import Desk
 from tasks.tick.trader import Checkpoint, GridTrader

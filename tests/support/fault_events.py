@@ -8,7 +8,7 @@ from decimal import Decimal
 from tasks.base.clock import to_ms
 from tasks.base.errors import GridflowError
 from tasks.control.steps import put_in_force
-from tasks.funds.allocator import MANUAL
+from tasks.funds.rebalancing import MANUAL
 from tasks.settings.in_force import publish
 from tasks.settings.model import Settings
 from tasks.tick.monitor import rebalance

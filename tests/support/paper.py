@@ -6,8 +6,8 @@ from decimal import Decimal
 
 from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Candle
-from tasks.paper.building import open_manual_exchange
 from tasks.paper.exchange import PaperExchange
+from tasks.paper.opening import open_manual_exchange
 from tasks.settings.model import PaperSettings, Settings
 
 SYMBOL = "BTC/USDT"

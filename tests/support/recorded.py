@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tasks.base.money import ZERO
 from tasks.exchange.models import Candle, Market
-from tasks.paper.filters import filters_for
+from tasks.paper.units import filters_for
 
 DATA = Path(__file__).parents[1] / "data"
 CANDLE_MS = 15 * 60_000

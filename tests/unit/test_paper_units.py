@@ -22,20 +22,20 @@ def rounded(value: Decimal, rounding: str) -> Decimal:
 @given(side=st.sampled_from(["buy", "sell"]), price=units, qty=units, share=shares, in_base=st.booleans())
 def test_terms_are_exact(side: str, price: int, qty: int, share: Decimal, in_base: bool) -> None:
     """A buy's cost and every fee round up to 1e-8, a sale's proceeds round down; no width is lost in between."""
-    terms = Fees(share, share, in_base).terms(side, price, qty, share)
+    amounts = Fees(share, share, in_base).amounts(side, price, qty, share)
     with exact():
         at, amount = Decimal(price) * UNIT, Decimal(qty) * UNIT
         cost = rounded(at * amount, ROUND_CEILING if side == "buy" else ROUND_FLOOR)
         takes_base = side == "buy" and in_base
         fee = rounded((amount if takes_base else at * amount) * share, ROUND_CEILING)
-        assert (Decimal(terms.cost) * UNIT, Decimal(terms.fee) * UNIT) == (cost, fee)
-        paid, got = Decimal(terms.lock) * UNIT, Decimal(terms.credit) * UNIT
+        assert (Decimal(amounts.cost) * UNIT, Decimal(amounts.fee) * UNIT) == (cost, fee)
+        paid, got = Decimal(amounts.lock) * UNIT, Decimal(amounts.credit) * UNIT
         if side == "sell":
-            assert (paid, got, terms.fee_in) == (amount, max(cost - fee, Decimal(0)), "q")
+            assert (paid, got, amounts.fee_in) == (amount, max(cost - fee, Decimal(0)), "q")
         elif takes_base:
-            assert (paid, got, terms.fee_in) == (cost, amount - fee, "b")
+            assert (paid, got, amounts.fee_in) == (cost, amount - fee, "b")
         else:
-            assert (paid, got, terms.fee_in) == (cost + fee, amount, "q")
+            assert (paid, got, amounts.fee_in) == (cost + fee, amount, "q")
 
 
 def test_units_refuse_more_than_eight_decimals() -> None:

@@ -8,6 +8,9 @@ import pytest
 
 from tasks.base.events import EventKind
 from tasks.funds.models import FundCode
+from tasks.funds.store import POT_FIELDS, SHARE_FIELDS
+from tasks.paper.ccxt_shapes import OrderRecord, TradeRecord
+from tasks.paper.scripts import Answer, OpenedSymbol, PlaceArgs
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "tasks").rglob("*.lua"))
@@ -43,6 +46,39 @@ def test_reserve_lists_every_code_it_can_return() -> None:
     text = (ROOT / "tasks" / "funds" / "reserve.lua").read_text(encoding="utf-8")
     listed = {int(number) for number in re.findall(r"^--\s+(\d) [A-Z_]{2,}\b", text, re.MULTILINE)}
     assert listed == set(FundCode) - {FundCode.CONFLICT}
+
+
+def _lua(path: str) -> str:
+    return (ROOT / "tasks" / path).read_text(encoding="utf-8")
+
+
+def _without_unit(name: str) -> str:
+    return name.removesuffix("_units").removesuffix("_ms")
+
+
+def test_status_fields_are_those_that_the_script_reads() -> None:
+    """status.lua answers in the order of its two HMGET calls; the store names the numbers in that order."""
+    calls = re.findall(r"HMGET', KEYS\[\w\], ([^)]*)\)", _lua("funds/status.lua"))
+    pot, share = (re.findall(r"'(\w+)'", call) for call in calls)
+    assert pot == [_without_unit(name) for name in POT_FIELDS]
+    assert ["registered", *share] == [_without_unit(name) for name in SHARE_FIELDS]
+
+
+def test_paper_records_have_the_fields_of_the_script_header() -> None:
+    """Order and trade records, and the engine's answer: the names in engine.lua are those of the Python records."""
+    header = _lua("paper/engine.lua").split("local OK", 1)[0]
+    order, trade = header.split("Record of an order", 1)[1].split("Record of a trade", 1)
+    trade, answer = trade.split("Answer:", 1)
+    assert tuple(re.findall(r"\b\d+ (\w+)", order.split("py)", 1)[1])) == OrderRecord._fields
+    assert tuple(re.findall(r"\b\d+ (\w+)", trade)) == TradeRecord._fields
+    assert tuple(re.findall(r"\w+", answer.split("}", 1)[0])) == Answer._fields
+
+
+def test_paper_arguments_and_answers_have_the_names_of_the_scripts() -> None:
+    """place.lua unpacks an order by name; open_symbol.lua answers with named fields of the symbol's state."""
+    unpacked = _lua("paper/place.lua").split("local function order_at(i)", 1)[1].split("}", 1)[0]
+    assert tuple(re.findall(r"(\w+) = ARGV", unpacked)) == PlaceArgs._fields
+    assert tuple(re.findall(r"units\('(\w+)'\)", _lua("paper/open_symbol.lua"))) == OpenedSymbol._fields
 
 
 def test_scripts_touch_only_keys_they_were_given() -> None:

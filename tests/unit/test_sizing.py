@@ -11,7 +11,7 @@ from tasks.exchange.models import Market, Side, Ticker
 from tasks.grid.levels import build_cells, build_grid
 from tasks.grid.models import Cell, CellState, Grid, GridPlan, IdleReason, Limits, RestingBuy, Size
 from tasks.grid.planner import plan
-from tasks.grid.resizing import MOST_PER_TICK
+from tasks.grid.resizing import MAX_PER_TICK
 from tasks.grid.sizing import cell_money, reserve_units
 from tasks.market.models import Snapshot
 from tasks.settings.grids import StartMode
@@ -131,8 +131,8 @@ def test_resting_buys_within_the_tolerance_stay() -> None:
     near = planned(held, grid, limits(2160, reserved=2002), found)
     assert (near.cancel, near.to_resize) == ((), 0)
     larger = planned(held, grid, limits(2300, reserved=2002), found)
-    assert larger.cancel == larger.resized == tuple(f"b{index}" for index in range(19, 19 - MOST_PER_TICK, -1))
-    assert larger.to_resize == 20 - MOST_PER_TICK
+    assert larger.cancel == larger.resized == tuple(f"b{index}" for index in range(19, 19 - MAX_PER_TICK, -1))
+    assert larger.to_resize == 20 - MAX_PER_TICK
     assert larger.place == ()
 
 

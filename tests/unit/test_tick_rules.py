@@ -10,7 +10,7 @@ from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Market, Order, OrderStatus, Side, Trade
 from tasks.exchange.order_ids import account_tag
 from tasks.tick.clock_check import check_clock
-from tasks.tick.order_requests import MOST_WAIT_MS, wait_after
+from tasks.tick.order_requests import MAX_WAIT_MS, wait_after
 from tasks.tick.rebuild import rebuild
 from tests.support.grids import symbol_settings
 
@@ -22,12 +22,12 @@ def test_refusals_in_a_row_wait_longer_each_time() -> None:
     waits = [wait_after(RejectReason.WOULD_TAKE, before) for before in range(14)]
     assert waits[:4] == [0, 0, 2_000, 4_000]
     assert waits == sorted(waits)
-    assert waits[-1] == MOST_WAIT_MS
+    assert waits[-1] == MAX_WAIT_MS
     assert [wait_after(RejectReason.FILTER, before) for before in (0, 1, 2, 9)] == [
         30_000,
         30_000,
         60_000,
-        MOST_WAIT_MS,
+        MAX_WAIT_MS,
     ]
 
 
@@ -70,7 +70,7 @@ def test_books_are_not_rebuilt_from_half_the_trades() -> None:
         status=OrderStatus.FILLED,
         at_ms=1_000,
     )
-    with pytest.raises(ExchangeUnavailable, match=r"order 7 show 0\.004 of the 0\.01"):
+    with pytest.raises(ExchangeUnavailable, match=r"order 7 show 0\.004 of its 0\.01"):
         rebuild(BTC, settings, market, [filled], [trade("1", "0.004")], Decimal(9500), {}, "main")
     whole = rebuild(
         BTC, settings, market, [filled], [trade("1", "0.004"), trade("2", "0.006")], Decimal(9500), {}, "main"

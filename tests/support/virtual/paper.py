@@ -16,7 +16,7 @@ from tasks.exchange.client import CcxtClient
 from tasks.exchange.models import Candle, OrderRequest, Placement
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.funds.models import FundsStatus
-from tasks.paper.building import open_manual_exchange, open_paper_exchange
+from tasks.paper.opening import open_manual_exchange, open_paper_exchange
 from tasks.settings.model import Settings
 from tasks.tick.desk import Desk
 from tasks.tick.models import TickReport
