@@ -122,10 +122,10 @@ async def test_a_tick_refuses_records_that_were_not_upgraded(redis: RedisClient)
     """Nothing is touched: neither by a tick nor by a program that meets a newer format."""
     await restore(redis)
     desk = await open_desk(redis, OWN, rebalance=False)
-    with pytest.raises(StateError, match="format 1, this program uses 2"):
+    with pytest.raises(StateError, match="format 1, this version uses 2"):
         await (await desk.trader(BTC)).tick()
     await redis.set(KEYS.format, 9)
-    with pytest.raises(StateError, match="format 9, this program uses 2"):
+    with pytest.raises(StateError, match="format 9, this version uses 2"):
         await upgrade_records(redis, KEYS, OWN)
     await desk.close()
 
