@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 
 from tasks.base.errors import ExchangeError
@@ -45,15 +45,17 @@ async def gather_evidence(
         trades = await exchange.trades(symbol, trades_since(changed, cursor_ms))
     to_look_up = [intent for intent in changed if needs_lookup(intent, resting[intent.client_id], trades)]
     looked_up = await _look_up(exchange, symbol, intents, to_look_up, trades, booked)
-    return {
-        intent.client_id: Evidence(
-            resting=resting[intent.client_id],
-            looked_up=intent.client_id in looked_up,
-            found=looked_up.get(intent.client_id),
-            trades=tuple(trades),
+    evidence = {}
+    for intent in intents:
+        client_id = intent.client_id
+        order = resting[client_id] or looked_up.get(client_id)
+        evidence[client_id] = Evidence(
+            resting=resting[client_id],
+            looked_up=client_id in looked_up,
+            found=looked_up.get(client_id),
+            trades=tuple(own_trades(intent, order.exchange_id if order else intent.exchange_id, trades)),
         )
-        for intent in intents
-    }
+    return evidence
 
 
 async def _look_up(
@@ -78,9 +80,8 @@ async def _look_up(
         candidates = possible_orders(intent, trades, other_orders)
         order = await _by_trades(exchange, intent, candidates[:MAX_LOOKUPS])
         if order is None and len(candidates) > MAX_LOOKUPS:
-            del looked_up[
-                intent.client_id
-            ]  # not every candidate was looked up, so this is no proof that the order does not exist
+            # Not every candidate was looked up, so this is no proof that the order does not exist.
+            del looked_up[intent.client_id]
         else:
             looked_up[intent.client_id] = order
     return looked_up
@@ -99,21 +100,11 @@ async def _by_trades(exchange: ExchangePort, intent: Intent, candidates: Sequenc
 
 
 async def third_coin_prices(
-    exchange: ExchangePort, intents: Iterable[Intent], evidence: Mapping[str, Evidence], market: Market
+    exchange: ExchangePort, evidence: Mapping[str, Evidence], market: Market
 ) -> Mapping[str, Decimal]:
     """Price in quote of every third coin that fees of our orders were paid in; empty in the usual case."""
-    paid = {
-        trade.fee_currency
-        for intent in intents
-        for trade in own_trades(intent, _order_id(intent, evidence), evidence[intent.client_id].trades)
-        if trade.fee
-    }
+    paid = {trade.fee_currency for one in evidence.values() for trade in one.trades if trade.fee}
     return await prices_of_coins(exchange, paid, market)
-
-
-def _order_id(intent: Intent, evidence: Mapping[str, Evidence]) -> str | None:
-    order = evidence[intent.client_id].resting or evidence[intent.client_id].found
-    return order.exchange_id if order else intent.exchange_id
 
 
 async def prices_of_coins(exchange: ExchangePort, coins: Collection[str], market: Market) -> Mapping[str, Decimal]:

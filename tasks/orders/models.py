@@ -1,5 +1,6 @@
 """The journal: an `Intent` is written, and its money reserved, before an order is sent."""
 
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
@@ -66,8 +67,12 @@ class Intent(Frozen):
         return min(self.units_left, max(int(self.units * qty / self.qty), used_delta))
 
 
-class Evidence(Frozen):
-    """What the exchange showed of one intent. `looked_up`: whether it was looked up by id."""
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the exchange showed of one intent. `looked_up`: whether it was looked up by id.
+
+    `trades`: may hold trades of other orders too. Made for every order at every tick, so it is not validated again.
+    """
 
     resting: Order | None = None
     looked_up: bool = False

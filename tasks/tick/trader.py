@@ -151,7 +151,7 @@ class GridTrader:
         asked_ms = self._now()  # what is found missing was missing then, however long the answers take
         booked = partial(store.booked_trades, redis, keys, self.symbol)
         evidence = await gather_evidence(exchange, self.symbol, intents, open_orders, state.book.cursor_ms, booked)
-        prices = await third_coin_prices(exchange, intents, evidence, self.market)
+        prices = await third_coin_prices(exchange, evidence, self.market)
         self._checkpoint("evidence")
         slots: Mapping[str, int] = {}
         if needs_slots(self._rules(), state):
