@@ -1,14 +1,14 @@
-"""The trading side of a process: one event loop in a thread of its own, one Redis pool, one exchange client.
+"""The trading service of a process: one event loop in its own thread, one Redis pool, one exchange client.
 
-The flow runs of a worker each have their own thread; all their ticks run on this loop. A stock Prefect process makes
-its own service for its one run.
+Each flow run of a worker has its own thread. The ticks of all runs share this loop. A process of Prefect's stock
+`process` worker runs one flow run and has a service for it alone.
 """
 
 import asyncio
 import logging
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -19,17 +19,14 @@ from redis.exceptions import RedisError
 
 from tasks.base import log_setup
 from tasks.base.clock import utc_now
-from tasks.base.errors import ExchangeError, ExchangeUnavailable, GridflowError, StackError
+from tasks.base.errors import GridflowError, StackError
 from tasks.base.keys import Keys
-from tasks.base.redis_client import RedisClient, connect
+from tasks.base.redis_client import connect
 from tasks.control.steps import resume_everything, stop
 from tasks.exchange.models import Market
-from tasks.exchange.port import ExchangePort
-from tasks.funds.allocator import GlobalFundAllocator
 from tasks.funds.models import RebalanceReport
 from tasks.ledger.audit import AuditReport
 from tasks.ledger.steps import watch_drift
-from tasks.settings.in_force import in_force, publish
 from tasks.settings.load import load
 from tasks.settings.model import Settings
 from tasks.settings.secret_values import secret_texts
@@ -37,14 +34,12 @@ from tasks.tick import watchdog, window
 from tasks.tick.active_symbols import active_symbols, retiring_symbols
 from tasks.tick.clock_check import check_clock
 from tasks.tick.desk import Desk
-from tasks.tick.grid_checks import refuse_impossible_grids
+from tasks.tick.desk_opening import close_desk, market_of, open_desk
 from tasks.tick.models import WindowReport
 from tasks.tick.monitor import guard_balance, rebalance, run_monitor
 from tasks.tick.order_cancelling import cancel_all_orders
-from tasks.tick.recover import open_books
 from tasks.tick.stopping import StopReport, held
 from tasks.tick.trader import GridTrader
-from tasks.tick.trading_mode import claim_books
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -52,7 +47,7 @@ _MONITOR_SECONDS = 60
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
-    """A uvloop event loop, which costs less CPU; asyncio's own on Windows, where there is none."""
+    """A uvloop event loop, which uses less CPU. On Windows, which has no uvloop, asyncio's own."""
     if sys.platform == "win32":
         return asyncio.new_event_loop()
     import uvloop
@@ -61,11 +56,11 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
 
 class TradingService:
-    """Owns the trading loop. Its public methods are called from any thread and wait for the answer."""
+    """Owns the trading loop. Its public methods may be called from any thread and return when the work is done."""
 
     def __init__(self, settings: Settings) -> None:
         if settings.redis_url is None:
-            raise StackError("no Redis is configured; run under `gridflow up` or set GRIDFLOW_REDIS_URL")
+            raise StackError("no Redis is configured. Start with `gridflow up`, or set GRIDFLOW_REDIS_URL")
         self._own_settings = settings
         self.keys = Keys(settings.account)
         self._redis_url = settings.redis_url.get_secret_value()
@@ -78,11 +73,11 @@ class TradingService:
         self._thread.start()
         self._opening = asyncio.Lock()
         self._watchdog = watchdog.Watchdog(self._loop, self._thread)
-        self._chores = [self._submit(self._flush_logs()), self._submit(self._monitor())]
+        self._background = [self._submit(self._flush_logs()), self._submit(self._monitor())]
 
     @property
     def settings(self) -> Settings:
-        """The settings in force; this process's own until the desk is open."""
+        """The settings in force. Before the desk is open, the settings of this process."""
         return self._own_settings if self._desk is None else self._desk.settings
 
     def _submit(self, work: Coroutine[Any, Any, T]) -> Any:
@@ -94,81 +89,34 @@ class TradingService:
         return result
 
     async def desk(self) -> Desk:
-        """Redis, exchange and pot; opened once, on first use. The pot is shared out before anybody trades."""
+        """The Redis client, exchange client and fund allocator of this process. The first call opens them."""
         async with self._opening:
             if self._desk is None:
-                self._desk = await self._open()
+                self._desk, markets = await open_desk(self._own_settings, self._redis_url)
+                self._markets |= markets
                 if watchdog.is_enabled():  # imports and market lists keep the loop busy until now
                     self._watchdog.start()
         return self._desk
 
-    async def _open(self) -> Desk:
-        from tasks.tick.exchange_factory import open_exchange
-
-        redis = connect(self._redis_url)
-        exchange: ExchangePort | None = None
-        try:
-            await check_clock(redis)
-            await claim_books(redis, self.keys, self._own_settings)
-            settings = await self._settings_in_force(redis)
-            exchange = await open_exchange(settings, redis)
-            self._markets = dict(await exchange.markets(list(settings.symbols)))
-            allocator = GlobalFundAllocator.from_settings(settings, redis)
-            desk = Desk(settings, redis, exchange, allocator, self.keys, utc_now)
-            await open_books(desk, self._markets, owner=uuid4().hex)
-            await refuse_impossible_grids(desk, self._markets)
-        except BaseException:
-            if exchange is not None:
-                await exchange.close()
-            await redis.aclose()
-            raise
-        return desk
-
-    async def _settings_in_force(self, redis: RedisClient) -> Settings:
-        """This process trades by those; where its own file differs, the fields are named."""
-        await publish(redis, self._own_settings, only_first=True)
-        found = await in_force(redis, self._own_settings)
-        if found.differing:
-            facts = {"version": found.version, "fields": ", ".join(found.differing)}
-            log.warning("this worker's settings differ from those in force and do not count", extra=facts)
-        return found.settings
-
     async def _trader(self, symbol: str) -> GridTrader:
-        """A trader of a symbol that is configured, or that left the settings and still holds something.
+        """A trader for a symbol that is configured, or that left the settings and still holds something.
 
-        Raises GridflowError for any other, and for one that the exchange no longer lists.
+        Raises GridflowError for any other symbol, and where the exchange no longer lists it.
         """
         desk = await self.desk()
         await check_clock(desk.redis)
-        active = await active_symbols(desk)
-        if symbol not in active:
+        if symbol not in await active_symbols(desk):
             raise GridflowError(f"{symbol} is not configured; configured are {', '.join(desk.settings.symbols)}")
         if symbol not in self._markets:
-            self._markets |= await self._market(desk, symbol)
+            self._markets[symbol] = await market_of(desk, symbol)
         return GridTrader(desk, self._markets[symbol], owner=uuid4().hex)
-
-    async def _market(self, desk: Desk, symbol: str) -> Mapping[str, Market]:
-        """The market of a symbol that this process has not traded yet. Raises GridflowError where there is none."""
-        if not desk.exchange.apart_from_redis:
-            await self._reopen_paper(desk)
-        try:
-            return await desk.exchange.markets([symbol])
-        except ExchangeUnavailable:
-            raise
-        except ExchangeError as error:
-            remedy = f"If it was delisted, book out what it holds with: gridflow funds write-off {symbol}"
-            raise GridflowError(f"{error}. {remedy}") from error
-
-    async def _reopen_paper(self, desk: Desk) -> None:
-        """A paper exchange knows the symbols that it was opened with; this one knows today's."""
-        from tasks.tick.exchange_factory import open_exchange
-
-        before, desk.exchange = desk.exchange, await open_exchange(desk.settings, desk.redis)
-        await before.close()
 
     # --- what flows call -------------------------------------------------------------------------------
     def run_window(self, symbol: str, scheduled: datetime | None, cancelled: Callable[[], bool]) -> WindowReport:
-        """One window of `symbol`, from its scheduled start (now without one) over `trading.window_seconds`."""
+        """Tick `symbol` for one window: `trading.window_seconds` from the scheduled start, or from now without one.
+
+        The window ends early once `cancelled()` is true or `request_stop` was called.
+        """
         report: WindowReport = self._submit(self._window(symbol, scheduled, cancelled)).result()
         return report
 
@@ -176,43 +124,43 @@ class TradingService:
         trader = await self._trader(symbol)
         start = (scheduled or utc_now()).timestamp()
 
-        def why_end() -> str | None:
+        def end_reason() -> str | None:
             if self._stopping.is_set():
                 return "stopping"
             return "cancelled" if cancelled() else None
 
-        if self._stopping.is_set():  # a run that was fetched before the stop and begins only now
+        if self._stopping.is_set():  # the worker fetched this run before the stop
             return WindowReport(symbol=symbol, ticks=0, fills=0, placed=0, failed_ticks=0, ended="stopping")
-        ticked, ended = self._watchdog.window(symbol)
+        on_tick, on_end = self._watchdog.window(symbol)
         try:
             until = start + self.settings.trading.window_seconds
-            return await window.run_window(trader, until, utc_now, why_end, ticked=ticked)
+            return await window.run_window(trader, until, utc_now, end_reason, on_tick=on_tick)
         finally:
-            ended()
+            on_end()
 
     def rebalance(self, force: bool, reason: str) -> RebalanceReport:
-        """Share the pot anew."""
+        """Share the pot again by the settings in force. `force`: without waiting for a trigger."""
         return self.run(self._rebalance(force, reason))
 
     async def _rebalance(self, force: bool, reason: str) -> RebalanceReport:
         return await rebalance(await self.desk(), force=force, reason=reason)
 
     def recover(self) -> dict[str, bool]:
-        """Rebuild every configured symbol that Redis knows nothing of; symbol → whether it was rebuilt."""
+        """Rebuild every configured symbol that has no records in Redis. Returns symbol → whether it was rebuilt."""
         return self.run(self._recover())
 
     async def _recover(self) -> dict[str, bool]:
         redis = connect(self._redis_url)
         try:
             before = {symbol: await redis.exists(self.keys.cells(symbol)) for symbol in self.settings.symbols}
-            await self.desk()  # opening the books of a pot that nobody has shared yet recovers every symbol
+            await self.desk()  # where Redis was lost, opening the desk recovers every symbol
             after = {symbol: await redis.exists(self.keys.cells(symbol)) for symbol in self.settings.symbols}
         finally:
             await redis.aclose()
         return {symbol: bool(after[symbol] and not before[symbol]) for symbol in self.settings.symbols}
 
     async def watch_drift(self) -> AuditReport:
-        """Guard the real balance, then audit the pot; drift becomes an event."""
+        """Check the exchange's balance, then audit the pot. Differences are published as an event."""
         desk = await self.desk()
         await guard_balance(desk)
         return await watch_drift(desk.redis, self.keys, list(self.settings.symbols))
@@ -226,31 +174,37 @@ class TradingService:
         return await retiring_symbols(desk.redis, desk.keys, desk.settings)
 
     def request_stop(self) -> None:
-        """Let running windows end at their next look."""
+        """End the running windows of this process within a second, after the tick that is running."""
         self._stopping.set()
 
     def open(self) -> None:
-        """Open Redis and the exchange, and refuse grids that cannot start. Lifts no stop."""
+        """Open Redis and the exchange now, not at the first tick. Does not lift a stop.
+
+        Raises ConfigError for grids that cannot start.
+        """
         self.run(self.desk())
 
     def graceful_stop(self) -> StopReport:
-        """Stop the whole pot for as long as this process ends: cancel what rests, book what filled; what is left.
+        """Cancel every open order of the pot and book the last fills. Returns the orders that are left.
 
-        Other workers of the account see the stop too. It ends with this call; an operator's stop is another one.
+        All workers of the account place no orders while this call runs. An operator's stop is `stop_trading`.
         """
         self.request_stop()
-        return self.run(self._stop_held())
+        return self.run(self._stop_with_hold())
 
-    async def _stop_held(self) -> StopReport:
+    async def _stop_with_hold(self) -> StopReport:
         desk = await self.desk()
         async with held(desk.redis, self.keys):
             return await cancel_all_orders(desk, self._trader)
 
     def stop_trading(self) -> StopReport:
-        """An operator's stop: the same, until `resume_trading`; the process goes on and its windows place nothing."""
-        return self.run(self._stop_for_good())
+        """An operator's stop: like `graceful_stop`, but no order is placed until `resume_trading`.
 
-    async def _stop_for_good(self) -> StopReport:
+        The process goes on. Its windows tick and place nothing.
+        """
+        return self.run(self._stop_until_resumed())
+
+    async def _stop_until_resumed(self) -> StopReport:
         desk = await self.desk()
         await stop(desk.redis, self.settings)
         return await cancel_all_orders(desk, self._trader)
@@ -264,20 +218,20 @@ class TradingService:
         await resume_everything(desk.redis, desk.settings)
 
     def beat(self, file: Path) -> None:
-        """Touch `file` each second from the trading loop, so that another process sees that it runs."""
-        self._chores.append(self._submit(watchdog.beat(file)))
+        """Touch `file` each second from the trading loop. Another process can see from it that the loop runs."""
+        self._background.append(self._submit(watchdog.beat(file)))
 
-    # --- housekeeping ----------------------------------------------------------------------------------
+    # --- background work -------------------------------------------------------------------------------
     async def _monitor(self) -> None:
-        """Once a minute: is the exchange's money enough, and has usage drifted apart? No Prefect run for a look."""
+        """Check the exchange's balance and the rebalance triggers each minute, without a Prefect run."""
         while True:
             await asyncio.sleep(_MONITOR_SECONDS)
             if self._desk is None:
                 continue
             try:
                 await run_monitor(self._desk)
-            except Exception:  # the guard must look again in a minute, whatever it tripped over
-                log.exception("monitor: not this time")
+            except Exception:  # the next check must run, whatever failed in this one
+                log.exception("monitor: check failed; the next one is in a minute")
 
     async def _flush_logs(self) -> None:
         redis = connect(self._redis_url)
@@ -286,13 +240,13 @@ class TradingService:
                 try:
                     await self._logs.flush_to(redis, self.keys.log)
                 except RedisError:
-                    await asyncio.sleep(5)  # kept in the queue; the terminal has them too
+                    await asyncio.sleep(5)  # the lines stay in the queue; the terminal has shown them
                 await asyncio.sleep(1)
         finally:
             await redis.aclose()
 
     def close(self) -> None:
-        """Close exchange and Redis, end the loop."""
+        """Close the exchange and Redis, and end the loop."""
         self._watchdog.stop()
         self.run(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -308,19 +262,18 @@ class TradingService:
             try:
                 await self._logs.flush_to(self._desk.redis, self.keys.log)
             except RedisError as error:
-                log.warning("the last log lines did not reach Redis", extra={"error": str(error)})
-            await self._desk.exchange.close()
-            await self._desk.redis.aclose()
+                log.warning("the last log lines were not written to Redis", extra={"error": str(error)})
+            await close_desk(self._desk)
             self._desk = None
 
 
 @cache
 def service() -> TradingService:
-    """The process's trading side, opened on first use from the settings."""
+    """The trading service of this process. The first call creates it from the settings."""
     return TradingService(load())
 
 
 def request_stop() -> None:
-    """Let running windows end early; without a trading side there are none."""
+    """End the running windows of this process early, if it has a trading service."""
     if service.cache_info().currsize:
         service().request_stop()

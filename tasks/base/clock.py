@@ -1,4 +1,4 @@
-"""Time, always UTC and always passed in: code takes a `Clock`, tests pass their own."""
+"""Time in UTC. Code that needs the time takes a `Clock` as a parameter, so that tests can pass their own."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,5 +12,5 @@ def utc_now() -> datetime:
 
 
 def to_ms(moment: datetime) -> int:
-    """Milliseconds since the epoch, the unit exchanges and Redis records use."""
+    """Milliseconds since the epoch, the unit of exchanges and of records in Redis."""
     return int(moment.timestamp() * 1000)

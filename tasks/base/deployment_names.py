@@ -1,4 +1,4 @@
-"""Names of an account's Prefect deployments and work pool, built in one place.
+"""Names of an account's Prefect deployments and work pool.
 
 Account `main` has the plain names. Every other account appends `-<account>`. Two accounts never get the same name: a
 slug is `base-quote` and neither part holds a hyphen.
@@ -33,7 +33,7 @@ class DeploymentNames:
         return self.own("gridflow")
 
     def tick(self, symbol: str) -> str:
-        """The windows of `symbol`."""
+        """The deployment that ticks `symbol`."""
         return f"{GRID_TICK}/{self.own(slug(symbol))}"
 
     @property
@@ -58,7 +58,7 @@ class DeploymentNames:
 
     @property
     def without_symbol(self) -> frozenset[str]:
-        """Every deployment that belongs to the account as a whole."""
+        """The deployments of the account that belong to no symbol."""
         return frozenset(
             (self.rebalance_hourly, self.rebalance_manual, self.log_status, self.graceful_stop, self.resume)
         )

@@ -1,18 +1,18 @@
-"""Every error Gridflow raises on purpose.
+"""All exceptions of Gridflow.
 
 GridflowError
-├── ConfigError            settings that cannot run; carries every problem at once
-├── MarketDataError        a candle file that cannot be read; carries file, line, fault
-├── ExchangeError          what the exchange answered or did not answer
-│   └── ExchangeUnavailable a read that failed and may be tried again
-├── LeaseLost              another worker ticks this symbol now; stop touching it
-├── StateError             Redis holds something this version cannot use
-├── PrefectError           the Prefect server cannot do what was asked
-│   ├── PrefectUnavailable it does not answer, or what answers is not Prefect; carries the URL and the cause
-│   ├── PrefectNotFound    it has no such deployment or run
-│   └── RunNotFinished     a run did not end in time; it goes on
+├── ConfigError            the settings cannot run; `problems` lists all that is wrong
+├── MarketDataError        a candle file cannot be read; has file, line and fault
+├── ExchangeError          the exchange refused a request or did not answer
+│   └── ExchangeUnavailable a read failed; it may be tried again
+├── LeaseLost              another worker has the lease of this symbol now; the tick must end
+├── StateError             the state in Redis does not allow the operation
+├── PrefectError           a request to the Prefect server failed
+│   ├── PrefectUnavailable no usable answer from the Prefect server; has its URL and the cause
+│   ├── PrefectNotFound    the server has no such deployment or run
+│   └── RunNotFinished     a run did not end in time; the run goes on
 └── StackError             the one-machine stack cannot start, run or stop
-    └── SetupRefused       the worker's own ConfigError, passed on to the stack that started it
+    └── SetupRefused       the worker raised ConfigError; the stack that started it reports the text
 """
 
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ from pathlib import Path
 
 
 class GridflowError(Exception):
-    """Root of the tree."""
+    """Base class of all exceptions of Gridflow."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One wrong setting: where it is, what it holds, the rule it breaks, how to correct it."""
+    """One wrong setting: its name, its value, the rule that it breaks, and how to correct it."""
 
     field: str
     value: str
@@ -38,7 +38,7 @@ class Problem:
 
 
 class ConfigError(GridflowError):
-    """Settings are wrong; `problems` holds all that was found, nothing has been started."""
+    """The settings cannot run. `problems` lists all that is wrong; nothing was started."""
 
     def __init__(self, problems: list[Problem], source: str) -> None:
         self.problems = problems
@@ -48,9 +48,9 @@ class ConfigError(GridflowError):
 
 
 class MarketDataError(GridflowError):
-    """A candle file is malformed; names the file, the line and the fault.
+    """A candle file is malformed. The message has the file, the line and the fault.
 
-    Line 1 is the header; in a parquet file, which has none, row 1 is the first candle. 0: the file as a whole.
+    Line 1 is the header. A parquet file has no header: row 1 is the first candle. Line 0: the file as a whole.
     """
 
     def __init__(self, file: Path, line: int, fault: str) -> None:
@@ -60,26 +60,26 @@ class MarketDataError(GridflowError):
 
 
 class ExchangeError(GridflowError):
-    """Root of what can go wrong with an exchange."""
+    """A request to an exchange failed. Base class of these errors."""
 
 
 class RejectReason(StrEnum):
-    """Why an exchange clearly refused an order."""
+    """Why an order was refused."""
 
     INSUFFICIENT_FUNDS = "INSUFFICIENT_FUNDS"
     FILTER = "FILTER"
     WOULD_TAKE = "WOULD_TAKE"
     EXPIRED_REQUEST = "EXPIRED_REQUEST"
-    RATE_LIMITED = "RATE_LIMITED"  # refused by our own rate budget: never sent
+    RATE_LIMITED = "RATE_LIMITED"  # refused by the shared rate budget: never sent
     OTHER = "OTHER"
 
 
 class ExchangeUnavailable(ExchangeError):
-    """A read failed (network, overload, maintenance); nothing was changed by it."""
+    """A read failed (network, overload, maintenance). It changed nothing and may be tried again."""
 
 
 class LeaseLost(GridflowError):
-    """A newer lease exists for the symbol: this holder's writes are refused."""
+    """Another worker has taken the lease of the symbol. Scripts refuse writes with the old fence."""
 
     def __init__(self, symbol: str, fence: int) -> None:
         self.symbol, self.fence = symbol, fence
@@ -87,21 +87,21 @@ class LeaseLost(GridflowError):
 
 
 class StateError(GridflowError):
-    """Redis holds state that does not fit; the message names it and what to do."""
+    """The state in Redis does not allow the operation. The message says why, and what to do."""
 
 
 class PrefectError(GridflowError):
-    """The Prefect server cannot do what was asked; says what to check."""
+    """A request to the Prefect server failed. The message says what to check."""
 
 
 class PrefectUnavailable(PrefectError):
-    """The Prefect server does not answer, or what answers is not a Prefect server; `why` is the cause in words."""
+    """The Prefect server does not answer, or the answer is not from a Prefect server. `why` is the cause in words."""
 
     def __init__(self, api: str, why: str) -> None:
         self.api, self.why = api, why
         super().__init__(
-            f"The Prefect server {api} does not answer as it should ({why}). "
-            "Check that it runs and that PREFECT_API_URL names it. Trading does not depend on it"
+            f"The Prefect server at {api} does not answer as expected ({why}). "
+            "Check that it runs and that PREFECT_API_URL is its address. Trading does not depend on it"
         )
 
 
@@ -110,12 +110,12 @@ class PrefectNotFound(PrefectError):
 
 
 class RunNotFinished(PrefectError):
-    """A flow run did not end in time. It goes on."""
+    """A flow run did not end in time. The run goes on."""
 
 
 class StackError(GridflowError):
-    """The one-machine stack cannot do what was asked; says why and what to do."""
+    """The one-machine stack cannot start, run or stop. The message says why, and what to do."""
 
 
 class SetupRefused(StackError):
-    """The worker found that the settings cannot run on this exchange now; the text names every problem."""
+    """The worker refused the settings, for example for this exchange. The message lists every problem."""

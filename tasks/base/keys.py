@@ -1,11 +1,11 @@
-"""Every Redis key Gridflow uses, built in one place.
+"""All Redis keys of Gridflow.
 
-All keys of an account share the hash tag `{account}`, so that scripts over several of them also run on a cluster.
+The keys of an account share the hash tag `{account}`, so that scripts over several keys also run on a cluster.
 """
 
 from dataclasses import dataclass
 
-RECORD_FORMAT = 2  # version of the form in which records are kept; see tasks/tick/record_format.py
+RECORD_FORMAT = 2  # version of the stored records' format; see tasks/tick/record_format.py
 
 
 def slug(symbol: str) -> str:
@@ -39,12 +39,12 @@ class Keys:
 
     @property
     def symbols(self) -> str:
-        """Set of all symbols ever registered; the books of those that left still count."""
+        """Set of all symbols ever registered. The books of symbols that left still count."""
         return self._key("symbols")
 
     @property
     def rebalance_lock(self) -> str:
-        """String with expiry: a triggered rebalance was started lately."""
+        """String with expiry: present while no other rebalance may be triggered."""
         return self._key("rebalance", "lock")
 
     def funds_symbol(self, symbol: str) -> str:
@@ -52,7 +52,7 @@ class Keys:
         return self._key("funds", slug(symbol))
 
     def reservations(self, symbol: str) -> str:
-        """Hash: open reservation id → units still held."""
+        """Hash: open reservation id → units still reserved."""
         return self._key("reservations", slug(symbol))
 
     @property
@@ -62,7 +62,7 @@ class Keys:
 
     @property
     def last_rebalance(self) -> str:
-        """String: report of the newest rebalance that somebody asked for, applied or not (JSON)."""
+        """String: report of the newest manual or scheduled rebalance, applied or not (JSON)."""
         return self._key("rebalance", "last")
 
     @property
@@ -82,17 +82,17 @@ class Keys:
 
     @property
     def settings(self) -> str:
-        """Hash: the settings that decide trading. version, body (JSON)."""
+        """Hash: the settings in force. version, body (JSON)."""
         return self._key("settings")
 
     @property
     def format(self) -> str:
-        """String: version of the form in which records are kept."""
+        """String: version of the stored records' format."""
         return self._key("format")
 
-    # --- right to tick ---------------------------------------------------------------------------------
+    # --- leases ----------------------------------------------------------------------------------------
     def lease(self, symbol: str) -> str:
-        """String with expiry: who ticks the symbol now."""
+        """String with expiry: the owner of the lease, who ticks the symbol now."""
         return self._key("lease", slug(symbol))
 
     def fence(self, symbol: str) -> str:
@@ -105,7 +105,7 @@ class Keys:
         return self._key("intents", slug(symbol))
 
     def slots(self, symbol: str) -> str:
-        """Hash: order slot, or the id of a grid that has gone → highest cycle ever journalled in it."""
+        """Hash: order slot, or the id of an earlier grid → highest cycle ever journalled in it."""
         return self._key("slots", slug(symbol))
 
     def orders(self, symbol: str) -> str:
@@ -139,12 +139,12 @@ class Keys:
 
     @property
     def mode(self) -> str:
-        """String: what kind of trading the books belong to."""
+        """String: the trading mode of the books, paper or live. See `tasks/tick/trading_mode.py`."""
         return self._key("mode")
 
     @property
     def stats(self) -> str:
-        """Hash of counters, marks and last errors: ticks|symbol, fills|symbol, error|symbol (JSON), max_committed."""
+        """Hash of counters and newest errors: ticks|symbol, fills|symbol, error|symbol (JSON), max_committed."""
         return self._key("stats")
 
     @property
@@ -162,7 +162,7 @@ class Keys:
         """Capped stream of domain events (allocation_updated, …)."""
         return self._key("events")
 
-    # --- manners towards the exchange --------------------------------------------------------------------
+    # --- rate limits and circuit breakers ------------------------------------------------------------------
     @property
     def budget(self) -> str:
         """Hash: the account's token bucket. left, at (ms)."""
@@ -170,7 +170,7 @@ class Keys:
 
     @property
     def ban(self) -> str:
-        """String with expiry: no call for this account until then (ms)."""
+        """String with expiry: time (ms) until which no request for this account is sent."""
         return self._key("ban")
 
     @property
@@ -179,20 +179,20 @@ class Keys:
         return self._key("breakers")
 
     def shared_reading(self, kind: str, *parts: str) -> str:
-        """Hash: what the exchange showed of all symbols (`kind`: orders or tickers), and when; and its lock."""
+        """Hash: a reading of the exchange for all symbols, its time, and its lock. `kind`: orders or tickers."""
         return self._key("shared", kind, *parts)
 
     # --- paper exchange ------------------------------------------------------------------------------------
     def paper(self, *parts: str) -> str:
-        """State of the paper exchange, kept apart from Gridflow's own books."""
+        """State of the paper exchange, apart from the books."""
         return self._key("paper", *parts)
 
 
 @dataclass(frozen=True)
 class AddressKeys:
-    """Key names of what all accounts behind one IP address share at one exchange; a hash tag of their own.
+    """Key names for the limits that an exchange sets per IP address. All accounts behind the address share them.
 
-    `address` tells addresses apart where workers reach the exchange from several.
+    `address`: a name for the address, where workers reach the exchange from several. The keys have their own hash tag.
     """
 
     exchange: str
@@ -209,5 +209,5 @@ class AddressKeys:
 
     @property
     def ban(self) -> str:
-        """String with expiry: no call from this address until then (ms)."""
+        """String with expiry: time (ms) until which no request from this address is sent."""
         return f"{self.prefix}:ban"

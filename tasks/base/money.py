@@ -1,28 +1,27 @@
-"""Exact money: Decimal at every edge, integer units of 1e-8 quote inside Redis.
+"""Exact amounts of money: Decimal in Python, integer units of 1e-8 quote in Redis.
 
-Floats enter through `dec` only. Buy costs round up and proceeds round down, so that a rounding never promises more
-than there is.
+Only `dec` converts floats. Buy costs round up and proceeds round down, so the pot never grants more money than it has.
 """
 
 from contextlib import AbstractContextManager
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, localcontext
 
 UNITS_PER_QUOTE = 100_000_000
-MAX_QUOTE = Decimal(90_000_000)  # Lua numbers are exact to 2^53 units; 9e15 leaves room to add
+MAX_QUOTE = Decimal(90_000_000)  # 9e15 units; Lua numbers are exact to 2^53, a little above 9e15
 ZERO = Decimal(0)
 
 _EXACT = Context(prec=80)
 
 
 def exact() -> AbstractContextManager[Context]:
-    """Arithmetic wide enough that sums and products of prices, amounts and fees never round."""
+    """A decimal context of 80 digits: sums and products of prices, amounts and fees are exact."""
     return localcontext(_EXACT)
 
 
 def dec(value: Decimal | int | float | str) -> Decimal:
-    """The one door through which outside numbers become Decimal; floats by their shortest text.
+    """Convert a number from outside to Decimal. A float is converted by its shortest text, as `repr` prints it.
 
-    Raises ValueError for what is not a finite number.
+    Raises ValueError for a number that is not finite.
     """
     number = value if isinstance(value, Decimal) else Decimal(str(value))
     if not number.is_finite():
@@ -31,13 +30,13 @@ def dec(value: Decimal | int | float | str) -> Decimal:
 
 
 def units_up(amount: Decimal) -> int:
-    """Quote amount → units of 1e-8, rounded up (what a buy may cost)."""
+    """Quote amount → units of 1e-8, rounded up (the cost of a buy)."""
     with exact():
         return int((amount * UNITS_PER_QUOTE).to_integral_value(ROUND_CEILING))
 
 
 def units_down(amount: Decimal) -> int:
-    """Quote amount → units of 1e-8, rounded down (what a sale brings, what a pool holds)."""
+    """Quote amount → units of 1e-8, rounded down (the proceeds of a sale, the pool)."""
     with exact():
         return int((amount * UNITS_PER_QUOTE).to_integral_value(ROUND_FLOOR))
 
@@ -48,7 +47,7 @@ def from_units(units: int) -> Decimal:
 
 
 def floor_to(value: Decimal, step: Decimal) -> Decimal:
-    """Largest multiple of `step` (> 0) not above `value`; lot steps."""
+    """Largest multiple of `step` (> 0) not above `value`. For lot steps."""
     with exact():
         return (value / step).to_integral_value(ROUND_FLOOR) * step
 
@@ -60,13 +59,13 @@ def ceil_to(value: Decimal, step: Decimal) -> Decimal:
 
 
 def round_to(value: Decimal, step: Decimal) -> Decimal:
-    """Nearest multiple of `step` (> 0), ties to even; price ticks."""
+    """Nearest multiple of `step` (> 0), ties to even. For price ticks."""
     with exact():
         return (value / step).to_integral_value(ROUND_HALF_EVEN) * step
 
 
 def plain(value: Decimal) -> str:
-    """Canonical text of a Decimal: no exponent, no trailing zeros, zero without a sign."""
+    """Text of a Decimal without an exponent, trailing zeros or a negative zero."""
     if value == 0:
         return "0"
     text = f"{value:f}"

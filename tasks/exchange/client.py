@@ -270,11 +270,10 @@ class CcxtClient:
 
     def _params(self, request: OrderRequest) -> dict[str, Any]:
         """ccxt's params. The request is signed with the intent's time, so that the exchange refuses it once stale."""
-        signed_at = self._clock_sync.exchange_time(request.signed_at_ms)
         return {
             "clientOrderId": self._venue.encode_order_id(request.client_id),
             **({"postOnly": True} if request.post_only else {}),  # ccxt would send False on to the exchange
-            **self._venue.validity(signed_at, request.valid_ms),
+            **self._venue.validity(self._clock_sync.exchange_time(request.signed_at_ms), request.valid_ms),
         }
 
     async def _read(self, call: Callable[..., Awaitable[T]], *arguments: Any) -> T:

@@ -1,7 +1,8 @@
-"""Everything that follows from what a tick read, and from the answers to its orders. Pure.
+"""The decisions of a tick. Pure: no network call, no clock.
 
-`decide` books the fills, keeps or sets the grid, and plans the orders. `conclude` takes the exchange's answers and
-gives the report and the last records. The trader reads before, applies in between, and does nothing else.
+`decide` takes what the tick read. It books the fills, keeps or sets the grid, and plans the orders. `conclude` takes
+the exchange's answers and returns the report and the last records. The trader calls both; it reads and applies, and
+decides nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,9 +36,9 @@ from tasks.tick.slots import first_cycle
 
 @dataclass(frozen=True)
 class Rules:
-    """What a symbol trades by: its market, the settings in force, and what a new grid may spend.
+    """The rules for a symbol: its market, the settings in force, and the money for a new grid.
 
-    `even_share`: the pool divided by the symbols, in quote.
+    `even_share`: the pool divided by the number of symbols, in quote.
     """
 
     market: Market
@@ -51,7 +52,7 @@ class Rules:
 
     @property
     def configured(self) -> SymbolSettings | None:
-        """The symbol's settings; None once it left them."""
+        """The symbol's settings; None where it left the settings."""
         return self.settings.symbols.get(self.symbol)
 
     @property
@@ -67,8 +68,8 @@ class Rules:
 class Readings(NamedTuple):
     """What one tick read. Times in ms.
 
-    `asked_ms`: when the exchange was asked for evidence. `now_ms`: when all answers were there. `slots`: see
-    `needs_slots`.
+    `asked_ms`: before the first request for evidence. `now_ms`: after the last answer. `slots`: highest cycle by order
+    slot; empty unless `needs_slots`.
     """
 
     started_ms: int
@@ -84,11 +85,11 @@ class Readings(NamedTuple):
 
 @dataclass
 class Decision:
-    """What a tick does. `folded` is the state after it, and changes as orders are journalled.
+    """What a tick does.
 
-    `moves` and `changes`: what to book and to write, in one step. `grid`: None where there is none to trade on.
-    `refusal`: why the configured grid cannot start; the fills are booked all the same. `cancel`: exchange ids.
-    `orphan_orders`: resting orders of ours without a journal entry; those seen by the tick before too are cancelled.
+    `folded`: the state after the fills; the trader adds each order that it journals. `grid`: None where the symbol has
+    no grid to trade. `moves` and `changes`: money to book and records to write, in one script. `orphan_orders`: resting
+    orders of ours without a journal entry. `refusal`: why the configured grid cannot start; fills are booked anyway.
     """
 
     readings: Readings
@@ -104,12 +105,12 @@ class Decision:
 
     @property
     def has_changes(self) -> bool:
-        """Whether there is something to book or to write."""
+        """Whether the tick has anything to book or to write."""
         return bool(self.moves or self.changes or self.folded.ended)
 
     @property
     def orphans_to_cancel(self) -> list[Order]:
-        """Orphan orders that the tick before has seen too; a reading may be older than the journal."""
+        """Orphan orders that the previous tick saw too. One reading is no proof: it may be older than the journal."""
         last = self.readings.state.last
         seen_before = last.orphan_orders if last else ()
         return [order for order in self.orphan_orders if order.client_id in seen_before]
@@ -123,7 +124,7 @@ class Decision:
 
 
 class Conclusion(NamedTuple):
-    """How the tick ended: its report, the ids of orders that ended, and the records to write with both."""
+    """The end of a tick: its report, the client ids of orders that ended, and the records to write."""
 
     report: TickReport
     ended: list[str]
@@ -131,13 +132,15 @@ class Conclusion(NamedTuple):
 
 
 def needs_slots(rules: Rules, state: SymbolState) -> bool:
-    """Whether `decide` looks at the order slots: to set a grid, or to drop cells of earlier grids."""
-    held = _grid_in_force(rules, state)
-    return held is None or _own_cells(state, held) != len(state.cells) or len(held.levels) - 1 != len(state.cells)
+    """Whether `decide` needs the order slots: to set a grid, or to delete cells of earlier grids."""
+    current = _configured_grid(rules, state)
+    return (
+        current is None or _own_cells(state, current) != len(state.cells) or len(current.levels) - 1 != len(state.cells)
+    )
 
 
 def decide(rules: Rules, readings: Readings) -> Decision:
-    """What follows from the readings: fills booked, the grid in force, orders to cancel and to place."""
+    """Book the fills, keep or set the grid, and plan the orders to cancel and to place."""
     state = readings.state
     folded = fold(
         state.book,
@@ -171,7 +174,10 @@ def conclude(
     refused: Mapping[str, str],
     now_ms: int,
 ) -> Conclusion:
-    """How the tick ended. `answers`: the exchange's, one for each granted order. `refused`: by the pot, by cell key."""
+    """The end of the tick.
+
+    `answers`: of the exchange, one for each granted order. `refused`: cell key → why the pot granted nothing.
+    """
     assert decision.grid is not None
     readings, grid = decision.readings, decision.grid
     outcome = outcome_of(granted, answers, decision.folded, rules.market, now_ms)
@@ -187,14 +193,14 @@ def conclude(
         decision.orphan_orders,
     )
     report = report_of(tick, outcome, rules.settings.trading, retiring=rules.is_retiring)
-    gone = [
+    empty = [
         key for key, cell in outcome.cells.items() if is_empty(cell) and (report.left or cell.grid_id != grid.grid_id)
     ]
-    outcome.touched -= set(gone)
+    outcome.touched -= set(empty)
     changes = writes(outcome, rules.keys, rules.symbol)
-    if gone:
-        live = [key for key in outcome.cells if key not in gone]
-        changes += dropped_cells(rules.keys, rules.symbol, gone)
+    if empty:
+        live = [key for key in outcome.cells if key not in empty]
+        changes += dropped_cells(rules.keys, rules.symbol, empty)
         changes += slot_writes(readings.slots, live, "" if report.left else grid.grid_id, rules.keys, rules.symbol)
     changes += published(rules.keys, report)
     return Conclusion(report, [intent.client_id for intent in outcome.ended], changes)
@@ -207,8 +213,8 @@ def unjournalled(state: SymbolState, open_orders: Sequence[Order], account: str)
     return [order for order in others if (found := parse_order_id(order.client_id)) and found.account == tag]
 
 
-def _grid_in_force(rules: Rules, state: SymbolState) -> Grid | None:
-    """The grid of the state if it is the configured one; that of a retiring symbol has no configured one."""
+def _configured_grid(rules: Rules, state: SymbolState) -> Grid | None:
+    """The symbol's grid if it is the configured one, else None. A retiring symbol has no configured grid."""
     if rules.configured is None or state.grid is None:
         return None
     return state.grid if state.grid.grid_id == grid_id(rules.symbol, rules.configured) else None
@@ -219,22 +225,22 @@ def _own_cells(state: SymbolState, grid: Grid) -> int:
 
 
 def _grid(rules: Rules, decision: Decision) -> Grid | None:
-    """The grid in force; a new one at first sight or when the settings name another.
+    """The grid to trade: the present one, or a new one where there is none or the settings describe another.
 
-    The last one for a symbol that left the settings; None where it never had one. Raises ConfigError for a grid that
-    cannot start.
+    A symbol that left the settings keeps its last grid; None where it never had one. Raises ConfigError where the new
+    grid cannot start.
     """
     state, folded, keys = decision.readings.state, decision.folded, rules.keys
     if rules.configured is None:
         return state.grid
-    held = _grid_in_force(rules, state)
-    own = _own_cells(state, held) if held else 0
-    if held is not None and own == len(held.levels) - 1:
-        decision.changes += level_cells(folded, held, keys)
-        return held
+    current = _configured_grid(rules, state)
+    own = _own_cells(state, current) if current else 0
+    if current is not None and own == len(current.levels) - 1:
+        decision.changes += level_cells(folded, current, keys)
+        return current
     slots = decision.readings.slots
-    grid = held if held is not None and own else _new_grid(rules, decision, rules.configured)
-    start = StartMode.FLAT if grid is held else rules.configured.start
+    grid = current if current is not None and own else _new_grid(rules, decision, rules.configured)
+    start = StartMode.FLAT if grid is current else rules.configured.start
     fresh = build_cells(grid, start, first_cycle(slots, grid.grid_id))
     decision.changes += change_grid(folded, grid, fresh, keys)
     decision.changes += level_cells(folded, grid, keys)
@@ -250,7 +256,7 @@ def _new_grid(rules: Rules, decision: Decision, configured: SymbolSettings) -> G
 
 
 def _move_dust(rules: Rules, decision: Decision, grid: Grid) -> None:
-    """Move remainders in cells that no longer buy to where they can be sold."""
+    """Move small remainders from cells that no longer buy to cells where they can be sold."""
     folded, keys, now_ms = decision.folded, rules.keys, decision.readings.now_ms
     if rules.is_retiring:
         moved = retiring.gather_dust(folded, rules.market, keys, now_ms)

@@ -1,4 +1,4 @@
-"""`Desk`: what all traders of a process share."""
+"""`Desk`: the connections and settings that all traders of a process share."""
 
 import logging
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Desk:
     settings_version: int = 0
 
     async def follow_settings(self) -> None:
-        """Load the settings in force. Raises StateError where this process must not trade by them."""
+        """Load the settings in force. Raises StateError where this process cannot trade by them."""
         found = await in_force(self.redis, self.settings)
         if found.differing:
             log.info("settings in force changed", extra={"version": found.version, "fields": list(found.differing)})
@@ -36,5 +36,5 @@ class Desk:
 
     @property
     def lease_ms(self) -> int:
-        """How long a lease lasts without renewal."""
+        """How long a lease lasts without renewal, in ms."""
         return int(self.settings.trading.lease_seconds * 1000)

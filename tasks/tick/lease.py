@@ -1,4 +1,4 @@
-"""Renewing a lease while the work under it takes longer than the lease lasts."""
+"""Renews a lease in the background, so that a tick may take longer than the lease lasts."""
 
 import asyncio
 import logging
@@ -15,23 +15,23 @@ log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def kept_lease(desk: Desk, symbol: str, owner: str) -> AsyncIterator[None]:
-    """Renew the lease each third of its time while the block runs.
+    """Renew the lease while the block runs, three times within its duration.
 
     A lost lease is not renewed and does not end the block: the scripts refuse its old fence.
     """
-    over = asyncio.Event()
-    renewing = asyncio.create_task(_renew(desk, symbol, owner, over))
+    is_over = asyncio.Event()
+    renewing = asyncio.create_task(_renew(desk, symbol, owner, is_over))
     try:
         yield
     finally:
-        over.set()  # cancelling alone may be lost where the sleep has just ended
+        is_over.set()  # a cancellation alone may be lost if the sleep has just ended
         renewing.cancel()
 
 
-async def _renew(desk: Desk, symbol: str, owner: str, over: asyncio.Event) -> None:
+async def _renew(desk: Desk, symbol: str, owner: str, is_over: asyncio.Event) -> None:
     lease_ms = desk.lease_ms
     held = True
-    while held and not over.is_set():
+    while held and not is_over.is_set():
         await asyncio.sleep(lease_ms / 3000)
         try:
             held = await store.renew_lease(desk.redis, keys=desk.keys, symbol=symbol, owner=owner, lease_ms=lease_ms)

@@ -1,4 +1,4 @@
-"""The limits of a tick: the pot's, the operator's, and the orders that can be resized. Pure."""
+"""The limits for a tick's plan: of the pot and of the operator; and the orders that can be resized. Pure."""
 
 from tasks.exchange.models import Side
 from tasks.funds.models import FundCode
@@ -11,19 +11,19 @@ from tasks.tick.fold import Folded
 from tasks.tick.models import SymbolState
 
 _RESTING = (IntentState.OPEN, IntentState.PARTIAL)
-_BY_MONEY = {FundCode.SYMBOL_LIMIT.name, FundCode.GLOBAL_LIMIT.name, FundCode.PAUSED.name}
+_POT_REFUSALS = {FundCode.SYMBOL_LIMIT.name, FundCode.GLOBAL_LIMIT.name, FundCode.PAUSED.name}
 
 
 def limits_of(settings: Settings, state: SymbolState, folded: Folded, snapshot: Snapshot, now_ms: int) -> Limits:
-    """The limits, from the tick's reading and its fold. The reserve script checks them again."""
+    """The limits after the fills of this tick. The reserve script checks them again."""
     own = settings.symbols.get(state.share.symbol)
-    taken = sum(move.used_delta for move in folded.moves)
-    given_back = sum(move.take_units for move in folded.moves) + sum(intent.units_left for intent in folded.ended)
-    used = state.share.used_units + taken
-    committed = state.share.committed_units + taken - given_back
+    used_delta = sum(move.used_delta for move in folded.moves)
+    released = sum(move.take_units for move in folded.moves) + sum(intent.units_left for intent in folded.ended)
+    used = state.share.used_units + used_delta
+    committed = state.share.committed_units + used_delta - released
     return Limits(
         symbol_free=max(state.share.allocated_units - committed, 0),
-        global_free=0 if state.short else max(state.pool_free_units - taken + given_back, 0),
+        global_free=0 if state.short else max(state.pool_free_units - used_delta + released, 0),
         allocated=state.share.allocated_units,
         used=used,
         committed=committed,
@@ -40,7 +40,7 @@ def limits_of(settings: Settings, state: SymbolState, folded: Folded, snapshot: 
 
 
 def resting_buys(folded: Folded) -> dict[str, RestingBuy]:
-    """Buys that rest on the exchange, by client id."""
+    """The buys that rest on the exchange, by client id."""
     return {
         client_id: RestingBuy(
             qty=intent.qty, units=intent.units_left, fixed=bool(intent.filled) or not intent.post_only
@@ -51,5 +51,5 @@ def resting_buys(folded: Folded) -> dict[str, RestingBuy]:
 
 
 def still_refused(planned: GridPlan) -> dict[str, str]:
-    """By cell key, why a cell waits for money or for the end of a pause: the pot's code."""
-    return {key: reason.value for key, reason in planned.idle_reasons.items() if reason.value in _BY_MONEY}
+    """Cells that the planner left without an order because the pot would refuse it: cell key → code of the pot."""
+    return {key: reason.value for key, reason in planned.idle_reasons.items() if reason.value in _POT_REFUSALS}

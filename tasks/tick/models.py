@@ -1,4 +1,4 @@
-"""The state that a tick starts from, and the reports of ticks and windows."""
+"""The state at the start of a tick, and the reports of ticks and windows."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -14,7 +14,7 @@ from tasks.orders.models import Intent
 
 
 class TickReport(Frozen):
-    """One tick, as views and the next tick read it."""
+    """What one tick did. The views and the next tick read it."""
 
     symbol: str
     at_ms: int
@@ -28,15 +28,15 @@ class TickReport(Frozen):
     total_fills: int = 0
     refused: Mapping[str, str] = Field(default_factory=dict)  # cell key → code of the pot's refusal
     idle: Mapping[str, str] = Field(default_factory=dict)  # cell key → reason
-    not_placed: int = 0  # orders sent without an answer, or with one that points to the exchange or the account
+    not_placed: int = 0  # orders without a clear answer, or refused because of the exchange or the account
     limits_version: int = 0  # of the allocations that the tick used
-    to_resize: int = 0  # resting buys whose size is still to follow the allocation, those being replaced included
+    to_resize: int = 0  # resting buys whose size does not follow the allocation yet, also those being replaced
     outside: bool = False  # the price is outside the grid
     retiring: bool = False  # the symbol left the settings: it buys nothing and sells what it holds
-    left: bool = False  # … and holds nothing any more
+    left: bool = False  # the symbol left the settings and holds nothing
     orphan_orders: tuple[str, ...] = Field((), validation_alias=AliasChoices("orphan_orders", "strays"))  # see Decision
-    resolving: int = 0  # orders whose outcome is not known yet
-    next_in: Decimal = ZERO  # seconds
+    resolving: int = 0  # orders whose outcome is unknown
+    next_in: Decimal = ZERO  # seconds until the next tick
     samples: tuple[tuple[int, Decimal], ...] = ()  # recent (ms, price), oldest first
 
 
@@ -50,17 +50,17 @@ class SymbolState(Frozen):
     cells: Mapping[str, Cell]
     intents: Mapping[str, Intent]
     share: TraderAllocation
-    pool_free_units: int  # below 0 while more is committed than the pool has
-    short: bool  # the exchange holds less than promised: nothing new is granted
+    pool_free_units: int  # below 0 while more than the pool is committed
+    short: bool  # the exchange holds less than is committed: no new grants
     limits_version: int
     settings_version: int
     paused: bool
     stopped: bool
-    troubled: bool = False  # a circuit breaker is not closed, or the exchange bans us: the tick asks the breakers first
+    must_check_breakers: bool = False  # a circuit breaker is not closed or counts failures, or the exchange bans us
 
 
 class TickFailure(Frozen):
-    """Why the newest failed tick of a symbol failed."""
+    """The newest failed tick of a symbol: when, and why."""
 
     at_ms: int
     error: str
@@ -74,6 +74,6 @@ class WindowReport(Frozen):
     fills: int
     placed: int
     failed_ticks: int
-    why_failed: str = ""  # the newest of them
+    why_failed: str = ""  # of the newest failed tick
     ended: str  # time | cancelled | stopping | lease held elsewhere | late | left
     price: Decimal | None = None

@@ -1,4 +1,4 @@
-"""The check of the pot once a minute: the exchange's balance, and a rebalance where a trigger fires."""
+"""Checks the pot each minute: the exchange's balance, and the triggers of a rebalance."""
 
 import logging
 
@@ -18,9 +18,9 @@ async def run_monitor(desk: Desk) -> RebalanceReport:
 
 
 async def rebalance(desk: Desk, *, force: bool, reason: str) -> RebalanceReport:
-    """Share the pot again by the settings in force. Raises StateError where this process must not trade by them.
+    """Share the pot again by the settings in force. Raises StateError where this process cannot trade by them.
 
-    A pot that Redis has lost is left as it is: the next tick rebuilds it from the exchange.
+    Does nothing where Redis has lost the pot: the next tick rebuilds it from the exchange.
     """
     await desk.follow_settings()
     report = await share_pot(desk, reason, force=force, only_open=True)
@@ -30,7 +30,7 @@ async def rebalance(desk: Desk, *, force: bool, reason: str) -> RebalanceReport:
 
 
 async def guard_balance(desk: Desk) -> int:
-    """Stop new grants while the exchange holds less quote than the pot promises; units missing (1e-8; 0: enough)."""
+    """Stop new grants while the exchange holds less quote than is committed. Returns the missing units."""
     reserved = (await desk.allocator.get_global_status_summary()).reserved_units
     held = (await desk.exchange.balances()).get(desk.settings.quote) or Balance(free=ZERO, locked=ZERO)
     reserved = max(
@@ -40,8 +40,8 @@ async def guard_balance(desk: Desk) -> int:
     short, before = await desk.allocator.guard(held.free + own_orders)
     if short and not before:
         log.error(
-            "the exchange holds less than the pot promises: no new grants", extra={"short": str(from_units(short))}
+            "the exchange holds less quote than is committed: no new grants", extra={"short": str(from_units(short))}
         )
     elif before and not short:
-        log.info("the exchange holds enough again: grants resume")
+        log.info("the exchange holds enough quote again: grants resume")
     return short

@@ -1,4 +1,4 @@
-"""Cancelling every order of a stopped pot: each symbol is ticked until its journal is empty."""
+"""Cancels every order of a stopped pot: ticks each symbol until its journal is empty."""
 
 import asyncio
 import logging
@@ -13,23 +13,23 @@ from tasks.tick import window
 from tasks.tick.active_symbols import active_symbols
 from tasks.tick.clock_check import check_clock
 from tasks.tick.desk import Desk
-from tasks.tick.stopping import StopReport, patiently, read_stop_report
+from tasks.tick.stopping import StopReport, read_stop_report, with_retries
 from tasks.tick.trader import GridTrader, LeaseHeld, SymbolLeft
 
 log = logging.getLogger(__name__)
 TraderOf: TypeAlias = Callable[[str], Awaitable[GridTrader]]
-MAX_SECONDS = 60.0  # for one symbol; what is left then is in the report
+MAX_SECONDS = 60.0  # for one symbol; the report lists the orders that are left
 _PAUSE_SECONDS = 0.5
 
 
 async def cancel_all_orders(desk: Desk, trader_of: TraderOf) -> StopReport:
-    """Cancel what rests in every symbol and book what filled meanwhile; what is left after a minute.
+    """Cancel the open orders of every symbol and book their fills. Returns the orders that are left after a minute.
 
     The pot must be stopped, else ticks place new orders. Raises StateError where Redis does not answer for a minute.
     """
-    symbols = await patiently(lambda: active_symbols(desk))
+    symbols = await with_retries(lambda: active_symbols(desk))
     await asyncio.gather(*(_cancel_orders(desk, symbol, trader_of) for symbol in symbols))
-    report = await patiently(lambda: read_stop_report(desk.redis, desk.keys, symbols))
+    report = await with_retries(lambda: read_stop_report(desk.redis, desk.keys, symbols))
     facts = {"open_orders": len(report.orders_open), "reserved": plain(report.reserved)}
     log.log(logging.INFO if report.is_clean else logging.ERROR, "stopped", extra=facts)
     return report
@@ -45,9 +45,9 @@ async def _cancel_orders(desk: Desk, symbol: str, trader_of: TraderOf) -> None:
         try:
             trader = trader or await trader_of(symbol)
             await check_clock(desk.redis)
-            with suppress(LeaseHeld, SymbolLeft):  # a window ticks it: it sees the stop and cancels the orders
+            with suppress(LeaseHeld, SymbolLeft):  # LeaseHeld: a window ticks the symbol and cancels its orders
                 await trader.tick()
-        except Exception as error:  # whatever fails in one symbol, the other symbols go on
+        except Exception as error:  # a failure of one symbol must not stop the others
             if str(error) != logged:
                 logged = str(error)
                 log.exception("stop: tick failed; trying again", extra={"symbol": symbol})

@@ -1,4 +1,4 @@
-"""Rebuilding a symbol's records from the exchange's orders and trades plus the configuration. Pure."""
+"""Rebuilds a symbol's records from the exchange's orders and trades and from the configuration. Pure."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ _NEARBY_TICKS = range(-3, 4)
 class Rebuilt:
     """All records of the symbol."""
 
-    grid: Grid | None  # None where the exchange knows orders of earlier grids only
+    grid: Grid | None  # None where all orders belong to earlier grids
     cells: dict[str, Cell]
     intents: dict[str, Intent]
     slots: dict[str, int]
@@ -46,9 +46,9 @@ def own_orders(
 def first_price(
     symbol: str, settings: SymbolSettings, market: Market, ours: Mapping[str, tuple[OrderId, Order]]
 ) -> Decimal | None:
-    """The price that a `range_pct` grid was set around: the one whose levels match most of its orders.
+    """The price that a `range_pct` grid was built around: the price whose levels match the most orders.
 
-    None where no order of the configured grid is current_cells.
+    None where the exchange lists no order of the configured grid.
     """
     wanted = grid_id(symbol, settings)
     seen = [(name, order) for name, order in ours.values() if name.grid_id == wanted]
@@ -83,11 +83,11 @@ def rebuild(
     account: str,
     old_grids: Mapping[str, str] | None = None,
 ) -> Rebuilt | None:
-    """The symbol's records as they were; None where the exchange knows no order of this account.
+    """The symbol's records before Redis lost them; None where the exchange lists no order of this account.
 
     Orders of other accounts are left out. With `old_grids`, orders whose ids have no account tag are included.
-    `allocated`: in quote; profits count as returns on it. Raises ExchangeUnavailable where the trades do not explain
-    the orders yet, because every fill must be booked.
+    `allocated`: in quote; returns are computed on it. Raises ExchangeUnavailable where the exchange does not list every
+    trade of an order yet: each fill must be booked.
     """
     ours = own_orders(orders, account, old_grids)
     if not ours:
@@ -116,7 +116,7 @@ def rebuild(
 
 
 def _by_cell(item: tuple[str, tuple[OrderId, Order]]) -> tuple[str, int, int]:
-    """Sort key: the orders of a cell one after another, by cycle, the buy before the sell."""
+    """Sort key: by cell, then by cycle, the buy before the sell."""
     name = item[1][0]
     return name.cell_key, name.cycle, int(name.side is Side.SELL)
 
@@ -126,7 +126,7 @@ def _holds(cell: Cell) -> bool:
 
 
 def _cells_of_other_grids(ours: Mapping[str, tuple[OrderId, Order]], current_cells: set[str]) -> dict[str, Cell]:
-    """Cells of earlier grids, priced by their own orders; without a sell order, the sell price is buy price × 1.01."""
+    """Cells of earlier grids, with the prices of their orders. Sell price without a sell order: buy price × 1.01."""
     prices: dict[str, dict[Side, Decimal]] = defaultdict(dict)
     for name, order in ours.values():
         if name.cell_key not in current_cells:
@@ -155,8 +155,8 @@ def _replay(
     """Fold one order's trades into the records, as a tick does."""
     listed = sum((trade.qty for trade in trades), ZERO)
     if listed < order.filled:
-        what = f"{order.symbol}: the trades of order {order.exchange_id} show {listed} of its {order.filled} filled"
-        raise ExchangeUnavailable(f"{what}. They are read again")
+        what = f"{order.symbol}: the trades of order {order.exchange_id} add up to {listed} of {order.filled}"
+        raise ExchangeUnavailable(f"{what}. The next tick reads them again")
     key, intent = name.cell_key, _intent(name, order, result.cells[name.cell_key], market)
     state = CellState.BUYING if name.side is Side.BUY else CellState.SELLING
     journalled = {"cycle": name.cycle, "state": state, "order_id": order.client_id}
@@ -172,7 +172,7 @@ def _replay(
 
 
 def _evidence(order: Order, trades: Sequence[Trade]) -> Evidence:
-    """The order as evidence. One that no longer rests has ended, filled or not."""
+    """The order as evidence. An order that no longer rests has ended, filled or not."""
     if order.status is OrderStatus.OPEN:
         return Evidence(resting=order, trades=tuple(trades))
     ended = order.model_copy(update={"status": OrderStatus.CANCELLED})
@@ -180,7 +180,7 @@ def _evidence(order: Order, trades: Sequence[Trade]) -> Evidence:
 
 
 def _intent(name: OrderId, order: Order, cell: Cell, market: Market) -> Intent:
-    """The journal entry that the order was sent with."""
+    """The journal entry of the order when it was sent."""
     units = reserve_units(order.price, order.qty, market.taker_fee) if name.side is Side.BUY else 0
     return Intent(
         client_id=order.client_id,

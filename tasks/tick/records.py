@@ -1,4 +1,4 @@
-"""The records that a tick writes, in the same script that moves the money. Pure."""
+"""The records that a tick writes. The script that moves the money writes them too. Pure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +13,7 @@ FILLS_CAP = 5000
 
 
 def writes(result: Folded, keys: Keys, symbol: str) -> list[Write]:
-    """The records that follow from the fold."""
+    """The writes for the cells, orders and fills that the fold changed."""
     out = [
         Write(key=keys.cells(symbol), verb="HSET", field=key, value=result.cells[key].model_dump_json())
         for key in sorted(result.touched)
@@ -35,7 +35,7 @@ def writes(result: Folded, keys: Keys, symbol: str) -> list[Write]:
 def slot_writes(
     slots: Mapping[str, int], live_cells: Sequence[str], grid_id: str, keys: Keys, symbol: str
 ) -> list[Write]:
-    """The writes that delete the slots of cells that no longer exist, and keep one cycle per grid."""
+    """The writes that delete the order slots of deleted cells, and keep one cycle per grid."""
     gone, kept = compacted(slots, live_cells, grid_id)
     key = keys.slots(symbol)
     return [

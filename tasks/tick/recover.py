@@ -1,4 +1,4 @@
-"""Recovery: rebuilds a symbol's records from the exchange where Redis has lost them, before it trades again."""
+"""Recovery: rebuilds a symbol's records from the exchange where Redis has lost them, before the symbol trades again."""
 
 import asyncio
 import logging
@@ -23,17 +23,17 @@ from tasks.tick.sharing import share_pot
 from tasks.tick.trading_mode import claim_books
 
 log = logging.getLogger(__name__)
-_TRIES = 2400
+_MAX_TRIES = 2400  # of up to 0.5 s: another worker's recovery may take twenty minutes
 
 
 async def open_books(desk: Desk, markets: Mapping[str, Market], owner: str) -> None:
-    """Open the account's books: where the pot was never shared, rebuild every symbol from the exchange, then share it.
+    """Open the account's books and share the pot. Where the pot was never shared, rebuild every symbol first.
 
-    No order is granted before the pot is shared, so one symbol never gets the money that another has committed.
-    If Redis was lost while a worker was running, its last requests may still be in flight. The exchange is therefore
-    read after they have expired.
+    The pot grants nothing before it is shared, so one symbol never gets the money that another has committed. If Redis
+    was lost while a worker was running, the worker's last requests may still be in flight. The exchange is therefore
+    read after those requests have expired.
 
-    Raises StateError where the account holds the books of another kind of trading, ExchangeUnavailable, LeaseHeld.
+    Raises StateError where the account holds the books of another trading mode, and ExchangeUnavailable.
     """
     await claim_books(desk.redis, desk.keys, desk.settings)
     await publish(desk.redis, desk.settings, only_first=True)
@@ -46,14 +46,14 @@ async def open_books(desk: Desk, markets: Mapping[str, Market], owner: str) -> N
             log.info("new books: waiting until earlier requests have arrived or expired", extra={"seconds": seconds})
             await asyncio.sleep(seconds)
         for symbol in desk.settings.symbols:
-            await _recover_first(desk, markets[symbol], owner)
+            await _recover_under_lease(desk, markets[symbol], owner)
     await share_pot(desk, "start")
 
 
-async def _recover_first(desk: Desk, market: Market, owner: str) -> None:
-    """Recover one symbol under its lease; where another worker holds the lease, wait for it. Raises StateError."""
+async def _recover_under_lease(desk: Desk, market: Market, owner: str) -> None:
+    """Recover one symbol under its lease. Wait for another worker that holds it. Raises StateError in the end."""
     symbol, lease_ms = market.symbol, desk.lease_ms
-    for _ in range(_TRIES):
+    for _ in range(_MAX_TRIES):
         state, wait_ms = await store.begin(desk.redis, keys=desk.keys, symbol=symbol, owner=owner, lease_ms=lease_ms)
         if state is not None:
             if state.grid is None:
@@ -62,14 +62,14 @@ async def _recover_first(desk: Desk, market: Market, owner: str) -> None:
             await store.end_lease(desk.redis, keys=desk.keys, symbol=symbol, owner=owner)
             return
         await asyncio.sleep(min(max(wait_ms, 50) / 1000, 0.5))
-    raise StateError(f"{symbol}: another worker holds its lease and does not finish. Check that worker's log")
+    raise StateError(f"{symbol}: another worker holds its lease and does not finish. Check the log of that worker")
 
 
 async def recover(desk: Desk, market: Market, state: SymbolState) -> bool:
-    """Rebuild the symbol from the exchange's orders and trades; False where the exchange knows none of our orders.
+    """Rebuild the symbol from the exchange's orders and trades. False where it lists no order of ours.
 
-    The caller holds the symbol's lease. The grid is written last and marks the recovery as complete: one that is
-    killed before that is done again from the start. Raises LeaseLost, ExchangeUnavailable, StateError.
+    The caller holds the symbol's lease. The grid is written last: it marks the recovery as complete. A recovery that is
+    killed before that starts over. Raises LeaseLost, ExchangeUnavailable, StateError.
     """
     symbol = market.symbol
     orders = await desk.exchange.orders(symbol)
@@ -106,7 +106,7 @@ async def _commit(desk: Desk, symbol: str, fence: int, writes: list[Write]) -> N
 
 
 def _writes(desk: Desk, symbol: str, rebuilt: Rebuilt) -> list[Write]:
-    """All records but the grid. They replace what an earlier, unfinished recovery wrote."""
+    """The writes of all records but the grid. They replace the records of an earlier, unfinished recovery."""
     keys = desk.keys
     replaced = (keys.cells, keys.intents, keys.slots, keys.fills, keys.seen)
     out = [Write(key=name(symbol), verb="DEL") for name in replaced]

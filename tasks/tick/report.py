@@ -19,7 +19,7 @@ SAMPLES = 30
 
 
 class Tick(NamedTuple):
-    """What one tick read and did. Times in ms. `refused`: by the pot, by cell key."""
+    """What one tick read and did. Times in ms. `refused`: cell key → why the pot granted nothing."""
 
     started_ms: int
     ended_ms: int

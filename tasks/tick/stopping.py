@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 HOLD_SECONDS = 20
 _RENEW_SECONDS = 4.0
-_PATIENCE_SECONDS = 60.0
+_RETRY_SECONDS = 60.0
 
 
 class OpenOrder(Frozen):
@@ -42,7 +42,7 @@ class OpenOrder(Frozen):
 
 
 class StopReport(Frozen):
-    """What remains after a stop: every order that is still journalled, and the quote still reserved."""
+    """What is left after a stop: the orders that are still in the journal, and the quote still reserved."""
 
     orders_open: tuple[OpenOrder, ...]
     reserved: Decimal
@@ -53,7 +53,7 @@ class StopReport(Frozen):
         return not self.orders_open
 
     def as_json(self) -> dict[str, Any]:
-        """Amounts as plain text."""
+        """The report as JSON values, amounts as text."""
         rows = [one.model_dump() | {"price": plain(one.price), "qty": plain(one.qty)} for one in self.orders_open]
         return {"orders_open": rows, "reserved": plain(self.reserved)}
 
@@ -83,12 +83,12 @@ async def read_stop_report(redis: RedisClient, keys: Keys, symbols: Iterable[str
 async def held(redis: RedisClient, keys: Keys) -> AsyncIterator[None]:
     """Keep the pot stopped while the block runs: ticks of every worker cancel resting orders and place none.
 
-    The hold is renewed while the block runs and ends with it. It expires where this process is killed.
+    The hold is renewed while the block runs and ends with the block. It expires if this process is killed.
     Raises StateError where Redis does not answer within a minute.
     """
     owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
     ms = HOLD_SECONDS * 1000
-    await patiently(lambda: store.hold(redis, keys=keys, owner=owner, ms=ms))
+    await with_retries(lambda: store.hold(redis, keys=keys, owner=owner, ms=ms))
     renewing = asyncio.create_task(_renew(redis, keys, owner, ms))
     try:
         yield
@@ -98,16 +98,16 @@ async def held(redis: RedisClient, keys: Keys) -> AsyncIterator[None]:
         await _hold(redis, keys, owner, 0)
 
 
-async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
-    """Call `ask`, again each second while Redis does not answer. Raises StateError after a minute."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+async def with_retries(call: Callable[[], Awaitable[T]]) -> T:
+    """Await `call`, and again each second while Redis does not answer. Raises StateError after a minute."""
+    deadline = time.monotonic() + _RETRY_SECONDS
     while True:
         try:
-            return await ask()
+            return await call()
         except (RedisError, OSError) as error:
             log.warning("stop: Redis does not answer; trying again", extra={"error": str(error)})
             if time.monotonic() > deadline:
-                raise StateError("Redis does not answer, so it is unknown whether orders are open") from error
+                raise StateError("Redis does not answer, so Gridflow cannot tell whether orders are open") from error
         await asyncio.sleep(1)
 
 
@@ -120,5 +120,5 @@ async def _renew(redis: RedisClient, keys: Keys, owner: str, ms: int) -> None:
 async def _hold(redis: RedisClient, keys: Keys, owner: str, ms: int) -> None:
     try:
         await store.hold(redis, keys=keys, owner=owner, ms=ms)
-    except (RedisError, OSError) as error:  # it is renewed later, and expires by itself
+    except (RedisError, OSError) as error:  # the next renewal tries again; without one the hold expires
         log.warning("the hold on the pot was not renewed", extra={"error": str(error)})

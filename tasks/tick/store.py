@@ -1,4 +1,4 @@
-"""Tick state in Redis."""
+"""The state of a tick in Redis: leases and the reading at its start."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -16,7 +16,7 @@ from tasks.tick.record_format import check_format
 
 R = TypeVar("R", Grid, Book, Cell, Intent)
 
-# The numbers that begin.lua returns, in its order.
+# The numbers that begin.lua returns, in the same order.
 _NUMBERS = (
     "pool",
     "used",
@@ -39,7 +39,7 @@ _NUMBERS = (
 async def begin(
     client: RedisClient, *, keys: Keys, symbol: str, owner: str, lease_ms: int
 ) -> tuple[SymbolState | None, int]:
-    """Take or renew the lease and read the symbol's state; (None, ms to wait) while somebody else holds it."""
+    """Take or renew the lease and read the symbol's state; (None, ms to wait) while another owner holds it."""
     names = [
         keys.lease(symbol),
         keys.fence(symbol),
@@ -62,11 +62,11 @@ async def begin(
 
 
 def _pairs(flat: Sequence[str]) -> dict[str, str]:
-    """A hash by field, in one order: Redis gives it in an order that changes with each start."""
+    """A hash, sorted by field. Redis returns the fields in an order that differs between servers."""
     return dict(sorted(zip(flat[::2], flat[1::2], strict=True)))
 
 
-@lru_cache(maxsize=16_384)  # most records are the same from tick to tick, and none can be changed
+@lru_cache(maxsize=16_384)  # most records do not change from tick to tick, and models are frozen
 def _record(model: type[R], text: str) -> R:
     return model.model_validate_json(text)
 
@@ -99,26 +99,26 @@ def _parse(symbol: str, answer: Sequence[Any]) -> SymbolState:
         settings_version=number["settings_version"],
         paused=bool(number["paused"]),
         stopped=bool(number["stopped"]),
-        troubled=bool(number["banned"]) or not all(map(is_at_rest, breakers)),
+        must_check_breakers=bool(number["banned"]) or not all(map(is_at_rest, breakers)),
     )
 
 
 async def renew_lease(client: RedisClient, *, keys: Keys, symbol: str, owner: str, lease_ms: int) -> bool:
-    """Whether `owner` still holds the lease; it then lasts `lease_ms` from now."""
+    """Renew the lease for `lease_ms` from now. Returns whether `owner` still holds it."""
     return bool(await script(client, "tasks.tick", "renew_lease")(keys=[keys.lease(symbol)], args=[owner, lease_ms]))
 
 
 async def end_lease(client: RedisClient, *, keys: Keys, symbol: str, owner: str) -> None:
-    """Give up the lease if `owner` still holds it."""
+    """Give the lease back if `owner` still holds it."""
     await script(client, "tasks.tick", "end_lease")(keys=[keys.lease(symbol)], args=[owner])
 
 
 async def booked_trades(client: RedisClient, keys: Keys, symbol: str, trade_ids: Sequence[str]) -> set[str]:
-    """Those of the trades that are in the books."""
+    """The ids among `trade_ids` that are already in the books."""
     scores = await client.zmscore(keys.seen(symbol), list(trade_ids))
     return {trade_id for trade_id, score in zip(trade_ids, scores, strict=True) if score is not None}
 
 
 async def order_slots(client: RedisClient, *, keys: Keys, symbol: str) -> dict[str, int]:
-    """Highest cycle by slot, and by the id of each grid that has gone."""
+    """Highest cycle by order slot, and by the id of each earlier grid."""
     return {str(slot): int(cycle) for slot, cycle in (await client.hgetall(keys.slots(symbol))).items()}

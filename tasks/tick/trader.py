@@ -1,4 +1,4 @@
-"""`GridTrader`: ticks one symbol. A tick reads everything anew and may be killed anywhere."""
+"""`GridTrader`: ticks one symbol. A tick reads all state again, so the process may be killed at any point."""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -24,28 +24,28 @@ from tasks.tick.recover import open_books, recover
 from tasks.tick.sharing import share_pot
 
 log = logging.getLogger(__name__)
-MOST_PER_BATCH = 50  # orders journalled and sent at once: a batch leaves before its requests expire
+MOST_PER_BATCH = 50  # orders that are journalled and sent together; more would expire before they are sent
 Checkpoint = Callable[[str], None]
-Gate = Callable[[], Awaitable[None]]
+BreakerCheck = Callable[[], Awaitable[None]]
 
 
 class LeaseHeld(GridflowError):
-    """Somebody else ticks this symbol; try again after `wait_ms`."""
+    """Another worker holds the lease of this symbol; try again after `wait_ms`."""
 
     def __init__(self, symbol: str, wait_ms: int) -> None:
         self.symbol, self.wait_ms = symbol, wait_ms
-        super().__init__(f"{symbol}: the lease is held elsewhere for another {wait_ms} ms")
+        super().__init__(f"{symbol}: another worker holds the lease for up to {wait_ms} ms")
 
 
 class SymbolLeft(GridflowError):
-    """The symbol left the settings and has nothing any more: there is nothing to tick."""
+    """The symbol left the settings and holds nothing: there is nothing to tick."""
 
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
         super().__init__(f"{symbol} left the settings and holds nothing")
 
 
-def _nothing(step: str) -> None:
+def _no_checkpoint(step: str) -> None:
     """The default checkpoint."""
 
 
@@ -55,25 +55,28 @@ def _batches(orders: Sequence[PlannedOrder]) -> list[Sequence[PlannedOrder]]:
 
 
 class GridTrader:
-    """One symbol under a fenced lease. `checkpoint(step)` is called after each step, for tests that kill there."""
+    """Ticks one symbol under a fenced lease.
 
-    def __init__(self, desk: Desk, market: Market, owner: str, checkpoint: Checkpoint = _nothing) -> None:
+    `checkpoint(step)` is called after each step; tests kill the tick there.
+    """
+
+    def __init__(self, desk: Desk, market: Market, owner: str, checkpoint: Checkpoint = _no_checkpoint) -> None:
         self.desk, self.market, self.owner = desk, market, owner
         self.symbol = market.symbol
         self._checkpoint = checkpoint
 
-    async def tick(self, gate: Gate | None = None) -> TickReport:
+    async def tick(self, check_breakers: BreakerCheck | None = None) -> TickReport:
         """One pass: read, decide, apply.
 
-        Raises LeaseHeld, LeaseLost, SymbolLeft or ExchangeUnavailable; ConfigError where the configured grid cannot
-        start. `gate` is asked before the exchange is, where a circuit breaker is not at rest; it may raise to skip the
-        tick.
+        `check_breakers` is called before the first request to the exchange where a circuit breaker may be open. It
+        raises to skip the tick. Raises LeaseHeld, LeaseLost, SymbolLeft or ExchangeUnavailable, and ConfigError where
+        the configured grid cannot start.
         """
         started_ms = self._now()
         state = await self._begin()
         self._checkpoint("begun")
-        if state.troubled and gate is not None:
-            await gate()
+        if state.must_check_breakers and check_breakers is not None:
+            await check_breakers()
         async with kept_lease(self.desk, self.symbol, self.owner):
             readings = await self._read(await self._prepared(state), started_ms)
             decision = decide(self._rules(), readings)
@@ -96,7 +99,7 @@ class GridTrader:
             return await self._finish(decision, granted, answers, refused)
 
     async def end_lease(self) -> None:
-        """Let the next window start at once."""
+        """Give the lease back, so that another worker can tick the symbol at once."""
         await store.end_lease(self.desk.redis, keys=self.desk.keys, symbol=self.symbol, owner=self.owner)
 
     def _rules(self) -> Rules:
@@ -121,7 +124,7 @@ class GridTrader:
             return state
         if state.settings_version not in (0, self.desk.settings_version):
             await self.desk.follow_settings()
-        if may_open and not self._is_retiring:  # a new symbol, or Redis has lost everything under a running worker
+        if may_open and not self._is_retiring:  # a new symbol, or Redis was lost while a worker was running
             await open_books(self.desk, await self._all_markets(), self.owner)
             return await self._begin(may_open=False)
         await self.end_lease()
@@ -133,7 +136,7 @@ class GridTrader:
         return await self.desk.exchange.markets(list(self.desk.settings.symbols))
 
     async def _prepared(self, state: SymbolState) -> SymbolState:
-        """The state under the settings in force, rebuilt from the exchange where Redis has lost it."""
+        """The state, after loading new settings in force. Rebuilds it from the exchange where Redis has lost it."""
         if state.settings_version not in (0, self.desk.settings_version):
             await self.desk.follow_settings()
         if state.grid is None and not self._is_retiring and await recover(self.desk, self.market, state):
@@ -142,13 +145,13 @@ class GridTrader:
         return state
 
     async def _read(self, state: SymbolState, started_ms: int) -> Readings:
-        """Open orders first: what fills between two readings then shows in the trades."""
+        """Read the exchange. Open orders come first: an order that fills after that shows in the trades."""
         exchange, redis, keys = self.desk.exchange, self.desk.redis, self.desk.keys
         intents = list(state.intents.values())
         newest = max((intent.created_ms for intent in intents), default=0)
         open_orders, ticker = await exchange.orders_and_ticker(self.symbol, not_before_ms=newest)
         self._checkpoint("read")
-        asked_ms = self._now()  # what is found missing was missing then, however long the answers take
+        asked_ms = self._now()  # an order that is not found did not exist at this time, however long the answers take
         booked = partial(store.booked_trades, redis, keys, self.symbol)
         evidence = await gather_evidence(exchange, self.symbol, intents, open_orders, state.book.cursor_ms, booked)
         prices = await third_coin_prices(exchange, evidence, self.market)
@@ -160,7 +163,7 @@ class GridTrader:
 
     # --- apply -----------------------------------------------------------------------------------------
     async def _commit(self, decision: Decision) -> None:
-        """Book the fills and write what follows from them: one script."""
+        """Book the fills and write the records that follow from them, in one script."""
         if decision.has_changes:
             code = await self.desk.allocator.record_trade(
                 self.symbol,
@@ -169,15 +172,17 @@ class GridTrader:
                 ended=[intent.client_id for intent in decision.folded.ended],
                 writes=decision.changes,
             )
-            self._demand(code, decision)
+            self._check_code(code, decision)
         self._checkpoint("recorded")
         self._log(decision)
 
-    def _demand(self, code: FundCode, decision: Decision) -> None:
+    def _check_code(self, code: FundCode, decision: Decision) -> None:
         if code is FundCode.STALE_FENCE:
             raise LeaseLost(self.symbol, decision.readings.state.fence)
         if code is FundCode.CONFLICT:
-            raise StateError(f"{self.symbol}: the books moved under a tick; the next tick reads them again")
+            raise StateError(
+                f"{self.symbol}: another process changed the books during this tick. The next tick reads them again"
+            )
 
     def _log(self, decision: Decision) -> None:
         state, symbol = decision.readings.state, self.symbol
@@ -216,19 +221,19 @@ class GridTrader:
     async def _reserve(
         self, decision: Decision, orders: Sequence[PlannedOrder], refused: dict[str, str]
     ) -> list[Granted]:
-        """Journal and fund a batch; the granted ones. Why the pot refused the others goes into `refused`, by cell."""
+        """Journal and fund a batch. Returns the granted orders; adds the refusals to `refused`, by cell key."""
         now_ms, folded = self._now(), decision.folded
         intents = [intent_of(order, self.symbol, now_ms) for order in orders]
         cells = [with_order(folded.cells[order.cell_key], order) for order in orders]
-        asked = zip(orders, intents, cells, strict=True)
+        planned = zip(orders, intents, cells, strict=True)
         answers = await self.desk.allocator.reserve(
             self.symbol,
             decision.readings.state.fence,
-            [reservation_of(intent, order.purpose, cell) for order, intent, cell in asked],
+            [reservation_of(intent, order.purpose, cell) for order, intent, cell in planned],
         )
         granted = []
         for intent, cell, answer in zip(intents, cells, answers, strict=True):
-            self._demand(answer.code, decision)
+            self._check_code(answer.code, decision)
             if answer.grant is not None:
                 granted.append(Granted(intent, answer.grant))
                 folded.cells[cell.key] = cell
@@ -246,11 +251,11 @@ class GridTrader:
     async def _finish(
         self, decision: Decision, granted: Sequence[Granted], answers: Sequence[Placement], refused: Mapping[str, str]
     ) -> TickReport:
-        """Write the answers, drop empty cells of earlier grids, and make the tick visible: one script."""
+        """Write the answers, delete empty cells of earlier grids and publish the report, in one script."""
         report, ended, changes = conclude(self._rules(), decision, granted, answers, refused, self._now())
         fence = decision.readings.state.fence
         code, _ = await self.desk.allocator.release(self.symbol, fence, ids=ended, writes=changes)
-        self._demand(code, decision)
+        self._check_code(code, decision)
         self._checkpoint("finished")
         if report.left:
             await share_pot(self.desk, "symbol left")

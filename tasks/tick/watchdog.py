@@ -43,7 +43,7 @@ class StallLimits:
 
 
 class Watchdog:
-    """Pings the loop and knows when each running window should tick next."""
+    """Pings the trading loop, and records by when each running window must tick next."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, thread: threading.Thread, limits: StallLimits | None = None
@@ -60,14 +60,14 @@ class Watchdog:
         key, limits = object(), self._limits
         self._due[key] = (symbol, time.monotonic() + limits.first_tick)
 
-        def ticked(seconds: float) -> None:
+        def on_tick(seconds: float) -> None:
             allowed = max(limits.tick, limits.intervals * seconds)
             self._due[key] = (symbol, time.monotonic() + seconds + allowed)
 
-        def ended() -> None:
+        def on_end() -> None:
             self._due.pop(key, None)
 
-        return ticked, ended
+        return on_tick, on_end
 
     # --- the thread -----------------------------------------------------------------------------------
     def start(self) -> None:

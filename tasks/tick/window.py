@@ -1,4 +1,4 @@
-"""A window: one symbol ticked at a dynamic interval until time is up."""
+"""A window: ticks one symbol at a dynamic interval until its end time."""
 
 import asyncio
 import logging
@@ -15,14 +15,16 @@ from tasks.tick.models import TickFailure, TickReport, WindowReport
 from tasks.tick.trader import GridTrader, LeaseHeld, SymbolLeft
 
 log = logging.getLogger(__name__)
-LEFT = "left"  # why a window ends whose symbol left the settings and has nothing any more
-_SLICE_SECONDS = 0.25  # how soon a sleeping window notices that it should end
+LEFT = "left"  # end reason: the symbol left the settings and holds nothing
+_SLICE_SECONDS = 0.25  # a sleeping window checks this often whether it should end
 _LEASE_POLL_SECONDS = 1.0
-_MOST_WAIT_SECONDS = 15.0
+_MAX_WAIT_SECONDS = 15.0
 
 
 @dataclass
-class _Tally:
+class _Totals:
+    """Sums over the ticks of one window."""
+
     ticks: int = 0
     fills: int = 0
     placed: int = 0
@@ -37,54 +39,55 @@ class _Tally:
         self.price = report.price
 
 
-def _nobody(_seconds: float) -> None:
-    """Told of a tick, and does nothing with it."""
+def _ignore_tick(_seconds: float) -> None:
+    """The default for `on_tick`."""
 
 
 async def run_window(
     trader: GridTrader,
     ends_at: float,
     clock: Clock,
-    why_end: Callable[[], str | None],
+    end_reason: Callable[[], str | None],
     breakers: Breakers | None = None,
-    ticked: Callable[[float], None] = _nobody,
+    on_tick: Callable[[float], None] = _ignore_tick,
 ) -> WindowReport:
-    """Tick until `ends_at` (epoch seconds) or until `why_end` gives a reason. Faults of one tick do not end it.
+    """Tick until `ends_at` (epoch seconds) or until `end_reason` returns a reason. A failed tick does not end it.
 
-    `breakers`: with other rules than the usual ones. `ticked` is told after each tick when the next one is due.
+    `breakers`: circuit breakers, those with the default rules if absent. `on_tick` is called after each tick with the
+    seconds until the next one.
     """
-    tally = _Tally()
+    totals = _Totals()
     breakers = breakers or Breakers(trader.desk.redis, trader.desk.keys)
     ended = "late" if clock().timestamp() >= ends_at else None
     try:
         while ended is None:
-            wait = await _one_tick(trader, breakers, tally)
+            wait = await _tick_once(trader, breakers, totals)
             if isinstance(wait, str):
                 ended = wait
                 break
-            ticked(wait)
-            ended = await _sleep(wait, ends_at, clock, why_end)
+            on_tick(wait)
+            ended = await _sleep(wait, ends_at, clock, end_reason)
     finally:
         await give_up_lease(trader)
     return WindowReport(
         symbol=trader.symbol,
-        ticks=tally.ticks,
-        fills=tally.fills,
-        placed=tally.placed,
-        failed_ticks=tally.failed,
-        why_failed=tally.why_failed,
+        ticks=totals.ticks,
+        fills=totals.fills,
+        placed=totals.placed,
+        failed_ticks=totals.failed,
+        why_failed=totals.why_failed,
         ended=ended or "time",
-        price=tally.price,
+        price=totals.price,
     )
 
 
-async def _one_tick(trader: GridTrader, breakers: Breakers, tally: _Tally) -> float | str:
-    """Seconds to wait before the next tick, or why the window ends."""
+async def _tick_once(trader: GridTrader, breakers: Breakers, totals: _Totals) -> float | str:
+    """Tick once. Returns the seconds to wait before the next tick, or the reason why the window ends."""
     try:
         report = await guarded_tick(trader, breakers)
     except BreakerOpen as skipped:
         log.info("tick skipped: circuit breaker open", extra={"symbol": trader.symbol, "why": str(skipped)})
-        return min(max(skipped.wait_seconds, _SLICE_SECONDS), _MOST_WAIT_SECONDS)
+        return min(max(skipped.wait_seconds, _SLICE_SECONDS), _MAX_WAIT_SECONDS)
     except LeaseHeld as held:
         return min(max(held.wait_ms, 50) / 1000, _LEASE_POLL_SECONDS)
     except LeaseLost:
@@ -92,29 +95,34 @@ async def _one_tick(trader: GridTrader, breakers: Breakers, tally: _Tally) -> fl
     except SymbolLeft:
         return LEFT
     except (GridflowError, RedisError) as error:
-        log.error("tick failed; the next one starts anew", extra={"symbol": trader.symbol, "error": str(error)})
-        return await _failed(trader, tally, str(error))
-    except Exception as error:  # a fault of ours in one tick must not end the window; it is told in full
-        log.exception("tick failed unexpectedly; the next one starts anew", extra={"symbol": trader.symbol})
-        return await _failed(trader, tally, f"{type(error).__name__}; the worker's log has all of it")
-    tally.add(report)
+        log.error(
+            "tick failed; the next tick reads everything again", extra={"symbol": trader.symbol, "error": str(error)}
+        )
+        return await _record_failure(trader, totals, str(error))
+    except Exception as error:  # a programming error in one tick must not end the window
+        log.exception("tick failed unexpectedly; the next tick reads everything again", extra={"symbol": trader.symbol})
+        return await _record_failure(trader, totals, f"{type(error).__name__}; see the worker's log for the traceback")
+    totals.add(report)
     return LEFT if report.left else float(report.next_in)
 
 
-async def _failed(trader: GridTrader, tally: _Tally, error: str) -> float:
-    """Keep why the tick failed for the views; one that failed for want of Redis has the log only. Seconds to wait."""
-    tally.failed, tally.why_failed = tally.failed + 1, error
+async def _record_failure(trader: GridTrader, totals: _Totals, error: str) -> float:
+    """Store why the tick failed, for the views. Returns the seconds to wait.
+
+    Where Redis does not answer, only the log has the failure.
+    """
+    totals.failed, totals.why_failed = totals.failed + 1, error
     desk = trader.desk
     failure = TickFailure(at_ms=to_ms(desk.clock()), error=error)
     try:
         await desk.redis.hset(desk.keys.stats, f"error|{trader.symbol}", failure.model_dump_json())
-    except RedisError as missing:
-        log.warning("the failed tick is not shown", extra={"symbol": trader.symbol, "error": str(missing)})
-    return min(2.0**tally.failed, _MOST_WAIT_SECONDS)
+    except RedisError as unstored:
+        log.warning("the failed tick was not stored", extra={"symbol": trader.symbol, "error": str(unstored)})
+    return min(2.0**totals.failed, _MAX_WAIT_SECONDS)
 
 
 class BreakerOpen(Exception):
-    """The symbol's or the exchange's circuit breaker lets no tick through now."""
+    """The circuit breaker of the symbol or of the exchange is open: no tick now."""
 
     def __init__(self, why: str, wait_seconds: float) -> None:
         self.wait_seconds = wait_seconds
@@ -122,46 +130,47 @@ class BreakerOpen(Exception):
 
 
 async def guarded_tick(trader: GridTrader, breakers: Breakers) -> TickReport:
-    """A tick, if the breakers let it through; they are told how it went, however it ends.
+    """Tick if the circuit breakers allow it, and report the outcome to them. Raises BreakerOpen if they do not.
 
-    They are asked, at the cost of a round trip, only where the tick's own reading shows them not at rest.
+    The check costs a round trip. It is left out where both breakers are closed and count no failure.
     """
-    given = Pass(trader.symbol, trader.owner, allowed=True)
+    permit = Pass(trader.symbol, trader.owner, allowed=True)
 
-    async def gate() -> None:
-        nonlocal given
-        given = await breakers.allowed(trader.symbol, trader.owner)
-        if not given.allowed:
-            raise BreakerOpen(given.why, given.wait_seconds)
+    async def check_breakers() -> None:
+        nonlocal permit
+        permit = await breakers.allowed(trader.symbol, trader.owner)
+        if not permit.allowed:
+            raise BreakerOpen(permit.why, permit.wait_seconds)
 
     try:
-        report = await trader.tick(gate)
+        report = await trader.tick(check_breakers)
     except BreakerOpen:
         raise
     except Exception as error:
-        await breakers.report(given, error)
+        await breakers.report(permit, error)
         raise
-    await breakers.report(given, _trouble(report))
+    await breakers.report(permit, _placement_error(report))
     return report
 
 
-def _trouble(report: TickReport) -> GridflowError | None:
-    """What a tick says of placing, though its readings went well.
+def _placement_error(report: TickReport) -> GridflowError | None:
+    """The error that a finished tick counts as, for the circuit breakers; None for a success.
 
-    That no order was taken counts against the symbol; while orders are in doubt nothing is said for it.
+    A failure of the symbol where the exchange clearly accepted none of its orders. Neither a failure nor a success
+    while the outcome of an order is unknown.
     """
     if report.placed and report.not_placed >= report.placed:
-        return ExchangeError(f"{report.symbol}: not one of {report.placed} orders was clearly taken")
+        return ExchangeError(f"{report.symbol}: none of {report.placed} orders was clearly accepted")
     if report.resolving:
-        return GridflowError(f"{report.symbol}: {report.resolving} orders are in doubt")
+        return GridflowError(f"{report.symbol}: the outcome of {report.resolving} orders is unknown")
     return None
 
 
-async def _sleep(seconds: float, ends_at: float, clock: Clock, why_end: Callable[[], str | None]) -> str | None:
-    """Sleep in slices; the reason to end the window, or None to tick again."""
+async def _sleep(seconds: float, ends_at: float, clock: Clock, end_reason: Callable[[], str | None]) -> str | None:
+    """Sleep in slices. Returns the reason to end the window, or None to tick again."""
     wake_at = clock().timestamp() + seconds
     while True:
-        reason = why_end()
+        reason = end_reason()
         if reason is not None:
             return reason
         now = clock().timestamp()
@@ -173,7 +182,7 @@ async def _sleep(seconds: float, ends_at: float, clock: Clock, why_end: Callable
 
 
 async def give_up_lease(trader: GridTrader) -> None:
-    """Let the next window start at once; a lease that cannot be given back runs out by itself."""
+    """Give the lease back, so that the next window starts at once. Without Redis the lease expires by itself."""
     try:
         await trader.end_lease()
     except RedisError as error:

@@ -89,7 +89,7 @@ async def _log(redis: RedisClient, desk: TestDesk) -> None:
         (logging.INFO, "rebalanced", {"reason": "scheduled", "version": 2}),
         (logging.INFO, "fill booked", {"symbol": "BTC/USDT", "side": "sell", "price": "42100.5", "profit": "0.93"}),
         (logging.WARNING, "order outcome unknown", {"symbol": "ETH/USDT", "id": "g1-3-b-7"}),
-        (logging.ERROR, "tick failed; the next one starts anew", {"symbol": "BNB/USDT", "error": HOSTILE}),
+        (logging.ERROR, "tick failed; the next tick reads everything again", {"symbol": "BNB/USDT", "error": HOSTILE}),
     ]
     for level, message, fields in records:
         name = logging.getLevelName(level)

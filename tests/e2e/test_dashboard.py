@@ -122,7 +122,7 @@ def test_logs_are_text_and_can_be_searched(site: Site, page: Page) -> None:
     page.get_by_role("combobox", name="Level").click()
     page.get_by_role("option", name="ERROR").click()
     expect(page.get_by_text("1 records, newest first")).to_be_visible(timeout=WAIT_MS)
-    _cell(page, "tick failed; the next one starts anew")
+    _cell(page, "tick failed; the next tick reads everything again")
 
 
 def test_metrics_agree_with_redis(site: Site, account: RestartableRedis) -> None:
@@ -153,12 +153,12 @@ def test_rebalance_now_runs_the_deployment_and_shows_its_end(site: Site, prefect
     page.goto(f"{site.url}/allocation")
     button = page.get_by_role("button", name="Rebalance now")
     button.click(timeout=WAIT_MS)
-    expect(page.get_by_text("does not answer as it should")).to_be_visible(timeout=WAIT_MS)
+    expect(page.get_by_text("does not answer as expected")).to_be_visible(timeout=WAIT_MS)
     prefect.start()
     button.click()
     expect(page.get_by_text("Rebalance brave-newt: Completed")).to_be_visible(timeout=WAIT_MS)
     expect(page.get_by_text(OUTCOME)).to_be_visible()
-    expect(page.get_by_text("does not answer as it should")).to_have_count(0)
+    expect(page.get_by_text("does not answer as expected")).to_have_count(0)
     link = page.get_by_role("link", name="Show the run in Prefect")
     expect(link).to_have_attribute("href", f"{prefect.api.removesuffix('/api')}/runs/flow-run/{RUN_ID}")
     assert sum("create_flow_run" in call for call in prefect.asked) == 1

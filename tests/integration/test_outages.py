@@ -98,7 +98,7 @@ async def eventually(question: Callable[[], bool], seconds: float, what: str) ->
 
 def failures(log: Path) -> int:
     """Ticks that failed, by the worker's log."""
-    return log.read_text().count("tick failed; the next one starts anew")
+    return log.read_text().count("tick failed; the next tick reads everything again")
 
 
 def booked(url: str) -> set[str]:

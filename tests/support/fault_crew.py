@@ -43,7 +43,7 @@ class Crew:
             return await self.ticks[symbol]()
         except BreakerOpen as closed:
             await asyncio.sleep(closed.wait_seconds)
-        except GridflowError:  # the symbol has left, or the tick failed and the next one starts anew
+        except GridflowError:  # the symbol has left, or the tick failed; the next tick reads everything again
             pass
         return None
 

@@ -58,7 +58,7 @@ def test_a_server_that_does_not_answer_is_named(api: str) -> None:
         prefect.check_ready,
     )
     for call in calls:
-        with pytest.raises(PrefectUnavailable, match=r"does not answer as it should.*PREFECT_API_URL"):
+        with pytest.raises(PrefectUnavailable, match=r"does not answer as expected.*PREFECT_API_URL"):
             call()
 
 
