@@ -1,4 +1,4 @@
-"""What an operator may change in the settings of a fault run: drawn by the seed, valid, and possible to trade."""
+"""Draws an operator's changes of the settings in a fault run. Each result is valid and can be traded."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ _STRATEGIES = ("dynamic", "equal", "weighted")
 
 
 class Change(StrEnum):
-    """One field of the settings, or one symbol in them."""
+    """What is changed: a field of the settings, or a symbol."""
 
     QUOTE_SIZE = "quote_per_cell"
     BASE_SIZE = "base_per_cell"
@@ -44,7 +44,7 @@ class Change(StrEnum):
 
 
 class Changes:
-    """Draws changes; remembers the grids and the symbols that have been there."""
+    """Draws changes. Remembers earlier grids and symbols, so that they can come back."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -52,7 +52,7 @@ class Changes:
         self._gone: dict[str, dict[str, Any]] = {}
 
     def of(self, settings: Settings, change: Change) -> Settings | None:
-        """The settings after the change; None where it would change nothing or nobody could trade by it."""
+        """The settings after the change; None where nothing would change or the result could not trade."""
         symbol = self._rng.choice(sorted(settings.symbols))
         draw = self._own if change in _OWN else self._pot if change in _POT else self._symbols
         changed = draw(settings, change, symbol)
@@ -75,7 +75,7 @@ class Changes:
             self._gone[symbol] = own
 
     def _own(self, settings: Settings, change: Change, symbol: str) -> dict[str, Any] | None:
-        """One symbol's own table."""
+        """A change of one symbol's table."""
         symbols = settings.model_dump()["symbols"]
         drawn = _OWN[change](self._rng, symbol)
         if change is Change.GRID_BACK:
@@ -84,14 +84,14 @@ class Changes:
         return {"symbols": symbols | {symbol: symbols[symbol] | drawn}}
 
     def _pot(self, settings: Settings, change: Change, symbol: str) -> dict[str, Any] | None:
-        """A field that all symbols share."""
+        """A change of a field that all symbols share."""
         name, choices, sign = _POT[change]
         now = getattr(settings, name)
         fitting = [one for one in choices if not sign or (Decimal(one) - now) * sign > 0]
         return {name: self._rng.choice(fitting)} if fitting else None
 
     def _symbols(self, settings: Settings, change: Change, symbol: str) -> dict[str, Any] | None:
-        """A symbol comes back; or one leaves, and where it is the only one another takes its place."""
+        """Add an earlier symbol, or remove one. If it is the only symbol, another takes its place."""
         symbols = settings.model_dump()["symbols"]
         absent = sorted(set(SYMBOLS) - set(symbols))
         if change is Change.BACK:

@@ -1,4 +1,4 @@
-"""The end of a scenario: nothing is doubtful any more, and the exchange's own record says what our books say."""
+"""Checks at the end of a scenario: every order's outcome is known, and the books equal the exchange's own record."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ Tick = Callable[[], Coroutine[Any, Any, TickReport]]
 
 
 async def settle(trader: GridTrader, tick: Tick | None = None, pause: float = 0.04) -> None:
-    """Tick every `pause` seconds until nothing is doubtful and nothing moves."""
+    """Tick every `pause` seconds until the outcome of every order is known and two ticks in a row change nothing."""
     quiet = 0
     for _ in range(120):
         await asyncio.sleep(pause)
@@ -38,21 +38,21 @@ async def settle(trader: GridTrader, tick: Tick | None = None, pause: float = 0.
         except GridflowError:
             continue
         entries = await trader.desk.redis.hvals(trader.desk.keys.intents(trader.symbol))
-        doubtful = any('"state":"INTENT"' in str(text) or '"state":"UNKNOWN"' in str(text) for text in entries)
-        quiet = 0 if doubtful or report.fills or report.placed else quiet + 1
+        unknown = any('"state":"INTENT"' in str(text) or '"state":"UNKNOWN"' in str(text) for text in entries)
+        quiet = 0 if unknown or report.fills or report.placed else quiet + 1
         if quiet >= 2:
             return
     raise AssertionError("the journal never settled")
 
 
 def lot_of(order: OrderRow) -> str:
-    """Cost basis goes by cell."""
+    """The lot of an order for cost basis: its cell."""
     name = parse_order_id(order.client_id)
     return name.cell_key if name else order.symbol
 
 
 def sharing_a_cell(record: Record) -> list[int]:
-    """Orders that were placed while another of their cell was open."""
+    """Orders that were placed while another order of the same cell was open."""
     orders = {order.order_id: order for order in record.orders}
     left = {order.order_id: order.qty for order in record.orders}
     traded = {trade.trade_id: trade.qty for trade in record.trades}
@@ -71,13 +71,16 @@ def sharing_a_cell(record: Record) -> list[int]:
 
 
 async def strays(redis: RedisClient, keys: Keys, symbols: Sequence[str]) -> set[str]:
-    """Client ids told of as strays that no journal held; two stale readings in a row show a settled order as one."""
+    """Client ids reported as orphan orders that no journal ever had.
+
+    Two stale readings in a row may report a settled order: that one is left out.
+    """
     events: Sequence[Any] = await redis.xrange(keys.events) or ()
-    told = {json.loads(fields["body"])["id"] for _, fields in events if fields["type"] == EventKind.ORPHAN_ORDER}
+    reported = {json.loads(fields["body"])["id"] for _, fields in events if fields["type"] == EventKind.ORPHAN_ORDER}
     settled: list[Any] = []
     for symbol in symbols:
         settled += await redis.lrange(keys.orders(symbol), 0, -1)
-    return told - {json.loads(text)["client_id"] for text in settled}
+    return reported - {json.loads(text)["client_id"] for text in settled}
 
 
 async def check_books(desk: BinanceDesk, record: Record, symbols: Sequence[str] = (BTC,)) -> None:

@@ -1,4 +1,4 @@
-"""The workers of a fault run's end: they tick every symbol until all is settled and every allocation followed."""
+"""The worker at the end of a fault run: ticks every symbol until all orders are settled and follow the allocations."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -17,21 +17,21 @@ from tests.support.fault_check import Tick
 from tests.support.fault_end import still_to_do
 
 TICK_SECONDS = 2.0
-MOST_TICKS = 60  # of each symbol until all is followed
-_LOOK_EVERY = 10  # ticks
-_PATIENCE = 120  # ticks until all is settled
+MOST_TICKS = 60  # of each symbol, until orders follow settings and allocations
+_MONITOR_EVERY = 10  # ticks
+_MAX_SETTLE_TICKS = 120
 
 
 @dataclass
 class Crew:
-    """One worker process and its traders, by symbol. `how`: the way in which a trader ticks."""
+    """One worker process and its traders, by symbol. `how`: returns the tick function of a trader."""
 
     worker: BinanceDesk
     how: Callable[[GridTrader], Tick]
     ticks: dict[str, Tick] = field(default_factory=dict)
 
     async def tick(self) -> list[TickReport | None]:
-        """A tick of each symbol that is looked after; None where it failed."""
+        """Tick each active symbol once. Returns the reports; None for a failed tick."""
         desk = self.worker.desk
         await desk.follow_settings()
         return [await self._tick(symbol) for symbol in await active_symbols(desk)]
@@ -48,18 +48,18 @@ class Crew:
         return None
 
     async def settle(self) -> None:
-        """Tick until nothing is doubtful and nothing moves."""
+        """Tick until the outcome of every order is known and two ticks in a row change nothing."""
         quiet = 0
-        for _ in range(_PATIENCE):
+        for _ in range(_MAX_SETTLE_TICKS):
             await asyncio.sleep(TICK_SECONDS)
             reports = await self.tick()
             moving = any(one is None or one.fills or one.placed for one in reports)
-            quiet = 0 if moving or await self._doubtful() else quiet + 1
+            quiet = 0 if moving or await self._has_unknown_orders() else quiet + 1
             if quiet >= 2:
                 return
         raise AssertionError(f"the journal never settled: {reports}")
 
-    async def _doubtful(self) -> bool:
+    async def _has_unknown_orders(self) -> bool:
         desk = self.worker.desk
         for symbol in await active_symbols(desk):
             entries = await desk.redis.hvals(desk.keys.intents(symbol))
@@ -68,12 +68,12 @@ class Crew:
         return False
 
     async def follow(self, prices: Callable[[], Mapping[str, Decimal]], markets: Mapping[str, Market]) -> None:
-        """Tick until settings and allocations are followed, and settle. The minute's look comes by now and then.
+        """Tick until orders follow settings and allocations, then settle. Runs the monitor now and then.
 
-        Raises AssertionError where that takes more than MOST_TICKS, or does not last.
+        Raises AssertionError where that takes more than MOST_TICKS, or where settling undoes it.
         """
         for turn in range(MOST_TICKS):
-            if turn % _LOOK_EVERY == 0:
+            if turn % _MONITOR_EVERY == 0:
                 await run_monitor(self.worker.desk)
             await self.tick()
             await asyncio.sleep(TICK_SECONDS)

@@ -1,4 +1,4 @@
-"""What the seed of a fault run decides before it begins: symbols, grids, exchange, prices, kinds of faults."""
+"""Draws the start of a fault run from its seed: symbols, grids, exchange, prices and kinds of faults."""
 
 import csv
 import gzip
@@ -29,7 +29,7 @@ LOST_ORDERS = tuple(kind for kind in KINDS if Fault(kind=kind).fits("POST", "ord
 
 @dataclass(frozen=True)
 class Scene:
-    """Where a scenario plays. `whole`: workers with all that stands between a tick and a live exchange."""
+    """The start of a scenario. `whole`: workers use shared readings, the rate budget and circuit breakers."""
 
     settings: Settings
     candles: Mapping[str, Sequence[Candle]]
@@ -38,7 +38,7 @@ class Scene:
 
 
 def draw_scene(rng: random.Random, seed: int) -> Scene:
-    """The seed's scene; draws go on with `rng`. One seed in three has three symbols; the exchange lists all."""
+    """Draw the scene with `rng`. One seed in three has three symbols; the exchange lists all of them."""
     own = settings_of(rng, f"s{seed}", SYMBOLS if (seed // 3 + seed) % 3 == 0 else SYMBOLS[:1])
     first = rng.randrange(0, 2000)
     exchange = Config(
@@ -59,7 +59,7 @@ def _path(symbol: str, first: int) -> tuple[Candle, ...]:
 
 @cache
 def real_candles(symbol: str) -> tuple[Candle, ...]:
-    """Three days of recorded minutes."""
+    """Three days of recorded 1-minute candles."""
     with gzip.open(DATA / f"{symbol.replace('/', '-')}-1m-2024-01.csv.gz", "rt", encoding="utf-8") as stream:
         rows = csv.DictReader(stream)
         return tuple(
@@ -72,13 +72,13 @@ def real_candles(symbol: str) -> tuple[Candle, ...]:
 
 
 def settings_of(rng: random.Random, account: str, symbols: Sequence[str]) -> Settings:
-    """A grid of some shape for each symbol; all else is as a user has it who sets nothing."""
+    """Settings with a drawn grid for each symbol, and defaults for everything else."""
     grids = {symbol: geometry(rng) | {"start": rng.choice(["flat", "balanced"])} for symbol in symbols}
     return Settings.model_validate({"account": account, "symbols": grids})
 
 
 def geometry(rng: random.Random) -> dict[str, Any]:
-    """Levels around the price at which the grid is set."""
+    """A drawn grid kind, range and number of cells."""
     return {
         "grid": rng.choice(["arithmetic", "geometric"]),
         "range_pct": rng.choice(["0.02", "0.03"]),
@@ -87,7 +87,7 @@ def geometry(rng: random.Random) -> dict[str, Any]:
 
 
 def plan_of(rng: random.Random) -> list[Chance]:
-    """A few kinds of faults, each with its own probability; in half of the scenarios one more for new orders alone."""
+    """A few kinds of faults with a probability each. Half of the scenarios have one more, for new orders only."""
     chances = [_chance(rng, kind, "", "", 0.12) for kind in rng.sample(KINDS, k=rng.randint(2, 5))]
     if rng.random() < 0.5:
         chances.append(_chance(rng, rng.choice(LOST_ORDERS), "POST", "order", 0.4))
@@ -103,7 +103,7 @@ def _chance(rng: random.Random, kind: FaultKind, method: str, path: str, most: f
 
 
 def swings(centre: Decimal, last: Candle) -> list[Candle]:
-    """Candles that end a scenario: down and up through the whole of any grid set on the way, so that it must trade."""
+    """The last candles of a scenario: down and up through any grid, so that every grid must trade."""
     price, found = last.close, []
     for number, share in enumerate(("0.94", "1.06", "0.94", "1.06", "0.94", "1"), start=1):
         close = (centre * Decimal(share)).quantize(Decimal("0.01"))

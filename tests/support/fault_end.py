@@ -1,4 +1,4 @@
-"""After the faults: allocations are followed, what left the settings has gone, old grids leave nothing behind."""
+"""Checks after the faults: orders follow allocations, and removed symbols and earlier grids leave nothing behind."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ SELLING = (CellState.HOLDING, CellState.SELLING)
 
 @dataclass(frozen=True)
 class Standing:
-    """What Redis holds of one symbol, and the price."""
+    """One symbol's records in Redis, and its price."""
 
     symbol: str
     share: TraderAllocation
@@ -43,7 +43,7 @@ class Standing:
 
 
 async def standing_of(desk: Desk, share: TraderAllocation, price: Decimal) -> Standing:
-    """Read it."""
+    """Read the records of `symbol`."""
     redis, keys, symbol = desk.redis, desk.keys, share.symbol
     grid = await redis.get(keys.grid(symbol))
     cells = sorted((await redis.hgetall(keys.cells(symbol))).items())
@@ -60,7 +60,7 @@ async def standing_of(desk: Desk, share: TraderAllocation, price: Decimal) -> St
 
 
 async def still_to_do(desk: Desk, prices: Mapping[str, Decimal], markets: Mapping[str, Market]) -> list[str]:
-    """Everything in which the traders do not yet follow settings and allocations, in words.
+    """Every way in which orders do not follow settings and allocations yet, as text.
 
     `prices`, `markets`: of every symbol that was ever traded.
     """
@@ -93,7 +93,7 @@ def _of_the_pot(desk: Desk, status: FundsStatus) -> list[str]:
 
 
 def _of_money(standing: Standing) -> list[str]:
-    """Used alone may be above: what filled on its way is a fact."""
+    """The inventory alone may cost more than the allocation: an order may fill before it is cancelled."""
     share = standing.share
     if share.reserved_units and share.committed_units > share.allocated_units:
         return [f"{share.symbol}: {share.committed_units} committed above its allocation of {share.allocated_units}"]
@@ -101,7 +101,7 @@ def _of_money(standing: Standing) -> list[str]:
 
 
 def _of_sizes(desk: Desk, standing: Standing, market: Market, status: FundsStatus) -> list[str]:
-    """Every untouched buy has the size that the rule gives it now, or cannot have it yet."""
+    """Every buy without a fill has the size of the sizing rule, or cannot have it yet."""
     wanted, share = _wanted(desk, standing, market), standing.share
     free, tolerance = min(share.free_units, status.free_units), desk.settings.resize_tolerance
     found = []
@@ -124,7 +124,7 @@ def _of_sizes(desk: Desk, standing: Standing, market: Market, status: FundsStatu
 
 
 def _wanted(desk: Desk, standing: Standing, market: Market) -> Mapping[str, Decimal]:
-    """Base by cell key, by the sizing rule."""
+    """The sizing rule: cell key → base amount."""
     own, share = standing.own, standing.share
     wanting = [(cell, cell.buy_price) for cell in own if holds_nothing(cell) and cell.buy_price < standing.price]
     size = configured_size(desk.settings.symbols[standing.symbol])
@@ -134,7 +134,7 @@ def _wanted(desk: Desk, standing: Standing, market: Market) -> Mapping[str, Deci
 
 
 def _of_the_grid(desk: Desk, standing: Standing) -> list[str]:
-    """The grid is that of the settings, whole; of earlier ones only what still sells is there."""
+    """The grid is the configured one, with all cells. Earlier grids have only cells that still sell."""
     grid, symbol = standing.grid, standing.symbol
     if grid is None or grid.grid_id != grid_id(symbol, desk.settings.symbols[symbol]):
         return [f"{symbol}: trades by another grid than that of the settings"]
@@ -152,7 +152,7 @@ def _of_the_grid(desk: Desk, standing: Standing) -> list[str]:
 
 
 def _of_leaving(standing: Standing) -> list[str]:
-    """It left: nothing; or it holds what it can still sell, and nothing else."""
+    """A symbol that left has no records. A retiring symbol has only what it can still sell."""
     share, symbol = standing.share, standing.symbol
     if not share.registered:
         has = [*standing.cells, *standing.intents]
@@ -169,7 +169,7 @@ def _sells(cell: Cell) -> bool:
 
 
 def _of_slots(standing: Standing) -> list[str]:
-    """One number for each grid that has gone; slots of live cells and of the grid in force only."""
+    """Order slots exist for live cells and the present grid only; each earlier grid has one number."""
     in_force = standing.grid.grid_id if standing.grid and standing.share.registered else None
     cells = [cell for slot in standing.slots if (cell := cell_of(slot))]
     gone = sorted({cell for cell in cells if cell not in standing.cells and grid_of(cell) != in_force})
@@ -177,7 +177,7 @@ def _of_slots(standing: Standing) -> list[str]:
 
 
 def can_trade(desk: Desk, status: FundsStatus) -> bool:
-    """Whether some configured symbol could buy a cell, held money or not."""
+    """Whether some configured symbol could buy a cell."""
     for symbol, own in desk.settings.symbols.items():
         size = configured_size(own)
         least = Decimal(20) if size is None else size.quote or Decimal(500)
@@ -187,9 +187,9 @@ def can_trade(desk: Desk, status: FundsStatus) -> bool:
 
 
 async def lost_from_sight(desk: Desk, symbols: Sequence[str]) -> Decimal:
-    """Quote that remainders may have cost, at most, which our books moved between cells or wrote off.
+    """The most quote that remainders may have cost which the books moved between cells or wrote off.
 
-    The exchange's record knows nothing of either: there it stays bound in the cell that bought it.
+    The exchange's record shows neither. There the quote stays in the cell that bought the remainder.
     """
     moves = 0
     for symbol in symbols:
@@ -198,7 +198,7 @@ async def lost_from_sight(desk: Desk, symbols: Sequence[str]) -> Decimal:
 
 
 def exits_unasked(record: Record, asked: Mapping[str, Sequence[tuple[int, int]]]) -> list[str]:
-    """Client ids of sales at the market for which no time span (ms) of their symbol in `asked` stands."""
+    """Client ids of market sales outside every time span (ms) in `asked` of their symbol."""
     spans = {symbol.replace("/", ""): times for symbol, times in asked.items()}
     return [
         order.client_id

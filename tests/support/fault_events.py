@@ -32,7 +32,7 @@ EVENTS = (
 NOTICED_MS = 60_000  # traders follow at their next tick
 FOR_GOOD_MS = 2**62
 _REMOVALS = (Change.REMOVED, Change.LIQUIDATED)
-_COMPANIONS = {  # without which a change would seldom be possible
+_COMPANIONS = {  # changes that make the first one possible
     Change.GRID_BACK: (Change.GRID,),
     Change.NO_SIZE: (Change.QUOTE_SIZE,),
     Change.BACK: _REMOVALS,
@@ -44,7 +44,7 @@ _COMPANIONS = {  # without which a change would seldom be possible
 
 @dataclass
 class Operator:
-    """Publishes what the seed draws. `desk`: its own, which follows nothing by itself.
+    """Publishes settings that the seed draws. `desk`: the operator's own; it follows no settings by itself.
 
     `settings`: those in force. `asked_to_sell`: symbol → time spans in ms in which it is to be sold at the market.
     """
@@ -57,7 +57,7 @@ class Operator:
     asked_to_sell: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Each scenario has a few kinds of changes, as it has a few kinds of faults."""
+        """Draw the few kinds of changes that this scenario has."""
         self.settings = self.scene.settings
         self._changes = Changes(self.rng)
         kinds = self.rng.sample(list(Change), k=self.rng.randint(3, 7))
@@ -71,7 +71,7 @@ class Operator:
         await desk.allocator.rebalance_if_needed(reason="start")
 
     async def act(self) -> None:
-        """One thing that an operator or a schedule does."""
+        """Do one action of an operator or of a schedule."""
         if self.rng.random() < 0.2:
             await self._rebalance(self.rng.choice([MANUAL_REBALANCE, SCHEDULED_REBALANCE]))
             return
@@ -87,7 +87,7 @@ class Operator:
         await self._publish(found, liquidate=change is Change.LIQUIDATED)
 
     def other_file(self) -> Settings:
-        """What another worker's file says: it never counts."""
+        """The settings file of another worker. The settings in force override it."""
         found = self.settings
         for change in self.rng.sample(list(Change), k=3):
             found = Changes(self.rng).of(found, change) or found
@@ -109,7 +109,7 @@ class Operator:
             self.asked_to_sell[symbol] = [(since, min(until, now + NOTICED_MS)) for since, until in spans]
 
     async def _publish(self, found: Settings, *, liquidate: bool) -> None:
-        """As `gridflow deploy` does it; where nobody liquidates it dies half-way now and then."""
+        """Publish as `gridflow deploy` does. Without a liquidation it sometimes stops half-way, as if killed."""
         desk = self.desk.desk
         if not liquidate and self.rng.random() < 0.3:
             await publish(desk.redis, found)

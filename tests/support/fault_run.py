@@ -1,8 +1,8 @@
-"""One seeded scenario: whole grids over real candles, on a Binance-like exchange that misbehaves, by workers that die.
+"""One seeded scenario: whole grids over real candles, on a Binance-like exchange with faults, by workers that die.
 
 Meanwhile an operator changes the settings and rebalances (`tests.support.fault_events`). The seed decides everything:
-the scene, changes, meddling, kills, faults, how long every request is on its way, and so which of two things that
-happen at once comes first. It plays in virtual time (`tests.support.virtual`), with a live worker's own settings, and
+the scene, changes, manual cancels, kills, faults and the duration of every request, and so the order of events that
+happen at the same time. It plays in virtual time (`tests.support.virtual`), with a live worker's own settings, and
 replays exactly on any machine: `python -m tests.support.fault_run FIRST LAST` plays those seeds and prints a line for
 each.
 """
@@ -53,12 +53,12 @@ LONGEST = 4 * 3600.0  # virtual seconds
 
 
 class Wrong(Exception):
-    """A scenario that did not end as it must; says how, and where the exchange's record is kept."""
+    """A failed scenario. The message says what is wrong, and where the exchange's record is stored."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a scenario saw. `digest` stands for every request, order, trade and all that Redis held at the end."""
+    """Counts of a scenario. `digest`: a hash of every request, order and trade, and of Redis at the end."""
 
     seed: int
     faults: dict[str, int]  # kind → how often
@@ -71,14 +71,16 @@ class Outcome:
 
 
 def play(seed: int, world: VirtualRedis, folder: Path) -> Outcome:
-    """Play the scenario and hold the books against the exchange's own record.
+    """Play the scenario and compare the books with the exchange's own record.
 
-    Raises Wrong, and keeps the record of what went wrong.
+    Raises Wrong, and stores the exchange's record, if something is wrong.
     """
     try:
         return run_virtually(lambda: asyncio.wait_for(_play(seed, world, folder), LONGEST), seed)
     except (Standstill, TimeoutError) as error:
-        raise Wrong(f"everybody waits, or still moves after {LONGEST:.0f} s: {type(error).__name__}") from error
+        raise Wrong(
+            f"every task waits, or the scenario still runs after {LONGEST:.0f} s: {type(error).__name__}"
+        ) from error
 
 
 async def _play(seed: int, redis: VirtualRedis, folder: Path) -> Outcome:
@@ -93,7 +95,7 @@ async def _play(seed: int, redis: VirtualRedis, folder: Path) -> Outcome:
         except Exception as error:
             kept = Path(gettempdir()) / f"gridflow-seed-{seed}-{os.getpid()}.json"
             kept.write_text((await world.exchange.server.record()).model_dump_json(indent=1), encoding="utf-8")
-            raise Wrong(f"{_said(error)}; the exchange's record: {kept}") from error
+            raise Wrong(f"{_error_text(error)}; the exchange's record: {kept}") from error
         finally:
             redis.after_script = None
             watch.close()
@@ -101,13 +103,13 @@ async def _play(seed: int, redis: VirtualRedis, folder: Path) -> Outcome:
     return cast(Outcome, await in_world(scene.settings, scene.candles, scene.exchange, redis, folder, seed, work))
 
 
-def _said(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     return str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
 
 
 @dataclass
 class Play:
-    """A scenario under way. Requests of a dead worker may still be under way, so nothing it had open is closed."""
+    """A running scenario. A killed worker's requests may still be on their way, so its connections stay open."""
 
     scene: Scene
     world: VirtualWorld
@@ -121,17 +123,17 @@ class Play:
     markets: Mapping[str, Market] = field(init=False)
 
     async def to_the_end(self, seed: int) -> Outcome:
-        """All of it; the books are held against the exchange's record at the end."""
+        """Play the whole scenario, then compare the books with the exchange's record."""
         server = self.world.exchange.server
         self.desk = self.world.worker()
         self.workers = Workers(self.world, self.desk, whole=self.scene.whole)
         self.markets = await self.desk.client.markets(SYMBOLS)
         self.operator = Operator(self.scene, self.world.worker(self.desk.exchange), self.rng)
         await self.operator.start()
-        await self.misbehave()
+        await self.play_with_faults()
         await server.clear_faults()
         await server.advance(REAL - self._played)
-        await self.go_on()
+        await self.recover_and_trade()
         after = await server.record()
         await check_orders_and_accounts(self.desk, after, SYMBOLS, MONEY)
         await self._check_money(after)
@@ -149,28 +151,28 @@ class Play:
 
     @property
     def _played(self) -> int:
-        """Candles of each symbol that are over."""
+        """The number of candles that every symbol has played."""
         return min(self.world.exchange.server.binance.engine.done.values())
 
-    async def misbehave(self) -> None:
-        """Tick through faults; some ticks die, at a step or in the middle of any wait; others stand still in one, and
-        go on when others have traded on.
+    async def play_with_faults(self) -> None:
+        """Tick while faults happen. Some ticks are killed, at a step or in any wait. Others freeze in a wait and go on
+        after other workers have traded.
 
-        Now and then somebody cancels an order on the exchange by hand, an operator stops trading for a tick, changes
-        the settings or rebalances, and the minute's look at the pot comes by.
+        Now and then an order is cancelled on the exchange by hand, an operator stops trading for a tick, changes the
+        settings or rebalances, and the monitor runs.
         """
         rng, server, desk = self.rng, self.world.exchange.server, self.desk.desk
         await server.use_plan(rng.randrange(2**31), *plan_of(rng))
         for number in range(STEPS):
             await server.advance(rng.randint(5, MOST_PER_STEP))
-            meddling = rng.choice(["", "", "", "", "cancel", "stop"])
-            if meddling == "cancel":
+            manual_action = rng.choice(["", "", "", "", "cancel", "stop"])
+            if manual_action == "cancel":
                 await self._cancel_by_hand()
-            await self._stop(meddling == "stop")
+            await self._stop(manual_action == "stop")
             if rng.random() < 0.6:
                 self.running.append(asyncio.create_task(self._operate(rng.choice([0, rng.uniform(0, 2)]))))
             if rng.random() < 0.3:
-                self.running.append(asyncio.create_task(self._look_after(rng.uniform(0, 3))))
+                self.running.append(asyncio.create_task(self._monitor(rng.uniform(0, 3))))
             symbols = await self._active_symbols()
             await asyncio.gather(*(self._one_step(f"w{number}", symbol) for symbol in symbols))
             for symbol in symbols:
@@ -193,17 +195,17 @@ class Play:
         await asyncio.sleep(after)
         await self.operator.act()
 
-    async def _look_after(self, after: float) -> None:
-        """A worker's minute is over; now and then it dies or stands still while it looks."""
+    async def _monitor(self, after: float) -> None:
+        """Run a worker's monitor. Now and then it is killed or freezes in the middle."""
         await asyncio.sleep(after)
         fatal = self.rng.choice(["", "", "await", "freeze"])
-        looking = Mortal(
+        monitoring = Mortal(
             run_monitor(self.workers.new().desk), self.rng.randint(1, 12) if fatal == "await" else 0, Killed
         )
         if fatal == "freeze":
-            looking.freezes = {self.rng.randint(1, 12): self.rng.uniform(5, 40)}
+            monitoring.freezes = {self.rng.randint(1, 12): self.rng.uniform(5, 40)}
         try:
-            await looking
+            await monitoring
         except Killed:
             self.kills += 1
         except GridflowError:
@@ -216,7 +218,7 @@ class Play:
         self.running.append(ticking)
 
     async def _cancel_by_hand(self) -> None:
-        """An order is gone before its last fill was seen, and the list of trades may be behind."""
+        """Cancel an order before its last fill was seen. The list of trades may be stale then."""
         rng, engine = self.rng, self.world.exchange.server.binance.engine
         if engine.open:
             order = engine.open[rng.choice(sorted(engine.open))]
@@ -259,8 +261,8 @@ class Play:
         except GridflowError:
             return
 
-    async def go_on(self) -> None:
-        """The exchange behaves again: settle what is doubtful, trade on, follow the allocations, settle again."""
+    async def recover_and_trade(self) -> None:
+        """After the faults: settle every order, trade on, follow the allocations, settle again."""
         await asyncio.sleep(10)  # requests of dead workers that are still under way expire
         crew = Crew(self.workers.new(), self.workers.ticks)
         server = self.world.exchange.server
@@ -282,8 +284,8 @@ class Play:
 
 @contextmanager
 def stage() -> Iterator[Callable[[int], Outcome]]:
-    """A Redis server for scenarios one after the other; gives what plays a seed."""
-    gc.freeze()  # what is there already is not looked through after each
+    """Start a Redis server for several scenarios. Yields the function that plays a seed."""
+    gc.freeze()  # the collector skips the objects that exist already
     try:
         with TemporaryDirectory(prefix="gridflow-") as name, virtual_redis(Path(name)) as world:
             yield lambda seed: play(seed, world, Path(name))
@@ -292,7 +294,7 @@ def stage() -> Iterator[Callable[[int], Outcome]]:
 
 
 def main(first: int, last: int) -> int:
-    """Play the seeds, print each one's outcome as a line of JSON; 1 if any went wrong."""
+    """Play the seeds and print each outcome as a line of JSON. Returns 1 if any failed."""
     logging.disable(logging.CRITICAL)
     wrong = 0
     with stage() as play_seed:

@@ -22,9 +22,9 @@ from tests.support.virtual.desk import VirtualWorld
 
 @dataclass
 class Workers:
-    """Makes them. `first`: a desk whose exchange client they share, or copy the markets from. `whole`: see Scene.
+    """Creates workers. `first`: a desk whose exchange client they share, or copy the markets from. `whole`: see Scene.
 
-    Every second one has run since before the symbols changed: its shared readings are of the first symbols.
+    Every second worker has run since before the symbols changed: its shared readings cover the first symbols.
     """
 
     world: VirtualWorld
@@ -33,14 +33,14 @@ class Workers:
     made: int = 0
 
     def ticks(self, trader: GridTrader) -> Tick:
-        """How this scenario's workers tick."""
+        """The tick function of a trader in this scenario."""
         if not self.whole:
             return trader.tick
         breakers = Breakers(trader.desk.redis, trader.desk.keys)
         return lambda: guarded_tick(trader, breakers)
 
     def new(self, own: Settings | None = None) -> BinanceDesk:
-        """What a worker process has for itself. `own`: its file, if it is another than the scenario's first."""
+        """A new worker process. `own`: its settings file, if it differs from the scenario's first."""
         if not self.whole:
             return self.world.worker(self.first.exchange, own)
         worker = self.world.worker(own=own)

@@ -1,4 +1,4 @@
-"""Dying in the middle of a wait: at the n-th time a coroutine hands control to the event loop."""
+"""Kills or freezes a coroutine in the middle of a wait: at its n-th suspension."""
 
 from asyncio import CancelledError, sleep
 from collections.abc import Callable, Coroutine, Generator
@@ -13,12 +13,12 @@ class Killed(BaseException):
 
 
 class Mortal(Generic[T]):
-    """Awaits `work`; at its `life`-th suspension `die` is called, and what it gives is thrown instead of waiting.
+    """Awaits `work` and kills it at its `life`-th suspension: calls `die` and throws the exception that it returns.
 
-    What was waited for is cancelled first, as the event loop does: it still watches a socket for it, and would go on
-    to watch whoever gets that socket's number next. Before that it stands still for `last_breath` seconds, in which
-    what it has started goes on. `lived` counts suspensions, `life` may be changed meanwhile; `at_wait` is called at
-    each suspension. `freezes`: at these suspensions it stands still for so many seconds, and then goes on.
+    Before that it waits for `last_breath` seconds, while requests that it has started go on. It then cancels the future
+    that `work` waited for, as the event loop does, so that the loop stops watching the future's socket. `lived` counts
+    suspensions, and `life` may be changed meanwhile. `at_wait` is called at each suspension. `freezes`: suspension →
+    seconds; `work` waits that long there and then goes on.
     """
 
     def __init__(

@@ -70,7 +70,7 @@ def test_books_are_not_rebuilt_from_half_the_trades() -> None:
         status=OrderStatus.FILLED,
         at_ms=1_000,
     )
-    with pytest.raises(ExchangeUnavailable, match=r"order 7 show 0\.004 of its 0\.01"):
+    with pytest.raises(ExchangeUnavailable, match=r"order 7 add up to 0\.004 of 0\.01"):
         rebuild(BTC, settings, market, [filled], [trade("1", "0.004")], Decimal(9500), {}, "main")
     whole = rebuild(
         BTC, settings, market, [filled], [trade("1", "0.004"), trade("2", "0.006")], Decimal(9500), {}, "main"

@@ -1,8 +1,8 @@
-"""A real Redis server whose clock a test sets, and connections to it that cost virtual time only.
+"""A real Redis server in virtual time: the test sets its clock, and calls to it take virtual time only.
 
-The server's clock is libfaketime's, read from a file. A connection sends, waits for the whole answer without giving up
-control, and then lets as much virtual time pass as a network takes: what Redis does happens in the order in which it
-was asked, at the moment it was asked.
+The server reads its clock from a file, through libfaketime. A connection sends a request and blocks the event loop
+until the whole answer has arrived. It then lets the virtual time of a network round trip pass. So Redis handles
+requests in the order in which they were sent, each at its moment of virtual time.
 """
 
 import asyncio
@@ -26,14 +26,14 @@ from tests.support.virtual.loop import VirtualClock, moment, virtual_clock
 LIBRARIES = Path("/usr/lib")
 SLOWEST_SECONDS = 0.002
 READ_SECONDS = 10.0
-_DRIVER = DriverInfo()  # making one looks through all installed packages
-_DONE = b"all before has been done"
-_SENT_LAST = b"*2\r\n$4\r\nECHO\r\n$%d\r\n%s\r\n" % (len(_DONE), _DONE)
-_READ_LAST = b"$%d\r\n%s\r\n" % (len(_DONE), _DONE)
+_DRIVER = DriverInfo()  # slow to create: it reads all installed packages
+_END_MARK = b"all before has been done"  # an ECHO after each request; its answer marks the end of the answers
+_END_REQUEST = b"*2\r\n$4\r\nECHO\r\n$%d\r\n%s\r\n" % (len(_END_MARK), _END_MARK)
+_END_ANSWER = b"$%d\r\n%s\r\n" % (len(_END_MARK), _END_MARK)
 
 
 def faketime_library() -> Path:
-    """Debian's libfaketime; raises FileNotFoundError that says how to get it."""
+    """The path of Debian's libfaketime. Raises FileNotFoundError with the command that installs it."""
     found = sorted(LIBRARIES.glob("*/faketime/libfaketime.so.1"))
     if not found:
         raise FileNotFoundError("libfaketime is missing: apt-get install libfaketime (these tests never skip)")
@@ -41,18 +41,18 @@ def faketime_library() -> Path:
 
 
 class VirtualRedis:
-    """The server's address, and its clock's. `after_script`: called when a script has run, before its answer leaves."""
+    """The server's socket and clock file. `after_script`: called after each script, before its answer is delivered."""
 
     after_script: Callable[[], None] | None = None
 
     def __init__(self, folder: Path) -> None:
         self.path, self._clock_file = folder / "redis.sock", folder / "clock"
-        self._clock_file.write_text(_worded(0.0))
+        self._clock_file.write_text(_clock_text(0.0))
         self._file = os.open(self._clock_file, os.O_WRONLY)
         self._shown = 0.0
 
     def environment(self) -> dict[str, str]:
-        """What makes a server read its time from the file."""
+        """Environment variables that make a server read its time from the clock file."""
         return {
             "TZ": "UTC",
             "LD_PRELOAD": str(faketime_library()),
@@ -61,7 +61,7 @@ class VirtualRedis:
         }
 
     def open_socket(self) -> socket.socket:
-        """A connection that blocks."""
+        """A new blocking connection."""
         opened = socket.socket(socket.AF_UNIX)
         try:
             opened.connect(str(self.path))
@@ -71,17 +71,17 @@ class VirtualRedis:
         return opened
 
     def show(self, clock: VirtualClock) -> None:
-        """Set the server's clock."""
+        """Set the server's clock to `clock`."""
         if clock.passed != self._shown:
             self._shown = clock.passed
-            os.pwrite(self._file, _worded(self._shown).encode(), 0)
+            os.pwrite(self._file, _clock_text(self._shown).encode(), 0)
 
     def close(self) -> None:
-        """Let go of the clock's file."""
+        """Close the clock file."""
         os.close(self._file)
 
     def client(self, rng: random.Random) -> RedisClient:
-        """The program's own client, on connections of this kind. `rng` draws how long each call takes."""
+        """The client that the program uses, over virtual connections. `rng` draws the duration of each call."""
         client = connect(f"unix://{self.path}")
         client.connection_pool.connection_class = _Connection
         own = {"world": self, "rng": rng, "driver_info": _DRIVER, "socket_timeout": None}
@@ -89,14 +89,14 @@ class VirtualRedis:
         return client
 
     async def forget(self) -> None:
-        """No keys, no scripts: as just started."""
+        """Delete all keys and scripts, as if the server had just started."""
         client = self.client(random.Random(0))
         await client.flushall()
         await client.script_flush("SYNC")
         await client.aclose()
 
 
-def _worded(passed: float) -> str:
+def _clock_text(passed: float) -> str:
     return f"{moment(passed):%Y-%m-%d %H:%M:%S.%f}"
 
 
@@ -111,7 +111,7 @@ def virtual_redis(folder: Path) -> Iterator[VirtualRedis]:
         wait_for_server(lambda: world.open_socket().close(), process)
         yield world
     finally:
-        process.kill()  # asked to end, it would wait for its clock
+        process.kill()  # SIGTERM would wait for the clock, which stands still
         process.wait(10)
         world.close()
 
@@ -124,7 +124,7 @@ class _Connection(UnixDomainSocketConnection):
         super().__init__(**kwargs)
 
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
-        """See redis-py. Only reading can take for ever here, and a bound on sending costs a task each time."""
+        """See redis-py. The timeout applies to reading only: a timeout on sending would cost a task for each call."""
         self.socket_timeout = READ_SECONDS
         try:
             return await super().read_response(*args, **kwargs)
@@ -138,7 +138,7 @@ class _Connection(UnixDomainSocketConnection):
 
 
 class _Writer:
-    """What redis-py uses of a StreamWriter. Asking and answering both happen in `drain`."""
+    """The methods of StreamWriter that redis-py calls. `drain` sends the request and reads the answer."""
 
     def __init__(self, world: VirtualRedis, rng: random.Random, reader: asyncio.StreamReader) -> None:
         self._world, self._rng, self._reader = world, rng, reader
@@ -146,27 +146,30 @@ class _Writer:
         self._unsent = bytearray()
 
     def writelines(self, pieces: Iterable[bytes]) -> None:
-        """Keep for `drain`."""
+        """Store the bytes for `drain`."""
         for piece in pieces:
             self._unsent += piece
 
     async def drain(self) -> None:
-        """The way there, the work, the way back: whoever dies on the first never asked, on the second never heard."""
+        """Wait for the way there, send and read, wait for the way back.
+
+        A worker killed in the first wait has sent nothing. One killed in the second wait never sees the answer.
+        """
         await self._pass_time()
         self._world.show(virtual_clock())
-        asked = bytes(self._unsent)
-        self._socket.sendall(asked + _SENT_LAST)
+        request = bytes(self._unsent)
+        self._socket.sendall(request + _END_REQUEST)
         self._unsent.clear()
         answer = bytearray()
-        while not answer.endswith(_READ_LAST):
+        while not answer.endswith(_END_ANSWER):
             piece = self._socket.recv(1 << 16)
             if not piece:
                 raise ConnectionResetError("the server closed the connection")
             answer += piece
-        if self._world.after_script is not None and b"EVALSHA" in asked:
+        if self._world.after_script is not None and b"EVALSHA" in request:
             self._world.after_script()
         await self._pass_time()
-        self._reader.feed_data(bytes(answer[: -len(_READ_LAST)]))
+        self._reader.feed_data(bytes(answer[: -len(_END_ANSWER)]))
 
     async def _pass_time(self) -> None:
         await asyncio.sleep(self._rng.uniform(0, SLOWEST_SECONDS))
@@ -176,8 +179,8 @@ class _Writer:
         self._socket.close()
 
     async def wait_closed(self) -> None:
-        """It is closed."""
+        """Return at once: the socket is closed already."""
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Nothing to tell."""
+        """The default: there is no extra information."""
         return default
