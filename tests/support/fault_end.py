@@ -11,11 +11,12 @@ from tasks.exchange.order_ids import Purpose, grid_of, parse_order_id
 from tasks.funds import store as funds_store
 from tasks.funds.models import FundsStatus, TraderAllocation
 from tasks.grid.levels import configured_size, grid_id
-from tasks.grid.models import Cell, CellState, Grid
+from tasks.grid.models import Cell, CellState, Grid, IdleReason
 from tasks.grid.sizing import amounts, holds_nothing, reserve_units
 from tasks.orders.models import Intent, IntentState
 from tasks.tick.desk import Desk
 from tasks.tick.grid_change import is_dust, is_empty
+from tasks.tick.models import TickReport
 from tasks.tick.slots import cell_of
 from tests.support.binance.record import Record
 
@@ -184,6 +185,17 @@ def can_trade(desk: Desk, status: FundsStatus) -> bool:
         if from_units(status.symbols[symbol].allocated_units) > least * 2:
             return True
     return False
+
+
+async def is_below_its_grids(desk: Desk) -> bool:
+    """Whether the price is below every level of every symbol, so that nothing can be bought and nothing is held."""
+    for symbol in desk.settings.symbols:
+        report = TickReport.model_validate_json(await desk.redis.get(desk.keys.last_tick(symbol)) or "")
+        cells = await desk.redis.hlen(desk.keys.cells(symbol))
+        above = sum(reason == IdleReason.ABOVE_PRICE for reason in report.idle.values())
+        if above < cells:
+            return False
+    return True
 
 
 async def lost_from_sight(desk: Desk, symbols: Sequence[str]) -> Decimal:
