@@ -60,7 +60,7 @@ def install(packages: list[str]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Install what is missing, then run pytest; its exit code, or 1 where a tool is missing."""
+    """Install what is missing, then become pytest, so that it gets this process's signals. 1 where a tool is missing."""
     packages = missing()
     if packages and can_install():
         install(packages)
@@ -68,7 +68,8 @@ def main(arguments: list[str]) -> int:
     if packages:
         print(advice(packages), file=sys.stderr)
         return 1
-    return subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=ROOT, check=False).returncode
+    os.chdir(ROOT)
+    os.execv(sys.executable, [sys.executable, "-m", "pytest", *arguments])
 
 
 if __name__ == "__main__":

@@ -9,11 +9,19 @@ import pytest
 import redis as sync_redis
 
 from tasks.base.redis_client import RedisClient, connect
+from tests.support.guardian import guard
 from tests.support.servers import debian_redis, expect_server, redis_server
 from tests.support.virtual.loop import VirtualLoop
 
 hypothesis.settings.register_profile("gridflow", deadline=None)  # a busy machine is slow, and that is no fault
 hypothesis.settings.load_profile("gridflow")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """However the run ends, no process of it is left."""
+    if not hasattr(config, "workerinput"):  # xdist's workers are below a guardian already
+        guard()
 
 
 @pytest.fixture(autouse=True)
