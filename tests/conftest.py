@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 
+import ccxt.async_support
 import hypothesis
 import pytest
 import redis as sync_redis
@@ -15,6 +16,7 @@ from tests.support.virtual.loop import VirtualLoop
 
 hypothesis.settings.register_profile("gridflow", deadline=None)  # a busy machine is slow, and that is no fault
 hypothesis.settings.load_profile("gridflow")
+ccxt.async_support.Exchange.timeout_on_exit = 10  # ms after a close; ccxt waits 250 for TLS, and loopback has none
 
 
 @pytest.hookimpl(tryfirst=True)
