@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 ROOT = Path(__file__).parents[1]
 
@@ -59,17 +59,18 @@ def install(packages: list[str]) -> None:
         subprocess.run(["apt-get", *command], env=environment, stdout=subprocess.DEVNULL, check=True)
 
 
-def main(arguments: list[str]) -> int:
-    """Install what is missing, then run pytest; its exit code, or 1 where a tool is missing."""
+def main(arguments: list[str]) -> NoReturn:
+    """Install what is missing, then become pytest: its signals are pytest's. Exit code 1 where a tool is missing."""
     packages = missing()
     if packages and can_install():
         install(packages)
         packages = missing()
     if packages:
         print(advice(packages), file=sys.stderr)
-        return 1
-    return subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=ROOT, check=False).returncode
+        sys.exit(1)
+    os.chdir(ROOT)
+    os.execv(sys.executable, [sys.executable, "-m", "pytest", *arguments])
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

@@ -4,16 +4,51 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 
+import ccxt.async_support
 import hypothesis
 import pytest
 import redis as sync_redis
 
 from tasks.base.redis_client import RedisClient, connect
+from tests.support.guardian import guard
+from tests.support.prefect_database import RUN_FOLDER
 from tests.support.servers import debian_redis, expect_server, redis_server
 from tests.support.virtual.loop import VirtualLoop
 
 hypothesis.settings.register_profile("gridflow", deadline=None)  # a busy machine is slow, and that is no fault
 hypothesis.settings.load_profile("gridflow")
+ccxt.async_support.Exchange.timeout_on_exit = 10  # ms after a close; ccxt waits 250 for TLS, and loopback has none
+
+LONGEST_FIRST = (
+    "test_hung",
+    "test_fault_runs",
+    "test_runtime_prefect",
+    "test_main_job",
+    "test_runtime_overdue",
+    "test_runtime_up",
+    "test_runtime_stop",
+    "test_interrupted",
+    "test_worker_end",
+    "test_outages",
+    "test_funds_race",
+    "test_funds_machine",
+    "test_crash",
+    "test_dashboard",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """However the run ends, no process of it is left."""
+    if not hasattr(config, "workerinput"):  # xdist's workers are below a guardian already
+        guard()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def run_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where tests of all workers keep what they share."""
+    own = tmp_path_factory.getbasetemp()
+    os.environ[RUN_FOLDER] = str(own.parent if hasattr(request.config, "workerinput") else own)
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +120,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The long profile takes as long as it takes."""
+    """The files that take longest come first. The long profile takes as long as it takes."""
+    items.sort(key=lambda item: LONGEST_FIRST.index(item.path.stem) if item.path.stem in LONGEST_FIRST else 99)
     if config.getoption("--long"):
         for item in items:
             item.add_marker(pytest.mark.timeout(0), append=False)

@@ -20,6 +20,7 @@ import redis as sync_redis
 from flows.runtime.stack.postgres import remove
 from tasks.base.keys import Keys
 from tasks.settings.running import read_record
+from tests.support.prefect_stack import copy_tables
 from tests.support.up import GRIDFLOW, Up, processes_of
 from tests.support.waiting import until
 
@@ -45,6 +46,7 @@ class Stack:
 
     def __init__(self, folder: Path) -> None:
         self.state = folder / "state"
+        copy_tables(self.state)
         self._config = folder / "gridflow.toml"
         self._config.write_text(_SETTINGS, encoding="utf-8")
         self.typo = folder / "typo.toml"

@@ -3,12 +3,14 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import ccxt.async_support
 import pytest
 
+from tasks.base.clock import Clock, utc_now
 from tasks.base.errors import ExchangeUnavailable
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
@@ -42,12 +44,29 @@ def own_settings() -> Settings:
     return Settings(symbols=dict.fromkeys(NAMES, grid))
 
 
-async def shared_desk(server: LocalExchange, redis: RedisClient, own: Settings) -> tuple[Desk, list[GridTrader]]:
+class Moment:
+    """A clock that stands still, however slow the machine is, until the test moves it on."""
+
+    def __init__(self) -> None:
+        self._now = utc_now()
+
+    def __call__(self) -> datetime:
+        return self._now
+
+    def pass_age(self) -> None:
+        """By now every reading is too old."""
+        self._now += timedelta(milliseconds=AGE_MS + 1)
+
+
+async def shared_desk(
+    server: LocalExchange, redis: RedisClient, own: Settings, clock: Clock = utc_now
+) -> tuple[Desk, list[GridTrader]]:
     """A worker's desk with shared readings, and a trader for each symbol."""
-    exchange = SharedReads(real_ccxt(server), redis, Keys(own.account), NAMES, AGE_MS)
-    allocator = GlobalFundAllocator.from_settings(own, redis)
+    keys = Keys(own.account)
+    exchange = SharedReads(real_ccxt(server), redis, keys, NAMES, AGE_MS, clock)
+    allocator = GlobalFundAllocator.from_settings(own, redis, clock)
     await allocator.rebalance_if_needed(reason="start")
-    desk = Desk(settings=own, redis=redis, exchange=exchange, allocator=allocator, keys=Keys(own.account))
+    desk = Desk(settings=own, redis=redis, exchange=exchange, allocator=allocator, keys=keys, clock=clock)
     markets = await exchange.markets(NAMES)
     return desk, [GridTrader(desk, markets[name], owner=f"worker-{id(desk)}-{name}") for name in NAMES]
 
@@ -58,21 +77,22 @@ async def test_twenty_idle_symbols_cost_three_requests_a_round(redis: RedisClien
     rules = {name: SymbolRules(symbol=name) for name in NAMES}
     config = Config(symbols=rules, orders_per_10s=1000, weight_limit=100_000)
     async with local_exchange({name: calm(10) for name in NAMES}, config) as server:
-        desk, traders = await shared_desk(server, redis, own)
-        other, _ = await shared_desk(server, redis, own)
+        clock = Moment()
+        desk, traders = await shared_desk(server, redis, own, clock)
+        other, _ = await shared_desk(server, redis, own, clock)
         for trader in traders:
             await trader.tick()
-        await asyncio.sleep(AGE_MS / 1000)
+        clock.pass_age()
         for _ in range(3):  # orders have been placed: one more look each at most until they are all seen
             await asyncio.gather(*(trader.tick() for trader in traders))
-            await asyncio.sleep(AGE_MS / 1000)
+            clock.pass_age()
         for _ in range(5):
             before = len((await server.record()).requests)
             await asyncio.gather(*(trader.tick() for trader in traders))
             await other.exchange.ticker(NAMES[0])  # another process finds the same reading
             await other.exchange.open_orders(NAMES[1])
             assert len((await server.record()).requests) - before <= 3
-            await asyncio.sleep(AGE_MS / 1000)
+            clock.pass_age()
         await desk.exchange.close()
         await other.exchange.close()
 

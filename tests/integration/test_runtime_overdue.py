@@ -105,7 +105,7 @@ def test_a_poll_without_overdue_windows_costs_one_call(server: PrefectStack, tmp
 
 def test_two_workers_may_drop_the_same_windows_at_once(server: PrefectStack, tmp_path: Path) -> None:
     """Neither fails, neither takes an overdue window, nothing of them is left."""
-    fresh = _outage(server, 1200)
+    fresh = _outage(server, 600)
     [poll] = _poll(server, tmp_path, workers=2, polls=1)
     assert set().union(*poll["taken"]) == fresh
     assert _left(server) == fresh
@@ -114,7 +114,7 @@ def test_two_workers_may_drop_the_same_windows_at_once(server: PrefectStack, tmp
 def test_a_started_worker_trades_at_once_and_again_after_the_next_outage(server: PrefectStack, tmp_path: Path) -> None:
     """Started with Prefect's own command. No overdue window is executed, and one line says how many were dropped."""
     log = tmp_path / "own-worker.log"
-    fresh = _outage(server, 1200)
+    fresh = _outage(server, 600)
 
     def ended(runs: set[str]) -> bool:
         with server.client() as client:
@@ -124,7 +124,7 @@ def test_a_started_worker_trades_at_once_and_again_after_the_next_outage(server:
     with prefects_own_worker(server, tmp_path):
         until(lambda: ended(fresh), 60)
         assert _left(server) == fresh
-        assert log.read_text().count("Deleted 1200 overdue windows") == 1
+        assert log.read_text().count("Deleted 600 overdue windows") == 1
         again = _outage(server, 300)
         until(lambda: ended(again), 20)
         until(lambda: _left(server) == fresh | again, 20)

@@ -1,15 +1,20 @@
 """Deployments and the in-process worker against a real Prefect server on PostgreSQL."""
 
+import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.runtime.cli import main
 from flows.runtime.stack.children import RECYCLE
 from flows.runtime.worker.deploy import deploy, remove_tick_deployment
 from flows.runtime.worker.deployments import planned_deployments
@@ -42,14 +47,30 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectStack]:
 
 
 def _gridflow(server: PrefectStack, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "flows.runtime.cli", *arguments, "--state", str(folder / "none")]
-    return subprocess.run(command, env=server.environment, cwd=folder, capture_output=True, text=True, check=False)
+    """The command in a thread of this process, which has imported Prefect already."""
+    out, err = StringIO(), StringIO()
+
+    def run() -> int:
+        with (
+            chdir(folder),
+            redirect_stdout(out),
+            redirect_stderr(err),
+            temporary_settings({PREFECT_API_URL: server.api}),
+            pytest.raises(SystemExit) as left,
+        ):
+            main([*arguments, "--state", str(folder / "none")])
+        assert isinstance(left.value.code, int)
+        return left.value.code
+
+    with patch.dict(os.environ, server.environment), ThreadPoolExecutor(1) as thread:
+        code = thread.submit(run).result()
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 def _gridflow_deploy(server: PrefectStack, folder: Path, config: Path | None = None) -> str:
     done = _gridflow(server, folder, "deploy", *(("--config", str(config)) if config is not None else ()))
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return str(done.stdout)
 
 
 def _stable(value: Any) -> Any:

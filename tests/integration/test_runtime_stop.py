@@ -13,6 +13,7 @@ import redis as sync_redis
 
 from flows.runtime.stack.postgres import remove
 from tasks.settings.running import read_record
+from tests.support.prefect_stack import copy_tables
 from tests.support.up import GRIDFLOW, Up, processes_of
 
 _IDLE = ("--worker", "tests.support.idle_worker")
@@ -41,9 +42,10 @@ def state(tmp_path: Path) -> Iterator[Path]:
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Up, Up]]:
     """Two stacks that wait for a first tick; the worker of the second does not end when asked to."""
     one, other = (tmp_path_factory.mktemp(name) / "state" for name in ("one", "other"))
-    other.mkdir()
-    (other / "stubborn").touch()
     try:
+        for folder in (one, other):
+            copy_tables(folder)
+        (other / "stubborn").touch()
         ups = Up(one, *_IDLE), Up(other, *_IDLE, "--for", "25")
         for up in ups:
             up.wait_said("Worker ready")

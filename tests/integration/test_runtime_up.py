@@ -14,6 +14,7 @@ from flows.runtime.stack.postgres import remove
 from flows.runtime.stack.valkey import redis_url, valkey_command
 from tasks.base.keys import Keys
 from tasks.settings.running import Identity, read_record
+from tests.support.prefect_stack import copy_tables
 from tests.support.servers import free_port
 from tests.support.up import Up, processes_of
 from tests.support.waiting import until
@@ -21,8 +22,9 @@ from tests.support.waiting import until
 
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[Path]:
-    """A state folder; whatever still runs on it is ended, its data removed."""
+    """A state folder with a database; whatever still runs on it is ended, its data removed."""
     folder = tmp_path / "state"
+    copy_tables(folder)
     yield folder
     for process in processes_of(folder):
         process.kill()
@@ -85,7 +87,6 @@ def _responds(client: sync_redis.Redis) -> bool:
 
 def test_a_valkey_that_keeps_dying_ends_the_stack_and_leaves_a_list_of_orders(state: Path) -> None:
     """Three fresh starts, not a fourth: trading stops, the exit code says so, the last journal names what may rest."""
-    state.mkdir()
     (state / "stubborn").touch()  # the worker, as one that waits for Redis in vain
     up = Up(state, "--worker", "tests.support.idle_worker")
     up.wait_said("Worker ready")

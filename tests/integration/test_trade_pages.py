@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from tasks.base.keys import Keys
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.models import Trade
+from tasks.exchange.venues.pages import ByDay, ListCall
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.tick.desk import Desk
 from tests.support.binance.config import DAY_MS, Config
@@ -52,6 +54,11 @@ class Account:
         page = await self._fetch(*arguments)
         self.pages.append([one["id"] for one in page])
         return page
+
+    def read_pages_of(self, size: int) -> None:
+        """Ask for so many trades at once instead of the 1000 that the exchange allows."""
+        calls = (ListCall("fetch_my_trades", ByDay(size, "fromId")),)
+        self.client._venue = replace(self.client._venue, trades=calls)
 
     def trade(self, ago_ms: int, count: int = 1) -> None:
         """Trade `count` times at one moment. Moments must come in order."""
@@ -149,14 +156,17 @@ async def test_more_than_a_page_inside_a_day_gone_by(count: int) -> None:
 
 
 edges = st.builds(lambda day, off: max(0, day * DAY_MS + off), st.integers(0, 5), st.integers(-2, 2))
-moments = st.tuples(edges | st.integers(0, 5 * DAY_MS), st.sampled_from([1, 1, 1, 2, 999, 1000, 1001]))
+PAGE = 10  # tests above read pages of 1000; here each example would trade and read thousands
+counts = st.sampled_from([1, 1, 1, 2, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE])
+moments = st.tuples(edges | st.integers(0, 5 * DAY_MS), counts)
 
 
-@hypothesis_settings(max_examples=40)
+@hypothesis_settings(max_examples=100)
 @given(st.sampled_from([DAY_MS, FAR_MS]), st.lists(moments, max_size=6), edges | st.integers(1, 6 * DAY_MS))
 async def test_each_trade_exactly_once(reach_ms: int, traded: Sequence[tuple[int, int]], since_ago_ms: int) -> None:
     """Whatever the times of the trades, and from whenever they are asked for."""
     async with open_account(reach_ms) as account:
+        account.read_pages_of(PAGE)
         for ago_ms, count in sorted(traded, reverse=True):
             account.trade(ago_ms, count)
         await account.read(since_ago_ms)

@@ -58,7 +58,7 @@ def order_of(kind: str, number: int, turn: int, units: int = UNIT) -> Reservatio
 async def race(client: RedisClient, number: int) -> None:
     """Wait for the shot (kind and turn), ask for money once, tell the code; until the shot is `stop`."""
     while True:
-        shot: Any = await client.blpop([starting_line(number)], timeout=30)
+        shot: Any = await client.blpop([starting_line(number)], timeout=120)
         if shot is None or shot[1] == "stop":
             return
         kind, turn = shot[1].split("|")
@@ -280,7 +280,7 @@ async def trade(client: RedisClient, symbol: str, seed: int, steps: int) -> None
 
 async def _token(client: RedisClient) -> None:
     """The reader hands out tokens, so that only so much can happen between two of its readings."""
-    if await client.blpop([TOKENS], timeout=8) is None:
+    if await client.blpop([TOKENS], timeout=60) is None:
         raise TimeoutError("no token: the reader is gone")
 
 

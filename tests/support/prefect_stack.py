@@ -16,6 +16,7 @@ from flows.runtime.stack.ports import PortClaims
 from flows.runtime.stack.postgres import prepare, remove
 from flows.runtime.stack.prefect_server import api_url, common_environment
 from flows.runtime.stack.supervisor import Callbacks, Child, Supervisor
+from tests.support.prefect_database import RUN_FOLDER, with_tables
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,37 @@ class PrefectStack:
 @contextmanager
 def prefect_stack(folder: Path) -> Iterator[PrefectStack]:
     """Start PostgreSQL and the Prefect server, end both at the end, and leave no data behind."""
+    copy_tables(folder)
+    try:
+        with _servers(folder) as stack:
+            yield stack
+    finally:
+        remove(folder)
+
+
+def copy_tables(state: Path) -> None:
+    """Give a new state folder PostgreSQL data in which the Prefect server need not make its tables any more.
+
+    Outside pytest (benchmarks) the folder stays empty.
+    """
+    state.mkdir(parents=True, exist_ok=True)
+    if RUN_FOLDER not in os.environ:
+        return
+
+    def start_and_end(folder: Path) -> None:
+        with _servers(folder):
+            pass
+
+    with_tables(state, start_and_end)
+
+
+@contextmanager
+def _servers(folder: Path) -> Iterator[PrefectStack]:
     claims = PortClaims()
     port = claims.claim()
     home = folder / "prefect"
     logs = folder / "logs"
-    logs.mkdir(parents=True)
+    logs.mkdir()
     environment = common_environment(home, api_url(port))
     with asyncio.Runner() as runner:
         supervisors: list[Supervisor] = []
@@ -79,7 +106,6 @@ def prefect_stack(folder: Path) -> Iterator[PrefectStack]:
             while supervisors:
                 stop()
             claims.close()
-            remove(folder)
 
 
 def run_prefect(stack: PrefectStack, *arguments: str, folder: Path) -> str:
