@@ -26,8 +26,8 @@ from tasks.views.steps import read_status
 from tests.support.desk import BTC, TestDesk, open_desk, settings, walk
 
 KEYS = Keys("main")
-WAIT_MS = 150
-QUICK: dict[str, Any] = {"first_wait_ms": WAIT_MS, "max_wait_ms": 600, "probe_ms": 400}
+WAIT_MS, LONGEST_WAIT_MS = 500, 2000
+QUICK: dict[str, Any] = {"first_wait_ms": WAIT_MS, "max_wait_ms": LONGEST_WAIT_MS, "probe_ms": 1500}
 SYMBOL = BreakerRules(threshold=3, window_ms=60_000, consecutive=True, **QUICK)
 WHOLE = BreakerRules(threshold=3, window_ms=60_000, consecutive=False, **QUICK)
 DOWN = ExchangeUnavailable("RequestTimeout")
@@ -101,7 +101,7 @@ async def test_one_probe_over_many_processes(redis: RedisClient, redis_url: str)
         for symbol in ("A/USDT", "B/USDT", "C/USDT"):
             await fail(workers[0], symbol)
         for opening in range(1, 4):
-            await asyncio.sleep(min(WAIT_MS * 2 ** (opening - 1), 600) / 1000 + 0.01)
+            await asyncio.sleep(min(WAIT_MS * 2 ** (opening - 1), LONGEST_WAIT_MS) / 1000 + 0.01)
             answers = await asyncio.gather(
                 *(worker.allowed(f"S{number}/USDT", f"w{number}") for number, worker in enumerate(workers))
             )

@@ -16,7 +16,7 @@ from tests.support.desk import BTC, open_desk, settings, walk
 
 def crash_once(url: str, step: str) -> None:
     """Run one tick in a process that dies at `step` by SIGKILL."""
-    ended = subprocess.run([sys.executable, "-m", "tests.support.crash_worker", url, step], check=False, timeout=60)
+    ended = subprocess.run([sys.executable, "-m", "tests.support.crash_worker", url, step], check=False, timeout=240)
     assert ended.returncode == -signal.SIGKILL
 
 

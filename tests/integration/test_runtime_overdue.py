@@ -79,7 +79,7 @@ def _poll(server: PrefectStack, folder: Path, workers: int, polls: int) -> list[
     """What `tests.support.count_polls` prints."""
     command = [sys.executable, "-m", "tests.support.count_polls", str(workers), str(polls)]
     environment = server.environment | {"GRIDFLOW_STATE": str(folder)}
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])

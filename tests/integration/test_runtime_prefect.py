@@ -325,7 +325,7 @@ def test_prefects_own_command_starts_a_worker_that_completes_a_run(worker: Worke
         assert worker.wait_for(run, *ENDS, seconds=60) == "COMPLETED"
         assert (tmp_path / "pid").read_text() == str(process.pid)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
 
 
 def test_a_worker_that_ran_its_share_asks_for_a_fresh_process(server: PrefectStack, tmp_path: Path) -> None:
@@ -334,7 +334,7 @@ def test_a_worker_that_ran_its_share_asks_for_a_fresh_process(server: PrefectSta
     worker = Worker(server, tmp_path, "1")
     try:
         worker.start_run("fail/manual")
-        assert worker.process.wait(30) == RECYCLE
+        assert worker.process.wait(120) == RECYCLE
     finally:
         worker.end()
     first, *others = (tmp_path / "calls.txt").read_text().split()

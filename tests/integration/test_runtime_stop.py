@@ -52,7 +52,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Up, Up]]:
             up.wait_said("Prefect server ready")
         yield ups
         for up in ups:
-            up.process.communicate(timeout=10)
+            up.process.communicate(timeout=60)
     finally:
         _clear(one)
         _clear(other)
@@ -64,7 +64,7 @@ def test_grids_that_cannot_start_end_the_stack_with_all_that_is_wrong(state: Pat
     config = state.parent / "small.toml"
     config.write_text('total_funds = "100"\n', encoding="utf-8")
     up = Up(state, "--config", str(config), "--market", "synthetic", command=(GRIDFLOW, "up", "--state", str(state)))
-    up.process.communicate(timeout=90)
+    up.process.communicate(timeout=240)
     assert up.process.returncode == 2, up.said
     end = up.said[up.said.index("3 problem(s)") :]
     assert all(f'symbols."{name}/USDT".quote_per_cell' in end for name in ("BTC", "ETH", "BNB"))

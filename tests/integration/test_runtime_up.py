@@ -37,7 +37,7 @@ def test_serves_refuses_a_second_mends_a_child_and_stops_without_a_trace(state: 
     record = first.wait_ticking()
 
     second = Up(state)
-    out, _ = second.process.communicate(timeout=30)
+    out, _ = second.process.communicate(timeout=120)
     assert (second.process.returncode, out) == (1, "")
     assert record.prefect_ui in second.said
     assert str(first.process.pid) in second.said
@@ -105,7 +105,7 @@ def test_a_valkey_that_keeps_dying_ends_the_stack_and_leaves_a_list_of_orders(st
         until(lambda count=turn: up.said.count("Valkey ended with code -9") > count, 30)  # type: ignore[misc]
         if turn < 3:
             until(lambda count=turn: up.said.count("Valkey ready again") > count, 30)  # type: ignore[misc]
-    out, _ = up.process.communicate(timeout=60)
+    out, _ = up.process.communicate(timeout=240)
     assert up.process.returncode == 1
     assert "it was restarted 3 times in 10 minutes and is not restarted again" in up.said
     assert "Trading stops" in up.said

@@ -13,7 +13,7 @@ from tests.support.up import ROOT
 def stalled(redis_url: str, kind: str) -> "subprocess.CompletedProcess[str]":
     """The worker's end."""
     command = [sys.executable, "-m", "tests.support.stalling_worker", redis_url, kind]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=40)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=240)
 
 
 @pytest.mark.parametrize(

@@ -20,14 +20,17 @@ async def copy_each_minute_before(database_url: str, run_id: str, copies: int) -
     times = {name: earlier(f's."{name}"') for name in ("expected_start_time", "next_scheduled_start_time")}
     run = {"id": "copies.run_id", "state_id": "NULL"} | times
     state = {"id": "copies.state_id", "flow_run_id": "copies.run_id"}
-    async with engine.begin() as connection:
-        await connection.execute(text(_COPIES.format(copies=copies)))
-        await _copy(connection, "flow_run", f"s.id = '{run_id}'", run)
-        await _copy(connection, "flow_run_state", f"s.flow_run_id = '{run_id}'", state)
-        await connection.execute(
-            text("UPDATE flow_run SET state_id = c.state_id FROM copies c WHERE flow_run.id = run_id")
-        )
-    await engine.dispose()
+    newest = f"s.id = (SELECT state_id FROM flow_run WHERE id = '{run_id}')"  # a late run has more than one
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(text(_COPIES.format(copies=copies)))
+            await _copy(connection, "flow_run", f"s.id = '{run_id}'", run)
+            await _copy(connection, "flow_run_state", newest, state)
+            await connection.execute(
+                text("UPDATE flow_run SET state_id = c.state_id FROM copies c WHERE flow_run.id = run_id")
+            )
+    finally:
+        await engine.dispose()
 
 
 async def _copy(connection: AsyncConnection, table: str, which: str, changed: dict[str, str]) -> None:

@@ -17,6 +17,7 @@ from flows.runtime.stack.postgres import prepare, remove
 from flows.runtime.stack.prefect_server import api_url, common_environment
 from flows.runtime.stack.supervisor import Callbacks, Child, Supervisor
 from tests.support.prefect_database import RUN_FOLDER, with_tables
+from tests.support.waiting import BUSY
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,8 @@ def run_prefect(stack: PrefectStack, *arguments: str, folder: Path) -> str:
 
 
 async def eventually(question: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
-    """Wait until the answer is yes; fail after `seconds`."""
-    async with asyncio.timeout(seconds):
+    """Wait until the answer is yes; fail after BUSY times `seconds`."""
+    async with asyncio.timeout(BUSY * seconds):
         while not await question():  # noqa: ASYNC110 - there is nothing that could notify us
             await asyncio.sleep(0.1)
 
@@ -140,4 +141,4 @@ async def running(work: Callable[[], Awaitable[None]], end: Callable[[], None]) 
         yield
     finally:
         end()
-        await asyncio.wait_for(task, 30)
+        await asyncio.wait_for(task, 120)

@@ -62,4 +62,4 @@ class RealWorker:
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to end; its exit code."""
         self.process.send_signal(number)
-        return self.process.wait(40)
+        return self.process.wait(160)

@@ -31,7 +31,7 @@ def redis_server(folder: Path, binary: Path | None = None) -> Iterator[str]:
         yield f"redis://127.0.0.1:{port}/0"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 class RestartableRedis:
@@ -54,7 +54,7 @@ class RestartableRedis:
         """End it; its data stays on disk."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(10)
+            self._process.wait(60)
             self._process = None
 
 
@@ -67,7 +67,7 @@ def listens(port: int) -> bool:
     return True
 
 
-def wait_for_server(connect: Callable[[], None], process: subprocess.Popen[bytes], seconds: float = 10) -> None:
+def wait_for_server(connect: Callable[[], None], process: subprocess.Popen[bytes], seconds: float = 60) -> None:
     """Until `connect` raises no OSError. Raises RuntimeError if the process ends before, or takes longer."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -60,7 +60,7 @@ class Up:
     def gridflow(self, *command: str) -> "subprocess.CompletedProcess[str]":
         """Another gridflow command on the same state, as in a second shell."""
         return subprocess.run(
-            [GRIDFLOW, *command, "--state", str(self.state)], capture_output=True, text=True, check=False, timeout=60
+            [GRIDFLOW, *command, "--state", str(self.state)], capture_output=True, text=True, check=False, timeout=240
         )
 
     def end(self, *signals: signal.Signals) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class Up:
         for number, after in zip(signals, ("", "Stopping in order"), strict=False):
             self.wait_said(after)
             self.process.send_signal(number)
-        out, _ = self.process.communicate(timeout=60)
+        out, _ = self.process.communicate(timeout=240)
         assert self.process.returncode == 0, self.said
         summary: dict[str, Any] = json.loads(out)
         return summary
