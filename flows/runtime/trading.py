@@ -42,9 +42,10 @@ from tasks.tick.models import WindowReport
 from tasks.tick.monitor import guard_balance, rebalance, run_monitor
 from tasks.tick.order_cancelling import cancel_all_orders
 from tasks.tick.recover import open_books
+from tasks.tick.redis_check import check_redis
 from tasks.tick.stopping import StopReport, held
 from tasks.tick.trader import GridTrader
-from tasks.tick.trading_mode import claim_books
+from tasks.tick.trading_mode import claim_books, is_live
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -109,6 +110,8 @@ class TradingService:
         exchange: ExchangePort | None = None
         try:
             await check_clock(redis)
+            if is_live(self._own_settings):
+                await check_redis(redis, self._own_settings)
             await claim_books(redis, self.keys, self._own_settings)
             settings = await self._settings_in_force(redis)
             exchange = await open_exchange(settings, redis)
