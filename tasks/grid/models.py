@@ -97,10 +97,11 @@ class Cell(Frozen):
 
 
 class RestingBuy(Frozen):
-    """A buy that rests on the exchange: `qty` base, `units` of quote (1e-8) still reserved for it."""
+    """A buy that rests on the exchange: `qty` base, `filled` of it; `units` of quote (1e-8) still reserved for it."""
 
     qty: Positive
     units: int
+    filled: NotNegative = ZERO
     fixed: bool = False  # partly filled, or sent to fill at once: never resized, cancelled only for want of money
 
 

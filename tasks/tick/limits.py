@@ -43,7 +43,10 @@ def resting_buys(folded: Folded) -> dict[str, RestingBuy]:
     """Buys that rest on the exchange, by client id."""
     return {
         client_id: RestingBuy(
-            qty=intent.qty, units=intent.units_left, fixed=bool(intent.filled) or not intent.post_only
+            qty=intent.qty,
+            units=intent.units_left,
+            filled=intent.filled,
+            fixed=bool(intent.filled) or not intent.post_only,
         )
         for client_id, intent in folded.intents.items()
         if intent.side is Side.BUY and intent.state in _RESTING

@@ -14,7 +14,7 @@ from tasks.exchange.order_ids import Purpose
 from tasks.exchange.venues.binance import price_bands
 from tasks.grid.cells import settled, with_order
 from tasks.grid.levels import build_grid, grid_id
-from tasks.grid.models import Cell, CellState, GridPlan, IdleReason, Limits, Size
+from tasks.grid.models import Cell, CellState, GridPlan, IdleReason, Limits, RestingBuy, Size
 from tasks.grid.planner import client_order_id, plan
 from tasks.market.models import Snapshot
 from tasks.settings.grids import StartMode, net_profit
@@ -136,6 +136,34 @@ def test_cells_of_an_earlier_grid_only_wind_down() -> None:
     assert planned.cancel == ("b",)
     assert [order.price for order in planned.place] == [old[1].sell_price]
     assert planned.idle_reasons == {"gold.2": IdleReason.RETIRED}
+
+
+def partly_bought(qty: str, price: str, filled: str = "0.002", **changes: object) -> GridPlan:
+    """The plan at a price for one cell (39000 to 40000) that bought `qty` base so far and whose buy still rests."""
+    grid, cells = grid_and_cells()
+    cell = cells[0].model_copy(update={"state": CellState.BUYING, "order_id": "b", "qty": Decimal(qty)})
+    buy = RestingBuy(qty=Decimal("0.007"), units=10**10, filled=Decimal(filled), fixed=True)
+    return plan(snapshot(price), grid, [cell], RICH.model_copy(update=changes), {"b": buy})
+
+
+def test_the_rest_of_a_partly_filled_buy_goes_once_the_price_has_left() -> None:
+    """Past the middle of its cell, and only where what it got can be sold by itself."""
+    assert partly_bought("0.002", "39500.01").cancel == ("b",)
+    assert partly_bought("0.002", "39500").cancel == ()
+    assert partly_bought("0.0001", "41000").cancel == (), "worth 4, and the exchange's minimum is 5"
+    assert partly_bought("0.002", "41000", filled="0").cancel == (), "dust alone: the buy is untouched"
+    assert partly_bought("0.002", "41000", stale=True).cancel == (), "nobody knows where the price is"
+    assert partly_bought("0.002", "41000", paused=True).cancel == ("b",)
+    assert partly_bought("0.002", "41000").place == (), "the sell comes when the buy has ended"
+
+
+def test_what_a_partly_filled_buy_got_is_sold() -> None:
+    """Its order has ended: the cell sells at its level, and the next buy has another id."""
+    grid, cells = grid_and_cells()
+    cell = cells[0].model_copy(update={"state": CellState.BUYING, "order_id": "b", "qty": Decimal("0.002")})
+    after = settled(cell, Side.BUY, Decimal("0.002"), market())
+    (sell,) = plan(snapshot("41000"), grid, [after], RICH).place
+    assert (sell.side, sell.price, sell.qty) == (Side.SELL, Decimal(40000), Decimal("0.002"))
 
 
 cell_states = st.sampled_from(CellState)
