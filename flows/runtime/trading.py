@@ -73,7 +73,6 @@ class TradingService:
         self._logs = log_setup.setup(secret_texts(settings), "worker", terminal=True)
         self._stopping = threading.Event()
         self._desk: Desk | None = None
-        self._markets: dict[str, Market] = {}
         self._loop = _new_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="trading-loop", daemon=True)
         self._thread.start()
@@ -115,11 +114,11 @@ class TradingService:
             await claim_books(redis, self.keys, self._own_settings)
             settings = await self._settings_in_force(redis)
             exchange = await open_exchange(settings, redis)
-            self._markets = dict(await exchange.markets(list(settings.symbols)))
             allocator = GlobalFundAllocator.from_settings(settings, redis)
             desk = Desk(settings, redis, exchange, allocator, self.keys, utc_now)
-            await open_books(desk, self._markets, owner=uuid4().hex)
-            await refuse_impossible_grids(desk, self._markets)
+            desk.markets.add(await exchange.markets(list(settings.symbols)))
+            await open_books(desk, desk.markets.known, owner=uuid4().hex)
+            await refuse_impossible_grids(desk, desk.markets.known)
         except BaseException:
             if exchange is not None:
                 await exchange.close()
@@ -146,9 +145,9 @@ class TradingService:
         active = await active_symbols(desk)
         if symbol not in active:
             raise GridflowError(f"{symbol} is not configured; configured are {', '.join(desk.settings.symbols)}")
-        if symbol not in self._markets:
-            self._markets |= await self._market(desk, symbol)
-        return GridTrader(desk, self._markets[symbol], owner=uuid4().hex)
+        if symbol not in desk.markets.known:
+            desk.markets.add(await self._market(desk, symbol))
+        return GridTrader(desk, desk.markets.known[symbol], owner=uuid4().hex)
 
     async def _market(self, desk: Desk, symbol: str) -> Mapping[str, Market]:
         """The market of a symbol that this process has not traded yet. Raises GridflowError where there is none."""

@@ -85,12 +85,14 @@ class _Planner:
             self._sell(cell)
         elif retired:
             self.idle[cell.key] = IdleReason.RETIRED
+        elif self.limits.unfit:
+            self.idle[cell.key] = IdleReason.GRID_UNFIT
         else:
             self._buy(cell)
 
     def _must_end(self, cell: Cell, retired: bool) -> bool:
         """Whether the cell's order must be cancelled, whatever its size."""
-        outdated = retired or is_off_level(cell, self.grid)
+        outdated = retired or self.limits.unfit or is_off_level(cell, self.grid)
         if self.limits.stopped or (outdated and cell.state is CellState.BUYING):
             return True
         return self.limits.liquidate and not self.limits.stale
@@ -112,7 +114,7 @@ class _Planner:
             self.idle[cell.key] = IdleReason.STALE_PRICE
             return
         purpose = Purpose.EXIT if exit_now else Purpose.SELL
-        price = self._exit_price() if exit_now else cell.sell_price
+        price = self._exit_price() if exit_now else self.market.price_up(cell.sell_price)
         qty = self.market.qty(cell.qty)
         violation = self._filter_violation(Side.SELL, price, qty)
         if violation is not None:

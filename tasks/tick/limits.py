@@ -14,8 +14,10 @@ _RESTING = (IntentState.OPEN, IntentState.PARTIAL)
 _BY_MONEY = {FundCode.SYMBOL_LIMIT.name, FundCode.GLOBAL_LIMIT.name, FundCode.PAUSED.name}
 
 
-def limits_of(settings: Settings, state: SymbolState, folded: Folded, snapshot: Snapshot, now_ms: int) -> Limits:
-    """The limits, from the tick's reading and its fold. The reserve script checks them again."""
+def limits_of(
+    settings: Settings, state: SymbolState, folded: Folded, snapshot: Snapshot, now_ms: int, *, unfit: bool = False
+) -> Limits:
+    """The limits, from the tick's reading and its fold. The reserve script checks them again. `unfit`: the grid."""
     own = settings.symbols.get(state.share.symbol)
     taken = sum(move.used_delta for move in folded.moves)
     given_back = sum(move.take_units for move in folded.moves) + sum(intent.units_left for intent in folded.ended)
@@ -35,6 +37,7 @@ def limits_of(settings: Settings, state: SymbolState, folded: Folded, snapshot: 
         liquidate=own is None and state.share.liquidate,
         refused=state.last.refused if state.last else {},
         stale=now_ms - snapshot.ticker.at_ms > settings.trading.stale_price_seconds * 1000,
+        unfit=unfit,
         now_ms=now_ms,
     )
 

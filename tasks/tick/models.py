@@ -31,6 +31,7 @@ class TickReport(Frozen):
     not_placed: int = 0  # orders sent without an answer, or with one that points to the exchange or the account
     limits_version: int = 0  # of the allocations that the tick used
     to_resize: int = 0  # resting buys whose size is still to follow the allocation, those being replaced included
+    unfit: str = ""  # why the grid only sells: the exchange's present filters or fees do not allow it
     outside: bool = False  # the price is outside the grid
     retiring: bool = False  # the symbol left the settings: it buys nothing and sells what it holds
     left: bool = False  # … and holds nothing any more

@@ -18,6 +18,7 @@ from tasks.tick.decide import Decision, Readings, Rules, conclude, decide, needs
 from tasks.tick.desk import Desk
 from tasks.tick.lease import kept_lease
 from tasks.tick.limits import still_refused
+from tasks.tick.markets import filter_refused
 from tasks.tick.models import SymbolState, TickReport
 from tasks.tick.order_requests import Granted, intent_of, requests, reservation_of
 from tasks.tick.recover import open_books, recover
@@ -70,6 +71,7 @@ class GridTrader:
         tick.
         """
         started_ms = self._now()
+        self.market = await self.desk.markets.latest(self.desk.exchange, self.market, started_ms)
         state = await self._begin()
         self._checkpoint("begun")
         if state.troubled and gate is not None:
@@ -187,6 +189,8 @@ class GridTrader:
         if decision.is_new_grid and decision.grid is not None:
             grid = decision.grid
             log.info("grid set", extra={"symbol": symbol, "grid": grid.grid_id, "cells": len(grid.levels) - 1})
+        if decision.unfit and (state.last is None or state.last.unfit != decision.unfit):
+            log.error("the grid only sells", extra={"symbol": symbol, "why": decision.unfit})
         if state.last is not None and state.last.limits_version != state.limits_version:
             self.on_allocation_updated(decision)
 
@@ -251,6 +255,8 @@ class GridTrader:
         fence = decision.readings.state.fence
         code, _ = await self.desk.allocator.release(self.symbol, fence, ids=ended, writes=changes)
         self._demand(code, decision)
+        if filter_refused(answers):
+            self.desk.markets.read_soon()
         self._checkpoint("finished")
         if report.left:
             await share_pot(self.desk, "symbol left")
