@@ -8,7 +8,7 @@ import asyncio
 import logging
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -19,11 +19,10 @@ from redis.exceptions import RedisError
 
 from tasks.base import log_setup
 from tasks.base.clock import utc_now
-from tasks.base.errors import ExchangeError, ExchangeUnavailable, GridflowError, StackError
+from tasks.base.errors import GridflowError, StackError
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, connect
 from tasks.control.steps import resume_everything, stop
-from tasks.exchange.models import Market
 from tasks.exchange.port import ExchangePort
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.funds.models import RebalanceReport
@@ -38,6 +37,7 @@ from tasks.tick.active_symbols import active_symbols, retiring_symbols
 from tasks.tick.clock_check import check_clock
 from tasks.tick.desk import Desk
 from tasks.tick.grid_checks import refuse_impossible_grids
+from tasks.tick.listing import listed_markets, market_of_symbol
 from tasks.tick.models import WindowReport
 from tasks.tick.monitor import guard_balance, rebalance, run_monitor
 from tasks.tick.order_cancelling import cancel_all_orders
@@ -116,7 +116,7 @@ class TradingService:
             exchange = await open_exchange(settings, redis)
             allocator = GlobalFundAllocator.from_settings(settings, redis)
             desk = Desk(settings, redis, exchange, allocator, self.keys, utc_now)
-            desk.markets.add(await exchange.markets(list(settings.symbols)))
+            desk.markets.add(await listed_markets(exchange, list(settings.symbols)))
             await open_books(desk, desk.markets.known, owner=uuid4().hex)
             await refuse_impossible_grids(desk, desk.markets.known)
         except BaseException:
@@ -146,27 +146,8 @@ class TradingService:
         if symbol not in active:
             raise GridflowError(f"{symbol} is not configured; configured are {', '.join(desk.settings.symbols)}")
         if symbol not in desk.markets.known:
-            desk.markets.add(await self._market(desk, symbol))
+            desk.markets.add(await market_of_symbol(desk, symbol))
         return GridTrader(desk, desk.markets.known[symbol], owner=uuid4().hex)
-
-    async def _market(self, desk: Desk, symbol: str) -> Mapping[str, Market]:
-        """The market of a symbol that this process has not traded yet. Raises GridflowError where there is none."""
-        if not desk.exchange.apart_from_redis:
-            await self._reopen_paper(desk)
-        try:
-            return await desk.exchange.markets([symbol])
-        except ExchangeUnavailable:
-            raise
-        except ExchangeError as error:
-            remedy = f"If it was delisted, book out what it holds with: gridflow funds write-off {symbol}"
-            raise GridflowError(f"{error}. {remedy}") from error
-
-    async def _reopen_paper(self, desk: Desk) -> None:
-        """A paper exchange knows the symbols that it was opened with; this one knows today's."""
-        from tasks.tick.exchange_factory import open_exchange
-
-        before, desk.exchange = desk.exchange, await open_exchange(desk.settings, desk.redis)
-        await before.close()
 
     # --- what flows call -------------------------------------------------------------------------------
     def run_window(self, symbol: str, scheduled: datetime | None, cancelled: Callable[[], bool]) -> WindowReport:

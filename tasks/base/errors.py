@@ -5,6 +5,7 @@ GridflowError
 ├── MarketDataError        a candle file that cannot be read; carries file, line, fault
 ├── ExchangeError          what the exchange answered or did not answer
 │   └── ExchangeUnavailable a read that failed and may be tried again
+│       └── UnknownSymbol  the exchange does not know the symbol; nothing is wrong with the others
 ├── LeaseLost              another worker ticks this symbol now; stop touching it
 ├── StateError             Redis holds something this version cannot use
 ├── PrefectError           the Prefect server cannot do what was asked
@@ -76,6 +77,10 @@ class RejectReason(StrEnum):
 
 class ExchangeUnavailable(ExchangeError):
     """A read failed (network, overload, maintenance); nothing was changed by it."""
+
+
+class UnknownSymbol(ExchangeUnavailable):
+    """The exchange does not know a symbol of the read, for instance because it was delisted."""
 
 
 class LeaseLost(GridflowError):

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import ccxt
 
-from tasks.base.errors import ExchangeUnavailable
+from tasks.base.errors import ExchangeUnavailable, UnknownSymbol
 from tasks.base.money import plain
 from tasks.exchange.clock_sync import ClockSync
 from tasks.exchange.limits.priority import Priority, call_scope, max_wait_of, one_of_batch, priority_of, request_batch
@@ -86,9 +86,8 @@ class CcxtClient:
 
     async def tickers(self, symbols: Sequence[str]) -> dict[str, Ticker]:
         """Tickers of several symbols in one call; those without usable prices are left out."""
-        requested_ms = self._exchange.milliseconds()
+        requested_ms, own_time = self._exchange.milliseconds(), self._clock_sync.own_time
         raws = await self._read(self._exchange.fetch_tickers, list(symbols))
-        own_time = self._clock_sync.own_time
         found = {name: ticker_of(name, raws.get(name) or {}, own_time, requested_ms) for name in symbols}
         return {name: ticker for name, ticker in found.items() if ticker is not None}
 
@@ -277,7 +276,7 @@ class CcxtClient:
         }
 
     async def _read(self, call: Callable[..., Awaitable[T]], *arguments: Any) -> T:
-        """The answer of a read call. Raises ExchangeUnavailable for every failure, truncated answers included.
+        """The answer of a read call. Raises ExchangeUnavailable (UnknownSymbol) for every failure, truncation included.
 
         After a refused time stamp it synchronises the clock and reads once more.
         """
@@ -288,7 +287,8 @@ class CcxtClient:
                 await self._clock_sync.resync_after(error)
                 return await call(*arguments)
         except (ccxt.BaseError, *_UNREADABLE) as error:
-            raise ExchangeUnavailable(f"{type(error).__name__}: {error_text(error)}") from error
+            kind = UnknownSymbol if isinstance(error, ccxt.BadSymbol) else ExchangeUnavailable
+            raise kind(f"{type(error).__name__}: {error_text(error)}") from error
 
 
 async def _cancel_one(call: Callable[..., Awaitable[Any]], *arguments: Any) -> None:

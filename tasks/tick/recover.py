@@ -30,6 +30,7 @@ async def open_books(desk: Desk, markets: Mapping[str, Market], owner: str) -> N
     """Open the account's books: where the pot was never shared, rebuild every symbol from the exchange, then share it.
 
     No order is granted before the pot is shared, so one symbol never gets the money that another has committed.
+    `markets`: a symbol without one, because the exchange does not list it, is left out and does not trade.
     If Redis was lost while a worker was running, its last requests may still be in flight. The exchange is therefore
     read after they have expired.
 
@@ -46,7 +47,8 @@ async def open_books(desk: Desk, markets: Mapping[str, Market], owner: str) -> N
             log.info("new books: waiting until earlier requests have arrived or expired", extra={"seconds": seconds})
             await asyncio.sleep(seconds)
         for symbol in desk.settings.symbols:
-            await _recover_first(desk, markets[symbol], owner)
+            if symbol in markets:
+                await _recover_first(desk, markets[symbol], owner)
     await share_pot(desk, "start")
 
 

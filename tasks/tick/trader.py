@@ -18,6 +18,7 @@ from tasks.tick.decide import Decision, Readings, Rules, conclude, decide, needs
 from tasks.tick.desk import Desk
 from tasks.tick.lease import kept_lease
 from tasks.tick.limits import still_refused
+from tasks.tick.listing import listed_markets
 from tasks.tick.markets import filter_refused
 from tasks.tick.models import SymbolState, TickReport
 from tasks.tick.order_requests import Granted, intent_of, requests, reservation_of
@@ -132,7 +133,7 @@ class GridTrader:
         raise StateError(f"{self.symbol} has no share of the pot; start a worker with this symbol configured")
 
     async def _all_markets(self) -> Mapping[str, Market]:
-        return await self.desk.exchange.markets(list(self.desk.settings.symbols))
+        return await listed_markets(self.desk.exchange, list(self.desk.settings.symbols))
 
     async def _prepared(self, state: SymbolState) -> SymbolState:
         """The state under the settings in force, rebuilt from the exchange where Redis has lost it."""
