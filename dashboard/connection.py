@@ -16,6 +16,7 @@ from tasks.control.prefect_runs import PrefectRuns
 from tasks.settings.load import load
 from tasks.settings.model import Settings
 from tasks.settings.running import prefect_api, redis_url
+from tasks.settings.secret_values import exchange_keys
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -105,5 +106,5 @@ def reader() -> Reader:
     """The process's reader, created on first use. Raises ConfigError for invalid settings."""
     with _lock:
         if not _readers:
-            _readers.append(Reader(load()))
+            _readers.append(Reader(load(without_fields=exchange_keys())))
         return _readers[0]

@@ -23,7 +23,6 @@ from tasks.base.errors import GridflowError, StackError
 from tasks.base.keys import Keys
 from tasks.base.redis_client import connect
 from tasks.control.steps import resume_everything, stop
-from tasks.exchange.models import Market
 from tasks.funds.models import RebalanceReport
 from tasks.ledger.audit import AuditReport
 from tasks.ledger.steps import watch_drift
@@ -34,7 +33,8 @@ from tasks.tick import watchdog, window
 from tasks.tick.active_symbols import active_symbols, retiring_symbols
 from tasks.tick.clock_check import check_clock
 from tasks.tick.desk import Desk
-from tasks.tick.desk_opening import close_desk, market_of, open_desk
+from tasks.tick.desk_opening import close_desk, open_desk
+from tasks.tick.listing import market_of_symbol
 from tasks.tick.models import WindowReport
 from tasks.tick.monitor import guard_balance, rebalance, run_monitor
 from tasks.tick.order_cancelling import cancel_all_orders
@@ -67,7 +67,6 @@ class TradingService:
         self._logs = log_setup.setup(secret_texts(settings), "worker", terminal=True)
         self._stopping = threading.Event()
         self._desk: Desk | None = None
-        self._markets: dict[str, Market] = {}
         self._loop = _new_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="trading-loop", daemon=True)
         self._thread.start()
@@ -92,8 +91,7 @@ class TradingService:
         """The Redis client, exchange client and fund allocator of this process. The first call opens them."""
         async with self._opening:
             if self._desk is None:
-                self._desk, markets = await open_desk(self._own_settings, self._redis_url)
-                self._markets |= markets
+                self._desk = await open_desk(self._own_settings, self._redis_url)
                 if watchdog.is_enabled():  # imports and market lists keep the loop busy until now
                     self._watchdog.start()
         return self._desk
@@ -107,9 +105,9 @@ class TradingService:
         await check_clock(desk.redis)
         if symbol not in await active_symbols(desk):
             raise GridflowError(f"{symbol} is not configured; configured are {', '.join(desk.settings.symbols)}")
-        if symbol not in self._markets:
-            self._markets[symbol] = await market_of(desk, symbol)
-        return GridTrader(desk, self._markets[symbol], owner=uuid4().hex)
+        if symbol not in desk.markets.known:
+            desk.markets.add(await market_of_symbol(desk, symbol))
+        return GridTrader(desk, desk.markets.known[symbol], owner=uuid4().hex)
 
     # --- what flows call -------------------------------------------------------------------------------
     def run_window(self, symbol: str, scheduled: datetime | None, cancelled: Callable[[], bool]) -> WindowReport:

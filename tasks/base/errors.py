@@ -5,6 +5,7 @@ GridflowError
 ├── MarketDataError        a candle file cannot be read; has file, line and fault
 ├── ExchangeError          the exchange refused a request or did not answer
 │   └── ExchangeUnavailable a read failed; it may be tried again
+│       └── UnknownSymbol  the exchange does not know the symbol; the other symbols are not affected
 ├── LeaseLost              another worker has the lease of this symbol now; the tick must end
 ├── StateError             the state in Redis does not allow the operation
 ├── PrefectError           a request to the Prefect server failed
@@ -76,6 +77,10 @@ class RejectReason(StrEnum):
 
 class ExchangeUnavailable(ExchangeError):
     """A read failed (network, overload, maintenance). It changed nothing and may be tried again."""
+
+
+class UnknownSymbol(ExchangeUnavailable):
+    """The exchange does not know a symbol of the read, for instance because it was delisted."""
 
 
 class LeaseLost(GridflowError):

@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 
 import ccxt
 
-from tasks.base.errors import ExchangeError, ExchangeUnavailable
+from tasks.base.errors import ExchangeUnavailable, UnknownSymbol
 from tasks.base.money import plain
 from tasks.exchange.clock_sync import ClockSync
 from tasks.exchange.limits.priority import Priority, call_scope, max_wait_of, one_of_batch, priority_of, request_batch
+from tasks.exchange.market_list import MarketList
 from tasks.exchange.models import (
     Accepted,
     Balance,
@@ -32,7 +33,6 @@ from tasks.exchange.parsing import (
     error_text,
     listed_order,
     listed_trade,
-    market_of,
     or_zero,
     order_of,
     refusal_of,
@@ -60,6 +60,7 @@ class CcxtClient:
         self._exchange = exchange
         self._venue = venue_of(exchange.id)
         self._clock_sync = ClockSync(exchange)
+        self._markets = MarketList(exchange, self._venue, self._read)
 
     @property
     def apart_from_redis(self) -> bool:
@@ -68,13 +69,11 @@ class CcxtClient:
 
     async def markets(self, symbols: Sequence[str]) -> Mapping[str, Market]:
         """Filters and fees by symbol. Raises ExchangeError for a symbol the exchange does not list."""
-        listed = await self._read(self._exchange.load_markets)
-        if any(symbol not in listed for symbol in symbols):  # a truncated answer may have left ccxt with a part of them
-            listed = await self._read(self._exchange.load_markets, True)
-        missing = [symbol for symbol in symbols if symbol not in listed]
-        if missing:
-            raise ExchangeError(f"{self._exchange.id} does not list {', '.join(missing)}; check the symbols' names")
-        return {symbol: market_of(listed[symbol], self._exchange.precisionMode, self._venue) for symbol in symbols}
+        return await self._markets.loaded(symbols)
+
+    async def refreshed_markets(self, symbols: Sequence[str]) -> Mapping[str, Market]:
+        """`markets`, read again; symbols that the exchange does not list are left out."""
+        return await self._markets.refreshed(symbols)
 
     async def ticker(self, symbol: str) -> Ticker:
         """Current best bid and ask and last price."""
@@ -87,9 +86,8 @@ class CcxtClient:
 
     async def tickers(self, symbols: Sequence[str]) -> dict[str, Ticker]:
         """Tickers of several symbols in one call; those without usable prices are left out."""
-        requested_ms = self._exchange.milliseconds()
+        requested_ms, own_time = self._exchange.milliseconds(), self._clock_sync.own_time
         raws = await self._read(self._exchange.fetch_tickers, list(symbols))
-        own_time = self._clock_sync.own_time
         found = {name: ticker_of(name, raws.get(name) or {}, own_time, requested_ms) for name in symbols}
         return {name: ticker for name, ticker in found.items() if ticker is not None}
 
@@ -277,7 +275,7 @@ class CcxtClient:
         }
 
     async def _read(self, call: Callable[..., Awaitable[T]], *arguments: Any) -> T:
-        """The answer of a read call. Raises ExchangeUnavailable for every failure, truncated answers included.
+        """The answer of a read call. Raises ExchangeUnavailable (UnknownSymbol) for every failure, truncation included.
 
         After a refused time stamp it synchronises the clock and reads once more.
         """
@@ -288,7 +286,8 @@ class CcxtClient:
                 await self._clock_sync.resync_after(error)
                 return await call(*arguments)
         except (ccxt.BaseError, *_UNREADABLE) as error:
-            raise ExchangeUnavailable(f"{type(error).__name__}: {error_text(error)}") from error
+            kind = UnknownSymbol if isinstance(error, ccxt.BadSymbol) else ExchangeUnavailable
+            raise kind(f"{type(error).__name__}: {error_text(error)}") from error
 
 
 async def _cancel_one(call: Callable[..., Awaitable[Any]], *arguments: Any) -> None:

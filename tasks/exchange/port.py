@@ -16,6 +16,9 @@ class ExchangePort(Protocol):
     async def markets(self, symbols: Sequence[str]) -> Mapping[str, Market]:
         """Filters and fees by symbol. Raises ExchangeError for a symbol the exchange does not list."""
 
+    async def refreshed_markets(self, symbols: Sequence[str]) -> Mapping[str, Market]:
+        """`markets`, read again; symbols that the exchange does not list are left out. Raises ExchangeUnavailable."""
+
     async def ticker(self, symbol: str) -> Ticker:
         """Current best bid and ask and last price."""
 

@@ -5,6 +5,7 @@ and reads anew; the others wait for its answer (single flight).
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
@@ -13,13 +14,14 @@ from uuid import uuid4
 from pydantic import TypeAdapter
 
 from tasks.base.clock import Clock, to_ms, utc_now
-from tasks.base.errors import ExchangeUnavailable
+from tasks.base.errors import ExchangeUnavailable, UnknownSymbol
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, script
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.limits.priority import Priority, call_scope
 from tasks.exchange.models import Order, Ticker
 
+log = logging.getLogger(__name__)
 _TICKERS = TypeAdapter(dict[str, Ticker])
 _ORDERS = TypeAdapter(dict[str, list[Order]])
 _POLL_SECONDS = 0.02
@@ -27,6 +29,7 @@ _MAX_WAIT_SECONDS = 10.0
 _BUDGET_WAIT_SECONDS = 5.0
 _SHARE_OF_LOCK = 0.9  # a reading is given up after this share of its lock, so that the lock never ends before it
 _KEPT_MS = 60_000
+_REFUSED_MS = 600_000  # how long a symbol that the exchange does not know is left out
 _LOCKED = 1  # answer of read_shared.lua
 
 
@@ -54,6 +57,7 @@ class SharedReads(CcxtClient):
         super().__init__(exchange)
         self._keys, self._symbols, self._max_age_ms, self._clock = keys, list(symbols), max_age_ms, clock
         self._lock_ms = lock_ms
+        self._refused_until: dict[str, int] = {}  # symbols that the exchange did not know → when to ask again (ms)
         self._look_up = script(redis, "tasks.exchange", "read_shared")
         self._publish = script(redis, "tasks.exchange", "publish_shared")
         self._read_by: dict[Reading, Callable[[], Awaitable[str]]] = {
@@ -92,10 +96,34 @@ class SharedReads(CcxtClient):
         return _ORDERS.validate_json(found[Reading.ORDERS]).get(symbol, [])
 
     async def _ticker(self, symbol: str, found: Mapping[Reading, str]) -> Ticker:
-        return _TICKERS.validate_json(found[Reading.TICKERS]).get(symbol) or await super().ticker(symbol)
+        ticker = _TICKERS.validate_json(found[Reading.TICKERS]).get(symbol)
+        if ticker is None and self._is_refused(symbol):
+            raise UnknownSymbol(f"{symbol}: the exchange does not know the symbol; it may be delisted")
+        return ticker or await super().ticker(symbol)
 
     async def _read_tickers(self) -> str:
-        return _TICKERS.dump_json(await self.tickers(self._symbols)).decode()
+        known = [symbol for symbol in self._symbols if not self._is_refused(symbol)]
+        return _TICKERS.dump_json(await self._known_tickers(known)).decode()
+
+    async def _known_tickers(self, symbols: Sequence[str]) -> dict[str, Ticker]:
+        """The tickers of those symbols that the exchange knows; the others are not asked for again for a while.
+
+        An exchange may refuse a request for one bad symbol in it, without naming it: each half is asked for then.
+        """
+        if not symbols:
+            return {}
+        try:
+            return await self.tickers(symbols)
+        except UnknownSymbol:
+            if len(symbols) == 1:
+                self._refused_until[symbols[0]] = to_ms(self._clock()) + _REFUSED_MS
+                log.error("the exchange does not know the symbol", extra={"symbol": symbols[0]})
+                return {}
+        middle = len(symbols) // 2
+        return await self._known_tickers(symbols[:middle]) | await self._known_tickers(symbols[middle:])
+
+    def _is_refused(self, symbol: str) -> bool:
+        return to_ms(self._clock()) < self._refused_until.get(symbol, 0)
 
     async def _read_orders(self) -> str:
         by_symbol: dict[str, list[Order]] = {}

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+from tasks.base.money import ZERO
 from tasks.exchange.models import Market, Side
 from tasks.grid.models import Cell, CellState, Grid, PlannedOrder
 
@@ -9,11 +10,23 @@ from tasks.grid.models import Cell, CellState, Grid, PlannedOrder
 def is_off_level(cell: Cell, grid: Grid) -> bool:
     """Whether the cell has the id of the grid but other prices: it is from an earlier time that the grid was in force.
 
-    A grid around the first price keeps its id when it comes back, with other levels.
+    A grid around the first price keeps its id when it comes back, with other levels. Prices that differ only because
+    the tick size changed are the grid's own.
     """
+    return _distance(cell, grid) > grid.slack
+
+
+def is_unrounded(cell: Cell, grid: Grid) -> bool:
+    """Whether the cell has other prices than its levels, but only because the tick size changed."""
+    return 0 < _distance(cell, grid) <= grid.slack
+
+
+def _distance(cell: Cell, grid: Grid) -> Decimal:
+    """How far the cell's prices are from its levels; 0 for a cell of another grid."""
     if cell.grid_id != grid.grid_id or not 0 <= cell.index < len(grid.levels) - 1:
-        return False
-    return (cell.buy_price, cell.sell_price) != grid.levels[cell.index : cell.index + 2]
+        return ZERO
+    low, high = grid.levels[cell.index : cell.index + 2]
+    return max(abs(cell.buy_price - low), abs(cell.sell_price - high))
 
 
 def with_order(cell: Cell, order: PlannedOrder) -> Cell:

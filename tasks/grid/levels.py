@@ -41,16 +41,33 @@ def build_grid(
 
     `allocated`: to the symbol, in quote; decides the checked size where none is configured.
     """
-    prices = levels(settings, first_price, market)
-    problems = grid_problems(symbol, prices, first_size(settings, allocated, market), market)
+    grid = unchecked_grid(symbol, settings, market, first_price, now_ms)
+    problems = grid_problems(symbol, grid.levels, first_size(settings, allocated, market), market)
     if problems:
         raise ConfigError(problems, f"the grid of {symbol} at a price of {plain(first_price)}")
+    return grid
+
+
+def unchecked_grid(symbol: str, settings: SymbolSettings, market: Market, first_price: Decimal, now_ms: int) -> Grid:
+    """The grid around a first price, whether or not it can trade."""
     return Grid(
         grid_id=grid_id(symbol, settings),
         symbol=symbol,
-        levels=prices,
+        levels=levels(settings, first_price, market),
         first_price=first_price,
         created_ms=now_ms,
+        tick_size=market.tick_size,
+    )
+
+
+def rounded_again(grid: Grid, settings: SymbolSettings, market: Market) -> Grid:
+    """The grid with its levels on the market's present tick size; `grid` itself where they are already."""
+    if grid.tick_size == market.tick_size:
+        return grid
+    prices = levels(settings, grid.first_price, market)
+    moved = max(abs(old - new) for old, new in zip(grid.levels, prices, strict=True))
+    return grid.model_copy(
+        update={"levels": prices, "tick_size": market.tick_size, "slack": grid.slack + moved},
     )
 
 
@@ -69,27 +86,40 @@ def first_size(settings: SymbolSettings, allocated: Decimal, market: Market) -> 
 
 def grid_problems(symbol: str, prices: tuple[Decimal, ...], size: Size, market: Market) -> list[Problem]:
     """Why this grid cannot start: equal levels, a cell that does not pay its fees, is too small or too large."""
+    found = level_problems(symbol, prices, market)
+    return found if _coincide(prices) else found + size_problems(symbol, prices, size, market)
+
+
+def unfit_problems(symbol: str, settings: SymbolSettings, prices: tuple[Decimal, ...], market: Market) -> list[Problem]:
+    """Why a grid in force must not buy any more. The exchange may change its filters and fees at any time.
+
+    A size that follows the allocation is never too small: the nearest cells get what the exchange wants at least.
+    """
+    size = configured_size(settings)
+    return level_problems(symbol, prices, market) or (minimum_problems(symbol, prices, size, market) if size else [])
+
+
+def _coincide(prices: tuple[Decimal, ...]) -> bool:
+    return any(low >= high for low, high in pairwise(prices))
+
+
+def level_problems(symbol: str, prices: tuple[Decimal, ...], market: Market) -> list[Problem]:
+    """Why cells between these levels cannot earn anything: equal levels, or a cell that does not pay its fees."""
     field = f'symbols."{symbol}"'
-    found: list[Problem] = []
-    if any(low >= high for low, high in pairwise(prices)):
+    if _coincide(prices):
         rule = f"two levels fall on the same price (tick size {plain(market.tick_size)})"
         return [Problem(f"{field}.cells", str(len(prices) - 1), rule, "Use fewer cells or a wider range")]
     fee = market.maker_fee
     worst = min(net_profit(low, high, fee, fee) for low, high in pairwise(prices))
-    if worst <= 0:
-        rule = f"the narrowest cell loses {plain(round(-worst * 100, 4))} % after fees"
-        found.append(Problem(f"{field}.cells", str(len(prices) - 1), rule, "Use fewer cells or a wider range"))
-    return found + size_problems(symbol, prices, size, market)
+    if worst > 0:
+        return []
+    rule = f"the narrowest cell loses {plain(round(-worst * 100, 4))} % after fees"
+    return [Problem(f"{field}.cells", str(len(prices) - 1), rule, "Use fewer cells or a wider range")]
 
 
 def size_problems(symbol: str, prices: tuple[Decimal, ...], size: Size, market: Market) -> list[Problem]:
     """Why cells of this size cannot be bought at these levels: below the exchange's minimum or above its maximum."""
-    field, found = f'symbols."{symbol}".{"base_per_cell" if size.base is not None else "quote_per_cell"}', []
-    small = [low for low in prices[:-1] if not market.large_enough(low, market.qty(size.qty(low)))]
-    shown = plain(size.quote) if size.quote is not None else f"{size.base} base"
-    if small:
-        rule = f"an order at {plain(small[0])} is below the exchange's minimum ({plain(market.min_notional)} quote)"
-        found.append(Problem(field, shown, rule, "Use fewer cells or more money"))
+    found = minimum_problems(symbol, prices, size, market)
     large = [low for low in prices[:-1] if not market.small_enough(low, market.qty(size.qty(low)))]
     if large:
         most = " or ".join(
@@ -98,8 +128,24 @@ def size_problems(symbol: str, prices: tuple[Decimal, ...], size: Size, market: 
             if bound is not None
         )
         rule = f"an order at {plain(large[0])} is above the exchange's maximum ({most})"
-        found.append(Problem(field, shown, rule, "Use more cells or less money"))
+        found.append(Problem(*_size_field(symbol, size), rule, "Use more cells or less money"))
     return found
+
+
+def minimum_problems(symbol: str, prices: tuple[Decimal, ...], size: Size, market: Market) -> list[Problem]:
+    """Why cells of this size cannot be bought at these levels: below the exchange's minimum."""
+    small = [low for low in prices[:-1] if not market.large_enough(low, market.qty(size.qty(low)))]
+    if not small:
+        return []
+    rule = f"an order at {plain(small[0])} is below the exchange's minimum ({plain(market.min_notional)} quote)"
+    return [Problem(*_size_field(symbol, size), rule, "Use fewer cells or more money")]
+
+
+def _size_field(symbol: str, size: Size) -> tuple[str, str]:
+    """The setting that names the size, and its value."""
+    if size.quote is not None:
+        return f'symbols."{symbol}".quote_per_cell', plain(size.quote)
+    return f'symbols."{symbol}".base_per_cell', f"{size.base} base"
 
 
 def build_cells(grid: Grid, start: StartMode, first_cycle: int = 0) -> list[Cell]:

@@ -33,6 +33,7 @@ class IdleReason(StrEnum):
     ABOVE_MAXIMUM = "ABOVE_MAXIMUM"  # the order would be above the exchange's maximum
     TOO_FAR = "TOO_FAR"  # the exchange refuses orders so far from the market's price
     REJECTED = "REJECTED"  # the exchange refused the last order; the cell waits before the next one
+    GRID_UNFIT = "GRID_UNFIT"  # the exchange's present filters or fees do not allow the grid: it only sells
     RETIRED = "RETIRED"  # of an earlier grid, or of a symbol that left the settings: it no longer buys
 
 
@@ -58,7 +59,8 @@ class Size(Frozen):
 class Grid(Frozen):
     """A grid in force: N cells between N+1 levels (lowest first, rounded to the tick).
 
-    Geometry only: what a cell buys is read from the settings in force at every tick.
+    Geometry only: what a cell buys is read from the settings in force at every tick. Where the exchange changes the
+    tick size, the levels are rounded again, and the grid keeps its id.
     """
 
     grid_id: str
@@ -66,6 +68,8 @@ class Grid(Frozen):
     levels: tuple[Positive, ...]
     first_price: Positive
     created_ms: int
+    tick_size: Positive | None = None  # that the levels are rounded to; None: written by an earlier version
+    slack: NotNegative = ZERO  # how far orders placed before a change of the tick size may be from their levels
 
 
 class Cell(Frozen):
@@ -97,10 +101,11 @@ class Cell(Frozen):
 
 
 class RestingBuy(Frozen):
-    """A buy that rests on the exchange: `qty` base, `units` of quote (1e-8) still reserved for it."""
+    """A buy that rests on the exchange: `qty` base, `filled` of it; `units` of quote (1e-8) still reserved for it."""
 
     qty: Positive
     units: int
+    filled: NotNegative = ZERO
     fixed: bool = False  # partly filled, or sent to fill at once: never resized, cancelled only for want of money
 
 
@@ -122,6 +127,7 @@ class Limits(Frozen):
     retiring: bool = False  # the symbol left the settings: no buys, what it holds is sold
     liquidate: bool = False  # … at the market's price
     stale: bool = False  # the price is too old to buy on
+    unfit: bool = False  # the exchange's present filters or fees do not allow the grid: no buys
     refused: Mapping[str, str] = Field(default_factory=dict)  # cell key → reason of the last refusal
     now_ms: int = 0
 

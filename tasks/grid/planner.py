@@ -74,7 +74,7 @@ class _Planner:
         """Place or cancel the order of one cell, or note why it has none."""
         retired = self.limits.retiring or cell.grid_id != self.grid.grid_id
         if cell.order_id is not None:
-            if self._must_end(cell, retired):
+            if self._must_end(cell, retired) or self._is_left_behind(cell):
                 self.cancel.append(cell.order_id)
             return
         if self.limits.stopped:
@@ -85,15 +85,28 @@ class _Planner:
             self._sell(cell)
         elif retired:
             self.idle[cell.key] = IdleReason.RETIRED
+        elif self.limits.unfit:
+            self.idle[cell.key] = IdleReason.GRID_UNFIT
         else:
             self._buy(cell)
 
     def _must_end(self, cell: Cell, retired: bool) -> bool:
         """Whether the cell's order must be cancelled, whatever its size."""
-        outdated = retired or is_off_level(cell, self.grid)
+        outdated = retired or self.limits.unfit or is_off_level(cell, self.grid)
         if self.limits.stopped or (outdated and cell.state is CellState.BUYING):
             return True
         return self.limits.liquidate and not self.limits.stale
+
+    def _is_left_behind(self, cell: Cell) -> bool:
+        """Whether the price has left a partly filled buy: past the middle of the cell, with enough filled to sell.
+
+        The rest of the buy is cancelled. Once the exchange confirms its end, the cell sells what it got.
+        """
+        buy = self.resting.get(cell.order_id or "")
+        if buy is None or not buy.filled or self.limits.stale:
+            return False
+        middle = (cell.buy_price + cell.sell_price) / 2
+        return self.snapshot.ask > middle and self.market.large_enough(cell.sell_price, self.market.qty(cell.qty))
 
     def _sell(self, cell: Cell) -> None:
         exit_now = self.limits.liquidate
@@ -101,7 +114,7 @@ class _Planner:
             self.idle[cell.key] = IdleReason.STALE_PRICE
             return
         purpose = Purpose.EXIT if exit_now else Purpose.SELL
-        price = self._exit_price() if exit_now else cell.sell_price
+        price = self._exit_price() if exit_now else self.market.price_up(cell.sell_price)
         qty = self.market.qty(cell.qty)
         violation = self._filter_violation(Side.SELL, price, qty)
         if violation is not None:

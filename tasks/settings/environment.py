@@ -1,9 +1,11 @@
 """Variables that are not settings, and the environment of child processes. `load` reads the settings."""
 
+import json
 import os
 from pathlib import Path
 
-from tasks.settings.sources import PREFIX
+from tasks.settings.secret_values import exchange_keys
+from tasks.settings.sources import PREFIX, variable_name
 
 STATE_VARIABLE = "GRIDFLOW_STATE"
 DEFAULT_STATE = Path(".gridflow")
@@ -32,6 +34,23 @@ def child_environment(values: dict[str, str], ours: bool = True) -> dict[str, st
     unwanted = ("PREFECT_",) if ours else ("PREFECT_", "GRIDFLOW_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
     return kept | values
+
+
+def without_exchange_keys(environment: dict[str, str]) -> dict[str, str]:
+    """The environment without the exchange's keys, whether each has its own variable or the section has one as JSON."""
+    keys = {variable_name(place) for place in exchange_keys()}
+    kept = {name: value for name, value in environment.items() if name.upper() not in keys}
+    for name in [name for name in kept if name.upper() == variable_name(("exchange",))]:
+        try:
+            section = json.loads(kept[name])
+        except ValueError:
+            section = None
+        if isinstance(section, dict):
+            names = {place[-1] for place in exchange_keys()}
+            kept[name] = json.dumps({field: value for field, value in section.items() if field not in names})
+        else:
+            del kept[name]
+    return kept
 
 
 def configured_prefect_api() -> str | None:

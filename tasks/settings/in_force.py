@@ -19,7 +19,8 @@ from tasks.settings.problems import problems_of
 from tasks.settings.secret_values import secret_fields
 from tasks.settings.validated import Validated
 
-_OWN: tuple[Place, ...] = (("paper",), ("exchange", "api_url"), *secret_fields())  # each process keeps its own
+# Each process keeps its own of these.
+_OWN: tuple[Place, ...] = (("paper",), ("exchange", "api_url"), ("redis_risk",), *secret_fields())
 _MUST_AGREE = ("account", "quote", "exchange.id", "exchange.sandbox", "exchange.live", "live")
 
 

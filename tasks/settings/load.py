@@ -4,7 +4,7 @@
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -23,7 +23,6 @@ from tasks.settings.validated import Validated
 
 CONFIG_VARIABLE = "GRIDFLOW_CONFIG"
 DEFAULT_CONFIG = Path("gridflow.toml")
-_NOTHING_INVALID: frozenset[Place] = frozenset()
 _ALL_INVALID: frozenset[Place] = frozenset({()})
 
 
@@ -31,11 +30,15 @@ def _no_checks(_: Validated) -> list[Problem]:
     return []
 
 
-def load(config: Path | None = None, extra_checks: Callable[[Validated], list[Problem]] = _no_checks) -> Settings:
+def load(
+    config: Path | None = None,
+    extra_checks: Callable[[Validated], list[Problem]] = _no_checks,
+    without_fields: Sequence[Place] = (),
+) -> Settings:
     """Settings from `config` (else $GRIDFLOW_CONFIG, else ./gridflow.toml where it exists) and the environment.
 
     Checks every field, every rule between fields, and `extra_checks`: rules of a later stage, which read valid fields
-    only. Raises ConfigError with every problem found.
+    only. `without_fields` are left out, and no rule reads them. Raises ConfigError with every problem found.
     """
     named = config or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
     path = named or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
@@ -43,8 +46,10 @@ def load(config: Path | None = None, extra_checks: Callable[[Validated], list[Pr
     unknown = unknown_variables(_variables(), set(Settings.model_fields))
     content, unreadable = file_values(path) if path else ({}, [])
     values = merged(without(content, ("live",)), variables)
+    for place in without_fields:
+        values = without(values, place)
     # Any field may have another value in a file that cannot be read, so no rule reads any field then.
-    validated, wrong = _checked(values, _ALL_INVALID if unreadable else _NOTHING_INVALID)
+    validated, wrong = _checked(values, _ALL_INVALID if unreadable else frozenset(without_fields))
     found = [*unknown, *unreadable, *_consent_in_file(content), *wrong, *extra_checks(validated)]
     if found:
         raise ConfigError(found, _source(path, bool(variables or unknown)))

@@ -141,3 +141,8 @@ class Settings(Section):
         description="your own Redis, redis://, rediss:// or unix://; absent: the one-machine stack's Valkey; "
         "it may hold a password",
     )
+    redis_risk: Literal["refused", "accepted"] = Field(
+        "refused",
+        description="refused or accepted: real orders on a Redis that may lose records, because it has no append-only "
+        "file or may evict keys",
+    )

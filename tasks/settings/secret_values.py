@@ -39,6 +39,11 @@ def _secrets_in(kind: Any, place: Place, info: FieldInfo) -> Iterator[tuple[Plac
             yield from _secrets_in(part, (*place, EACH) if holds_many else place, info)
 
 
+def exchange_keys() -> tuple[Place, ...]:
+    """The places of the exchange's keys: what a process that sends nothing to the exchange must not have."""
+    return tuple(place for place in secret_fields() if place[0] == "exchange")
+
+
 def may_be_secret(place: Place) -> bool:
     """Whether the value at `place` is a secret, a part of one, or a table that holds one."""
     return any(all(name in (EACH, part) for name, part in zip(field, place, strict=False)) for field in secret_fields())

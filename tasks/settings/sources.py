@@ -79,5 +79,6 @@ def without(values: Values, place: Place) -> Values:
     """A copy without the value at `place`."""
     name, *below = place
     if below:
-        return values | {name: without(values[name], tuple(below))}
+        inner = values.get(name)
+        return values | {name: without(inner, tuple(below))} if isinstance(inner, dict) else values
     return {key: value for key, value in values.items() if key != name}

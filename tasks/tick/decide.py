@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
-from tasks.base.errors import ConfigError
+from tasks.base.errors import ConfigError, Problem
 from tasks.base.keys import Keys
 from tasks.base.money import from_units
 from tasks.exchange.models import Market, Order, Placement, Ticker
 from tasks.exchange.order_ids import account_tag, parse_order_id
 from tasks.funds.models import FillMove, Write
-from tasks.grid.levels import build_cells, build_grid, grid_id
+from tasks.grid.levels import build_cells, build_grid, grid_id, rounded_again, unfit_problems
 from tasks.grid.models import Grid, GridPlan
 from tasks.grid.planner import plan
 from tasks.market.models import Snapshot
@@ -89,7 +89,8 @@ class Decision:
 
     `folded`: the state after the fills; the trader adds each order that it journals. `grid`: None where the symbol has
     no grid to trade. `moves` and `changes`: money to book and records to write, in one script. `orphan_orders`: resting
-    orders of ours without a journal entry. `refusal`: why the configured grid cannot start; fills are booked anyway.
+    orders of ours without a journal entry. `refusal`: why the first grid cannot start; fills are booked anyway.
+    `unfit`: why the grid only sells: it, or the grid that should replace it, does not fit the market now.
     """
 
     readings: Readings
@@ -102,6 +103,7 @@ class Decision:
     plan: GridPlan = field(default_factory=GridPlan)
     orphan_orders: Sequence[Order] = ()
     refusal: ConfigError | None = None
+    unfit: str = ""
 
     @property
     def has_changes(self) -> bool:
@@ -159,7 +161,9 @@ def decide(rules: Rules, readings: Readings) -> Decision:
     try:
         decision.grid = _grid(rules, decision)
     except ConfigError as refusal:
-        decision.refusal = refusal
+        decision.grid = state.grid
+        decision.unfit = _text_of(refusal.problems)
+        decision.refusal = refusal if state.grid is None else None
     if decision.grid is not None:
         _move_dust(rules, decision, decision.grid)
         _plan(rules, decision, decision.grid)
@@ -191,6 +195,7 @@ def conclude(
         answers,
         refused,
         decision.orphan_orders,
+        decision.unfit,
     )
     report = report_of(tick, outcome, rules.settings.trading, retiring=rules.is_retiring)
     empty = [
@@ -234,9 +239,11 @@ def _grid(rules: Rules, decision: Decision) -> Grid | None:
     if rules.configured is None:
         return state.grid
     current = _configured_grid(rules, state)
+    if current is not None:
+        current = _rounded_again(rules, decision, current, rules.configured)
     own = _own_cells(state, current) if current else 0
     if current is not None and own == len(current.levels) - 1:
-        decision.changes += level_cells(folded, current, keys)
+        decision.changes += [] if decision.unfit else level_cells(folded, current, keys)
         return current
     slots = decision.readings.slots
     grid = current if current is not None and own else _new_grid(rules, decision, rules.configured)
@@ -247,6 +254,23 @@ def _grid(rules: Rules, decision: Decision) -> Grid | None:
     decision.changes += slot_writes(slots, list(folded.cells), grid.grid_id, keys, rules.symbol)
     decision.is_new_grid = True
     return grid
+
+
+def _rounded_again(rules: Rules, decision: Decision, held: Grid, configured: SymbolSettings) -> Grid:
+    """The grid in force on the market's present tick size.
+
+    Where that grid must not buy, it stays as it was, and `decision.unfit` says why: what it holds is sold as planned.
+    """
+    grid = rounded_again(held, configured, rules.market)
+    decision.unfit = _text_of(unfit_problems(rules.symbol, configured, grid.levels, rules.market))
+    if decision.unfit or grid is held:
+        return held
+    decision.changes.append(Write(key=rules.keys.grid(rules.symbol), verb="SET", value=grid.model_dump_json()))
+    return grid
+
+
+def _text_of(problems: Sequence[Problem]) -> str:
+    return "; ".join(map(str, problems))
 
 
 def _new_grid(rules: Rules, decision: Decision, configured: SymbolSettings) -> Grid:
@@ -272,7 +296,8 @@ def _move_dust(rules: Rules, decision: Decision, grid: Grid) -> None:
 
 def _plan(rules: Rules, decision: Decision, grid: Grid) -> None:
     readings, folded = decision.readings, decision.folded
-    limits = limits_of(rules.settings, readings.state, folded, decision.snapshot, readings.now_ms)
+    unfit = bool(decision.unfit)
+    limits = limits_of(rules.settings, readings.state, folded, decision.snapshot, readings.now_ms, unfit=unfit)
     tag = account_tag(rules.keys.account)
     cells = list(folded.cells.values())
     decision.plan = plan(decision.snapshot, grid, cells, limits, resting_buys(folded), tag)

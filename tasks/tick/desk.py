@@ -1,7 +1,7 @@
 """`Desk`: the connections and settings that all traders of a process share."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tasks.base.clock import Clock, utc_now
 from tasks.base.keys import Keys
@@ -10,13 +10,14 @@ from tasks.exchange.port import ExchangePort
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.settings.in_force import in_force
 from tasks.settings.model import Settings
+from tasks.tick.markets import Markets
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class Desk:
-    """The settings in force, Redis client, exchange client and fund allocator of one process."""
+    """The settings in force, Redis client, exchange client, fund allocator and markets of one process."""
 
     settings: Settings
     redis: RedisClient
@@ -25,6 +26,7 @@ class Desk:
     keys: Keys
     clock: Clock = utc_now
     settings_version: int = 0
+    markets: Markets = field(default_factory=Markets)
 
     async def follow_settings(self) -> None:
         """Load the settings in force. Raises StateError where this process cannot trade by them."""

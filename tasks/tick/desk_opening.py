@@ -1,14 +1,11 @@
 """Opens what the traders of a process share: Redis, the exchange and the fund allocator."""
 
 import logging
-from collections.abc import Mapping
 from uuid import uuid4
 
 from tasks.base.clock import utc_now
-from tasks.base.errors import ExchangeError, ExchangeUnavailable, GridflowError
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, connect
-from tasks.exchange.models import Market
 from tasks.exchange.port import ExchangePort
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.settings.in_force import in_force, publish
@@ -16,14 +13,16 @@ from tasks.settings.model import Settings
 from tasks.tick.clock_check import check_clock
 from tasks.tick.desk import Desk
 from tasks.tick.grid_checks import refuse_impossible_grids
+from tasks.tick.listing import listed_markets
 from tasks.tick.recover import open_books
-from tasks.tick.trading_mode import claim_books
+from tasks.tick.redis_check import check_redis
+from tasks.tick.trading_mode import claim_books, is_live
 
 log = logging.getLogger(__name__)
 
 
-async def open_desk(settings: Settings, redis_url: str) -> tuple[Desk, Mapping[str, Market]]:
-    """Connect to Redis and the exchange, and share the pot. Returns the desk and the markets by symbol.
+async def open_desk(settings: Settings, redis_url: str) -> Desk:
+    """Connect to Redis and the exchange, and share the pot.
 
     `settings`: this process's own. The desk trades by the settings in force. Raises StateError, ConfigError or
     ExchangeUnavailable, and closes both connections, where this process must not trade.
@@ -34,20 +33,22 @@ async def open_desk(settings: Settings, redis_url: str) -> tuple[Desk, Mapping[s
     exchange: ExchangePort | None = None
     try:
         await check_clock(redis)
+        if is_live(settings):
+            await check_redis(redis, settings)
         await claim_books(redis, keys, settings)
         settings = await _settings_in_force(redis, settings)
         exchange = await open_exchange(settings, redis)
-        markets = await exchange.markets(list(settings.symbols))
         allocator = GlobalFundAllocator.from_settings(settings, redis)
         desk = Desk(settings, redis, exchange, allocator, keys, utc_now)
-        await open_books(desk, markets, owner=uuid4().hex)
-        await refuse_impossible_grids(desk, markets)
+        desk.markets.add(await listed_markets(exchange, list(settings.symbols)))
+        await open_books(desk, desk.markets.known, owner=uuid4().hex)
+        await refuse_impossible_grids(desk, desk.markets.known)
     except BaseException:
         if exchange is not None:
             await exchange.close()
         await redis.aclose()
         raise
-    return desk, markets
+    return desk
 
 
 async def _settings_in_force(redis: RedisClient, own: Settings) -> Settings:
@@ -58,30 +59,6 @@ async def _settings_in_force(redis: RedisClient, own: Settings) -> Settings:
         facts = {"version": found.version, "fields": ", ".join(found.differing)}
         log.warning("this worker's settings differ from the settings in force, which it trades by", extra=facts)
     return found.settings
-
-
-async def market_of(desk: Desk, symbol: str) -> Market:
-    """The market of a symbol that was not configured when the desk was opened.
-
-    Raises GridflowError where the exchange does not list the symbol, ExchangeUnavailable where it does not answer.
-    """
-    if not desk.exchange.apart_from_redis:
-        await _reopen_paper_exchange(desk)
-    try:
-        return (await desk.exchange.markets([symbol]))[symbol]
-    except ExchangeUnavailable:
-        raise
-    except ExchangeError as error:
-        remedy = f"If it was delisted, book out what it holds with: gridflow funds write-off {symbol}"
-        raise GridflowError(f"{error}. {remedy}") from error
-
-
-async def _reopen_paper_exchange(desk: Desk) -> None:
-    """Open the paper exchange again: it lists only the symbols that were configured when it was opened."""
-    from tasks.tick.exchange_factory import open_exchange
-
-    before, desk.exchange = desk.exchange, await open_exchange(desk.settings, desk.redis)
-    await before.close()
 
 
 async def close_desk(desk: Desk) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from tasks.base.keys import Keys
 from tasks.exchange.models import Market
 from tasks.funds.models import FillMove, Write
-from tasks.grid.cells import is_off_level
+from tasks.grid.cells import is_off_level, is_unrounded
 from tasks.grid.models import Cell, CellState, Grid
 from tasks.tick.fold import Folded
 
@@ -45,13 +45,16 @@ def change_grid(folded: Folded, grid: Grid, fresh: Sequence[Cell], keys: Keys) -
 
 
 def level_cells(folded: Folded, grid: Grid, keys: Keys) -> list[Write]:
-    """Give idle cells the prices of the grid in force. Theirs are from an earlier time that it was in force.
+    """Give cells without an order the prices of the grid in force.
 
-    Changes `folded` and returns the records to write.
+    Theirs are from an earlier time that it was in force (only idle cells change then, and a lot is sold at its own
+    price), or from an earlier tick size. Changes `folded` and returns the records to write.
     """
     changes = []
     for key, cell in sorted(folded.cells.items()):
-        if cell.state is CellState.IDLE and cell.order_id is None and is_off_level(cell, grid):
+        if cell.order_id is not None:
+            continue
+        if is_unrounded(cell, grid) or (cell.state is CellState.IDLE and is_off_level(cell, grid)):
             low, high = grid.levels[cell.index : cell.index + 2]
             folded.cells[key] = cell.model_copy(update={"buy_price": low, "sell_price": high})
             text = folded.cells[key].model_dump_json()

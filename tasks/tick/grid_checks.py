@@ -13,12 +13,15 @@ from tasks.tick.desk import Desk
 async def refuse_impossible_grids(desk: Desk, markets: Mapping[str, Market]) -> None:
     """Raise one ConfigError for all grids that cannot start, and for sizes that grids in force cannot buy.
 
-    Without this check, each symbol's tick would fail by itself, in the log of a running worker.
+    A symbol without a market is left out. Without this check, each symbol's tick would fail by itself, in the log of a
+    running worker.
     """
     problems: list[Problem] = []
     in_force = await _grids_in_force(desk)
     shares = (await desk.allocator.get_global_status_summary()).symbols
     for symbol, own in desk.settings.symbols.items():
+        if symbol not in markets:
+            continue
         grid, size = in_force.get(symbol), configured_size(own)
         if grid is not None:
             problems += size_problems(symbol, grid.levels, size, markets[symbol]) if size else []

@@ -14,8 +14,10 @@ _RESTING = (IntentState.OPEN, IntentState.PARTIAL)
 _POT_REFUSALS = {FundCode.SYMBOL_LIMIT.name, FundCode.GLOBAL_LIMIT.name, FundCode.PAUSED.name}
 
 
-def limits_of(settings: Settings, state: SymbolState, folded: Folded, snapshot: Snapshot, now_ms: int) -> Limits:
-    """The limits after the fills of this tick. The reserve script checks them again."""
+def limits_of(
+    settings: Settings, state: SymbolState, folded: Folded, snapshot: Snapshot, now_ms: int, *, unfit: bool = False
+) -> Limits:
+    """The limits, from the tick's reading and its fold. The reserve script checks them again. `unfit`: the grid."""
     own = settings.symbols.get(state.share.symbol)
     used_delta = sum(move.used_delta for move in folded.moves)
     released = sum(move.take_units for move in folded.moves) + sum(intent.units_left for intent in folded.ended)
@@ -35,6 +37,7 @@ def limits_of(settings: Settings, state: SymbolState, folded: Folded, snapshot: 
         liquidate=own is None and state.share.liquidate,
         refused=state.last.refused if state.last else {},
         stale=now_ms - snapshot.ticker.at_ms > settings.trading.stale_price_seconds * 1000,
+        unfit=unfit,
         now_ms=now_ms,
     )
 
@@ -43,7 +46,10 @@ def resting_buys(folded: Folded) -> dict[str, RestingBuy]:
     """The buys that rest on the exchange, by client id."""
     return {
         client_id: RestingBuy(
-            qty=intent.qty, units=intent.units_left, fixed=bool(intent.filled) or not intent.post_only
+            qty=intent.qty,
+            units=intent.units_left,
+            filled=intent.filled,
+            fixed=bool(intent.filled) or not intent.post_only,
         )
         for client_id, intent in folded.intents.items()
         if intent.side is Side.BUY and intent.state in _RESTING

@@ -31,6 +31,7 @@ class TickReport(Frozen):
     not_placed: int = 0  # orders without a clear answer, or refused because of the exchange or the account
     limits_version: int = 0  # of the allocations that the tick used
     to_resize: int = 0  # resting buys whose size does not follow the allocation yet, also those being replaced
+    unfit: str = ""  # why the grid only sells: the exchange's present filters or fees do not allow it
     outside: bool = False  # the price is outside the grid
     retiring: bool = False  # the symbol left the settings: it buys nothing and sells what it holds
     left: bool = False  # the symbol left the settings and holds nothing

@@ -4,12 +4,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
+from math import gcd
+from typing import NamedTuple
 
 from tasks.base.errors import ExchangeUnavailable
 from tasks.base.money import ZERO
 from tasks.exchange.models import Market, Order, OrderStatus, Side, Trade
 from tasks.exchange.order_ids import OrderId, grid_of, own_order_id
-from tasks.grid.levels import build_cells, build_grid, grid_id, levels
+from tasks.grid.levels import build_cells, grid_id, levels, unchecked_grid
 from tasks.grid.models import Cell, CellState, Grid
 from tasks.grid.sizing import reserve_units
 from tasks.ledger.models import Book, Fill
@@ -48,28 +51,57 @@ def first_price(
 ) -> Decimal | None:
     """The price that a `range_pct` grid was built around: the price whose levels match the most orders.
 
-    None where the exchange lists no order of the configured grid.
+    Orders of an earlier tick size count where they are within one tick. None where the exchange lists no order of the
+    configured grid.
     """
     wanted = grid_id(symbol, settings)
     seen = [(name, order) for name, order in ours.values() if name.grid_id == wanted]
     if not seen:
         return None
     factors = settings.raw_levels(Decimal(1))
-    guesses: dict[Decimal, int] = {}
+    widest_tick = _widest_tick(order.price for _, order in seen)
+    guesses: dict[Decimal, _Fit] = {}
     for name, order in seen:
         level = name.level + (name.side is Side.SELL)
         middle = market.price(order.price / factors[level]) if settings.is_relative else order.price
         for ticks in _NEARBY_TICKS if settings.is_relative else (0,):
             guess = middle + ticks * market.tick_size
             if guess > 0 and guess not in guesses:
-                guesses[guess] = _matches(guess, settings, market, seen)
+                guesses[guess] = _fit(guess, settings, market, seen, widest_tick)
     best = max(guesses.values())
-    return min((guess for guess, count in guesses.items() if count == best), key=lambda guess: (guess, 0))
+    return min(guess for guess, fit in guesses.items() if fit == best)
 
 
-def _matches(guess: Decimal, settings: SymbolSettings, market: Market, seen: Sequence[tuple[OrderId, Order]]) -> int:
+class _Fit(NamedTuple):
+    """How well levels explain the orders; the larger, the better.
+
+    `exact`: orders at their level. `near`: orders at most one tick away, because the tick size was another then.
+    `closeness`: 0 less how far those are away in all.
+    """
+
+    exact: int
+    near: int
+    closeness: Decimal
+
+
+def _fit(
+    guess: Decimal,
+    settings: SymbolSettings,
+    market: Market,
+    seen: Sequence[tuple[OrderId, Order]],
+    widest_tick: Decimal,
+) -> _Fit:
     prices = levels(settings, guess, market)
-    return sum(prices[name.level + (name.side is Side.SELL)] == order.price for name, order in seen)
+    most = max(market.tick_size, min(widest_tick, min(high - low for low, high in pairwise(prices)) / 4))
+    away = [abs(prices[name.level + (name.side is Side.SELL)] - order.price) for name, order in seen]
+    near = [distance for distance in away if 0 < distance <= most]
+    return _Fit(sum(distance == 0 for distance in away), len(near), -sum(near, ZERO))
+
+
+def _widest_tick(prices: Iterable[Decimal]) -> Decimal:
+    """The largest tick size that all these prices may have been rounded to."""
+    scale = Decimal(10) ** 12
+    return gcd(*(int(price * scale) for price in prices)) / scale
 
 
 def rebuild(
@@ -96,7 +128,7 @@ def rebuild(
     opened_ms = min(order.at_ms for _, order in ours.values())
     grid, cells = None, {}
     if price is not None:
-        grid = build_grid(symbol, settings, market, price, allocated, opened_ms)
+        grid = unchecked_grid(symbol, settings, market, price, opened_ms)  # it was in force: the first tick checks it
         # The first price of a grid between fixed prices is unknown, so no cell buys at the market price.
         start = settings.start if settings.is_relative else StartMode.FLAT
         cells = {cell.key: cell for cell in build_cells(grid, start)}

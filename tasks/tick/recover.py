@@ -31,7 +31,8 @@ async def open_books(desk: Desk, markets: Mapping[str, Market], owner: str) -> N
 
     The pot grants nothing before it is shared, so one symbol never gets the money that another has committed. If Redis
     was lost while a worker was running, the worker's last requests may still be in flight. The exchange is therefore
-    read after those requests have expired.
+    read after those requests have expired. `markets`: a symbol without one, because the exchange does not list it, is
+    left out and does not trade.
 
     Raises StateError where the account holds the books of another trading mode, and ExchangeUnavailable.
     """
@@ -46,7 +47,8 @@ async def open_books(desk: Desk, markets: Mapping[str, Market], owner: str) -> N
             log.info("new books: waiting until earlier requests have arrived or expired", extra={"seconds": seconds})
             await asyncio.sleep(seconds)
         for symbol in desk.settings.symbols:
-            await _recover_under_lease(desk, markets[symbol], owner)
+            if symbol in markets:
+                await _recover_under_lease(desk, markets[symbol], owner)
     await share_pot(desk, "start")
 
 

@@ -30,6 +30,7 @@ class Tick(NamedTuple):
     answers: Sequence[Placement]
     refused: Mapping[str, str]
     orphan_orders: Sequence[Order]
+    unfit: str
 
 
 def report_of(tick: Tick, outcome: Folded, trading: TradingSettings, *, retiring: bool) -> TickReport:
@@ -58,6 +59,7 @@ def report_of(tick: Tick, outcome: Folded, trading: TradingSettings, *, retiring
         limits_version=tick.state.limits_version,
         to_resize=len(planned.resized) + planned.to_resize,
         outside=not tick.grid.levels[0] <= price <= tick.grid.levels[-1],
+        unfit=tick.unfit,
         retiring=retiring,
         left=retiring and not outcome.intents and all(map(is_empty, outcome.cells.values())),
         next_in=_interval(tick.grid, price, samples, trading, is_active).quantize(Decimal("0.001")),

@@ -18,6 +18,8 @@ from tasks.tick.decide import Decision, Readings, Rules, conclude, decide, needs
 from tasks.tick.desk import Desk
 from tasks.tick.lease import kept_lease
 from tasks.tick.limits import still_refused
+from tasks.tick.listing import listed_markets
+from tasks.tick.markets import filter_refused
 from tasks.tick.models import SymbolState, TickReport
 from tasks.tick.order_requests import Granted, intent_of, requests, reservation_of
 from tasks.tick.recover import open_books, recover
@@ -73,6 +75,7 @@ class GridTrader:
         the configured grid cannot start.
         """
         started_ms = self._now()
+        self.market = await self.desk.markets.latest(self.desk.exchange, self.market, started_ms)
         state = await self._begin()
         self._checkpoint("begun")
         if state.must_check_breakers and check_breakers is not None:
@@ -133,7 +136,7 @@ class GridTrader:
         raise StateError(f"{self.symbol} has no share of the pot; start a worker with this symbol configured")
 
     async def _all_markets(self) -> Mapping[str, Market]:
-        return await self.desk.exchange.markets(list(self.desk.settings.symbols))
+        return await listed_markets(self.desk.exchange, list(self.desk.settings.symbols))
 
     async def _prepared(self, state: SymbolState) -> SymbolState:
         """The state, after loading new settings in force. Rebuilds it from the exchange where Redis has lost it."""
@@ -192,6 +195,8 @@ class GridTrader:
         if decision.is_new_grid and decision.grid is not None:
             grid = decision.grid
             log.info("grid set", extra={"symbol": symbol, "grid": grid.grid_id, "cells": len(grid.levels) - 1})
+        if decision.unfit and (state.last is None or state.last.unfit != decision.unfit):
+            log.error("the grid only sells", extra={"symbol": symbol, "why": decision.unfit})
         if state.last is not None and state.last.limits_version != state.limits_version:
             self.on_allocation_updated(decision)
 
@@ -256,6 +261,8 @@ class GridTrader:
         fence = decision.readings.state.fence
         code, _ = await self.desk.allocator.release(self.symbol, fence, ids=ended, writes=changes)
         self._check_code(code, decision)
+        if filter_refused(answers):
+            self.desk.markets.read_soon()
         self._checkpoint("finished")
         if report.left:
             await share_pot(self.desk, "symbol left")

@@ -6,10 +6,15 @@ from tasks.base.redis_client import RedisClient
 from tasks.settings.model import Settings
 
 
+def is_live(settings: Settings) -> bool:
+    """Whether real orders are sent: the settings and the command line both say so."""
+    return settings.exchange.live and settings.live
+
+
 def mode_of(settings: Settings) -> str:
     """`paper`, or `live:<exchange>`, with `:sandbox` behind it on a test net."""
     exchange = settings.exchange
-    if not (exchange.live and settings.live):
+    if not is_live(settings):
         return "paper"
     return f"live:{exchange.id}{':sandbox' if exchange.sandbox else ''}"
 

@@ -5,12 +5,14 @@ from decimal import Decimal
 import pytest
 
 from tasks.base.redis_client import RedisClient
+from tasks.exchange.models import Side
 from tasks.grid.models import Cell, CellState
 from tests.support.binance.config import Config, SymbolRules
 from tests.support.binance.desk import BinanceDesk, open_binance_desk
 from tests.support.binance.record import cell_of, most_committed, open_orders, sent_twice, unseen_trades
 from tests.support.books import check_books, settle
-from tests.support.desk import BTC, settings, walk
+from tests.support.desk import BTC, candle, settings, walk
+from tests.support.fault_check import sharing_a_cell
 
 
 async def check_record(desk: BinanceDesk, redis: RedisClient) -> None:
@@ -52,6 +54,35 @@ async def test_partial_fills(redis: RedisClient) -> None:
         await settle(trader, redis, ticks=1)
         await check_books(desk, redis)
         await check_record(desk, redis)
+        assert sharing_a_cell(await desk.server.record()) == []
+
+
+async def test_the_rest_of_a_partly_filled_buy_is_cancelled_when_the_price_leaves(redis: RedisClient) -> None:
+    """The price turns after a third of a buy: its cell sells that third. Never do two orders of a cell rest."""
+    grid = {"lower": "39000", "upper": "42000", "cells": 3, "quote_per_cell": "300", "start": "flat"}
+    rows = [candle(0, "40050", "40050", "40050", "40050"), candle(1, "40050", "40600", "40050", "40600")]
+    rows += [candle(2, "40600", "40700", "40600", "40700"), candle(3, "40700", "41100", "40700", "41100")]
+    async with open_binance_desk(redis, settings(symbols={BTC: grid}), {BTC: rows}) as desk:
+        trader = await desk.trader()
+        await trader.tick()
+        near = max(await desk.client.open_orders(BTC), key=lambda order: order.price)
+        assert near.price == 40_000
+        await desk.server.fill(near.client_id, Decimal("0.002"))
+        await desk.server.advance(1)
+        await trader.tick()  # at 40050, below the middle of the cell
+        assert near.client_id in {order.client_id for order in await desk.client.open_orders(BTC)}
+        await desk.server.advance(1)
+        report = await trader.tick()
+        assert (report.cancelled, report.placed) == (1, 0)
+        await trader.tick()
+        (sell,) = [order for order in await desk.client.open_orders(BTC) if order.side is Side.SELL]
+        assert (sell.price, sell.qty) == (Decimal(41_000), Decimal("0.002"))
+        await desk.server.advance(2)
+        await settle(trader, redis, ticks=2)
+        await check_books(desk, redis)
+        record = await desk.server.record()
+        assert sharing_a_cell(record) == []
+        assert {trade.qty for trade in record.trades} == {Decimal("0.002")}
 
 
 async def test_many_trades_are_read_page_by_page(redis: RedisClient) -> None:

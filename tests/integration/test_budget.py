@@ -134,6 +134,21 @@ async def test_a_call_dearer_than_the_bucket_is_paid_off_afterwards(redis: Redis
     assert time.monotonic() - started >= 0.5
 
 
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_a_step_of_redis_time_does_not_stop_the_bucket(redis: RedisClient, hours: int) -> None:
+    """Redis's clock went back or ahead by an hour: an empty bucket fills as before, and grants no more than it may."""
+    shared = budget(redis)
+    assert await take(shared, Priority.CANCEL, CAPACITY)
+    key = AddressKeys("test").budget
+    stored = await redis.hget(key, "at")
+    await redis.hset(key, mapping={"left": "0", "at": str(float(stored or 0) + hours * 3_600_000)})
+    if hours > 0:
+        assert not await take(shared, Priority.CANCEL, 100)
+        await asyncio.sleep(0.15)  # 120 ms of the exchange's time
+    assert await take(shared, Priority.CANCEL, 100)
+    assert not await take(shared, Priority.CANCEL, CAPACITY)
+
+
 async def test_waits_are_bounded(redis: RedisClient) -> None:
     """Who cannot be served in time is told at once, also behind others of its class."""
     shared = budget(redis)

@@ -283,6 +283,28 @@ async def test_back_while_it_still_holds_it_goes_on_with_its_lots(redis: RedisCl
     await desk.close()
 
 
+async def test_a_new_grid_that_cannot_start_leaves_the_old_one_selling(redis: RedisClient) -> None:
+    """Its cells are too small: ticks go on, buys of the old grid go, its lots are sold, and its cells say why."""
+    desk = await opened(redis, {BTC: GRID})
+    trader = await desk.trader()
+    await trade(desk, [trader], 3)
+    assert [cell for cell in await cells_of(redis, BTC) if cell.qty], "it holds"
+    grid = await redis.get(KEYS.grid(BTC))
+    await put_in_force(redis, own({BTC: GRID | {"range_pct": "0.02", "quote_per_cell": "3"}}))
+    (report,) = await trade(desk, [trader], 3, candles=0)
+    assert "is below the exchange's minimum" in report.unfit
+    assert set(report.idle.values()) == {"GRID_UNFIT"}
+    assert {order.side for order in await desk.client.open_orders(BTC)} == {Side.SELL}
+    assert await redis.get(KEYS.grid(BTC)) == grid
+    await check_keepers(desk, redis, BTC)
+    await put_in_force(redis, own({BTC: GRID | {"range_pct": "0.02"}}))
+    (report,) = await trade(desk, [trader], 2, candles=0)
+    assert report.unfit == ""
+    assert {order.side for order in await desk.client.open_orders(BTC)} == {Side.BUY, Side.SELL}
+    await check_keepers(desk, redis, BTC)
+    await desk.close()
+
+
 async def test_only_what_left_the_settings_is_sold_off(redis: RedisClient) -> None:
     """A configured symbol and an unknown one are refused together; nothing changes."""
     desk = await opened(redis, {BTC: GRID})

@@ -28,6 +28,7 @@ def live_settings(url: str, redis_url: str) -> dict[str, Any]:
     return {
         "live": True,
         "redis_url": redis_url,
+        "redis_risk": "accepted",  # the tests' server writes no file
         "exchange": {"id": "binance", "live": True, "api_url": url, "api_key": API_KEY, "secret": SECRET},
         "trading": {"tick_min_seconds": "0.1", "tick_max_seconds": "0.5", "window_seconds": SECONDS},
         "symbols": dict.fromkeys(SYMBOLS, grid),

@@ -26,3 +26,9 @@ class Delisted:
         await self.refuse(symbols)
         found: Mapping[str, Market] = await self._client.markets(symbols)
         return found
+
+    async def refreshed_markets(self, symbols: Sequence[str]) -> Mapping[str, Market]:
+        """See ExchangePort."""
+        listed = [symbol for symbol in symbols if symbol != self._symbol]
+        found: Mapping[str, Market] = await self._client.refreshed_markets(listed)
+        return found

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.base.errors import ExchangeError, ExchangeUnavailable, StateError
+from tasks.base.errors import ExchangeError, ExchangeUnavailable, StateError, UnknownSymbol
 from tasks.exchange.limits.breaker_store import outcomes
 from tasks.exchange.limits.budget import BudgetExhausted
 from tasks.exchange.limits.circuit_breaker import Breaker, BreakerRules, Outcome, Phase, after_tick, before_tick
@@ -103,6 +103,7 @@ def test_a_call_we_refused_ourselves_is_nobodys_failure() -> None:
     error.__cause__ = BudgetExhausted("spent", 5)
     assert outcomes(error) == (N, N)
     assert outcomes(ExchangeError("no")) == (F, N)
+    assert outcomes(UnknownSymbol("delisted")) == (F, N), "nothing is wrong with the exchange"
 
 
 @dataclass

@@ -12,15 +12,16 @@ from tasks.base.money import floor_to
 from tasks.exchange.models import PriceBand, Side, Ticker
 from tasks.exchange.order_ids import Purpose
 from tasks.exchange.venues.binance import price_bands
-from tasks.grid.cells import settled, with_order
-from tasks.grid.levels import build_grid, grid_id
-from tasks.grid.models import Cell, CellState, GridPlan, IdleReason, Limits, Size
+from tasks.grid.cells import is_off_level, is_unrounded, settled, with_order
+from tasks.grid.levels import build_grid, grid_id, levels, rounded_again, unfit_problems
+from tasks.grid.models import Cell, CellState, Grid, GridPlan, IdleReason, Limits, RestingBuy, Size
 from tasks.grid.planner import client_order_id, plan
 from tasks.market.models import Snapshot
-from tasks.settings.grids import StartMode, net_profit
+from tasks.settings.grids import StartMode, SymbolSettings, net_profit
 from tests.support.grids import BTC, grid_and_cells, market, symbol_settings
 
 SIZE = Size(quote=Decimal(300))
+OWN = symbol_settings(lower="39000", upper="48000", cells=9, quote_per_cell="300")
 RICH = Limits(symbol_free=10**15, global_free=10**15, size=SIZE)
 
 
@@ -136,6 +137,90 @@ def test_cells_of_an_earlier_grid_only_wind_down() -> None:
     assert planned.cancel == ("b",)
     assert [order.price for order in planned.place] == [old[1].sell_price]
     assert planned.idle_reasons == {"gold.2": IdleReason.RETIRED}
+
+
+def partly_bought(qty: str, price: str, filled: str = "0.002", **changes: object) -> GridPlan:
+    """The plan at a price for one cell (39000 to 40000) that bought `qty` base so far and whose buy still rests."""
+    grid, cells = grid_and_cells()
+    cell = cells[0].model_copy(update={"state": CellState.BUYING, "order_id": "b", "qty": Decimal(qty)})
+    buy = RestingBuy(qty=Decimal("0.007"), units=10**10, filled=Decimal(filled), fixed=True)
+    return plan(snapshot(price), grid, [cell], RICH.model_copy(update=changes), {"b": buy})
+
+
+def test_the_rest_of_a_partly_filled_buy_goes_once_the_price_has_left() -> None:
+    """Past the middle of its cell, and only where what it got can be sold by itself."""
+    assert partly_bought("0.002", "39500.01").cancel == ("b",)
+    assert partly_bought("0.002", "39500").cancel == ()
+    assert partly_bought("0.0001", "41000").cancel == (), "worth 4, and the exchange's minimum is 5"
+    assert partly_bought("0.002", "41000", filled="0").cancel == (), "dust alone: the buy is untouched"
+    assert partly_bought("0.002", "41000", stale=True).cancel == (), "nobody knows where the price is"
+    assert partly_bought("0.002", "41000", paused=True).cancel == ("b",)
+    assert partly_bought("0.002", "41000").place == (), "the sell comes when the buy has ended"
+
+
+def test_what_a_partly_filled_buy_got_is_sold() -> None:
+    """Its order has ended: the cell sells at its level, and the next buy has another id."""
+    grid, cells = grid_and_cells()
+    cell = cells[0].model_copy(update={"state": CellState.BUYING, "order_id": "b", "qty": Decimal("0.002")})
+    after = settled(cell, Side.BUY, Decimal("0.002"), market())
+    (sell,) = plan(snapshot("41000"), grid, [after], RICH).place
+    assert (sell.side, sell.price, sell.qty) == (Side.SELL, Decimal(40000), Decimal("0.002"))
+
+
+def test_levels_are_rounded_again_in_place() -> None:
+    """Another tick size: the same grid with other levels, and its orders are not off their level by that."""
+    grid, cells = grid_and_cells()
+    assert rounded_again(grid, OWN, market()) is grid
+    coarse = market(tick_size="700")
+    now = rounded_again(grid, OWN, coarse)
+    assert (now.grid_id, now.first_price, now.created_ms) == (grid.grid_id, grid.first_price, grid.created_ms)
+    assert now.levels == tuple(coarse.price(level) for level in grid.levels)
+    assert now.slack == max(abs(old - new) for old, new in zip(grid.levels, now.levels, strict=True)) > 0
+    assert not any(is_off_level(cell, now) for cell in cells)
+    assert any(is_unrounded(cell, now) for cell in cells)
+    elsewhere = cells[0].model_copy(update={"buy_price": Decimal(38000)})
+    assert is_off_level(elsewhere, now), "from an earlier time that the grid was in force"
+    back = rounded_again(now, OWN, market())
+    assert back.levels == grid.levels
+    assert not any(is_off_level(cell, back) for cell in cells)
+
+
+def test_a_grid_of_an_earlier_version_is_rounded_once() -> None:
+    """Its record has no tick size; levels that are right already stay."""
+    grid, _ = grid_and_cells()
+    old = Grid.model_validate(grid.model_dump(exclude={"tick_size", "slack"}))
+    assert old.tick_size is None
+    assert rounded_again(old, OWN, market()) == grid
+
+
+def test_an_unfit_grid_only_sells() -> None:
+    """Buys are cancelled, sells stay and come on the present tick size, and empty cells say why."""
+    grid, cells = grid_and_cells()
+    buying = cells[0].model_copy(update={"state": CellState.BUYING, "order_id": "b"})
+    selling = cells[1].model_copy(update={"state": CellState.SELLING, "order_id": "s", "qty": Decimal("0.007")})
+    holding = cells[2].model_copy(update={"state": CellState.HOLDING, "qty": Decimal("0.007")})
+    ticker = Ticker(symbol=BTC, bid=Decimal(40500), ask=Decimal(40500), last=Decimal(40500), at_ms=0)
+    coarse = Snapshot(market=market(tick_size="5000"), ticker=ticker)
+    unfit = RICH.model_copy(update={"unfit": True})
+    planned = plan(coarse, grid, [buying, selling, holding, *cells[3:]], unfit)
+    assert planned.cancel == ("b",)
+    assert [(order.side, order.price) for order in planned.place] == [(Side.SELL, Decimal(45000))], "42000, rounded up"
+    assert planned.idle_reasons == {cell.key: IdleReason.GRID_UNFIT for cell in cells[3:]}
+
+
+def test_why_a_grid_in_force_is_unfit() -> None:
+    """Levels that coincide, cells that do not pay, a configured size below the minimum; never the allocation."""
+
+    def rules(own: SymbolSettings, **filters: object) -> list[str]:
+        found = market(**filters)
+        return [problem.rule for problem in unfit_problems(BTC, own, levels(own, Decimal(42000), found), found)]
+
+    follows = symbol_settings(lower="39000", upper="48000", cells=9)
+    assert rules(OWN) == rules(follows) == []
+    assert rules(OWN, tick_size="5000") == ["two levels fall on the same price (tick size 5000)"]
+    assert "loses" in rules(OWN, maker_fee="0.02")[0]
+    assert "below the exchange's minimum (400 quote)" in rules(OWN, min_notional="400")[0]
+    assert rules(follows, min_notional="400") == []
 
 
 cell_states = st.sampled_from(CellState)

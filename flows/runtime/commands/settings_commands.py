@@ -85,14 +85,20 @@ class _Changes(NamedTuple):
 
 
 def _changes(settings: Settings, state: Path | None) -> _Changes:
-    """What would change where the account trades already; nothing where no Redis is known."""
+    """What would change where the account trades already; nothing where no Redis is known.
+
+    Raises ConfigError where the settings want real orders and that Redis may lose records.
+    """
     if not has_redis(settings, state):
         return _Changes((), {})
 
     async def work(redis: RedisClient) -> _Changes:
         from tasks.settings.in_force import in_force
+        from tasks.tick.redis_check import check_redis
         from tasks.views.steps import read_status
 
+        if settings.exchange.live:
+            await check_redis(redis, settings)
         view = await read_status(settings, redis)
         found = await in_force(redis, settings, only_look=True)
         leaving = {

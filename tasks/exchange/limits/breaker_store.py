@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tasks.base.errors import ExchangeError, ExchangeUnavailable, StateError
+from tasks.base.errors import ExchangeError, ExchangeUnavailable, StateError, UnknownSymbol
 from tasks.base.events import EVENTS_CAP
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, script
@@ -54,13 +54,14 @@ class _Snapshot:
 def outcomes(error: Exception | None) -> tuple[Outcome, Outcome]:
     """The outcomes for (the symbol, the exchange) of a tick that ended with `error`.
 
-    A request that the rate budget refused was never sent: it is neutral for both.
+    A request that the rate budget refused was never sent: it is neutral for both. A symbol that the exchange does not
+    know says nothing about the exchange.
     """
     if error is None:
         return Outcome.SUCCESS, Outcome.SUCCESS
     if not isinstance(error, ExchangeError) or getattr(error.__cause__, "nothing_sent", False):
         return Outcome.NEUTRAL, Outcome.NEUTRAL
-    if isinstance(error, ExchangeUnavailable):
+    if isinstance(error, ExchangeUnavailable) and not isinstance(error, UnknownSymbol):
         return Outcome.FAILURE, Outcome.FAILURE
     return Outcome.FAILURE, Outcome.NEUTRAL
 

@@ -1,7 +1,8 @@
 -- Purpose: take the cost of requests out of a token bucket that fills steadily, for as many of them as it has room for
 --   now. None while a ban is in force; and the bucket must keep what the requests' priority leaves to more urgent ones.
 --   What the exchange says is left corrects the bucket downwards first. A request that costs more than the capacity is
---   granted when the bucket is full, and leaves it in debt.
+--   granted when the bucket is full, and leaves it in debt. A clock that was set back neither fills the bucket nor stops
+--   it: `at` becomes the present time, and what is left stays.
 -- KEYS  1 bucket (hash: left, at)  2 ban (string: until, ms)
 -- ARGV  1 cost of one request (ms of the exchange's time)  2 requests wanted (0 only corrects)  3 capacity (ms)
 --       4 refill (ms per ms)  5 reserve to leave (ms)  6 most that is left as the exchange says (ms), or -1
@@ -12,8 +13,9 @@ local reserve, reported = tonumber(ARGV[5]), tonumber(ARGV[6])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000
 local bucket = redis.call('HMGET', KEYS[1], 'left', 'at')
-local left = capacity
+local left, is_ahead = capacity, false
 if bucket[1] then
+  is_ahead = tonumber(bucket[2]) > now
   left = math.min(capacity, tonumber(bucket[1]) + math.max(now - tonumber(bucket[2]), 0) * refill)
 end
 
@@ -24,6 +26,8 @@ end
 
 if reported >= 0 and reported < left then
   left = reported
+  keep(left)
+elseif is_ahead then
   keep(left)
 end
 local ban = tonumber(redis.call('GET', KEYS[2]) or 0)

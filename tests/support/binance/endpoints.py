@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tests.support.binance import market_data, payloads
 from tests.support.binance.config import DAY_MS
 from tests.support.binance.engine import Engine
-from tests.support.binance.errors import BinanceError, bad_symbol, missing, nothing_to_cancel
+from tests.support.binance.errors import BinanceError, missing, nothing_to_cancel
 from tests.support.binance.payloads import Json
 
 PAGE, LONGEST_PAGE = 500, 1000
@@ -146,10 +146,8 @@ def _each(engine: Engine, ask: Ask) -> tuple[list[str], bool]:
     """Symbols asked for, and whether it is one."""
     if "symbol" in ask.params:
         return [ask.symbol(engine)], True
-    wanted = json.loads(ask.params.get("symbols", "[]")) or list(engine.candles)
-    if any(symbol not in engine.candles for symbol in wanted):
-        raise bad_symbol()
-    return wanted, False
+    asked: list[str] = json.loads(ask.params.get("symbols", "[]"))
+    return [engine.rules(symbol).id for symbol in asked] or engine.listed(), False
 
 
 def _ticker(engine: Engine, ask: Ask) -> Json:

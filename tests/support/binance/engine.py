@@ -37,6 +37,7 @@ class Engine:
     def __init__(self, config: Config, candles: Mapping[str, Sequence[Candle]], clock: Callable[[], int]) -> None:
         self.config, self.clock = config, clock
         self.candles = {symbol.replace("/", ""): list(rows) for symbol, rows in candles.items()}
+        self._delisted: dict[str, SymbolRules] = {}
         self.done = dict.fromkeys(self.candles, 0)
         self.orders: dict[int, BookOrder] = {}
         self.open: dict[int, BookOrder] = {}
@@ -56,6 +57,19 @@ class Engine:
             if rules.id == symbol and symbol in self.candles:
                 return rules
         raise bad_symbol()
+
+    def listed(self) -> list[str]:
+        """Symbols with a market."""
+        return [rules.id for rules in self.config.symbols.values() if rules.id in self.candles]
+
+    def delist(self, symbol: str) -> None:
+        """Take `BTC/USDT` off the list and cancel its orders, as Binance does."""
+        rules = self.config.symbols[symbol]
+        for order in [one for one in self.open.values() if one.symbol == rules.id]:
+            self._close(order, "CANCELED")
+        self._delisted[rules.id] = rules
+        kept = {name: held for name, held in self.config.symbols.items() if name != symbol}
+        self.config = self.config.model_copy(update={"symbols": kept})
 
     def last(self, symbol: str) -> Decimal:
         """Last price."""
@@ -83,7 +97,7 @@ class Engine:
         return self.balances().get(asset, (ZERO, ZERO))[0]
 
     def _lock(self, order: BookOrder, qty: Decimal) -> tuple[str, Decimal]:
-        rules = self.rules(order.symbol)
+        rules = self._delisted.get(order.symbol) or self.rules(order.symbol)
         if order.side == "SELL":
             return rules.base, qty
         rate = max(self.config.maker_fee, self.config.taker_fee) if self.config.fee_currency == "quote" else ZERO

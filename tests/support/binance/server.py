@@ -110,6 +110,10 @@ class LocalExchange:
         """See `Exchange`."""
         self.binance.engine.config = self.binance.engine.config.changed(**changes)
 
+    async def delist(self, symbol: str) -> None:
+        """Take `BTC/USDT` off the list and cancel its orders, as Binance does."""
+        self.binance.engine.delist(symbol)
+
     async def fill(self, client_id: str, qty: Decimal | None = None) -> None:
         """See `Exchange`."""
         self.binance.fill(client_id, qty)

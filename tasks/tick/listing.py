@@ -1,0 +1,46 @@
+"""Which symbols the exchange lists. A symbol that it does not list stops alone: the others trade on."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from tasks.base.errors import ExchangeError, ExchangeUnavailable, GridflowError
+from tasks.exchange.models import Market
+from tasks.exchange.port import ExchangePort
+from tasks.tick.desk import Desk
+
+log = logging.getLogger(__name__)
+
+
+async def listed_markets(exchange: ExchangePort, symbols: Sequence[str]) -> Mapping[str, Market]:
+    """The markets of those symbols that the exchange lists. Raises ExchangeError where it lists none of them."""
+    try:
+        return await exchange.markets(symbols)
+    except ExchangeUnavailable:
+        raise
+    except ExchangeError as error:
+        found = await exchange.refreshed_markets(symbols)
+        if not found:
+            raise
+        log.error("the exchange does not list every symbol; the others are traded", extra={"error": str(error)})
+        return found
+
+
+async def market_of_symbol(desk: Desk, symbol: str) -> Mapping[str, Market]:
+    """The market of a symbol that this process has not traded yet. Raises GridflowError where there is none."""
+    if not desk.exchange.apart_from_redis:
+        await _reopen_paper(desk)
+    try:
+        return await desk.exchange.markets([symbol])
+    except ExchangeUnavailable:
+        raise
+    except ExchangeError as error:
+        remedy = f"If it was delisted, book out what it holds with: gridflow funds write-off {symbol}"
+        raise GridflowError(f"{error}. {remedy}") from error
+
+
+async def _reopen_paper(desk: Desk) -> None:
+    """Open the paper exchange again: it lists only the symbols that were configured when it was opened."""
+    from tasks.tick.exchange_factory import open_exchange
+
+    before, desk.exchange = desk.exchange, await open_exchange(desk.settings, desk.redis)
+    await before.close()
