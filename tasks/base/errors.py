@@ -7,6 +7,7 @@ GridflowError
 │   └── ExchangeUnavailable a read that failed and may be tried again
 ├── LeaseLost              another worker ticks this symbol now; stop touching it
 ├── StateError             Redis holds something this version cannot use
+│   └── RedisRestarted     it restarted, failed over or went back, and the symbols are still being compared
 ├── PrefectError           the Prefect server cannot do what was asked
 │   ├── PrefectUnavailable it does not answer, or what answers is not Prefect; carries the URL and the cause
 │   ├── PrefectNotFound    it has no such deployment or run
@@ -88,6 +89,17 @@ class LeaseLost(GridflowError):
 
 class StateError(GridflowError):
     """Redis holds state that does not fit; the message names it and what to do."""
+
+
+class RedisRestarted(StateError):
+    """Redis is another server than the one that the books were last compared with the exchange on."""
+
+    def __init__(self, account: str) -> None:
+        self.account = account
+        super().__init__(
+            f"account {account!r}: Redis went back or restarted; the symbols are being compared with the exchange. "
+            "The next tick goes on once that is done"
+        )
 
 
 class PrefectError(GridflowError):

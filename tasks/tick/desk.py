@@ -1,7 +1,7 @@
 """`Desk`: what all traders of a process share."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tasks.base.clock import Clock, utc_now
 from tasks.base.keys import Keys
@@ -16,7 +16,10 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Desk:
-    """The settings in force, Redis client, exchange client and fund allocator of one process."""
+    """The settings in force, Redis client, exchange client and fund allocator of one process.
+
+    `fences`: the newest fence that this process got, by symbol. A Redis with a lower one has gone back in time.
+    """
 
     settings: Settings
     redis: RedisClient
@@ -25,6 +28,7 @@ class Desk:
     keys: Keys
     clock: Clock = utc_now
     settings_version: int = 0
+    fences: dict[str, int] = field(default_factory=dict)
 
     async def follow_settings(self) -> None:
         """Load the settings in force. Raises StateError where this process must not trade by them."""

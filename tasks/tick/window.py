@@ -9,9 +9,10 @@ from decimal import Decimal
 from redis.exceptions import RedisError
 
 from tasks.base.clock import Clock, to_ms
-from tasks.base.errors import ExchangeError, GridflowError, LeaseLost
+from tasks.base.errors import ExchangeError, GridflowError, LeaseLost, RedisRestarted
 from tasks.exchange.limits.breaker_store import Breakers, Pass
 from tasks.tick.models import TickFailure, TickReport, WindowReport
+from tasks.tick.store import may_try_again
 from tasks.tick.trader import GridTrader, LeaseHeld, SymbolLeft
 
 log = logging.getLogger(__name__)
@@ -88,9 +89,13 @@ async def _one_tick(trader: GridTrader, breakers: Breakers, tally: _Tally) -> fl
     except LeaseHeld as held:
         return min(max(held.wait_ms, 50) / 1000, _LEASE_POLL_SECONDS)
     except LeaseLost:
-        return "lease held elsewhere"
+        return await _after_lost_lease(trader)
     except SymbolLeft:
         return LEFT
+    except RedisRestarted as error:
+        log.warning("tick skipped: Redis went back or restarted", extra={"symbol": trader.symbol, "why": str(error)})
+        await _failed(trader, tally, str(error))
+        return _LEASE_POLL_SECONDS
     except (GridflowError, RedisError) as error:
         log.error("tick failed; the next one starts anew", extra={"symbol": trader.symbol, "error": str(error)})
         return await _failed(trader, tally, str(error))
@@ -99,6 +104,17 @@ async def _one_tick(trader: GridTrader, breakers: Breakers, tally: _Tally) -> fl
         return await _failed(trader, tally, f"{type(error).__name__}; the worker's log has all of it")
     tally.add(report)
     return LEFT if report.left else float(report.next_in)
+
+
+async def _after_lost_lease(trader: GridTrader) -> float | str:
+    """Why the window ends: another worker ticks the symbol. Else seconds to wait: Redis restarted under the lease."""
+    desk = trader.desk
+    try:
+        if await may_try_again(desk.redis, keys=desk.keys, symbol=trader.symbol):
+            return _LEASE_POLL_SECONDS
+    except RedisError as missing:
+        log.warning("lease not read", extra={"symbol": trader.symbol, "error": str(missing)})
+    return "lease held elsewhere"
 
 
 async def _failed(trader: GridTrader, tally: _Tally, error: str) -> float:
