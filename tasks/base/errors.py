@@ -8,6 +8,7 @@ GridflowError
 │       └── UnknownSymbol  the exchange does not know the symbol; the other symbols are not affected
 ├── LeaseLost              another worker has the lease of this symbol now; the tick must end
 ├── StateError             the state in Redis does not allow the operation
+│   └── RedisRestarted     Redis restarted or went back in time; the books are being compared with the exchange
 ├── PrefectError           a request to the Prefect server failed
 │   ├── PrefectUnavailable no usable answer from the Prefect server; has its URL and the cause
 │   ├── PrefectNotFound    the server has no such deployment or run
@@ -93,6 +94,17 @@ class LeaseLost(GridflowError):
 
 class StateError(GridflowError):
     """The state in Redis does not allow the operation. The message says why, and what to do."""
+
+
+class RedisRestarted(StateError):
+    """Redis is another server than the one that the books were last compared with the exchange on."""
+
+    def __init__(self, account: str) -> None:
+        self.account = account
+        super().__init__(
+            f"account {account!r}: Redis went back or restarted; the symbols are being compared with the exchange. "
+            "The next tick goes on once that is done"
+        )
 
 
 class PrefectError(GridflowError):

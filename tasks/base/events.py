@@ -19,6 +19,7 @@ class EventKind(StrEnum):
     FUNDS_DRIFT = "funds_drift"  # the scheduled audit found differences
     BREAKER_CHANGED = "breaker_changed"  # a circuit breaker opened or closed (breaker_swap.lua)
     ORPHAN_ORDER = "orphan_order"  # an order of ours without a journal entry was cancelled
+    REDIS_RESTARTED = "redis_restarted"  # Redis restarted or went back; the symbols were compared with the exchange
     WRITTEN_OFF = "written_off"  # a symbol's inventory was booked out at cost
 
 

@@ -99,6 +99,21 @@ class Keys:
         """Counter: fence number of the newest lease ever granted."""
         return self._key("fence", slug(symbol))
 
+    @property
+    def server(self) -> str:
+        """String: replication id and run id of the server that the fences were raised on (see _server.lua)."""
+        return self._key("server")
+
+    @property
+    def compared(self) -> str:
+        """String: ids of the server that the books were last compared with the exchange on; '': they must be."""
+        return self._key("server", "compared")
+
+    @property
+    def comparison_lock(self) -> str:
+        """String with expiry: who compares the books with the exchange now."""
+        return self._key("server", "lock")
+
     # --- orders and books ------------------------------------------------------------------------------
     def intents(self, symbol: str) -> str:
         """Hash: client order id → journal entry of every order not yet settled."""

@@ -21,7 +21,8 @@ Script: TypeAlias = Callable[..., Awaitable[Any]]  # a Lua script on a client; c
 _SOCKET_SECONDS = 5.0
 _IMPATIENT_SECONDS = 2.0
 _LOG_SECONDS = 5.0
-_SHARED_IN, _SHARED_PARTS = "tasks.funds", ("_writes.lua", "_holds.lua")  # Lua that several scripts begin with
+# Lua that several scripts begin with.
+_SHARED_IN, _SHARED_PARTS = "tasks.funds", ("_writes.lua", "_holds.lua", "_server.lua")
 
 
 class _LoggingRetry(Retry):

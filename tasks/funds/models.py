@@ -24,6 +24,7 @@ class FundCode(IntEnum):
     STALE_FENCE = 5
     UNKNOWN_SYMBOL = 6
     CONFLICT = 7
+    RESTARTED = 8
 
 
 class Reservation(Frozen):

@@ -1,7 +1,7 @@
 -- Purpose: book fills, settle orders that ended, and write the records that follow from both, in one step.
 -- Exactly once: a batch that is already booked changes nothing; a batch that is partly booked is refused.
 -- KEYS  1 funds  2 funds of symbol  3 fence  4 reservations  5 seen (sorted set: trade id -> ms)
---       6.. keys of the companion writes
+--       6.. keys of the companion writes; the last one: ids of the server (see _server.lua)
 -- ARGV  1 fence
 --       2 count f of fills, then f times: trade id, time (ms), reservation id, units taken from the reservation
 --         at most (0 for a sell), change of used (units; a buy adds its cost, a sell subtracts the cost it frees)
@@ -12,7 +12,9 @@
 --   1 ALREADY      every fill of the batch was booked before; nothing changed
 --   5 STALE_FENCE  a newer lease exists for the symbol; nothing changed
 --   7 CONFLICT     some fills were booked before and some were not: read again; nothing changed
-if (redis.call('GET', KEYS[3]) or '0') ~= ARGV[1] then return 5 end
+--   8 RESTARTED    Redis is another server than the one that gave the lease; nothing changed
+local refused = stale(KEYS[3], ARGV[1], KEYS[#KEYS])
+if refused > 0 then return refused end
 local funds, share, reservations, seen = KEYS[1], KEYS[2], KEYS[4], KEYS[5]
 local fills = tonumber(ARGV[2])
 local booked = 0

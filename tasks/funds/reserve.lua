@@ -9,6 +9,7 @@
 --       7 cells            hash: cell key -> cell record
 --       8 blocked counts   hash: symbol|code -> refusals
 --       9 blocked list     capped list of refusals
+--       10 ids of the server (string, see _server.lua)
 -- ARGV  1 fence  2 symbol  3 time (ms)  4 cap of the blocked list  5 count n
 --       then n times (n from 1 to 1000): id, slot, sequence, units (0 for a sell), journal entry, cell key, cell record
 -- Returns n codes:
@@ -19,6 +20,7 @@
 --   4 PAUSED         new buys are paused, or trading is stopped (sells too then; see _holds.lua)
 --   5 STALE_FENCE    a newer lease exists for the symbol
 --   6 UNKNOWN_SYMBOL the symbol is not registered
+--   8 RESTARTED      Redis is another server than the one that gave the lease
 local funds, share = KEYS[1], KEYS[2]
 local call = redis.call
 local count = tonumber(ARGV[5])
@@ -29,7 +31,8 @@ local function all(code)
   return codes
 end
 
-if (call('GET', KEYS[3]) or '0') ~= ARGV[1] then return all(5) end
+local refused = stale(KEYS[3], ARGV[1], KEYS[10])
+if refused > 0 then return all(refused) end
 local mine = call('HMGET', share, 'allocated', 'used', 'reserved', 'paused')
 if not mine[1] then return all(6) end
 local pot = call('HMGET', funds, 'pool', 'used', 'reserved', 'paused', 'short', 'max_committed', 'stopped', 'holds')

@@ -59,7 +59,7 @@ def _book_keys(keys: Keys, symbol: str) -> list[str]:
 @lru_cache(maxsize=4096)  # reserve is called most often
 def _reserve_keys(keys: Keys, symbol: str) -> tuple[str, ...]:
     more = (keys.slots(symbol), keys.intents(symbol), keys.cells(symbol), keys.blocked_counts, keys.blocked)
-    return (*_book_keys(keys, symbol), *more)
+    return (*_book_keys(keys, symbol), *more, keys.server)
 
 
 def _encode_writes(writes: Sequence[Write], first_key: int) -> tuple[list[str], list[str | int]]:
@@ -109,7 +109,7 @@ async def record(
         argv += [fill.trade_id, fill.at_ms, fill.reservation_id, fill.take_units, fill.used_delta]
     argv += [len(ended), *ended]
     more_keys, tail = _encode_writes(writes, len(names) + 1)
-    return FundCode(await script(client, _PACKAGE, "record")(keys=names + more_keys, args=argv + tail))
+    return FundCode(await script(client, _PACKAGE, "record")(keys=[*names, *more_keys, keys.server], args=argv + tail))
 
 
 async def release(
@@ -119,7 +119,7 @@ async def release(
     names = _book_keys(keys, symbol)
     more_keys, tail = _encode_writes(writes, len(names) + 1)
     argv: list[str | int] = [fence, len(ids), *ids, *tail]
-    code, given = await script(client, _PACKAGE, "release")(keys=names + more_keys, args=argv)
+    code, given = await script(client, _PACKAGE, "release")(keys=[*names, *more_keys, keys.server], args=argv)
     return FundCode(code), int(given)
 
 

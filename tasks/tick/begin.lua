@@ -1,22 +1,42 @@
 -- Purpose: take or renew the right to tick a symbol, and read everything a tick starts from, in one step.
 -- KEYS  1 lease (string, expires)  2 fence (counter)  3 grid  4 book  5 last tick  (strings)
 --       6 cells  7 intents  8 funds  9 funds of symbol  10 circuit breakers  (hashes)  11 ban (string)
---       12 settings in force (hash)  13 format of the records (string)
--- ARGV  1 owner of the lease  2 lease time (ms)  3 symbol
--- Returns {0, ms until the other holder's lease ends} when another owner holds the lease, else
+--       12 settings in force (hash)  13 format of the records (string)  14 ids of the server (see _server.lua)
+--       15 ids of the server at the last comparison with the exchange  16 lock of the comparison  (strings)
+--       17 stats (hash)
+-- ARGV  1 owner of the lease  2 lease time (ms)  3 symbol  4 newest fence that the owner knows of, 0 for none
+-- Returns {-1} while the books must be compared with the exchange and the owner does not hold that lock: Redis
+--   restarted, failed over or was restored, so it may have lost the newest records and leases. A fence below the
+--   one that the owner knows of proves it too;
+--   {0, ms until the other holder's lease ends} when another owner holds the lease, else
 --   {fence, grid, book, last tick, cells (flat), intents (flat),
 --    {pool, used, reserved, paused, stopped, short, version of the limits,
 --     registered, allocated, used of symbol, reserved of symbol, paused of symbol, liquidate,
 --     version of the settings, 1 while the exchange bans us else 0},
 --    {breaker of symbol, breaker of the exchange}, format}; missing strings are ''.
 -- stopped: by an operator, or by a process that holds the pot stopped (_holds.lua).
+local compared, ids = redis.call('GET', KEYS[15]), server_ids()
+local has_books = redis.call('HEXISTS', KEYS[8], 'version') == 1
+if not has_books or (not compared and redis.call('EXISTS', KEYS[17]) == 0) then
+  -- New books, or books still to be rebuilt: there is nothing to compare.
+  if compared ~= ids then
+    redis.call('SET', KEYS[14], ids)
+    redis.call('SET', KEYS[15], ids)
+  end
+else
+  if tonumber(redis.call('GET', KEYS[2]) or 0) < tonumber(ARGV[4]) then
+    compared = ''
+    redis.call('SET', KEYS[15], compared)
+  end
+  if compared ~= ids and redis.call('GET', KEYS[16]) ~= ARGV[1] then return {-1} end
+end
 local owner = redis.call('GET', KEYS[1])
 if owner and owner ~= ARGV[1] then return {0, redis.call('PTTL', KEYS[1])} end
 if owner then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 else
   -- The first fence is the time, so that one granted before Redis lost everything stays lower than any after it.
-  redis.call('SET', KEYS[2], redis.call('TIME')[1] .. '000', 'NX')
+  redis.call('SET', KEYS[2], time_fence(), 'NX')
   redis.call('INCR', KEYS[2])
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 end

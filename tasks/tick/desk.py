@@ -17,7 +17,10 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Desk:
-    """The settings in force, Redis client, exchange client, fund allocator and markets of one process."""
+    """The settings in force, Redis client, exchange client, fund allocator and markets of one process.
+
+    `fences`: the newest fence that this process got, by symbol. A Redis with a lower one has gone back in time.
+    """
 
     settings: Settings
     redis: RedisClient
@@ -27,6 +30,7 @@ class Desk:
     clock: Clock = utc_now
     settings_version: int = 0
     markets: Markets = field(default_factory=Markets)
+    fences: dict[str, int] = field(default_factory=dict)
 
     async def follow_settings(self) -> None:
         """Load the settings in force. Raises StateError where this process cannot trade by them."""

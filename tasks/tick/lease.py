@@ -19,8 +19,15 @@ async def kept_lease(desk: Desk, symbol: str, owner: str) -> AsyncIterator[None]
 
     A lost lease is not renewed and does not end the block: the scripts refuse its old fence.
     """
+    async with kept(desk, desk.keys.lease(symbol), owner):
+        yield
+
+
+@asynccontextmanager
+async def kept(desk: Desk, key: str, owner: str) -> AsyncIterator[None]:
+    """Renew what `owner` holds under `key`, a lease or a lock of the same length, while the block runs."""
     is_over = asyncio.Event()
-    renewing = asyncio.create_task(_renew(desk, symbol, owner, is_over))
+    renewing = asyncio.create_task(_renew(desk, key, owner, is_over))
     try:
         yield
     finally:
@@ -28,12 +35,12 @@ async def kept_lease(desk: Desk, symbol: str, owner: str) -> AsyncIterator[None]
         renewing.cancel()
 
 
-async def _renew(desk: Desk, symbol: str, owner: str, is_over: asyncio.Event) -> None:
+async def _renew(desk: Desk, key: str, owner: str, is_over: asyncio.Event) -> None:
     lease_ms = desk.lease_ms
     held = True
     while held and not is_over.is_set():
         await asyncio.sleep(lease_ms / 3000)
         try:
-            held = await store.renew_lease(desk.redis, keys=desk.keys, symbol=symbol, owner=owner, lease_ms=lease_ms)
+            held = await store.renew(desk.redis, key=key, owner=owner, lease_ms=lease_ms)
         except RedisError as error:
-            log.warning("lease not renewed", extra={"symbol": symbol, "error": str(error)})
+            log.warning("lease not renewed", extra={"key": key, "error": str(error)})

@@ -132,13 +132,13 @@ def rebuild(
         # The first price of a grid between fixed prices is unknown, so no cell buys at the market price.
         start = settings.start if settings.is_relative else StartMode.FLAT
         cells = {cell.key: cell for cell in build_cells(grid, start)}
-    cells |= _cells_of_other_grids(ours, set(cells))
+    cells |= cells_of_other_grids(ours, set(cells))
     result = Rebuilt(grid, cells, {}, {}, Book(symbol=symbol, opened_ms=opened_ms), [])
     by_order: dict[str, list[Trade]] = defaultdict(list)
     for trade in sorted(trades, key=lambda trade: (trade.at_ms, trade.trade_id)):
         by_order[trade.exchange_id].append(trade)
-    for exchange_id, (name, order) in sorted(ours.items(), key=_by_cell):
-        _replay(result, name, order, by_order[exchange_id], market, coin_prices)
+    for exchange_id, (name, order) in sorted(ours.items(), key=by_cell):
+        replay(result, name, order, by_order[exchange_id], market, coin_prices)
     result.fills.sort(key=lambda fill: (fill.at_ms, fill.trade_id))
     for fill in result.fills:
         result.book = with_return(result.book, fill, allocated)
@@ -147,7 +147,7 @@ def rebuild(
     return result
 
 
-def _by_cell(item: tuple[str, tuple[OrderId, Order]]) -> tuple[str, int, int]:
+def by_cell(item: tuple[str, tuple[OrderId, Order]]) -> tuple[str, int, int]:
     """Sort key: by cell, then by cycle, the buy before the sell."""
     name = item[1][0]
     return name.cell_key, name.cycle, int(name.side is Side.SELL)
@@ -157,7 +157,7 @@ def _holds(cell: Cell) -> bool:
     return cell.order_id is not None or cell.qty > 0 or cell.basis != 0
 
 
-def _cells_of_other_grids(ours: Mapping[str, tuple[OrderId, Order]], current_cells: set[str]) -> dict[str, Cell]:
+def cells_of_other_grids(ours: Mapping[str, tuple[OrderId, Order]], current_cells: set[str]) -> dict[str, Cell]:
     """Cells of earlier grids, with the prices of their orders. Sell price without a sell order: buy price × 1.01."""
     prices: dict[str, dict[Side, Decimal]] = defaultdict(dict)
     for name, order in ours.values():
@@ -176,7 +176,7 @@ def _cells_of_other_grids(ours: Mapping[str, tuple[OrderId, Order]], current_cel
     return cells
 
 
-def _replay(
+def replay(
     result: Rebuilt,
     name: OrderId,
     order: Order,

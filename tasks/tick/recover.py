@@ -103,7 +103,7 @@ async def recover(desk: Desk, market: Market, state: SymbolState) -> bool:
 
 async def _commit(desk: Desk, symbol: str, fence: int, writes: list[Write]) -> None:
     code, _ = await desk.allocator.release(symbol, fence, ids=[], writes=writes)
-    if code is FundCode.STALE_FENCE:
+    if code in (FundCode.STALE_FENCE, FundCode.RESTARTED):
         raise LeaseLost(symbol, fence)
 
 

@@ -2,12 +2,14 @@
 
 A slot `<grid>.<level>:<purpose>` holds the highest cycle ever journalled in it. For a grid that is no
 longer in force, one number is kept under the grid's id: the highest cycle of its slots. Should the grid come back,
-every cell starts above it.
+every cell starts above it. After Redis went back in time the slot `*` holds a cycle that every new grid starts above.
 """
 
 from collections.abc import Collection, Mapping
 
 from tasks.exchange.order_ids import Purpose, grid_of
+
+EVERY_SLOT = "*"
 
 
 def order_slot(cell_key: str, purpose: Purpose) -> str:
@@ -22,7 +24,8 @@ def cell_of(slot: str) -> str:
 
 def first_cycle(slots: Mapping[str, int], grid_id: str) -> int:
     """The first cycle that no order of the grid has used."""
-    used = [cycle for slot, cycle in slots.items() if slot == grid_id or grid_of(cell_of(slot)) == grid_id]
+    whole = (grid_id, EVERY_SLOT)
+    used = [cycle for slot, cycle in slots.items() if slot in whole or grid_of(cell_of(slot)) == grid_id]
     return max(used, default=-1) + 1
 
 

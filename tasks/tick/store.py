@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from tasks.base.errors import RedisRestarted
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, script
 from tasks.exchange.limits.breaker_store import is_at_rest
@@ -37,9 +38,13 @@ _NUMBERS = (
 
 
 async def begin(
-    client: RedisClient, *, keys: Keys, symbol: str, owner: str, lease_ms: int
+    client: RedisClient, *, keys: Keys, symbol: str, owner: str, lease_ms: int, known_fence: int = 0
 ) -> tuple[SymbolState | None, int]:
-    """Take or renew the lease and read the symbol's state; (None, ms to wait) while another owner holds it."""
+    """Take or renew the lease and read the symbol's state; (None, ms to wait) while another owner holds it.
+
+    `known_fence`: the newest that this process got. Raises RedisRestarted while the books must be compared with the
+    exchange, unless `owner` is the one who compares them.
+    """
     names = [
         keys.lease(symbol),
         keys.fence(symbol),
@@ -54,10 +59,16 @@ async def begin(
         keys.ban,
         keys.settings,
         keys.format,
+        keys.server,
+        keys.compared,
+        keys.comparison_lock,
+        keys.stats,
     ]
-    answer = await script(client, "tasks.tick", "begin")(keys=names, args=[owner, lease_ms, symbol])
+    answer = await script(client, "tasks.tick", "begin")(keys=names, args=[owner, lease_ms, symbol, known_fence])
     if answer[0] == 0:
         return None, int(answer[1])
+    if answer[0] < 0:
+        raise RedisRestarted(keys.account)
     return _parse(symbol, answer), 0
 
 
@@ -103,9 +114,9 @@ def _parse(symbol: str, answer: Sequence[Any]) -> SymbolState:
     )
 
 
-async def renew_lease(client: RedisClient, *, keys: Keys, symbol: str, owner: str, lease_ms: int) -> bool:
-    """Renew the lease for `lease_ms` from now. Returns whether `owner` still holds it."""
-    return bool(await script(client, "tasks.tick", "renew_lease")(keys=[keys.lease(symbol)], args=[owner, lease_ms]))
+async def renew(client: RedisClient, *, key: str, owner: str, lease_ms: int) -> bool:
+    """Renew the lease or lock `key` for `lease_ms` from now. Returns whether `owner` still holds it."""
+    return bool(await script(client, "tasks.tick", "renew_lease")(keys=[key], args=[owner, lease_ms]))
 
 
 async def end_lease(client: RedisClient, *, keys: Keys, symbol: str, owner: str) -> None:
@@ -122,3 +133,37 @@ async def booked_trades(client: RedisClient, keys: Keys, symbol: str, trade_ids:
 async def order_slots(client: RedisClient, *, keys: Keys, symbol: str) -> dict[str, int]:
     """Highest cycle by order slot, and by the id of each earlier grid."""
     return {str(slot): int(cycle) for slot, cycle in (await client.hgetall(keys.slots(symbol))).items()}
+
+
+async def lock_comparison(client: RedisClient, *, keys: Keys, holder: str, lock_ms: int) -> bool:
+    """Take the lock of the comparison with the exchange; whether `holder` has it now."""
+    return bool(await client.set(keys.comparison_lock, holder, nx=True, px=lock_ms))
+
+
+async def unlock_comparison(client: RedisClient, *, keys: Keys, holder: str) -> None:
+    """Give up the lock if `holder` still has it."""
+    await script(client, "tasks.tick", "end_lease")(keys=[keys.comparison_lock], args=[holder])
+
+
+async def raise_fences(client: RedisClient, *, keys: Keys, symbols: Sequence[str], holder: str) -> str:
+    """Make every lease from before invalid; the ids of this server, '' where there is nothing to do (any more)."""
+    names = [keys.server, keys.compared, keys.comparison_lock]
+    names += [name for symbol in symbols for name in (keys.fence(symbol), keys.lease(symbol))]
+    return str(await script(client, "tasks.tick", "raise_fences")(keys=names, args=[holder]))
+
+
+async def end_comparison(client: RedisClient, *, keys: Keys, holder: str, ids: str) -> bool:
+    """Let leases be given again; False where the lock is lost or the server is another one by now."""
+    names = [keys.compared, keys.comparison_lock]
+    return bool(await script(client, "tasks.tick", "end_comparison")(keys=names, args=[holder, ids]))
+
+
+async def demand_comparison(client: RedisClient, *, keys: Keys) -> None:
+    """Give no lease until the books have been compared with the exchange."""
+    await client.set(keys.compared, "")
+
+
+async def may_try_again(client: RedisClient, *, keys: Keys, symbol: str) -> bool:
+    """Whether a lost lease was lost to no other worker: it is free, or the books are being compared."""
+    lease, comparison = await client.mget([keys.lease(symbol), keys.comparison_lock])
+    return lease is None or comparison is not None

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from tasks.base.clock import to_ms
-from tasks.base.errors import GridflowError, LeaseLost, StateError
+from tasks.base.errors import GridflowError, LeaseLost, RedisRestarted, StateError
 from tasks.base.events import EventKind, publish_event
 from tasks.base.money import from_units
 from tasks.exchange.models import Market, Order, Placement
@@ -14,11 +14,13 @@ from tasks.grid.cells import with_order
 from tasks.grid.models import PlannedOrder
 from tasks.orders.evidence import gather_evidence, third_coin_prices
 from tasks.tick import store
-from tasks.tick.decide import Decision, Readings, Rules, conclude, decide, needs_slots
+from tasks.tick.comparing import compare_books
+from tasks.tick.decide import Decision, Readings, Rules, conclude, decide, needs_slots, unjournalled
 from tasks.tick.desk import Desk
 from tasks.tick.lease import kept_lease
 from tasks.tick.limits import still_refused
 from tasks.tick.listing import listed_markets
+from tasks.tick.lost_orders import lost_orders
 from tasks.tick.markets import filter_refused
 from tasks.tick.models import SymbolState, TickReport
 from tasks.tick.order_requests import Granted, intent_of, requests, reservation_of
@@ -118,22 +120,34 @@ class GridTrader:
 
     # --- read ------------------------------------------------------------------------------------------
     async def _begin(self, *, may_open: bool = True) -> SymbolState:
-        state, wait_ms = await store.begin(
-            self.desk.redis, keys=self.desk.keys, symbol=self.symbol, owner=self.owner, lease_ms=self.desk.lease_ms
-        )
-        if state is None:
-            raise LeaseHeld(self.symbol, wait_ms)
+        state = await self._lease()
         if state.share.registered:
             return state
         if state.settings_version not in (0, self.desk.settings_version):
             await self.desk.follow_settings()
         if may_open and not self._is_retiring:  # a new symbol, or Redis was lost while a worker was running
+            self.desk.fences.clear()
             await open_books(self.desk, await self._all_markets(), self.owner)
             return await self._begin(may_open=False)
         await self.end_lease()
         if self._is_retiring:
             raise SymbolLeft(self.symbol)
         raise StateError(f"{self.symbol} has no share of the pot; start a worker with this symbol configured")
+
+    async def _lease(self) -> SymbolState:
+        """Take the lease; where Redis restarted or went back, compare the books with the exchange before that."""
+        desk = self.desk
+        take = partial(store.begin, desk.redis, keys=desk.keys, symbol=self.symbol, owner=self.owner)
+        known = desk.fences.get(self.symbol, 0)
+        try:
+            state, wait_ms = await take(lease_ms=desk.lease_ms, known_fence=known)
+        except RedisRestarted:
+            await compare_books(desk)
+            state, wait_ms = await take(lease_ms=desk.lease_ms, known_fence=known)
+        if state is None:
+            raise LeaseHeld(self.symbol, wait_ms)
+        desk.fences[self.symbol] = state.fence
+        return state
 
     async def _all_markets(self) -> Mapping[str, Market]:
         return await listed_markets(self.desk.exchange, list(self.desk.settings.symbols))
@@ -160,8 +174,12 @@ class GridTrader:
         prices = await third_coin_prices(exchange, evidence, self.market)
         self._checkpoint("evidence")
         slots: Mapping[str, int] = {}
-        if needs_slots(self._rules(), state):
+        strange = unjournalled(state, open_orders, keys.account)
+        if strange or needs_slots(self._rules(), state):
             slots = await store.order_slots(redis, keys=keys, symbol=self.symbol)
+        if strange and exchange.apart_from_redis and lost_orders(strange, state.intents.keys(), slots, keys.account):
+            await store.demand_comparison(redis, keys=keys)
+            raise RedisRestarted(keys.account)
         return Readings(started_ms, asked_ms, self._now(), state, open_orders, ticker, evidence, prices, slots)
 
     # --- apply -----------------------------------------------------------------------------------------
@@ -182,6 +200,8 @@ class GridTrader:
     def _check_code(self, code: FundCode, decision: Decision) -> None:
         if code is FundCode.STALE_FENCE:
             raise LeaseLost(self.symbol, decision.readings.state.fence)
+        if code is FundCode.RESTARTED:
+            raise RedisRestarted(self.desk.keys.account)
         if code is FundCode.CONFLICT:
             raise StateError(
                 f"{self.symbol}: another process changed the books during this tick. The next tick reads them again"

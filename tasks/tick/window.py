@@ -9,9 +9,10 @@ from decimal import Decimal
 from redis.exceptions import RedisError
 
 from tasks.base.clock import Clock, to_ms
-from tasks.base.errors import ExchangeError, GridflowError, LeaseLost
+from tasks.base.errors import ExchangeError, GridflowError, LeaseLost, RedisRestarted
 from tasks.exchange.limits.breaker_store import Breakers, Pass
 from tasks.tick.models import TickFailure, TickReport, WindowReport
+from tasks.tick.store import may_try_again
 from tasks.tick.trader import GridTrader, LeaseHeld, SymbolLeft
 
 log = logging.getLogger(__name__)
@@ -91,9 +92,13 @@ async def _tick_once(trader: GridTrader, breakers: Breakers, totals: _Totals) ->
     except LeaseHeld as held:
         return min(max(held.wait_ms, 50) / 1000, _LEASE_POLL_SECONDS)
     except LeaseLost:
-        return "lease held elsewhere"
+        return await _after_lost_lease(trader)
     except SymbolLeft:
         return LEFT
+    except RedisRestarted as error:
+        log.warning("tick skipped: Redis went back or restarted", extra={"symbol": trader.symbol, "why": str(error)})
+        await _record_failure(trader, totals, str(error))
+        return _LEASE_POLL_SECONDS
     except (GridflowError, RedisError) as error:
         log.error(
             "tick failed; the next tick reads everything again", extra={"symbol": trader.symbol, "error": str(error)}
@@ -104,6 +109,17 @@ async def _tick_once(trader: GridTrader, breakers: Breakers, totals: _Totals) ->
         return await _record_failure(trader, totals, f"{type(error).__name__}; see the worker's log for the traceback")
     totals.add(report)
     return LEFT if report.left else float(report.next_in)
+
+
+async def _after_lost_lease(trader: GridTrader) -> float | str:
+    """The reason why the window ends, or the seconds to wait where Redis restarted while this worker held the lease."""
+    desk = trader.desk
+    try:
+        if await may_try_again(desk.redis, keys=desk.keys, symbol=trader.symbol):
+            return _LEASE_POLL_SECONDS
+    except RedisError as unread:
+        log.warning("the lease was not read", extra={"symbol": trader.symbol, "error": str(unread)})
+    return "lease held elsewhere"
 
 
 async def _record_failure(trader: GridTrader, totals: _Totals, error: str) -> float:

@@ -91,6 +91,6 @@ async def _book(desk: Desk, symbol: str, state: SymbolState) -> WriteOff:
     code = await desk.allocator.record_trade(
         symbol, state.fence, fills=booked.moves, ended=[intent.client_id for intent in gone.ended], writes=changes
     )
-    if code is FundCode.STALE_FENCE:
+    if code in (FundCode.STALE_FENCE, FundCode.RESTARTED):
         raise LeaseLost(symbol, state.fence)
     return WriteOff(symbol=symbol, qty=qty, cost=cost)

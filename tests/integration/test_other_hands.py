@@ -12,11 +12,12 @@ from tasks.base.redis_client import RedisClient
 from tasks.control.steps import stop
 from tasks.exchange.limits.breaker_store import Breakers
 from tasks.exchange.models import Order, Side
-from tasks.exchange.order_ids import parse_order_id
+from tasks.exchange.order_ids import Purpose, parse_order_id
 from tasks.grid.models import Cell, CellState
 from tasks.ledger.models import Book
 from tasks.ledger.rules import value
 from tasks.tick.monitor import guard_balance
+from tasks.tick.slots import order_slot
 from tasks.tick.trader import GridTrader
 from tasks.tick.window import BreakerOpen, guarded_tick
 from tasks.views import store as views
@@ -160,6 +161,7 @@ async def test_an_order_of_ours_without_a_journal_entry_is_cancelled(desk: Binan
     """It should not exist; when it does, it is cancelled and told of once it was seen twice."""
     trader, said = await desk.trader(), parse_order_id((await order_of(desk, Side.BUY)).client_id)
     assert said is not None
+    await desk.desk.redis.hset(desk.desk.keys.slots(BTC), order_slot(said.cell_key, Purpose.BUY), 77)  # it was sent
     name, another = str(replace(said, cycle=77)), str(replace(said, account="000", cycle=78))
     for one in (name, another):
         await desk.exchange.create_order(BTC, "limit", "buy", 0.001, 39_000, {"clientOrderId": one})

@@ -1,5 +1,6 @@
 """Real servers for tests: started on free loopback ports, stopped at the end, state in a temp folder."""
 
+import shutil
 import socket
 import subprocess
 import time
@@ -56,6 +57,25 @@ class RestartableRedis:
             self._process.terminate()
             self._process.wait(60)
             self._process = None
+
+    def snapshot(self) -> Path:
+        """A copy of its data as it is now."""
+        copy = self._folder / f"snapshot-{time.monotonic_ns()}"
+        shutil.copytree(self._data, copy)
+        return copy
+
+    def go_back(self, snapshot: Path) -> None:
+        """Kill it and start it on the same port from an earlier `snapshot`."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(10)
+        shutil.rmtree(self._data)
+        shutil.copytree(snapshot, self._data)
+        self.start()
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / "appendonlydir"
 
 
 def listens(port: int) -> bool:

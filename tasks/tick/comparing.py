@@ -1,0 +1,169 @@
+"""Comparing the books with the exchange after Redis restarted, failed over or was restored from a snapshot.
+
+Such a Redis may hold records of an earlier time: it has lost the newest orders, fills and leases. The key with the
+server's ids that it carries is then of that time too, so it never equals the ids of the server itself. No lease is
+given until one worker has raised every fence, compared each symbol with the exchange, and stored the new ids.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import NamedTuple
+from uuid import uuid4
+
+from tasks.base.clock import to_ms
+from tasks.base.errors import ExchangeError, ExchangeUnavailable, RedisRestarted, StateError
+from tasks.base.events import EventKind, publish_event
+from tasks.base.money import from_units
+from tasks.exchange.models import Market, Order, Trade
+from tasks.exchange.order_ids import OrderId
+from tasks.funds.models import FundCode
+from tasks.ledger.steps import repair_funds
+from tasks.orders.evidence import gather_evidence, prices_of_coins
+from tasks.tick import store
+from tasks.tick.active_symbols import active_symbols
+from tasks.tick.desk import Desk
+from tasks.tick.fold import fold
+from tasks.tick.lease import kept, kept_lease
+from tasks.tick.lost_orders import adopt, first_lost_ms, lost_orders, orders_to_look_up
+from tasks.tick.models import SymbolState
+from tasks.tick.recover import recover
+
+log = logging.getLogger(__name__)
+
+
+class Compared(NamedTuple):
+    """What the comparison of one symbol found: orders that Redis had lost, and fills that it did not have."""
+
+    symbol: str
+    lost: int
+    fills: int
+
+
+async def compare_books(desk: Desk) -> None:
+    """Raise every fence, bring each symbol's records up to what the exchange shows, and let leases be given again.
+
+    One worker does it at a time; it may be killed anywhere, another one then does it from the start. A paper exchange
+    lies in the same Redis and went back with it, so only the fences are raised.
+    Raises RedisRestarted where another worker is doing it, StateError, ExchangeUnavailable.
+    """
+    holder = f"compare-{uuid4().hex}"
+    if not await store.lock_comparison(desk.redis, keys=desk.keys, holder=holder, lock_ms=desk.lease_ms):
+        raise RedisRestarted(desk.keys.account)
+    try:
+        async with kept(desk, desk.keys.comparison_lock, holder):
+            await _compare(desk, holder)
+    finally:
+        await store.unlock_comparison(desk.redis, keys=desk.keys, holder=holder)
+
+
+async def _compare(desk: Desk, holder: str) -> None:
+    symbols = await active_symbols(desk)
+    ids = await store.raise_fences(desk.redis, keys=desk.keys, symbols=symbols, holder=holder)
+    if not ids:
+        return  # another worker has done it meanwhile
+    if desk.exchange.apart_from_redis:
+        log.warning("Redis went back or restarted: comparing with the exchange", extra={"symbols": symbols})
+        await _wait_for_requests(desk)
+        found = [await _compare_symbol(desk, symbol, holder) for symbol in symbols]
+        _, code = await repair_funds(desk.redis, desk.keys, symbols)
+        if code is FundCode.CONFLICT:
+            raise StateError("the pot could not be repaired after Redis restarted; the next tick tries again")
+        await _report(desk, found)
+    if not await store.end_comparison(desk.redis, keys=desk.keys, holder=holder, ids=ids):
+        raise RedisRestarted(desk.keys.account)
+
+
+async def _wait_for_requests(desk: Desk) -> None:
+    """Until requests sent before the restart have arrived or expired; their journal entries may be lost."""
+    seconds = float(desk.settings.trading.protection_seconds)
+    log.info("waiting until earlier requests have arrived or expired", extra={"seconds": seconds})
+    await asyncio.sleep(seconds)
+
+
+async def _report(desk: Desk, found: Sequence[Compared]) -> None:
+    facts = {
+        "symbols": len(found),
+        "lost_orders": sum(one.lost for one in found),
+        "fills": sum(one.fills for one in found),
+    }
+    log.warning("Redis went back or restarted: every symbol agrees with the exchange", extra=facts)
+    await publish_event(desk.redis, desk.keys, EventKind.REDIS_RESTARTED, facts)
+
+
+async def _compare_symbol(desk: Desk, symbol: str, holder: str) -> Compared:
+    """Book what Redis has lost of one symbol. Two requests where nothing is new."""
+    nothing = Compared(symbol, 0, 0)
+    try:
+        market = (await desk.exchange.markets([symbol]))[symbol]
+    except ExchangeUnavailable:
+        raise
+    except ExchangeError:
+        return nothing  # it left the settings and was delisted: no order of it can be new
+    async with _held(desk, symbol, holder) as state:
+        if state.grid is not None:
+            return await _book_lost(desk, market, state)
+        if symbol in desk.settings.symbols:
+            await recover(desk, market, state)
+        return nothing
+
+
+@asynccontextmanager
+async def _held(desk: Desk, symbol: str, holder: str) -> AsyncIterator[SymbolState]:
+    """The symbol's lease and its state. Raises StateError where somebody else has the lease."""
+    state, _ = await store.begin(desk.redis, keys=desk.keys, symbol=symbol, owner=holder, lease_ms=desk.lease_ms)
+    if state is None:
+        raise StateError(f"{symbol}: its lease is held while Redis is compared with the exchange; it is tried again")
+    try:
+        async with kept_lease(desk, symbol, holder):
+            yield state
+    finally:
+        await store.end_lease(desk.redis, keys=desk.keys, symbol=symbol, owner=holder)
+
+
+class _Seen(NamedTuple):
+    """What the exchange showed of one symbol: open orders, trades that are not booked, and lost orders."""
+
+    open_orders: Sequence[Order]
+    trades: Sequence[Trade]
+    lost: Sequence[tuple[OrderId, Order]]
+
+
+async def _read(desk: Desk, market: Market, state: SymbolState) -> _Seen:
+    """Open orders first: what fills between the two reads then shows in the trades."""
+    exchange, symbol, redis, keys = desk.exchange, market.symbol, desk.redis, desk.keys
+    open_orders = await exchange.open_orders(symbol, not_before_ms=to_ms(desk.clock()))
+    listed = await exchange.trades(symbol, first_lost_ms(state))
+    booked = await store.booked_trades(redis, keys, symbol, [trade.trade_id for trade in listed]) if listed else set()
+    trades = [trade for trade in listed if trade.trade_id not in booked]
+    known = {intent.exchange_id for intent in state.intents.values()}
+    unlisted = orders_to_look_up(trades, open_orders, known)
+    answers = [await exchange.order(symbol, one.client_id or "", one.exchange_id) for one in unlisted]
+    slots = await store.order_slots(redis, keys=keys, symbol=symbol)
+    orders = [*open_orders, *(order for order in answers if order is not None)]
+    return _Seen(open_orders, trades, lost_orders(orders, state.intents.keys(), slots, keys.account))
+
+
+async def _book_lost(desk: Desk, market: Market, state: SymbolState) -> Compared:
+    """Book the orders that the journal has as a tick does, then the lost ones, in one step."""
+    symbol, exchange, intents = market.symbol, desk.exchange, list(state.intents.values())
+    seen = await _read(desk, market, state)
+    asked_ms = to_ms(desk.clock())
+    booked = partial(store.booked_trades, desk.redis, desk.keys, symbol)
+    evidence = await gather_evidence(exchange, symbol, intents, seen.open_orders, state.book.cursor_ms, booked)
+    trades = [*seen.trades, *(trade for one in evidence.values() for trade in one.trades)]
+    prices = await prices_of_coins(exchange, {trade.fee_currency for trade in trades if trade.fee}, market)
+    protection_ms = int(desk.settings.trading.protection_seconds * 1000)
+    allocated = from_units(state.share.allocated_units)
+    folded = fold(state.book, state.cells, state.intents, evidence, market, asked_ms, protection_ms, prices, allocated)
+    found = adopt(state, folded, seen.lost, seen.trades, market, prices, allocated, desk.keys, asked_ms)
+    code = await desk.allocator.record_trade(
+        symbol, state.fence, fills=found.moves, ended=found.ended, writes=found.changes
+    )
+    if code is not FundCode.OK:
+        raise StateError(f"{symbol}: its records could not be written ({code.name}); they are compared again")
+    for _, order in seen.lost:
+        log.warning("order that Redis had lost", extra={"symbol": symbol, "id": order.client_id})
+    return Compared(symbol, len(seen.lost), found.fills)

@@ -1,0 +1,257 @@
+"""Redis goes back in time (a restored snapshot, a failover to a lagging replica) or restarts, on a live account."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis as sync_redis
+
+from tasks.base.errors import RedisRestarted
+from tasks.base.events import EventKind
+from tasks.base.keys import Keys
+from tasks.base.redis_client import RedisClient, connect
+from tasks.funds.models import FundCode
+from tasks.settings.model import Settings
+from tasks.tick.comparing import compare_books
+from tasks.tick.trader import GridTrader
+from tasks.views import store as views
+from tests.support.binance.config import Config
+from tests.support.binance.desk import BinanceDesk, join_binance_desk, open_binance_desk
+from tests.support.binance.record import open_orders, sent_twice, unseen_trades
+from tests.support.books import check_books, settle
+from tests.support.desk import BTC, open_desk, settings, walk
+from tests.support.mortal import Mortal
+from tests.support.servers import RestartableRedis
+
+KEYS = Keys("main")
+QUICK = {"request_valid_seconds": "0.3", "protection_seconds": "0.5", "lease_seconds": 1}
+
+
+class Killed(BaseException):
+    """The worker was killed."""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RestartableRedis]:
+    """A Redis that can be restarted, also from an earlier state."""
+    started = RestartableRedis(tmp_path)
+    started.start()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+async def redis(server: RestartableRedis) -> AsyncIterator[RedisClient]:
+    """A client of it."""
+    client = connect(server.url)
+    yield client
+    await client.aclose()
+
+
+def own_settings(**changes: Any) -> Settings:
+    """One busy grid; a comparison waits half a second."""
+    return settings(trading=QUICK, **changes)
+
+
+async def trade(desk: BinanceDesk, trader: GridTrader, minutes: int) -> None:
+    """Tick and move the market."""
+    for _ in range(minutes):
+        await trader.tick()
+        await desk.server.advance(1)
+
+
+async def check(desk: BinanceDesk, trader: GridTrader, redis: RedisClient) -> None:
+    """Both sides agree. By the exchange's record: no id twice, every fill booked, every resting order journalled."""
+    await settle(trader, redis)
+    while (report := await trader.tick()).placed or report.fills:
+        pass  # what fills as it is placed is booked by the next tick
+    record = await desk.server.record()
+    assert sent_twice(record) == {}
+    assert unseen_trades(record, map(str, await redis.zrange(KEYS.seen(BTC), 0, -1))) == []
+    assert {order.client_id for order in open_orders(record)} == set(await redis.hkeys(KEYS.intents(BTC)))
+    await check_books(desk, redis)
+
+
+async def cancel_some(desk: BinanceDesk) -> None:
+    """By hand: their cells send new orders, and the exchange lists the old ones nowhere but among all orders."""
+    for order in (await desk.client.open_orders(BTC))[::3]:
+        await desk.exchange.cancel_order(order.exchange_id, BTC)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_restored_snapshot(server: RestartableRedis, redis: RedisClient, seed: int) -> None:
+    """No id is sent twice, every fill is booked, the base is the account's, fences are above the old ones."""
+    odd: dict[str, Any] = {"fee_currency": "base", "partial_share": 0.4, "partial_chance": 0.5} if seed % 2 else {}
+    config = Config(weight_limit=60_000, **odd)
+    async with open_binance_desk(redis, own_settings(), {BTC: walk(300, seed=seed, step_bp=50)}, config) as desk:
+        trader = await desk.trader()
+        await trade(desk, trader, 15 + 7 * seed)
+        snapshot = server.snapshot()
+        for _ in range(4):
+            await trade(desk, trader, 15)
+            await cancel_some(desk)
+        fence, lost = int(await redis.get(KEYS.fence(BTC)) or 0), await redis.zcard(KEYS.seen(BTC))
+        server.go_back(snapshot)
+        assert await redis.zcard(KEYS.seen(BTC)) < lost
+        report = await trader.tick()
+        assert report.fence > fence
+        await check(desk, trader, redis)
+        await trade(desk, trader, 60)
+        await check(desk, trader, redis)
+        (event,) = [one for one in await views.events(redis, KEYS, 50) if one.type == EventKind.REDIS_RESTARTED]
+        assert '"lost_orders": 0' not in str(event)
+
+
+async def test_a_plain_restart_costs_two_requests(server: RestartableRedis, redis: RedisClient) -> None:
+    """Nothing is lost and nothing is new: open orders and the trades since the last tick."""
+    async with open_binance_desk(redis, own_settings(), {BTC: walk(100, seed=4)}) as desk:
+        trader = await desk.trader()
+        await trade(desk, trader, 20)
+        await settle(trader, redis)
+        before = await redis.hgetall(KEYS.intents(BTC)), await redis.get(KEYS.book(BTC))
+        server.stop()
+        server.start()
+        requests = len((await desk.server.record()).requests)
+        await compare_books(desk.desk)
+        assert len((await desk.server.record()).requests) - requests == 2
+        assert before == (await redis.hgetall(KEYS.intents(BTC)), await redis.get(KEYS.book(BTC)))
+        await trade(desk, trader, 20)
+        await check(desk, trader, redis)
+
+
+@pytest.mark.parametrize("step", ["begun", "evidence", "cancelled", "reserved", "sent"])
+async def test_redis_goes_back_in_the_middle_of_a_tick(server: RestartableRedis, redis: RedisClient, step: str) -> None:
+    """The tick writes nothing more: not before anybody noticed, and not with its old lease after the comparison."""
+    async with open_binance_desk(redis, own_settings(), {BTC: walk(200, seed=4, step_bp=60)}) as desk:
+        trader = await desk.trader()
+        await trade(desk, trader, 10)
+        snapshot = server.snapshot()
+        await trade(desk, trader, 10)
+
+        def go_back(reached: str) -> None:
+            if reached == step:
+                server.go_back(snapshot)
+
+        frozen = await desk.trader(owner="test", checkpoint=go_back)
+        with pytest.raises(RedisRestarted):
+            await frozen.tick()
+        fence = desk.desk.fences[BTC]
+        await compare_books(desk.desk)
+        code = (await desk.desk.allocator.release(BTC, fence, ids=[]))[0]
+        assert code is FundCode.STALE_FENCE
+        await trade(desk, trader, 30)
+        await check(desk, trader, redis)
+
+
+async def test_one_worker_compares_and_the_others_wait(server: RestartableRedis, redis: RedisClient) -> None:
+    """The others' ticks say why, at once, and go on when it is done."""
+    async with open_binance_desk(redis, own_settings(), {BTC: walk(200, seed=4)}) as desk:
+        first, second = await desk.trader(owner="first"), await desk.trader(owner="second")
+        await trade(desk, first, 10)
+        snapshot = server.snapshot()
+        await trade(desk, first, 20)
+        await first.end_lease()
+        server.go_back(snapshot)
+        both = await asyncio.gather(first.tick(), second.tick(), return_exceptions=True)
+        (waiting,) = [one for one in both if isinstance(one, BaseException)]
+        assert isinstance(waiting, RedisRestarted)
+        assert "being compared with the exchange" in str(waiting)
+        await first.end_lease()
+        await second.tick()
+        await check(desk, second, redis)
+
+
+async def test_killed_in_the_middle_of_a_comparison(server: RestartableRedis, redis: RedisClient) -> None:
+    """At every wait of it: no lease is given meanwhile, and the next worker does it again from the start."""
+    async with open_binance_desk(redis, own_settings(), {BTC: walk(200, seed=4, step_bp=50)}) as desk:
+        trader = await desk.trader()
+        await trade(desk, trader, 10)
+        snapshot = server.snapshot()
+        await trade(desk, trader, 40)
+        server.go_back(snapshot)
+        before = await redis.get(KEYS.compared)
+        for life in itertools.count(1):
+            try:
+                await Mortal(compare_books(desk.desk), life, Killed)
+                break
+            except Killed:
+                if await redis.get(KEYS.compared) != before:
+                    break  # it was done
+                with pytest.raises(RedisRestarted):
+                    await _while_locked(trader, redis)
+                await redis.delete(KEYS.comparison_lock, KEYS.lease(BTC))
+        assert life > 8
+        await trade(desk, trader, 30)
+        await check(desk, trader, redis)
+
+
+async def _while_locked(trader: GridTrader, redis: RedisClient) -> None:
+    await redis.set(KEYS.comparison_lock, "the dead worker", nx=True)
+    await trader.tick()
+
+
+async def test_an_order_above_its_slot_proves_it(server: RestartableRedis, redis: RedisClient) -> None:
+    """Also where the server's ids tell nothing: a resting order of ours was never journalled here."""
+    async with open_binance_desk(redis, own_settings(), {BTC: walk(200, seed=4, step_bp=50)}) as desk:
+        trader = await desk.trader()
+        await trade(desk, trader, 10)
+        snapshot = server.snapshot()
+        await trade(desk, trader, 40)
+        await trader.end_lease()
+        server.go_back(snapshot)
+        await redis.delete(KEYS.lease(BTC))
+        info = {**await redis.info("replication"), **await redis.info("server")}
+        for key in (KEYS.server, KEYS.compared):
+            await redis.set(key, f"{info['master_replid']} {info['run_id']}")
+        again = await join_binance_desk(redis, own_settings(), desk.server)  # another process: it knows no fence
+        other = await again.trader(owner="other")
+        with pytest.raises(RedisRestarted):
+            await other.tick()
+        await other.tick()
+        await check(desk, other, redis)
+        await again.close()
+
+
+async def test_a_fence_below_a_known_one_proves_it(server: RestartableRedis, redis: RedisClient) -> None:
+    """The data went back under a server that ran on, as with a restore into it."""
+    async with open_binance_desk(redis, own_settings(), {BTC: walk(200, seed=4, step_bp=50)}) as desk:
+        trader = await desk.trader()
+        await trade(desk, trader, 10)
+        with sync_redis.Redis.from_url(server.url) as bytewise:
+            dumps = {key: bytewise.dump(key) for key in bytewise.scan_iter()}
+        await trader.end_lease()
+        await trade(desk, trader, 30)
+        await redis.flushall()
+        with sync_redis.Redis.from_url(server.url) as bytewise:
+            for key, body in dumps.items():
+                bytewise.restore(key, 0, body)
+        await redis.delete(KEYS.lease(BTC))
+        await trader.tick()
+        await check(desk, trader, redis)
+
+
+async def test_paper_only_raises_the_fences(server: RestartableRedis, redis: RedisClient) -> None:
+    """The paper exchange went back with the books: they agree, and trading goes on at the next tick."""
+    desk = await open_desk(redis, own_settings(), {BTC: walk(200, seed=4)})
+    trader = await desk.trader()
+    for _ in range(10):
+        await trader.tick()
+        await desk.exchange.advance(1)
+    snapshot = server.snapshot()
+    for _ in range(10):
+        await trader.tick()
+        await desk.exchange.advance(1)
+    fence = desk.desk.fences[BTC]
+    server.go_back(snapshot)
+    await desk.close()
+    desk = await open_desk(redis, own_settings())
+    trader = await desk.trader(owner="next")
+    report = await trader.tick()
+    assert report.fence > fence
+    await settle(trader, redis)
+    await check_books(desk, redis)
+    assert await redis.get(KEYS.compared) == await redis.get(KEYS.server)
+    await desk.close()
