@@ -252,9 +252,11 @@ class TradingService:
         self._loop.close()
 
     async def _close(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
+        others = waiting = asyncio.all_tasks() - {asyncio.current_task()}
+        while waiting:  # Python 3.11's `wait_for`, which Redis calls go through, may lose a cancellation
+            for task in waiting:
+                task.cancel()
+            _, waiting = await asyncio.wait(waiting, timeout=1)
         await asyncio.gather(*others, return_exceptions=True)
         if self._desk is not None:
             try:

@@ -26,7 +26,7 @@ from tests.support.binance.record import sent_twice
 from tests.support.binance.server import LocalExchange, local_exchange
 from tests.support.binance_worker import FENCED_OFF, LIVED, own_settings, start_worker
 from tests.support.books import STEPS
-from tests.support.desk import BTC, walk
+from tests.support.desk import BTC, settings, walk
 from tests.support.fault_check import check_books, settle
 from tests.support.mortal import Killed, Mortal
 from tests.support.redis_contents import contents
@@ -90,13 +90,15 @@ async def books_of(redis: RedisClient, keys: Keys, symbol: str) -> tuple[Any, ..
 async def stage(redis: RedisClient, account: str) -> AsyncIterator[Stage]:
     """A grid whose next tick books fills and places orders."""
     async with local_exchange({BTC: walk(120, seed=4)}) as server:
-        desk = await join_binance_desk(redis, own_settings(account), server)
-        first = await desk.trader()
-        await first.tick()
-        await first.tick()
+        first = await join_binance_desk(redis, settings(account=account), server)  # on a busy machine, too, in time
+        trader = await first.trader()
+        await trader.tick()
+        await trader.tick()
         while len((await server.record()).trades) < ENTRIES + 3:
             await server.advance(1)
-        await first.end_lease()
+        await trader.end_lease()
+        await first.close()
+        desk = await join_binance_desk(redis, own_settings(account), server)
         yield Stage(account, server, desk)
         await desk.close()
 
