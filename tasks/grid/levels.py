@@ -3,6 +3,7 @@
 import hashlib
 import json
 from decimal import Decimal
+from functools import lru_cache
 from itertools import pairwise
 
 from tasks.base.errors import ConfigError, Problem
@@ -90,13 +91,17 @@ def grid_problems(symbol: str, prices: tuple[Decimal, ...], size: Size, market: 
     return found if _coincide(prices) else found + size_problems(symbol, prices, size, market)
 
 
-def unfit_problems(symbol: str, settings: SymbolSettings, prices: tuple[Decimal, ...], market: Market) -> list[Problem]:
+@lru_cache(maxsize=1024)  # the same at every tick until settings, levels or filters change
+def unfit_problems(
+    symbol: str, settings: SymbolSettings, prices: tuple[Decimal, ...], market: Market
+) -> tuple[Problem, ...]:
     """Why a grid in force must not buy any more. The exchange may change its filters and fees at any time.
 
     A size that follows the allocation is never too small: the nearest cells get what the exchange wants at least.
     """
     size = configured_size(settings)
-    return level_problems(symbol, prices, market) or (minimum_problems(symbol, prices, size, market) if size else [])
+    found = level_problems(symbol, prices, market)
+    return tuple(found or (minimum_problems(symbol, prices, size, market) if size else []))
 
 
 def _coincide(prices: tuple[Decimal, ...]) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
-from tasks.base.errors import ConfigError, Problem
+from tasks.base.errors import ConfigError
 from tasks.base.keys import Keys
 from tasks.base.money import from_units
 from tasks.exchange.models import Market, Order, Placement, Ticker
@@ -162,7 +162,7 @@ def decide(rules: Rules, readings: Readings) -> Decision:
         decision.grid = _grid(rules, decision)
     except ConfigError as refusal:
         decision.grid = state.grid
-        decision.unfit = _text_of(refusal.problems)
+        decision.unfit = "; ".join(map(str, refusal.problems))
         decision.refusal = refusal if state.grid is None else None
     if decision.grid is not None:
         _move_dust(rules, decision, decision.grid)
@@ -262,15 +262,12 @@ def _rounded_again(rules: Rules, decision: Decision, held: Grid, configured: Sym
     Where that grid must not buy, it stays as it was, and `decision.unfit` says why: what it holds is sold as planned.
     """
     grid = rounded_again(held, configured, rules.market)
-    decision.unfit = _text_of(unfit_problems(rules.symbol, configured, grid.levels, rules.market))
+    problems = unfit_problems(rules.symbol, configured, grid.levels, rules.market)
+    decision.unfit = "; ".join(map(str, problems))
     if decision.unfit or grid is held:
         return held
     decision.changes.append(Write(key=rules.keys.grid(rules.symbol), verb="SET", value=grid.model_dump_json()))
     return grid
-
-
-def _text_of(problems: Sequence[Problem]) -> str:
-    return "; ".join(map(str, problems))
 
 
 def _new_grid(rules: Rules, decision: Decision, configured: SymbolSettings) -> Grid:
