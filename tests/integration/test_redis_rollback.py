@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import redis as sync_redis
 
+from tasks.base.clock import utc_now
 from tasks.base.errors import RedisRestarted
 from tasks.base.events import EventKind
 from tasks.base.keys import Keys
@@ -17,6 +18,7 @@ from tasks.funds.models import FundCode
 from tasks.settings.model import Settings
 from tasks.tick.comparing import compare_books
 from tasks.tick.trader import GridTrader
+from tasks.tick.window import run_window
 from tasks.views import store as views
 from tests.support.binance.config import Config
 from tests.support.binance.desk import BinanceDesk, join_binance_desk, open_binance_desk
@@ -162,6 +164,24 @@ async def test_one_worker_compares_and_the_others_wait(server: RestartableRedis,
         await first.end_lease()
         await second.tick()
         await check(desk, second, redis)
+
+
+async def test_a_window_goes_on(server: RestartableRedis, redis: RedisClient) -> None:
+    """A lease that the restart took ends no window: where no other worker has the symbol, the next tick goes on."""
+    async with open_binance_desk(redis, own_settings(), {BTC: walk(200, seed=4)}) as desk:
+        reached = itertools.count()
+
+        def restart(step: str) -> None:
+            if step == "evidence" and next(reached) == 1:
+                server.stop()
+                server.start()
+
+        trader = await desk.trader(checkpoint=restart)
+        await trader.tick()
+        report = await run_window(trader, utc_now().timestamp() + 6, utc_now, lambda: None)
+        assert (report.ended, report.failed_ticks) == ("time", 1)
+        assert report.ticks >= 1
+        await check(desk, trader, redis)
 
 
 async def test_killed_in_the_middle_of_a_comparison(server: RestartableRedis, redis: RedisClient) -> None:
