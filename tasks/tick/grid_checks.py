@@ -8,19 +8,22 @@ from tasks.exchange.models import Market
 from tasks.grid.levels import build_grid, configured_size, grid_id, size_problems
 from tasks.grid.models import Grid
 from tasks.tick.desk import Desk
+from tasks.tick.models import TickReport
 
 
 async def refuse_impossible_grids(desk: Desk, markets: Mapping[str, Market]) -> None:
     """Raise one ConfigError for all grids that cannot start, and for sizes that grids in force cannot buy.
 
-    A symbol without a market is left out. Without this check, each symbol's tick would fail by itself, in the log of a
+    A symbol without a market is left out, and so is one that only sells already: a worker that starts again must not
+    leave it, and the others, alone. Without this check, each symbol's tick would fail by itself, in the log of a
     running worker.
     """
     problems: list[Problem] = []
     in_force = await _grids_in_force(desk)
     shares = (await desk.allocator.get_global_status_summary()).symbols
+    only_selling = await _only_selling(desk)
     for symbol, own in desk.settings.symbols.items():
-        if symbol not in markets:
+        if symbol not in markets or symbol in only_selling:
             continue
         grid, size = in_force.get(symbol), configured_size(own)
         if grid is not None:
@@ -34,6 +37,14 @@ async def refuse_impossible_grids(desk: Desk, markets: Mapping[str, Market]) -> 
             problems += error.problems
     if problems:
         raise ConfigError(problems, "the grids at today's prices")
+
+
+async def _only_selling(desk: Desk) -> set[str]:
+    """The symbols whose latest tick found the grid unfit."""
+    symbols = list(desk.settings.symbols)
+    stored = await desk.redis.mget([desk.keys.last_tick(symbol) for symbol in symbols])
+    reports = [TickReport.model_validate_json(text) for text in stored if text]
+    return {report.symbol for report in reports if report.unfit}
 
 
 async def _grids_in_force(desk: Desk) -> dict[str, Grid]:

@@ -62,6 +62,19 @@ async def test_a_grid_in_force_is_not_looked_at_again(redis: RedisClient) -> Non
     await desk.close()
 
 
+async def test_a_grid_that_only_sells_already_does_not_stop_a_worker(redis: RedisClient) -> None:
+    """Its size was made impossible: refused at a start. Once a running worker has found it, another one may start."""
+    desk = await open_two(redis, "10000", quote_per_cell="20")
+    trader = await desk.trader(BTC)
+    await trader.tick()
+    small = settings(symbols={BTC: GRID | {"quote_per_cell": "3"}, ETH: GRID})
+    desk.desk.settings = small
+    assert await refused(desk) == [f'symbols."{BTC}".quote_per_cell']
+    assert (await trader.tick()).unfit
+    assert await refused(desk) == []
+    await desk.close()
+
+
 async def test_a_failing_tick_shows_until_one_goes_well(redis: RedisClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Why, in the window's report and in the status."""
     desk = await open_two(redis, "10000")
