@@ -34,6 +34,8 @@ from tests.support.redis_contents import contents
 AT_ONCE = 8
 THREE = (BTC, "ETH/USDT", "BNB/USDT")
 PLENTY = Decimal(10**6)
+CANDLES = 120
+PATIENT = {"request_valid_seconds": "5", "protection_seconds": "10", "lease_seconds": 30}  # for a busy machine
 ENTRIES = 10  # a balanced start buys ten of twenty cells at the market
 
 
@@ -89,12 +91,14 @@ async def books_of(redis: RedisClient, keys: Keys, symbol: str) -> tuple[Any, ..
 @asynccontextmanager
 async def stage(redis: RedisClient, account: str) -> AsyncIterator[Stage]:
     """A grid whose next tick books fills and places orders."""
-    async with local_exchange({BTC: walk(120, seed=4)}) as server:
-        first = await join_binance_desk(redis, settings(account=account), server)  # on a busy machine, too, in time
+    async with local_exchange({BTC: walk(CANDLES, seed=4)}) as server:
+        first = await join_binance_desk(redis, settings(account=account, trading=PATIENT), server)
         trader = await first.trader()
         await trader.tick()
         await trader.tick()
-        while len((await server.record()).trades) < ENTRIES + 3:
+        for _ in range(CANDLES):
+            if len((await server.record()).trades) >= ENTRIES + 3:
+                break
             await server.advance(1)
         await trader.end_lease()
         await first.close()
