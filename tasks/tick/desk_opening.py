@@ -13,7 +13,7 @@ from tasks.settings.model import Settings
 from tasks.tick.clock_check import check_clock
 from tasks.tick.desk import Desk
 from tasks.tick.grid_checks import refuse_impossible_grids
-from tasks.tick.listing import listed_markets
+from tasks.tick.listing import listed_markets, refuse_unknown_symbols
 from tasks.tick.recover import open_books
 from tasks.tick.redis_check import check_redis
 from tasks.tick.trading_mode import claim_books, is_live
@@ -41,6 +41,7 @@ async def open_desk(settings: Settings, redis_url: str) -> Desk:
         allocator = GlobalFundAllocator.from_settings(settings, redis)
         desk = Desk(settings, redis, exchange, allocator, keys, utc_now)
         desk.markets.add(await listed_markets(exchange, list(settings.symbols)))
+        await refuse_unknown_symbols(redis, keys, settings, desk.markets.known)
         await open_books(desk, desk.markets.known, owner=uuid4().hex)
         await refuse_impossible_grids(desk, desk.markets.known)
     except BaseException:

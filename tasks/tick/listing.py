@@ -1,11 +1,14 @@
 """Which symbols the exchange lists. A symbol that it does not list stops alone: the others trade on."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from tasks.base.errors import ExchangeError, ExchangeUnavailable, GridflowError
+from tasks.base.keys import Keys
+from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Market
 from tasks.exchange.port import ExchangePort
+from tasks.settings.model import Settings
 from tasks.tick.desk import Desk
 
 log = logging.getLogger(__name__)
@@ -23,6 +26,20 @@ async def listed_markets(exchange: ExchangePort, symbols: Sequence[str]) -> Mapp
             raise
         log.error("the exchange does not list every symbol; the others are traded", extra={"error": str(error)})
         return found
+
+
+async def refuse_unknown_symbols(redis: RedisClient, keys: Keys, settings: Settings, listed: Collection[str]) -> None:
+    """Refuse configured symbols that the exchange does not list and that never traded: their names are wrong.
+
+    A symbol with a grid in Redis was listed before, so it was delisted: it stops alone. Raises ExchangeError.
+    """
+    missing = [symbol for symbol in settings.symbols if symbol not in listed]
+    if not missing:
+        return
+    grids = await redis.mget([keys.grid(symbol) for symbol in missing])
+    unknown = [symbol for symbol, grid in zip(missing, grids, strict=True) if grid is None]
+    if unknown:
+        raise ExchangeError(f"{settings.exchange.id} does not list {', '.join(unknown)}; check the symbols' names")
 
 
 async def market_of_symbol(desk: Desk, symbol: str) -> Mapping[str, Market]:

@@ -127,9 +127,11 @@ async def test_an_empty_list_of_markets_is_no_answer(redis: RedisClient) -> None
 async def test_a_worker_starts_the_others(redis: RedisClient, redis_url: str) -> None:
     """Its windows of the missing symbol end with the reason and the remedy; the others place their orders."""
     async with exchange_of_three() as server:
-        await server.delist(ETH)
         exchange = {"id": "binance", "live": True, "api_url": server.url, "api_key": API_KEY, "secret": SECRET}
         own = own_settings(exchange=exchange, live=True, redis_url=redis_url, redis_risk="accepted")
+        await trade_once(own, ETH)
+        before = len((await server.record()).orders)
+        await server.delist(ETH)
         service = TradingService(own)
         try:
             await asyncio.to_thread(service.open)
@@ -138,11 +140,32 @@ async def test_a_worker_starts_the_others(redis: RedisClient, redis_url: str) ->
                 assert (report.ticks, report.failed_ticks) == (1, 0)
             with pytest.raises(GridflowError, match=r"does not list ETH/USDT.*funds write-off ETH/USDT"):
                 await asyncio.to_thread(service.run_window, ETH, None, lambda: True)
-            stopped = await asyncio.to_thread(service.stop_trading)
-            assert stopped.is_clean
         finally:
             await asyncio.to_thread(service.close)
-        assert {row.symbol for row in (await server.record()).orders} == {"BTCUSDT", "BNBUSDT"}
+        assert {row.symbol for row in (await server.record()).orders[before:]} == {"BTCUSDT", "BNBUSDT"}
+
+
+async def trade_once(own: Settings, symbol: str) -> None:
+    """A worker ticks the symbol once and ends."""
+    service = TradingService(own)
+    try:
+        await asyncio.to_thread(service.run_window, symbol, None, lambda: True)
+    finally:
+        await asyncio.to_thread(service.close)
+
+
+async def test_a_wrong_name_is_refused_at_the_start(redis: RedisClient, redis_url: str) -> None:
+    """One of three symbols was never listed and never traded: nothing starts, and nothing is placed."""
+    async with exchange_of_three() as server:
+        await server.delist(ETH)
+        exchange = {"id": "binance", "live": True, "api_url": server.url, "api_key": API_KEY, "secret": SECRET}
+        service = TradingService(own_settings(exchange=exchange, live=True, redis_url=redis_url, redis_risk="accepted"))
+        try:
+            with pytest.raises(ExchangeError, match="does not list ETH/USDT; check the symbols' names"):
+                await asyncio.to_thread(service.open)
+        finally:
+            await asyncio.to_thread(service.close)
+        assert (await server.record()).orders == ()
 
 
 async def test_a_worker_with_no_listed_symbol_does_not_start(redis_url: str) -> None:
