@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +67,20 @@ class Stack:
         return self.up
 
     def freeze(self, name: str) -> None:
-        """SIGSTOP to a process of the stack and all its descendants."""
-        record = read_record(self.state)
-        assert record is not None
-        process = psutil.Process(record.processes[name].pid)
-        for each in (process, *process.children(recursive=True)):
-            os.kill(each.pid, signal.SIGSTOP)
+        """SIGSTOP to a process of the stack and all its descendants, once it runs."""
+
+        def frozen() -> bool:
+            record = read_record(self.state)
+            assert record is not None
+            try:
+                process = psutil.Process(record.processes[name].pid)
+                for each in (process, *process.children(recursive=True)):
+                    os.kill(each.pid, signal.SIGSTOP)
+            except (KeyError, psutil.NoSuchProcess, ProcessLookupError):  # it is being started again
+                return False
+            return True
+
+        until(frozen, 10)
 
     def ask(self, *command: str) -> "subprocess.CompletedProcess[str]":
         """Run a command, which has five seconds to answer; more where the machine is busy with other work."""
@@ -136,7 +145,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield Stack(folder)
     finally:
         for process in processes_of(folder / "state"):
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # it ended with another one
+                process.kill()
         remove(folder / "state")
 
 
@@ -164,8 +174,10 @@ def test_a_valkey_that_hangs(stack: Stack) -> None:
     """Every command that needs it says so, the worker's log soon after; it is started again."""
     log = stack.state / "logs" / "worker.log"
     size = log.stat().st_size
-    stack.freeze("Valkey")
-    lines = [stack.refused(*command) for command in (["status"], ["pause"], ["rebalance"], ["funds", "audit"])]
+    lines = []
+    for command in (["status"], ["pause"], ["rebalance"], ["funds", "audit"]):
+        stack.freeze("Valkey")  # again, where a slow machine has taken so long that it was started again meanwhile
+        lines.append(stack.refused(*command))
     for line in lines:
         assert "Valkey at redis://127.0.0.1:" in line
         assert "does not answer" in line
