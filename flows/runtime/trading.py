@@ -18,6 +18,7 @@ from uuid import uuid4
 from redis.exceptions import RedisError
 
 from tasks.base import log_setup
+from tasks.base.cancelling import cancel_and_wait
 from tasks.base.clock import utc_now
 from tasks.base.errors import GridflowError, StackError
 from tasks.base.keys import Keys
@@ -252,12 +253,8 @@ class TradingService:
         self._loop.close()
 
     async def _close(self) -> None:
-        others = waiting = asyncio.all_tasks() - {asyncio.current_task()}
-        while waiting:  # Python 3.11's `wait_for`, which Redis calls go through, may lose a cancellation
-            for task in waiting:
-                task.cancel()
-            _, waiting = await asyncio.wait(waiting, timeout=1)
-        await asyncio.gather(*others, return_exceptions=True)
+        current = asyncio.current_task()
+        await cancel_and_wait([task for task in asyncio.all_tasks() if task is not current])
         if self._desk is not None:
             try:
                 await self._logs.flush_to(self._desk.redis, self.keys.log)

@@ -12,6 +12,7 @@ from ccxt.base.errors import BadRequest, ExchangeNotAvailable, RequestTimeout
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from tasks.base.cancelling import cancel_and_wait
 from tasks.paper import candles
 from tasks.paper import ccxt_shapes as shapes
 from tasks.paper.market import Operation, PaperMarket, reading
@@ -62,9 +63,7 @@ class PaperMarketData(Exchange):
     async def close(self, clean_instance_data: bool = False) -> None:
         """Stop marking the market as in use, and close the connection for live prices."""
         if self._beating is not None:
-            self._beating.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._beating
+            await cancel_and_wait({self._beating})
             self._beating = None
         if self.paper.live is not None:
             await self.paper.live.close()

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from redis.exceptions import RedisError
 
+from tasks.base.cancelling import cancel_and_wait
 from tasks.base.errors import StateError
 from tasks.base.keys import Keys
 from tasks.base.money import from_units, plain
@@ -93,8 +94,7 @@ async def held(redis: RedisClient, keys: Keys) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        renewing.cancel()
-        await asyncio.wait({renewing})
+        await cancel_and_wait({renewing})
         await _hold(redis, keys, owner, 0)
 
 

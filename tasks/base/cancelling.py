@@ -1,0 +1,20 @@
+"""Ending asyncio tasks."""
+
+import asyncio
+from collections.abc import Collection
+from typing import Any
+
+_REPEAT_SECONDS = 1.0
+
+
+async def cancel_and_wait(tasks: Collection["asyncio.Task[Any]"]) -> None:
+    """Cancel the tasks and wait until all have ended, whatever they end with.
+
+    Repeats the cancellation: `wait_for` of Python 3.11, which Redis calls go through, may lose one.
+    """
+    waiting = set(tasks)
+    while waiting:
+        for task in waiting:
+            task.cancel()
+        _, waiting = await asyncio.wait(waiting, timeout=_REPEAT_SECONDS)
+    await asyncio.gather(*tasks, return_exceptions=True)
