@@ -32,14 +32,6 @@ local function wanted(reference)
   return ids
 end
 
-local function with_results(s, lines)
-  local reply = answer(s, OK)
-  for _, line in ipairs(lines) do
-    reply[#reply + 1] = line
-  end
-  return reply
-end
-
 local given = redis.call('LRANGE', REQUEST, 0, -1)
 if #given > 0 then
   local s = load()

@@ -226,3 +226,12 @@ local function begin()
   end
   return s, nil
 end
+
+-- The usual answer with one line for each result of a request.
+local function with_results(s, lines)
+  local reply = answer(s, OK)
+  for _, line in ipairs(lines) do
+    reply[#reply + 1] = line
+  end
+  return reply
+end

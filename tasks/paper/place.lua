@@ -86,14 +86,6 @@ local function order_at(i)
     fee = ARGV[i + 10], fee_in = ARGV[i + 11], signed = ARGV[i + 12], valid_until = ARGV[i + 13]}
 end
 
-local function with_results(s, lines)
-  local reply = answer(s, OK)
-  for _, line in ipairs(lines) do
-    reply[#reply + 1] = line
-  end
-  return reply
-end
-
 local function lines_of(text)
   local lines = {}
   for line in string.gmatch(text, '[^\n]+') do
