@@ -79,6 +79,9 @@ class CcxtClient:
         """Current best bid and ask and last price."""
         requested_ms = self._exchange.milliseconds()
         raw = await self._read(self._exchange.fetch_ticker, symbol)
+        return self._usable(symbol, raw, requested_ms)
+
+    def _usable(self, symbol: str, raw: Record, requested_ms: int) -> Ticker:
         found = ticker_of(symbol, raw, self._clock_sync.own_time, requested_ms)
         if found is None:
             raise ExchangeUnavailable(f"{symbol}: ticker without usable prices")
@@ -195,9 +198,14 @@ class CcxtClient:
         return await self._read_list((self._venue.open_orders,), symbol, 0, self._order)
 
     async def orders_and_ticker(self, symbol: str, not_before_ms: int = 0) -> tuple[list[Order], Ticker]:
-        """`open_orders` and then `ticker`."""
-        orders = await self.open_orders(symbol, not_before_ms)
-        return orders, await self.ticker(symbol)
+        """`open_orders` and then `ticker`; in one request where the venue has one for both."""
+        if not self._venue.orders_and_ticker:
+            orders = await self.open_orders(symbol, not_before_ms)
+            return orders, await self.ticker(symbol)
+        requested_ms = self._exchange.milliseconds()
+        raws, raw = await self._read(getattr(self._exchange, self._venue.orders_and_ticker), symbol)
+        listed = [found for _, found in map(self._order, raws) if found is not None]
+        return listed, self._usable(symbol, raw, requested_ms)
 
     async def order(self, symbol: str, client_id: str, exchange_id: str | None = None) -> Order | None:
         """One order, by exchange id if given, else by client id; None if there is none."""

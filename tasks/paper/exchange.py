@@ -156,6 +156,13 @@ class PaperExchange(PaperMarketData):
         found = [self._order(name, text) for name, answer in zip(names, answers, strict=True) for text in answer.texts]
         return _limited(found, since, limit)
 
+    async def fetch_open_orders_and_ticker(self, symbol: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """Resting orders of a symbol, and its ticker at the same instant, in one round trip."""
+        name = self._symbol(symbol)
+        answer = await self._read(name, "open")
+        ticker = shapes.ticker(self, name, answer.last, answer.now_ms, answer.market_ms)
+        return _limited([self._order(name, text) for text in answer.texts], None, None), ticker
+
     async def fetch_orders(
         self, symbol: str | None = None, since: int | None = None, limit: int | None = None, params: Any = None
     ) -> list[dict[str, Any]]:

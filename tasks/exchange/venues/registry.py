@@ -11,7 +11,7 @@ _VENUES: Mapping[str, Venue] = {
     "bybit": bybit.VENUE,
     "okx": okx.VENUE,
 }
-_PAPER = replace(unlisted_venue("paper"), batch_orders=True)
+_PAPER = replace(unlisted_venue("paper"), batch_orders=True, orders_and_ticker="fetch_open_orders_and_ticker")
 
 
 def is_listed(exchange_id: str) -> bool:

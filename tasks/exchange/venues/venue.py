@@ -19,6 +19,7 @@ file to copy. An exchange that is not listed can be traded on paper only.
 | `encode_order_id`, `decode_order_id`: our client order id → its form there, and back | as it is |
 | `batch_orders`: ccxt's calls for many orders at once work for spot there | false: one request per order |
 | `all_symbols_from`: from so many symbols on, one request for all open orders is cheaper than one per symbol | 2 |
+| `orders_and_ticker`: a method of its client that reads open orders and ticker in one request | two requests |
 | `open_orders`: the list of open orders | one page of `fetch_open_orders` |
 | `all_orders`: the lists that together hold every order; a later list overrides an earlier one | `fetch_orders` |
 | `trades`: the lists that together hold every trade; likewise | `fetch_my_trades` |
@@ -133,6 +134,7 @@ class Venue:
     decode_order_id: Callable[[str], str] = _unchanged
     batch_orders: bool = False
     all_symbols_from: int = 2
+    orders_and_ticker: str = ""
     open_orders: ListCall = _OPEN_ORDERS
     all_orders: tuple[ListCall, ...] = (_ALL_ORDERS,)
     trades: tuple[ListCall, ...] = (_TRADES,)
