@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from tasks.base.errors import RejectReason
 from tasks.base.money import ZERO, units_up
 from tasks.exchange.models import Frozen, NotNegative, Positive, Side
 from tasks.exchange.order_ids import Purpose
@@ -33,6 +34,7 @@ class IdleReason(StrEnum):
     ABOVE_MAXIMUM = "ABOVE_MAXIMUM"  # the order would be above the exchange's maximum
     TOO_FAR = "TOO_FAR"  # the exchange refuses orders so far from the market's price
     REJECTED = "REJECTED"  # the exchange refused the last order; the cell waits before the next one
+    NO_BASE = "NO_BASE"  # too little of the base is free on the exchange to sell what the cell holds
     GRID_UNFIT = "GRID_UNFIT"  # the exchange's present filters or fees do not allow the grid: it only sells
     RETIRED = "RETIRED"  # of an earlier grid, or of a symbol that left the settings: it no longer buys
 
@@ -93,6 +95,12 @@ class Cell(Frozen):
     entry: bool = False  # balanced start: buy at the market once
     retry_ms: int = 0  # after a rejection: not before this time
     refusals: int = 0  # by the exchange, in a row
+    refusal: RejectReason | None = None  # why it refused the last order; None once it accepted one
+
+    @property
+    def lacks_base(self) -> bool:
+        """Whether the exchange refused to sell what the cell holds, because too little of the base was free."""
+        return self.state is CellState.HOLDING and self.refusal is RejectReason.INSUFFICIENT_FUNDS
 
     @property
     def used_units(self) -> int:
@@ -128,6 +136,8 @@ class Limits(Frozen):
     liquidate: bool = False  # … at the market's price
     stale: bool = False  # the price is too old to buy on
     unfit: bool = False  # the exchange's present filters or fees do not allow the grid: no buys
+    market_changed: bool = False  # other filters than at the last plan: what they refused is planned anew
+    free_base: Decimal | None = None  # base that is free on the exchange; None where it was not read
     refused: Mapping[str, str] = Field(default_factory=dict)  # cell key → reason of the last refusal
     now_ms: int = 0
 

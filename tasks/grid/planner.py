@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from tasks.base.money import from_units
+from tasks.base.errors import RejectReason
+from tasks.base.money import ZERO, from_units
 from tasks.exchange.models import Market, Side
 from tasks.exchange.order_ids import OrderId, Purpose
 from tasks.grid.cells import is_off_level
@@ -56,6 +57,7 @@ class _Planner:
         self.market: Market = snapshot.market
         self.cells = sorted(cells, key=lambda cell: (abs(cell.buy_price - snapshot.price), cell.key))
         self.symbol_free, self.global_free = limits.symbol_free, limits.global_free
+        self.free_base = limits.free_base
         self.cancel: list[str] = []
         self.place: list[PlannedOrder] = []
         self.idle: dict[str, IdleReason] = {}
@@ -79,8 +81,8 @@ class _Planner:
             return
         if self.limits.stopped:
             self.idle[cell.key] = IdleReason.STOPPED
-        elif cell.retry_ms > self.limits.now_ms:
-            self.idle[cell.key] = IdleReason.REJECTED
+        elif self._waits(cell):
+            self.idle[cell.key] = IdleReason.NO_BASE if cell.lacks_base else IdleReason.REJECTED
         elif cell.state is CellState.HOLDING:
             self._sell(cell)
         elif retired:
@@ -89,6 +91,11 @@ class _Planner:
             self.idle[cell.key] = IdleReason.GRID_UNFIT
         else:
             self._buy(cell)
+
+    def _waits(self, cell: Cell) -> bool:
+        """Whether the cell still waits after a refusal. An order that other filters refused is planned anew at once."""
+        filters_changed = self.limits.market_changed and cell.refusal is RejectReason.FILTER
+        return cell.retry_ms > self.limits.now_ms and not filters_changed
 
     def _must_end(self, cell: Cell, retired: bool) -> bool:
         """Whether the cell's order must be cancelled, whatever its size."""
@@ -115,11 +122,16 @@ class _Planner:
             return
         purpose = Purpose.EXIT if exit_now else Purpose.SELL
         price = self._exit_price() if exit_now else self.market.price_up(cell.sell_price)
-        qty = self.market.qty(cell.qty)
+        held = self.market.qty(cell.qty)
+        qty = held if self.free_base is None else min(held, self.market.qty(max(self.free_base, ZERO)))
         violation = self._filter_violation(Side.SELL, price, qty)
         if violation is not None:
-            self.idle[cell.key] = violation
+            enough_held = self._filter_violation(Side.SELL, price, held) is not IdleReason.BELOW_MINIMUM
+            lacks = violation is IdleReason.BELOW_MINIMUM and enough_held
+            self.idle[cell.key] = IdleReason.NO_BASE if lacks else violation
             return
+        if self.free_base is not None:
+            self.free_base -= qty
         self._place(cell, purpose, price, qty, 0)
 
     def _exit_price(self) -> Decimal:

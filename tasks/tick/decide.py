@@ -17,7 +17,7 @@ from tasks.exchange.models import Market, Order, Placement, Ticker
 from tasks.exchange.order_ids import account_tag, parse_order_id
 from tasks.funds.models import FillMove, Write
 from tasks.grid.levels import build_cells, build_grid, grid_id, rounded_again, unfit_problems
-from tasks.grid.models import Grid, GridPlan
+from tasks.grid.models import Grid, GridPlan, IdleReason
 from tasks.grid.planner import plan
 from tasks.market.models import Snapshot
 from tasks.orders.models import Evidence
@@ -28,7 +28,7 @@ from tasks.tick.fold import Folded, fold
 from tasks.tick.grid_change import change_grid, is_empty, level_cells, move_dust
 from tasks.tick.limits import limits_of, resting_buys
 from tasks.tick.models import SymbolState, TickReport
-from tasks.tick.order_requests import Granted, outcome_of
+from tasks.tick.order_requests import REJECTION_WAIT_MS, Granted, outcome_of
 from tasks.tick.records import dropped_cells, published, slot_writes, writes
 from tasks.tick.report import Tick, report_of
 from tasks.tick.slots import first_cycle
@@ -38,13 +38,14 @@ from tasks.tick.slots import first_cycle
 class Rules:
     """The rules for a symbol: its market, the settings in force, and the money for a new grid.
 
-    `even_share`: the pool divided by the number of symbols, in quote.
+    `even_share`: the pool divided by the number of symbols, in quote. `market_changed`: since the last plan.
     """
 
     market: Market
     settings: Settings
     keys: Keys
     even_share: Decimal
+    market_changed: bool = False
 
     @property
     def symbol(self) -> str:
@@ -69,7 +70,7 @@ class Readings(NamedTuple):
     """What one tick read. Times in ms.
 
     `asked_ms`: before the first request for evidence. `now_ms`: after the last answer. `slots`: highest cycle by order
-    slot; empty unless `needs_slots`.
+    slot; empty unless `needs_slots`. `free_base`: on the exchange; None unless `needs_free_base`.
     """
 
     started_ms: int
@@ -81,6 +82,7 @@ class Readings(NamedTuple):
     evidence: Mapping[str, Evidence]
     coin_prices: Mapping[str, Decimal]
     slots: Mapping[str, int]
+    free_base: Decimal | None = None
 
 
 @dataclass
@@ -139,6 +141,11 @@ def needs_slots(rules: Rules, state: SymbolState) -> bool:
     return (
         current is None or _own_cells(state, current) != len(state.cells) or len(current.levels) - 1 != len(state.cells)
     )
+
+
+def needs_free_base(state: SymbolState, now_ms: int) -> bool:
+    """Whether a sell that was refused for want of base is planned again now."""
+    return not state.stopped and any(cell.lacks_base and cell.retry_ms <= now_ms for cell in state.cells.values())
 
 
 def decide(rules: Rules, readings: Readings) -> Decision:
@@ -294,8 +301,31 @@ def _move_dust(rules: Rules, decision: Decision, grid: Grid) -> None:
 def _plan(rules: Rules, decision: Decision, grid: Grid) -> None:
     readings, folded = decision.readings, decision.folded
     unfit = bool(decision.unfit)
-    limits = limits_of(rules.settings, readings.state, folded, decision.snapshot, readings.now_ms, unfit=unfit)
+    limits = limits_of(
+        rules.settings,
+        readings.state,
+        folded,
+        decision.snapshot,
+        readings.now_ms,
+        unfit=unfit,
+        market_changed=rules.market_changed,
+        free_base=readings.free_base,
+    )
     tag = account_tag(rules.keys.account)
     cells = list(folded.cells.values())
     decision.plan = plan(decision.snapshot, grid, cells, limits, resting_buys(folded), tag)
+    decision.changes += _waiting_for_base(rules, decision)
     decision.orphan_orders = unjournalled(readings.state, readings.open_orders, rules.keys.account)
+
+
+def _waiting_for_base(rules: Rules, decision: Decision) -> list[Write]:
+    """Cells that cannot sell for want of base wait before the balance is read for them again. Changes `folded`."""
+    folded, now_ms, changes = decision.folded, decision.readings.now_ms, []
+    for key, reason in sorted(decision.plan.idle_reasons.items()):
+        if reason is IdleReason.NO_BASE and folded.cells[key].retry_ms <= now_ms:
+            cell = folded.cells[key].model_copy(update={"retry_ms": now_ms + REJECTION_WAIT_MS})
+            folded.cells[key] = cell
+            changes.append(
+                Write(key=rules.keys.cells(rules.symbol), verb="HSET", field=key, value=cell.model_dump_json())
+            )
+    return changes

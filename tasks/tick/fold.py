@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from tasks.base.errors import RejectReason
 from tasks.exchange.models import Market, Trade
 from tasks.funds.models import FillMove
 from tasks.grid.cells import settled
@@ -90,17 +91,17 @@ def _end(result: Folded, intent: Intent, market: Market, retry_ms: int = 0) -> N
     result.ended.append(intent)
 
 
-def refuse(result: Folded, intent: Intent, market: Market, retry_ms: int, note: str, now_ms: int) -> None:
+def refuse(result: Folded, intent: Intent, market: Market, retry_ms: int, reason: RejectReason, now_ms: int) -> None:
     """End an order that the exchange refused; its cell sends none before `retry_ms`."""
-    rejected = intent.model_copy(update={"state": IntentState.REJECTED, "note": note, "ended_ms": now_ms})
-    _end(result, rejected, market, retry_ms)
+    ended = {"state": IntentState.REJECTED, "note": reason.value, "ended_ms": now_ms}
+    _end(result, intent.model_copy(update=ended), market, retry_ms)
     cell = result.cells[intent.cell_key]
-    result.cells[cell.key] = cell.model_copy(update={"refusals": cell.refusals + 1})
+    result.cells[cell.key] = cell.model_copy(update={"refusals": cell.refusals + 1, "refusal": reason})
 
 
 def accept(result: Folded, intent: Intent) -> None:
-    """Reset the cell's count of refusals: the exchange accepted its order."""
+    """Forget the cell's refusals: the exchange accepted its order."""
     cell = result.cells[intent.cell_key]
     if cell.refusals:
-        result.cells[cell.key] = cell.model_copy(update={"refusals": 0})
+        result.cells[cell.key] = cell.model_copy(update={"refusals": 0, "refusal": None})
         result.touched.add(cell.key)

@@ -1,5 +1,7 @@
 """The limits for a tick's plan: of the pot and of the operator; and the orders that can be resized. Pure."""
 
+from decimal import Decimal
+
 from tasks.exchange.models import Side
 from tasks.funds.models import FundCode
 from tasks.grid.levels import configured_size
@@ -15,9 +17,20 @@ _POT_REFUSALS = {FundCode.SYMBOL_LIMIT.name, FundCode.GLOBAL_LIMIT.name, FundCod
 
 
 def limits_of(
-    settings: Settings, state: SymbolState, folded: Folded, snapshot: Snapshot, now_ms: int, *, unfit: bool = False
+    settings: Settings,
+    state: SymbolState,
+    folded: Folded,
+    snapshot: Snapshot,
+    now_ms: int,
+    *,
+    unfit: bool = False,
+    market_changed: bool = False,
+    free_base: Decimal | None = None,
 ) -> Limits:
-    """The limits, from the tick's reading and its fold. The reserve script checks them again. `unfit`: the grid."""
+    """The limits, from the tick's reading and its fold. The reserve script checks them again.
+
+    `unfit`: the grid. `market_changed`, `free_base`: see `Limits`.
+    """
     own = settings.symbols.get(state.share.symbol)
     used_delta = sum(move.used_delta for move in folded.moves)
     released = sum(move.take_units for move in folded.moves) + sum(intent.units_left for intent in folded.ended)
@@ -38,6 +51,8 @@ def limits_of(
         refused=state.last.refused if state.last else {},
         stale=now_ms - snapshot.ticker.at_ms > settings.trading.stale_price_seconds * 1000,
         unfit=unfit,
+        market_changed=market_changed,
+        free_base=free_base,
         now_ms=now_ms,
     )
 

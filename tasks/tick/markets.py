@@ -22,6 +22,7 @@ class Markets:
 
     def __init__(self) -> None:
         self.known: dict[str, Market] = {}
+        self._planned: dict[str, Market] = {}
         self._read_ms: int | None = None
         self._tried_ms: int | None = None
         self._is_outdated = False
@@ -49,6 +50,14 @@ class Markets:
         self._log(found)
         self.known |= found
         return self.known[market.symbol]
+
+    def is_changed(self, market: Market) -> bool:
+        """Whether the last plan of the symbol was made with other filters or fees."""
+        return self._planned.get(market.symbol, market) != market
+
+    def planned(self, market: Market) -> None:
+        """Note that a plan was made with this market, and its orders sent."""
+        self._planned[market.symbol] = market
 
     def _is_due(self, now_ms: int) -> bool:
         if self._read_ms is None:

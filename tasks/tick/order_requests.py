@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tasks.base.errors import RejectReason
-from tasks.exchange.models import Accepted, Grant, Market, OrderRequest, Placement, Rejected, Unknown
+from tasks.exchange.models import Accepted, Grant, Market, OrderRequest, Placement, Rejected, Side, Unknown
 from tasks.exchange.order_ids import Purpose
 from tasks.funds.models import Reservation
 from tasks.grid.models import Cell, PlannedOrder
@@ -81,8 +81,13 @@ def is_unconfirmed(answer: Placement) -> bool:
     return isinstance(answer, Unknown) or (isinstance(answer, Rejected) and answer.reason is RejectReason.OTHER)
 
 
-def wait_after(reason: RejectReason, before: int) -> int:
-    """Ms until a cell whose order was refused, after `before` refusals in a row, sends the next one."""
+def wait_after(reason: RejectReason, before: int, side: Side) -> int:
+    """Ms until a cell whose order was refused, after `before` refusals in a row, sends the next one.
+
+    A sell that was refused for want of base is planned at the next tick, with what is free then.
+    """
+    if side is Side.SELL and reason is RejectReason.INSUFFICIENT_FUNDS and not before:
+        return 0
     base = _WAITS_MS.get(reason, REJECTION_WAIT_MS)
     if before < _AT_ONCE:
         return base
@@ -105,8 +110,8 @@ def outcome_of(
             accept(outcome, intent)
         elif isinstance(answer, Rejected):
             log.warning("order refused by the exchange", extra=fields | {"reason": answer.reason.value})
-            wait = wait_after(answer.reason, outcome.cells[intent.cell_key].refusals)
-            refuse(outcome, intent, market, now_ms + wait, answer.reason.value, now_ms)
+            wait = wait_after(answer.reason, outcome.cells[intent.cell_key].refusals, intent.side)
+            refuse(outcome, intent, market, now_ms + wait, answer.reason, now_ms)
         else:
             log.warning("order outcome unknown", extra=fields)
             note = {"state": IntentState.UNKNOWN, "note": answer.detail}

@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 
 from tasks.base.clock import to_ms
 from tasks.base.errors import GridflowError, LeaseLost, RedisRestarted, StateError
 from tasks.base.events import EventKind, publish_event
-from tasks.base.money import from_units
+from tasks.base.money import ZERO, from_units
 from tasks.exchange.models import Market, Order, Placement
 from tasks.funds.models import FundCode
 from tasks.grid.cells import with_order
@@ -15,7 +16,7 @@ from tasks.grid.models import PlannedOrder
 from tasks.orders.evidence import gather_evidence, third_coin_prices
 from tasks.tick import store
 from tasks.tick.comparing import compare_books
-from tasks.tick.decide import Decision, Readings, Rules, conclude, decide, needs_slots, unjournalled
+from tasks.tick.decide import Decision, Readings, Rules, conclude, decide, needs_free_base, needs_slots, unjournalled
 from tasks.tick.desk import Desk
 from tasks.tick.lease import kept_lease
 from tasks.tick.limits import still_refused
@@ -109,7 +110,8 @@ class GridTrader:
 
     def _rules(self) -> Rules:
         desk = self.desk
-        return Rules(self.market, desk.settings, desk.keys, desk.allocator.even_share)
+        changed = desk.markets.is_changed(self.market)
+        return Rules(self.market, desk.settings, desk.keys, desk.allocator.even_share, changed)
 
     @property
     def _is_retiring(self) -> bool:
@@ -180,7 +182,14 @@ class GridTrader:
         if strange and exchange.apart_from_redis and lost_orders(strange, state.intents.keys(), slots, keys.account):
             await store.demand_comparison(redis, keys=keys)
             raise RedisRestarted(keys.account)
-        return Readings(started_ms, asked_ms, self._now(), state, open_orders, ticker, evidence, prices, slots)
+        free_base = await self._free_base() if needs_free_base(state, asked_ms) else None
+        now_ms = self._now()
+        return Readings(started_ms, asked_ms, now_ms, state, open_orders, ticker, evidence, prices, slots, free_base)
+
+    async def _free_base(self) -> Decimal:
+        """The base that is free on the exchange. Read only where a sell was refused for want of it."""
+        held = (await self.desk.exchange.balances()).get(self.market.base)
+        return held.free if held else ZERO
 
     # --- apply -----------------------------------------------------------------------------------------
     async def _commit(self, decision: Decision) -> None:
@@ -281,6 +290,7 @@ class GridTrader:
         fence = decision.readings.state.fence
         code, _ = await self.desk.allocator.release(self.symbol, fence, ids=ended, writes=changes)
         self._check_code(code, decision)
+        self.desk.markets.planned(self.market)
         if filter_refused(answers):
             self.desk.markets.read_soon()
         self._checkpoint("finished")

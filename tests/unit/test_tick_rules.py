@@ -19,11 +19,11 @@ BTC = "BTC/USDT"
 
 def test_refusals_in_a_row_wait_longer_each_time() -> None:
     """What says nothing against the order is tried again at once, but not for ever; nothing waits over ten minutes."""
-    waits = [wait_after(RejectReason.WOULD_TAKE, before) for before in range(14)]
+    waits = [wait_after(RejectReason.WOULD_TAKE, before, Side.BUY) for before in range(14)]
     assert waits[:4] == [0, 0, 2_000, 4_000]
     assert waits == sorted(waits)
     assert waits[-1] == MAX_WAIT_MS
-    assert [wait_after(RejectReason.FILTER, before) for before in (0, 1, 2, 9)] == [
+    assert [wait_after(RejectReason.FILTER, before, Side.SELL) for before in (0, 1, 2, 9)] == [
         30_000,
         30_000,
         60_000,

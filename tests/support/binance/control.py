@@ -47,6 +47,10 @@ def _fill(binance: Binance, said: dict[str, Any]) -> None:
     binance.fill(said["client_id"], None if said.get("qty") is None else Decimal(said["qty"]))
 
 
+def _transfer(binance: Binance, said: dict[str, Any]) -> None:
+    binance.engine.transfer(said["asset"], Decimal(said["amount"]))
+
+
 _ACTIONS: dict[str, Callable[[Binance, dict[str, Any]], Any]] = {
     "advance": lambda binance, said: {"played": binance.engine.advance(int(said.get("count", 1)))},
     "inject": _inject,
@@ -56,6 +60,7 @@ _ACTIONS: dict[str, Callable[[Binance, dict[str, Any]], Any]] = {
     "drift": _drift,
     "configure": _configure,
     "fill": _fill,
+    "transfer": _transfer,
     "record": lambda binance, said: binance.record().model_dump(mode="json"),
     "reset": lambda binance, said: binance.reset(),
 }

@@ -59,6 +59,9 @@ class Exchange(Protocol):
     async def fill(self, client_id: str, qty: Decimal | None = None) -> None:
         """Fill an open order, or a part of it, now."""
 
+    async def transfer(self, asset: str, amount: Decimal) -> None:
+        """Deposit an amount, or withdraw it where it is below 0."""
+
     async def record(self) -> Record:
         """Everything the exchange has seen."""
 
@@ -118,6 +121,10 @@ class LocalExchange:
         """See `Exchange`."""
         self.binance.fill(client_id, qty)
 
+    async def transfer(self, asset: str, amount: Decimal) -> None:
+        """See `Exchange`."""
+        self.binance.engine.transfer(asset, amount)
+
     async def record(self) -> Record:
         """See `Exchange`."""
         return self.binance.record()
@@ -174,6 +181,10 @@ class RemoteExchange:
     async def fill(self, client_id: str, qty: Decimal | None = None) -> None:
         """See `Exchange`."""
         await self._call("fill", client_id=client_id, qty=None if qty is None else str(qty))
+
+    async def transfer(self, asset: str, amount: Decimal) -> None:
+        """See `Exchange`."""
+        await self._call("transfer", asset=asset, amount=str(amount))
 
     async def record(self) -> Record:
         """See `Exchange`."""
