@@ -143,6 +143,12 @@ class Keys:
         """Capped list of applied fills, newest first."""
         return self._key("fills", slug(symbol))
 
+    def fee_queue(self, symbol: str) -> str:
+        """Hash: `SOURCE|TRADE ID` → fee of that trade (JSON, `QueuedFee`), paid in this symbol's base, to be taken
+        from its cells. The script that books the trade adds it; the tick that takes it from the cells deletes it.
+        """
+        return self._key("fees", slug(symbol))
+
     def book(self, symbol: str) -> str:
         """String: the symbol's ledger totals (JSON)."""
         return self._key("book", slug(symbol))

@@ -12,6 +12,7 @@ from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Side
 from tasks.funds import store
 from tasks.funds.models import (
+    FeeCharge,
     FillMove,
     FundCode,
     FundsStatus,
@@ -116,13 +117,23 @@ class GlobalFundAllocator:
         fills: Sequence[FillMove],
         ended: Sequence[str] = (),
         writes: Sequence[Write] = (),
+        charges: Sequence[FeeCharge] = (),
     ) -> FundCode:
         """Book fills and release what the `ended` reservations still hold, in one step with the records `writes`.
+
+        `charges`: fees of these fills for the queues of other symbols, in the same step.
 
         Returns OK, ALREADY (every fill was booked before), STALE_FENCE, or CONFLICT (some fills were booked before).
         """
         return await store.record(
-            self.redis, keys=self.keys, symbol=symbol, fence=fence, fills=fills, ended=ended, writes=writes
+            self.redis,
+            keys=self.keys,
+            symbol=symbol,
+            fence=fence,
+            fills=fills,
+            ended=ended,
+            writes=writes,
+            charges=charges,
         )
 
     async def release(

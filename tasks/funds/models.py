@@ -59,6 +59,18 @@ class FillMove(Frozen):
     used_delta: int = 0
 
 
+class FeeCharge(Frozen):
+    """A fee for the queue of the symbol `payer`, whose base it was paid in; `entry` is JSON.
+
+    Added only while `payer` has a share of the pot. `is_valued`: replaces the entry, if it is still in the queue.
+    """
+
+    payer: str
+    field: str
+    entry: str
+    is_valued: bool = False
+
+
 class Write(Frozen):
     """A record written in the same step as the money: Redis verb HSET, HDEL, SET, DEL, LPUSH or ZADD."""
 

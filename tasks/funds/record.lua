@@ -1,11 +1,14 @@
--- Purpose: book fills, settle orders that ended, and write the records that follow from both, in one step.
+-- Purpose: book fills, settle orders that ended, queue fees that other symbols' cells pay, and write the records that
+-- follow, in one step.
 -- Exactly once: a batch that is already booked changes nothing; a batch that is partly booked is refused.
 -- KEYS  1 funds  2 funds of symbol  3 fence  4 reservations  5 seen (sorted set: trade id -> ms)
---       6.. keys of the companion writes; the last one: ids of the server (see _server.lua)
+--       6.. keys of the fees (queues, and funds of their symbols) and of the companion writes; the last one: ids of the server (see _server.lua)
 -- ARGV  1 fence
 --       2 count f of fills, then f times: trade id, time (ms), reservation id, units taken from the reservation
 --         at most (0 for a sell), change of used (units; a buy adds its cost, a sell subtracts the cost it frees)
 --       then count e of ended orders, then e times: reservation id (what it still holds is released)
+--       then count q of fees for queues, then q times: key index of a hash and a field that it must have, else the
+--         fee is left out; key index of the queue, field, entry
 --       then companion writes (see _writes.lua)
 -- Returns one code:
 --   0 OK           booked
@@ -59,6 +62,14 @@ p = p + 1
 for _ = 1, ended do
   release(funds, share, reservations, ARGV[p])
   p = p + 1
+end
+local charges = tonumber(ARGV[p])
+p = p + 1
+for _ = 1, charges do
+  if redis.call('HEXISTS', KEYS[tonumber(ARGV[p])], ARGV[p + 1]) == 1 then
+    redis.call('HSET', KEYS[tonumber(ARGV[p + 2])], ARGV[p + 3], ARGV[p + 4])
+  end
+  p = p + 5
 end
 apply_writes(p)
 if fills > 0 and redis.call('ZCARD', seen) > 20000 then redis.call('ZREMRANGEBYRANK', seen, 0, -10001) end

@@ -10,6 +10,7 @@ from tasks.base.money import from_units, units_down
 from tasks.base.redis_client import RedisClient, script
 from tasks.exchange.models import Grant
 from tasks.funds.models import (
+    FeeCharge,
     FillMove,
     FundCode,
     FundsStatus,
@@ -101,13 +102,19 @@ async def record(
     fills: Sequence[FillMove],
     ended: Sequence[str],
     writes: Sequence[Write],
+    charges: Sequence[FeeCharge] = (),
 ) -> FundCode:
-    """Book fills, release what ended orders still hold, write the records; all or nothing."""
+    """Book fills, release what ended orders still hold, queue fees, write the records; all or nothing."""
     names = [*_book_keys(keys, symbol), keys.seen(symbol)]
     argv: list[str | int] = [fence, len(fills)]
     for fill in fills:
         argv += [fill.trade_id, fill.at_ms, fill.reservation_id, fill.take_units, fill.used_delta]
-    argv += [len(ended), *ended]
+    argv += [len(ended), *ended, len(charges)]
+    for charge in charges:
+        queue, share = keys.fee_queue(charge.payer), keys.funds_symbol(charge.payer)
+        condition = (queue, charge.field) if charge.is_valued else (share, "allocated")
+        names += [name for name in (queue, share) if name not in names]
+        argv += [names.index(condition[0]) + 1, condition[1], names.index(queue) + 1, charge.field, charge.entry]
     more_keys, tail = _encode_writes(writes, len(names) + 1)
     return FundCode(await script(client, _PACKAGE, "record")(keys=[*names, *more_keys, keys.server], args=argv + tail))
 

@@ -35,6 +35,16 @@ def with_order(cell: Cell, order: PlannedOrder) -> Cell:
     return cell.model_copy(update={"state": state, "order_id": order.client_id, "retry_ms": 0})
 
 
+def lightened(cell: Cell, market: Market) -> Cell:
+    """The cell after it gave up base. What is left of a lot may be too small to sell: then it is kept as dust.
+
+    The cycle is raised then, because the lot's buy has used it.
+    """
+    if cell.state is not CellState.HOLDING or market.large_enough(cell.sell_price, market.qty(cell.qty)):
+        return cell
+    return cell.model_copy(update={"state": CellState.IDLE, "cycle": cell.cycle + 1})
+
+
 def settled(cell: Cell, side: Side, filled: Decimal, market: Market, retry_ms: int = 0) -> Cell:
     """The cell after its order has ended with `filled` base in all (already in `cell.qty`).
 

@@ -164,7 +164,8 @@ def _books(symbol: SymbolSnapshot) -> list[Difference]:
     if symbol.book.basis != basis:
         found.append(Difference(subject=symbol.symbol, cause=Cause.BOOK, found=symbol.book.basis, expected=basis))
     if symbol.fills is not None:
-        from_fills = total(fill.basis if fill.side is Side.BUY else -fill.basis for fill in symbol.fills)
+        traded = (fill.basis if fill.side is Side.BUY else -fill.basis for fill in symbol.fills)
+        from_fills = total([*traded, -symbol.book.fee_basis])
         if from_fills != symbol.book.basis:
             found.append(
                 Difference(subject=symbol.symbol, cause=Cause.FILLS, found=symbol.book.basis, expected=from_fills)

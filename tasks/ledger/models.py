@@ -13,7 +13,7 @@ HOURS_KEPT = 72
 
 
 class Fill(Frozen):
-    """One booked execution. `quote` = price × qty; `fee_quote` the fee's worth in quote at the fill."""
+    """One booked execution. `quote` = price × qty; `fee_quote` the fee's worth in quote at the fill, 0 if unknown."""
 
     trade_id: str
     client_id: str
@@ -32,11 +32,42 @@ class Fill(Frozen):
     profit: Decimal  # of a sell, after all fees; 0 for a buy
 
 
+class UnvaluedFee(Frozen):
+    """A fee that is booked with its amount of `coin` while its worth in quote is not known yet."""
+
+    coin: str
+    amount: Decimal
+    at_ms: int
+
+
+class QueuedFee(Frozen):
+    """An entry of a fee queue: a fee that a trade of `source` paid in the base of `payer`, whose cells give it up.
+
+    amount: base of `payer`; worth: in quote, exactly as booked in `source`, None while it is not known there.
+    """
+
+    payer: str
+    source: str
+    trade_id: str
+    amount: Decimal
+    worth: Decimal | None
+    at_ms: int
+
+    @property
+    def field(self) -> str:
+        """Its name in the queue: the same trade is never queued twice."""
+        return f"{self.source}|{self.trade_id}"
+
+
 class Book(Frozen):
     """Totals of one symbol since its books were opened.
 
     cash: net change of the quote balance; base: inventory; basis: what the inventory cost, fees included;
-    other_value: worth in quote of fees paid in a third coin. Always: cash − other_value = grid_profit − basis.
+    other_fees: by coin, fees that the order's own cell did not pay; other_value: their worth in quote, less the worth
+    of the fees of other trades that this symbol's cells paid. Always: cash − other_value = grid_profit − basis.
+    fee_base, fee_basis: base that cells gave up for such fees since the books were opened, and what it had cost.
+    unvalued: by trade id, those of other_fees whose worth is not in other_value yet.
+    So a coin's amount on the account changes by base + fee_base − the other_fees of all symbols, whatever is queued.
     hourly_returns: hour (since the epoch) → grid profit per quote allocated when it was made; the last 72 hours.
     """
 
@@ -48,6 +79,9 @@ class Book(Frozen):
     fees: Decimal = ZERO
     other_fees: Mapping[str, Decimal] = Field(default_factory=dict)
     other_value: Decimal = ZERO
+    unvalued: Mapping[str, UnvaluedFee] = Field(default_factory=dict)
+    fee_base: Decimal = ZERO
+    fee_basis: Decimal = ZERO
     volume: Decimal = ZERO
     buys: int = 0
     sells: int = 0

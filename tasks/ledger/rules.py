@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import NamedTuple
 
 from tasks.base.money import ZERO, exact, floor_to
 from tasks.exchange.models import Market, Side, Trade
 from tasks.grid.models import Cell
-from tasks.ledger.models import HOUR_MS, HOURS_KEPT, Book, Fill, Valuation
+from tasks.ledger.models import HOUR_MS, HOURS_KEPT, Book, Fill, UnvaluedFee, Valuation
 
 BASIS_STEP = Decimal("1e-8")
 
@@ -16,13 +17,14 @@ def book_fill(
 ) -> tuple[Book, Cell, Fill]:
     """Book one trade of an order of the cell: the new book and cell, and the fill.
 
-    `coin_price`: quote per unit of the fee's currency; required where that is neither base nor quote (ValueError).
+    `coin_price`: quote per unit of the fee's currency, where that is neither base nor quote; None: not known yet.
     """
     with exact():
         fee_quote = _fee_worth(trade, market, coin_price)
+        split = _split_fee(cell, trade, market, fee_quote or ZERO)
         booked = _book_buy if trade.side is Side.BUY else _book_sell
-        new_book, new_cell, basis, profit = booked(book, cell, trade, market, fee_quote)
-        new_book = _count(new_book, trade, market, fee_quote)
+        new_book, new_cell, basis, profit = booked(book, cell, trade, split)
+        new_book = _count(new_book, trade, split, fee_quote)
         fill = Fill(
             trade_id=trade.trade_id,
             client_id=client_id,
@@ -34,7 +36,7 @@ def book_fill(
             quote=trade.price * trade.qty,
             fee=trade.fee,
             fee_currency=trade.fee_currency,
-            fee_quote=fee_quote,
+            fee_quote=fee_quote or ZERO,
             maker=trade.maker,
             at_ms=trade.at_ms,
             basis=basis,
@@ -43,46 +45,62 @@ def book_fill(
         return new_book, new_cell, fill
 
 
-def _fee_worth(trade: Trade, market: Market, coin_price: Decimal | None) -> Decimal:
+def _fee_worth(trade: Trade, market: Market, coin_price: Decimal | None) -> Decimal | None:
     if trade.fee_currency == market.quote:
         return trade.fee
     if trade.fee_currency == market.base:
         return trade.fee * trade.price
     if trade.fee == 0:
         return ZERO
-    if coin_price is None:
-        raise ValueError(f"trade {trade.trade_id}: its fee in {trade.fee_currency} needs a price")
-    return trade.fee * coin_price
+    return None if coin_price is None else trade.fee * coin_price
 
 
-def _split_fee(trade: Trade, market: Market, fee_quote: Decimal) -> tuple[Decimal, Decimal, Decimal]:
-    """The fee as (base taken, quote taken, worth of a third coin)."""
-    if trade.fee_currency == market.base:
-        return trade.fee, ZERO, ZERO
+def fee_elsewhere(cell: Cell, trade: Trade, market: Market) -> Decimal:
+    """How much of the trade's fee is paid neither in quote nor from the base of its own cell, in the fee's currency.
+
+    All of a fee in a third coin; of a fee in base, for a sell, what is beyond the cell's rest.
+    """
     if trade.fee_currency == market.quote:
-        return ZERO, trade.fee, ZERO
-    return ZERO, ZERO, fee_quote
+        return ZERO
+    if trade.fee_currency != market.base:
+        return trade.fee
+    if trade.side is Side.BUY:
+        return ZERO
+    with exact():
+        return min(max(trade.fee, ZERO), max(trade.qty + trade.fee - cell.qty, ZERO))
 
 
-def _book_buy(
-    book: Book, cell: Cell, trade: Trade, market: Market, fee_quote: Decimal
-) -> tuple[Book, Cell, Decimal, Decimal]:
-    base_fee, quote_fee, other = _split_fee(trade, market, fee_quote)
-    paid = trade.price * trade.qty + quote_fee
-    received, cost = trade.qty - base_fee, paid + other
+class _FeeParts(NamedTuple):
+    """A fee by who pays it: base of the cell, quote, and elsewhere (in the fee's currency, and its worth in quote)."""
+
+    base: Decimal
+    quote: Decimal
+    elsewhere: Decimal
+    elsewhere_worth: Decimal
+
+
+def _split_fee(cell: Cell, trade: Trade, market: Market, fee_quote: Decimal) -> _FeeParts:
+    if trade.fee_currency == market.quote:
+        return _FeeParts(ZERO, trade.fee, ZERO, ZERO)
+    elsewhere = fee_elsewhere(cell, trade, market)
+    if trade.fee_currency == market.base:
+        return _FeeParts(trade.fee - elsewhere, ZERO, elsewhere, elsewhere * trade.price)
+    return _FeeParts(ZERO, ZERO, elsewhere, fee_quote)
+
+
+def _book_buy(book: Book, cell: Cell, trade: Trade, fee: _FeeParts) -> tuple[Book, Cell, Decimal, Decimal]:
+    paid = trade.price * trade.qty + fee.quote
+    received, cost = trade.qty - fee.base, paid + fee.elsewhere_worth
     new_cell = cell.model_copy(update={"qty": cell.qty + received, "basis": cell.basis + cost})
     changes = {"cash": book.cash - paid, "base": book.base + received, "basis": book.basis + cost}
     return book.model_copy(update=changes | {"buys": book.buys + 1}), new_cell, cost, ZERO
 
 
-def _book_sell(
-    book: Book, cell: Cell, trade: Trade, market: Market, fee_quote: Decimal
-) -> tuple[Book, Cell, Decimal, Decimal]:
-    base_fee, quote_fee, other = _split_fee(trade, market, fee_quote)
-    sold = trade.qty + base_fee
+def _book_sell(book: Book, cell: Cell, trade: Trade, fee: _FeeParts) -> tuple[Book, Cell, Decimal, Decimal]:
+    sold = trade.qty + fee.base
     freed = _freed_basis(cell, sold)
-    income = trade.price * trade.qty - quote_fee
-    profit = income - other - freed
+    income = trade.price * trade.qty - fee.quote
+    profit = income - fee.elsewhere_worth - freed
     new_cell = cell.model_copy(
         update={
             "qty": max(cell.qty - sold, ZERO),
@@ -154,20 +172,68 @@ def return_72h(book: Book, now_ms: int) -> Decimal:
     return sum((one for hour, one in book.hourly_returns.items() if hour > oldest), ZERO)
 
 
-def _count(book: Book, trade: Trade, market: Market, fee_quote: Decimal) -> Book:
-    other = dict(book.other_fees)
-    third = trade.fee_currency not in (market.base, market.quote) and trade.fee != 0
-    if third:
-        other[trade.fee_currency] = other.get(trade.fee_currency, ZERO) + trade.fee
+def _count(book: Book, trade: Trade, fee: _FeeParts, fee_quote: Decimal | None) -> Book:
+    other, unvalued = dict(book.other_fees), dict(book.unvalued)
+    if fee.elsewhere:
+        other[trade.fee_currency] = other.get(trade.fee_currency, ZERO) + fee.elsewhere
+    if fee_quote is None:
+        unvalued[trade.trade_id] = UnvaluedFee(coin=trade.fee_currency, amount=trade.fee, at_ms=trade.at_ms)
     return book.model_copy(
         update={
-            "fees": book.fees + fee_quote,
+            "fees": book.fees + (fee_quote or ZERO),
             "other_fees": other,
-            "other_value": book.other_value + (fee_quote if third else ZERO),
+            "other_value": book.other_value + fee.elsewhere_worth,
+            "unvalued": unvalued,
             "volume": book.volume + trade.price * trade.qty,
             "cursor_ms": max(book.cursor_ms, trade.at_ms),
         }
     )
+
+
+def value_fee(book: Book, trade_id: str, worth: Decimal) -> Book:
+    """Book the worth (quote) of a fee that was unvalued. It lowers grid profit, because its lot may be sold already.
+
+    Raises KeyError for a fee that is valued or unknown.
+    """
+    unvalued = dict(book.unvalued)
+    del unvalued[trade_id]
+    with exact():
+        return book.model_copy(
+            update={
+                "fees": book.fees + worth,
+                "other_value": book.other_value + worth,
+                "grid_profit": book.grid_profit - worth,
+                "unvalued": unvalued,
+            }
+        )
+
+
+def unvalued_fees(books: Iterable[Book]) -> dict[str, Decimal]:
+    """Fees whose worth is not booked yet: coin → amount."""
+    found: dict[str, Decimal] = {}
+    for fee in (fee for book in books for fee in book.unvalued.values()):
+        found[fee.coin] = total([found.get(fee.coin, ZERO), fee.amount])
+    return dict(sorted(found.items()))
+
+
+def pay_fee(book: Book, cell: Cell, amount: Decimal, worth: Decimal) -> tuple[Book, Cell]:
+    """Take `amount` base from the cell for a fee of another trade, worth `worth` quote there.
+
+    The symbol gives base to that trade for its worth: no cash moves, and the profit is the worth less what it had cost.
+    """
+    with exact():
+        freed = _freed_basis(cell, amount)
+        profit = worth - freed
+        less = {"qty": cell.qty - amount, "basis": cell.basis - freed, "profit": cell.profit + profit}
+        changes = {
+            "base": book.base - amount,
+            "basis": book.basis - freed,
+            "grid_profit": book.grid_profit + profit,
+            "other_value": book.other_value - worth,
+            "fee_base": book.fee_base + amount,
+            "fee_basis": book.fee_basis + freed,
+        }
+        return book.model_copy(update=changes), cell.model_copy(update=less)
 
 
 def value(book: Book, price: Decimal) -> Valuation:

@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 
-from tasks.base.errors import ExchangeError
+from tasks.base.errors import ExchangeError, ExchangeUnavailable, UnknownSymbol
 from tasks.base.money import ZERO
 from tasks.exchange.models import Market, Order, Trade
 from tasks.exchange.port import ExchangePort
@@ -100,23 +100,37 @@ async def _by_trades(exchange: ExchangePort, intent: Intent, candidates: Sequenc
 
 
 async def third_coin_prices(
-    exchange: ExchangePort, evidence: Mapping[str, Evidence], market: Market
+    exchange: ExchangePort, evidence: Mapping[str, Evidence], market: Market, pending: Iterable[str] = ()
 ) -> Mapping[str, Decimal]:
-    """Price in quote of every third coin that fees of our orders were paid in; empty in the usual case."""
+    """Price in quote of every third coin that fees of our orders were paid in; empty in the usual case.
+
+    `pending`: coins of fees whose worth is not booked yet. A coin whose price cannot be read now is left out.
+    """
     paid = {trade.fee_currency for one in evidence.values() for trade in one.trades if trade.fee}
-    return await prices_of_coins(exchange, paid, market)
+    return await prices_of_coins(exchange, paid | set(pending), market)
 
 
 async def prices_of_coins(exchange: ExchangePort, coins: Collection[str], market: Market) -> Mapping[str, Decimal]:
-    """Price in quote of each coin that is neither the market's base nor its quote.
+    """Price in quote of each coin that is neither the market's base nor its quote; 0 where it has no market.
 
-    A coin without a price is valued at 0, so that a missing price does not delay the booking of fills.
+    A coin whose price cannot be read now is left out, so that it does not delay the booking of fills.
     """
     prices: dict[str, Decimal] = {}
     for coin in sorted(set(coins) - {market.base, market.quote}):
         try:
             prices[coin] = (await exchange.ticker(f"{coin}/{market.quote}")).last
-        except ExchangeError as error:
-            log.error("fee coin has no price; valued at 0", extra={"coin": coin, "error": str(error)})
+        except UnknownSymbol:
+            log.error("fee coin has no market; valued at 0", extra={"coin": coin})
             prices[coin] = ZERO
+        except ExchangeError as error:
+            log.warning("fee coin has no price now; valued later", extra={"coin": coin, "error": str(error)})
+    return prices
+
+
+async def prices_of_all(exchange: ExchangePort, coins: Collection[str], market: Market) -> Mapping[str, Decimal]:
+    """As `prices_of_coins`, but raises ExchangeUnavailable where a price cannot be read now."""
+    prices = await prices_of_coins(exchange, coins, market)
+    missing = sorted(set(coins) - {market.base, market.quote} - prices.keys())
+    if missing:
+        raise ExchangeUnavailable(f"{market.symbol}: no price of the fee coin {', '.join(missing)}; it is tried again")
     return prices

@@ -21,7 +21,7 @@ from tasks.exchange.models import Market, Order, Trade
 from tasks.exchange.order_ids import OrderId
 from tasks.funds.models import FundCode
 from tasks.ledger.steps import repair_funds
-from tasks.orders.evidence import gather_evidence, prices_of_coins
+from tasks.orders.evidence import gather_evidence, prices_of_all
 from tasks.tick import store
 from tasks.tick.active_symbols import active_symbols
 from tasks.tick.desk import Desk
@@ -154,13 +154,13 @@ async def _book_lost(desk: Desk, market: Market, state: SymbolState) -> Compared
     booked = partial(store.booked_trades, desk.redis, desk.keys, symbol)
     evidence = await gather_evidence(exchange, symbol, intents, seen.open_orders, state.book.cursor_ms, booked)
     trades = [*seen.trades, *(trade for one in evidence.values() for trade in one.trades)]
-    prices = await prices_of_coins(exchange, {trade.fee_currency for trade in trades if trade.fee}, market)
+    prices = await prices_of_all(exchange, {trade.fee_currency for trade in trades if trade.fee}, market)
     protection_ms = int(desk.settings.trading.protection_seconds * 1000)
     allocated = from_units(state.share.allocated_units)
     folded = fold(state.book, state.cells, state.intents, evidence, market, asked_ms, protection_ms, prices, allocated)
     found = adopt(state, folded, seen.lost, seen.trades, market, prices, allocated, desk.keys, asked_ms)
     code = await desk.allocator.record_trade(
-        symbol, state.fence, fills=found.moves, ended=found.ended, writes=found.changes
+        symbol, state.fence, fills=found.moves, ended=found.ended, writes=found.changes, charges=found.charges
     )
     if code is not FundCode.OK:
         raise StateError(f"{symbol}: its records could not be written ({code.name}); they are compared again")

@@ -15,7 +15,7 @@ from tasks.base.keys import Keys
 from tasks.base.money import from_units
 from tasks.exchange.models import Market, Order, Placement, Ticker
 from tasks.exchange.order_ids import account_tag, parse_order_id
-from tasks.funds.models import FillMove, Write
+from tasks.funds.models import FeeCharge, FillMove, Write
 from tasks.grid.levels import build_cells, build_grid, grid_id, rounded_again, unfit_problems
 from tasks.grid.models import Grid, GridPlan, IdleReason
 from tasks.grid.planner import plan
@@ -24,6 +24,7 @@ from tasks.orders.models import Evidence
 from tasks.settings.grids import StartMode, SymbolSettings
 from tasks.settings.model import Settings
 from tasks.tick import retiring
+from tasks.tick.fees import charges, pay_fees, value_pending
 from tasks.tick.fold import Folded, fold
 from tasks.tick.grid_change import change_grid, is_empty, level_cells, move_dust
 from tasks.tick.limits import limits_of, resting_buys
@@ -90,7 +91,8 @@ class Decision:
     """What a tick does.
 
     `folded`: the state after the fills; the trader adds each order that it journals. `grid`: None where the symbol has
-    no grid to trade. `moves` and `changes`: money to book and records to write, in one script. `orphan_orders`: resting
+    no grid to trade. `moves`, `changes` and `charges`: money to book, records to write and fees for other
+    symbols' cells, in one script. `orphan_orders`: resting
     orders of ours without a journal entry. `refusal`: why the first grid cannot start; fills are booked anyway.
     `unfit`: why the grid only sells: it, or the grid that should replace it, does not fit the market now.
     """
@@ -102,6 +104,7 @@ class Decision:
     is_new_grid: bool = False
     moves: list[FillMove] = field(default_factory=list)
     changes: list[Write] = field(default_factory=list)
+    charges: list[FeeCharge] = field(default_factory=list)
     plan: GridPlan = field(default_factory=GridPlan)
     orphan_orders: Sequence[Order] = ()
     refusal: ConfigError | None = None
@@ -162,8 +165,11 @@ def decide(rules: Rules, readings: Readings) -> Decision:
         readings.coin_prices,
         from_units(state.share.allocated_units),
     )
+    value_pending(folded, readings.coin_prices, rules.market)
+    pay_fees(folded, state.fee_queue, rules.market, readings.now_ms)
     decision = Decision(readings, Snapshot(market=rules.market, ticker=readings.ticker), folded)
     decision.moves = list(folded.moves)
+    decision.charges = charges(folded.fees, folded.valued)
     decision.changes = writes(folded, rules.keys, rules.symbol)
     try:
         decision.grid = _grid(rules, decision)
@@ -203,6 +209,7 @@ def conclude(
         refused,
         decision.orphan_orders,
         decision.unfit,
+        decision.folded.fees_waiting,
     )
     report = report_of(tick, outcome, rules.settings.trading, retiring=rules.is_retiring)
     empty = [
@@ -313,7 +320,9 @@ def _plan(rules: Rules, decision: Decision, grid: Grid) -> None:
     )
     tag = account_tag(rules.keys.account)
     cells = list(folded.cells.values())
-    decision.plan = plan(decision.snapshot, grid, cells, limits, resting_buys(folded), tag)
+    planned = plan(decision.snapshot, grid, cells, limits, resting_buys(folded), tag)
+    for_fees = [client_id for client_id in folded.to_cancel if client_id not in planned.cancel]
+    decision.plan = planned.model_copy(update={"cancel": (*planned.cancel, *for_fees)}) if for_fees else planned
     decision.changes += _waiting_for_base(rules, decision)
     decision.orphan_orders = unjournalled(readings.state, readings.open_orders, rules.keys.account)
 

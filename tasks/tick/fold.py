@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from tasks.base.errors import RejectReason
+from tasks.base.money import exact
 from tasks.exchange.models import Market, Trade
 from tasks.funds.models import FillMove
 from tasks.grid.cells import settled
 from tasks.grid.models import Cell
-from tasks.ledger.models import Book, Fill
-from tasks.ledger.rules import book_fill, with_return
+from tasks.ledger.models import Book, Fill, QueuedFee
+from tasks.ledger.rules import book_fill, fee_elsewhere, with_return
 from tasks.orders.models import Evidence, Intent, IntentState
 from tasks.orders.rules import advance
 
@@ -19,7 +20,9 @@ from tasks.orders.rules import advance
 class Folded:
     """The state after the fold, and the changes to commit.
 
-    `moves`: of money. `ended` and `changed`: intents. `touched`: keys of cells to write.
+    `moves`: of money. `ended` and `changed`: intents. `touched`: keys of cells to write. `fees`: of these fills, for
+    fee queues. See `tasks.tick.fees` for the rest: `valued`: fees whose worth is known now; `paid`: fields of the
+    symbol's own queue that are done; `fees_waiting`: how many are not; `to_cancel`: client ids of sells to end first.
     """
 
     book: Book
@@ -30,6 +33,11 @@ class Folded:
     ended: list[Intent] = field(default_factory=list)
     changed: list[Intent] = field(default_factory=list)
     touched: set[str] = field(default_factory=set)
+    fees: list[QueuedFee] = field(default_factory=list)
+    valued: list[QueuedFee] = field(default_factory=list)
+    paid: list[str] = field(default_factory=list)
+    fees_waiting: int = 0
+    to_cancel: list[str] = field(default_factory=list)
 
 
 def fold(
@@ -46,7 +54,7 @@ def fold(
     """Advance every intent by its evidence, book its new trades, settle the cells of ended orders.
 
     `allocated`: to the symbol, in quote; profits count as returns on it. `coin_prices`: quote per coin that fees were
-    paid in. Raises ValueError for a fee whose coin has no price there.
+    paid in; a fee whose coin is not there is booked with its amount, and its worth stays pending.
     """
     result = Folded(book=book, cells=dict(cells), intents=dict(intents))
     for client_id, intent in sorted(intents.items()):
@@ -69,6 +77,7 @@ def _book(result: Folded, intent: Intent, trade: Trade, market: Market, coin_pri
     result.cells[intent.cell_key] = after
     result.touched.add(intent.cell_key)
     result.fills.append(fill)
+    _queue_fee(result, before, trade, market, price)
     used_delta = after.used_units - before.used_units
     take = intent.take_for(trade.qty, used_delta)
     result.moves.append(
@@ -81,6 +90,26 @@ def _book(result: Folded, intent: Intent, trade: Trade, market: Market, coin_pri
         )
     )
     return intent.model_copy(update={"units_left": intent.units_left - take})
+
+
+def _queue_fee(result: Folded, cell: Cell, trade: Trade, market: Market, price: Decimal | None) -> None:
+    """Note the part of a fee that the order's own cell, `cell` before the trade, does not pay."""
+    amount = fee_elsewhere(cell, trade, market)
+    if amount <= 0 or not trade.fee_currency:
+        return
+    own_price = trade.price if trade.fee_currency == market.base else price
+    with exact():
+        worth = None if own_price is None else amount * own_price
+    result.fees.append(
+        QueuedFee(
+            payer=f"{trade.fee_currency}/{market.quote}",
+            source=trade.symbol,
+            trade_id=trade.trade_id,
+            amount=amount,
+            worth=worth,
+            at_ms=trade.at_ms,
+        )
+    )
 
 
 def _end(result: Folded, intent: Intent, market: Market, retry_ms: int = 0) -> None:

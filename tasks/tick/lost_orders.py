@@ -12,10 +12,11 @@ from decimal import Decimal
 from tasks.base.keys import Keys
 from tasks.exchange.models import Market, Order, Trade
 from tasks.exchange.order_ids import OrderId, grid_of, own_order_id
-from tasks.funds.models import FillMove, Write
+from tasks.funds.models import FeeCharge, FillMove, Write
 from tasks.grid.models import Cell
 from tasks.ledger.rules import with_return
 from tasks.orders.rules import TRADE_OVERLAP_MS
+from tasks.tick.fees import charges
 from tasks.tick.fold import Folded
 from tasks.tick.models import SymbolState
 from tasks.tick.rebuild import Rebuilt, by_cell, cells_of_other_grids, replay
@@ -30,11 +31,13 @@ class Adopted:
     """The symbol's records with everything that Redis lost.
 
     `moves` and `ended`: of orders that the journal has, as a tick books them. `changes`: all records to write.
+    `charges`: fees for the queues of the symbols that pay them.
     """
 
     moves: list[FillMove]
     ended: list[str]
     changes: list[Write]
+    charges: list[FeeCharge]
     fills: int
 
 
@@ -105,7 +108,8 @@ def adopt(
     changes = [*writes(folded, keys, symbol), *_lost_writes(result, touched, keys, symbol)]
     changes += cycle_writes(result.cells, now_ms, keys, symbol)
     ended = [intent.client_id for intent in folded.ended]
-    return Adopted(list(folded.moves), ended, changes, len(folded.fills) + len(result.fills))
+    owed = charges([*folded.fees, *result.fees])
+    return Adopted(list(folded.moves), ended, changes, owed, len(folded.fills) + len(result.fills))
 
 
 def _by_exchange_id(lost: Sequence[tuple[OrderId, Order]]) -> Iterable[tuple[str, tuple[OrderId, Order]]]:

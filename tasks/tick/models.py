@@ -9,7 +9,7 @@ from tasks.base.money import ZERO
 from tasks.exchange.models import Frozen
 from tasks.funds.models import TraderAllocation
 from tasks.grid.models import Cell, Grid
-from tasks.ledger.models import Book
+from tasks.ledger.models import Book, QueuedFee
 from tasks.orders.models import Intent
 
 
@@ -36,6 +36,7 @@ class TickReport(Frozen):
     retiring: bool = False  # the symbol left the settings: it buys nothing and sells what it holds
     left: bool = False  # the symbol left the settings and holds nothing
     orphan_orders: tuple[str, ...] = Field((), validation_alias=AliasChoices("orphan_orders", "strays"))  # see Decision
+    fees_waiting: int = 0  # fees of other trades that its cells still have to pay
     resolving: int = 0  # orders whose outcome is unknown
     next_in: Decimal = ZERO  # seconds until the next tick
     samples: tuple[tuple[int, Decimal], ...] = ()  # recent (ms, price), oldest first
@@ -57,6 +58,7 @@ class SymbolState(Frozen):
     settings_version: int
     paused: bool
     stopped: bool
+    fee_queue: Mapping[str, QueuedFee] = Field(default_factory=dict)  # fees that its cells still have to pay
     must_check_breakers: bool = False  # a circuit breaker is not closed or counts failures, or the exchange bans us
 
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import pairwise
 from math import gcd
@@ -15,7 +15,7 @@ from tasks.exchange.order_ids import OrderId, grid_of, own_order_id
 from tasks.grid.levels import build_cells, grid_id, levels, unchecked_grid
 from tasks.grid.models import Cell, CellState, Grid
 from tasks.grid.sizing import reserve_units
-from tasks.ledger.models import Book, Fill
+from tasks.ledger.models import Book, Fill, QueuedFee
 from tasks.ledger.rules import with_return
 from tasks.orders.models import Evidence, Intent, IntentState
 from tasks.settings.grids import StartMode, SymbolSettings
@@ -35,6 +35,7 @@ class Rebuilt:
     slots: dict[str, int]
     book: Book
     fills: list[Fill]  # oldest first
+    fees: list[QueuedFee] = field(default_factory=list)  # that no cell of their own order paid
 
 
 def own_orders(
@@ -118,8 +119,8 @@ def rebuild(
     """The symbol's records before Redis lost them; None where the exchange lists no order of this account.
 
     Orders of other accounts are left out. With `old_grids`, orders whose ids have no account tag are included.
-    `allocated`: in quote; returns are computed on it. Raises ExchangeUnavailable where the exchange does not list every
-    trade of an order yet: each fill must be booked.
+    `coin_prices`: of every third coin that fees were paid in. `allocated`: in quote; returns are computed on it. Raises
+    ExchangeUnavailable where the exchange does not list every trade of an order yet: each fill must be booked.
     """
     ours = own_orders(orders, account, old_grids)
     if not ours:
@@ -200,6 +201,7 @@ def replay(
     result.cells |= folded.cells
     result.intents |= folded.intents
     result.fills += folded.fills
+    result.fees += folded.fees
     result.slots[order_slot(key, name.purpose)] = name.cycle
 
 

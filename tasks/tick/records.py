@@ -27,7 +27,8 @@ def writes(result: Folded, keys: Keys, symbol: str) -> list[Write]:
         out.append(Write(key=keys.orders(symbol), verb="LPUSH", field=str(ORDERS_CAP), value=intent.model_dump_json()))
     for fill in result.fills:
         out.append(Write(key=keys.fills(symbol), verb="LPUSH", field=str(FILLS_CAP), value=fill.model_dump_json()))
-    if result.fills:
+    out += [Write(key=keys.fee_queue(symbol), verb="HDEL", field=field) for field in result.paid]
+    if result.fills or result.paid or result.valued:
         out.append(Write(key=keys.book(symbol), verb="SET", value=result.book.model_dump_json()))
     return out
 

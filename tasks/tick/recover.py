@@ -10,10 +10,11 @@ from tasks.exchange.models import Market
 from tasks.funds.models import FundCode, Write
 from tasks.grid.levels import grid_id, old_grid_id
 from tasks.ledger.steps import repair_funds
-from tasks.orders.evidence import prices_of_coins
+from tasks.orders.evidence import prices_of_all
 from tasks.settings.in_force import publish
 from tasks.tick import store
 from tasks.tick.desk import Desk
+from tasks.tick.fees import summed
 from tasks.tick.lease import kept_lease
 from tasks.tick.models import SymbolState
 from tasks.tick.rebuild import Rebuilt, own_orders, rebuild
@@ -82,12 +83,13 @@ async def recover(desk: Desk, market: Market, state: SymbolState) -> bool:
     old_grids = {old_grid_id(symbol, settings): grid_id(symbol, settings)} if desk.settings.sole_account else None
     own = own_orders(orders, account, old_grids)
     coins = {trade.fee_currency for trade in trades if trade.fee and trade.exchange_id in own}
-    prices = await prices_of_coins(desk.exchange, coins, market)
+    prices = await prices_of_all(desk.exchange, coins, market)
     allocated = from_units(state.share.allocated_units) or desk.allocator.even_share
     rebuilt = rebuild(symbol, settings, market, orders, trades, allocated, prices, account, old_grids)
     if rebuilt is None:
         return False
-    await _commit(desk, symbol, state.fence, _writes(desk, symbol, rebuilt))
+    fees = [] if state.book.opened_ms else _queued_fees(desk, symbol, rebuilt)  # with the first book: once
+    await _commit(desk, symbol, state.fence, [*_writes(desk, symbol, rebuilt), *fees])
     _, code = await repair_funds(desk.redis, desk.keys, list(desk.settings.symbols))
     if code is FundCode.CONFLICT:
         raise StateError(
@@ -99,6 +101,19 @@ async def recover(desk: Desk, market: Market, state: SymbolState) -> bool:
     facts = {"symbol": symbol, "orders": len(orders), "fills": len(rebuilt.fills), "open": len(rebuilt.intents)}
     log.warning("rebuilt from the exchange", extra=facts)
     return True
+
+
+def _queued_fees(desk: Desk, symbol: str, rebuilt: Rebuilt) -> list[Write]:
+    """The writes that queue the fees of all its trades, one entry for each configured symbol whose base paid them.
+
+    Its first tick after the rebuild takes them from its cells.
+    """
+    sums = [summed(rebuilt.fees, payer, symbol) for payer in desk.settings.symbols]
+    return [
+        Write(key=desk.keys.fee_queue(fee.payer), verb="HSET", field=fee.field, value=fee.model_dump_json())
+        for fee in sums
+        if fee is not None
+    ]
 
 
 async def _commit(desk: Desk, symbol: str, fence: int, writes: list[Write]) -> None:

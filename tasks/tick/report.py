@@ -31,6 +31,7 @@ class Tick(NamedTuple):
     refused: Mapping[str, str]
     orphan_orders: Sequence[Order]
     unfit: str
+    fees_waiting: int
 
 
 def report_of(tick: Tick, outcome: Folded, trading: TradingSettings, *, retiring: bool) -> TickReport:
@@ -56,6 +57,7 @@ def report_of(tick: Tick, outcome: Folded, trading: TradingSettings, *, retiring
         refused=tick.refused,
         idle={key: reason.value for key, reason in planned.idle_reasons.items()} | dict(tick.refused),
         resolving=sum(intent.state is IntentState.UNKNOWN for intent in outcome.intents.values()),
+        fees_waiting=tick.fees_waiting,
         limits_version=tick.state.limits_version,
         to_resize=len(planned.resized) + planned.to_resize,
         outside=not tick.grid.levels[0] <= price <= tick.grid.levels[-1],

@@ -10,12 +10,12 @@ from tasks.base.redis_client import RedisClient, script
 from tasks.exchange.limits.breaker_store import is_at_rest
 from tasks.funds.models import TraderAllocation
 from tasks.grid.models import Cell, Grid
-from tasks.ledger.models import Book
+from tasks.ledger.models import Book, QueuedFee
 from tasks.orders.models import Intent
 from tasks.tick.models import SymbolState, TickReport
 from tasks.tick.record_format import check_format
 
-R = TypeVar("R", Grid, Book, Cell, Intent)
+R = TypeVar("R", Grid, Book, Cell, Intent, QueuedFee)
 
 # The numbers that begin.lua returns, in the same order.
 _NUMBERS = (
@@ -63,6 +63,7 @@ async def begin(
         keys.compared,
         keys.comparison_lock,
         keys.stats,
+        keys.fee_queue(symbol),
     ]
     answer = await script(client, "tasks.tick", "begin")(keys=names, args=[owner, lease_ms, symbol, known_fence])
     if answer[0] == 0:
@@ -84,7 +85,7 @@ def _record(model: type[R], text: str) -> R:
 
 def _parse(symbol: str, answer: Sequence[Any]) -> SymbolState:
     """The begin script's array as the symbol's state. Raises StateError for records of another format."""
-    fence, grid, book, last, cells, intents, numbers, breakers, found = answer
+    fence, grid, book, last, cells, intents, numbers, breakers, found, fees = answer
     number = dict(zip(_NUMBERS, map(int, numbers), strict=True))
     if number["registered"]:
         check_format(str(found))
@@ -110,6 +111,7 @@ def _parse(symbol: str, answer: Sequence[Any]) -> SymbolState:
         settings_version=number["settings_version"],
         paused=bool(number["paused"]),
         stopped=bool(number["stopped"]),
+        fee_queue={field: _record(QueuedFee, text) for field, text in _pairs(fees).items()},
         must_check_breakers=bool(number["banned"]) or not all(map(is_at_rest, breakers)),
     )
 

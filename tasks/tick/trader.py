@@ -173,7 +173,8 @@ class GridTrader:
         asked_ms = self._now()  # an order that is not found did not exist at this time, however long the answers take
         booked = partial(store.booked_trades, redis, keys, self.symbol)
         evidence = await gather_evidence(exchange, self.symbol, intents, open_orders, state.book.cursor_ms, booked)
-        prices = await third_coin_prices(exchange, evidence, self.market)
+        pending = [fee.coin for fee in state.book.unvalued.values()]
+        prices = await third_coin_prices(exchange, evidence, self.market, pending)
         self._checkpoint("evidence")
         slots: Mapping[str, int] = {}
         strange = unjournalled(state, open_orders, keys.account)
@@ -201,6 +202,7 @@ class GridTrader:
                 fills=decision.moves,
                 ended=[intent.client_id for intent in decision.folded.ended],
                 writes=decision.changes,
+                charges=decision.charges,
             )
             self._check_code(code, decision)
         self._checkpoint("recorded")

@@ -33,6 +33,8 @@ class SymbolView(View):
     floating: Decimal
     fees: Decimal
     identity_error: Decimal
+    unvalued_fees: Mapping[str, Decimal] = Field(default_factory=dict)  # coin → amount whose worth is not booked yet
+    fees_waiting: int = 0  # fees of other trades that its cells still have to pay
     allocated: Decimal
     used: Decimal
     reserved: Decimal
@@ -79,6 +81,7 @@ class StatusView(View):
     floating: Decimal
     fees: Decimal
     identity_error: Decimal
+    unvalued_fees: Mapping[str, Decimal] = Field(default_factory=dict)  # coin → amount whose worth is not booked yet
     pool: Decimal
     allocated: Decimal
     used: Decimal

@@ -8,6 +8,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from tasks.base.money import plain
 from tasks.exchange.limits.circuit_breaker import Phase
 from tasks.tick.active_symbols import Lifecycle
 from tasks.views.models import StatusView, SymbolView
@@ -88,6 +89,9 @@ def status_table(view: StatusView) -> RenderableType:
         for symbol in view.symbols
         if symbol.failed_tick_ms is not None
     ]
+    if view.unvalued_fees:
+        unvalued = ", ".join(f"{plain(amount)} {coin}" for coin, amount in view.unvalued_fees.items())
+        parts.append(f"Fees of {unvalued} are unvalued: no price could be read yet. Later ticks try again.")
     if view.mode == "paper":
         parts.insert(1, f"Prices: {view.prices}")
     if view.breaker is not Phase.CLOSED:

@@ -9,7 +9,7 @@ from tasks.base.money import ZERO, from_units
 from tasks.exchange.limits.circuit_breaker import Breaker, Phase
 from tasks.funds.models import FundsStatus, TraderAllocation
 from tasks.ledger.models import Valuation
-from tasks.ledger.rules import total, value
+from tasks.ledger.rules import total, unvalued_fees, value
 from tasks.settings.in_force import InForce
 from tasks.settings.model import Settings
 from tasks.tick.active_symbols import Lifecycle, lifecycle_of
@@ -34,6 +34,7 @@ def symbol_view(
         floating=worth.floating,
         fees=records.book.fees,
         identity_error=worth.identity_error,
+        unvalued_fees=unvalued_fees([records.book]),
         state=lifecycle_of(symbol, settings, share.registered),
         grid_id=grid.grid_id if grid else None,
         lower=grid.levels[0] if grid else None,
@@ -75,6 +76,7 @@ def _tick_fields(last: TickReport | None) -> dict[str, Any]:
         "to_resize": last.to_resize if last else 0,
         "limits_version": last.limits_version if last else 0,
         "idle": Counter(last.idle.values()) if last else {},
+        "fees_waiting": last.fees_waiting if last else 0,
         "resolving": last.resolving if last else 0,
         "last_tick_ms": last.at_ms if last else None,
         "last_tick_duration_ms": last.duration_ms if last else None,
@@ -126,6 +128,7 @@ def status_view(
         floating=summed("floating"),
         fees=summed("fees"),
         identity_error=change - summed("grid_profit") - summed("floating"),
+        unvalued_fees=unvalued_fees(one.book for one in records.symbols.values()),
         allocated=summed("allocated"),
         settings_version=found.version,
         settings_differ=found.differing,

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.base.money import ZERO
 from tasks.exchange.models import Side, Trade
 from tasks.grid.models import Cell
 from tasks.ledger.models import Book
-from tasks.ledger.rules import book_fill, value
+from tasks.ledger.rules import book_fill, fee_elsewhere, unvalued_fees, value, value_fee
 from tests.support.grids import BTC, grid_and_cells, market
 
 FEE_COINS = st.sampled_from(["USDT", "BTC", "BNB"])
@@ -96,8 +97,30 @@ def test_a_round_trip_by_hand() -> None:
     assert book.fees == Decimal("0.81")
 
 
-def test_a_third_coin_fee_needs_its_price() -> None:
-    """Nothing is guessed: without a price the fill is not booked."""
+def test_a_third_coin_fee_without_a_price_is_booked_and_valued_later() -> None:
+    """Its amount is booked at once. Its worth lowers grid profit once, by trade id, when the price is known."""
     one = trade(1, Side.BUY, Decimal("0.01"), Decimal(40000), "BNB", Decimal("0.001"))
-    with pytest.raises(ValueError, match="needs a price"):
-        book_fill(Book(symbol=BTC), grid_and_cells()[1][0], one, "b", market())
+    book, cell, fill = book_fill(Book(symbol=BTC), grid_and_cells()[1][0], one, "b", market())
+    assert (cell.basis, fill.fee, fill.fee_quote) == (Decimal(400), Decimal("0.001"), ZERO)
+    assert (book.other_fees, book.other_value) == ({"BNB": Decimal("0.001")}, ZERO)
+    assert unvalued_fees([book]) == {"BNB": Decimal("0.001")}
+    assert value(book, Decimal(41000)).identity_error == 0
+    book = value_fee(book, "1", Decimal("0.3125"))
+    assert (book.other_value, book.grid_profit, book.fees) == (Decimal("0.3125"), Decimal("-0.3125"), Decimal("0.3125"))
+    assert unvalued_fees([book]) == {}
+    assert value(book, Decimal(41000)).identity_error == 0
+    with pytest.raises(KeyError):
+        value_fee(book, "1", Decimal("0.3125"))
+
+
+def test_a_base_fee_beyond_the_cell_is_paid_elsewhere() -> None:
+    """A cell sells all it holds and the fee comes in base: the cell ends at 0, the fee is not its base."""
+    book, cell = Book(symbol=BTC), grid_and_cells()[1][0]
+    qty, low, high = Decimal("0.01"), Decimal(40000), Decimal(41000)
+    book, cell, _ = book_fill(book, cell, trade(1, Side.BUY, qty, low, "USDT", Decimal(0)), "b", market())
+    sale = trade(2, Side.SELL, qty, high, "BTC", Decimal("0.00001"))
+    assert fee_elsewhere(cell, sale, market()) == Decimal("0.00001")
+    book, cell, sold = book_fill(book, cell, sale, "s", market())
+    assert (cell.qty, book.base, book.other_fees) == (ZERO, ZERO, {"BTC": Decimal("0.00001")})
+    assert (book.other_value, sold.profit) == (Decimal("0.41"), Decimal("9.59"))
+    assert value(book, high).identity_error == 0
