@@ -95,7 +95,16 @@ class CcxtClient:
         return {name: ticker for name, ticker in found.items() if ticker is not None}
 
     async def place(self, requests: Sequence[OrderRequest]) -> list[Placement]:
-        """Place orders, in one request where the venue has batches; one result each, in order."""
+        """Place orders, in one request where the venue has batches; one result each, in order.
+
+        An order that the market's present steps would round is refused and not sent: it would differ from its intent.
+        """
+        rounded = {request.client_id: found for request in requests if (found := self._markets.refusal(request))}
+        sent = [request for request in requests if request.client_id not in rounded]
+        answers = iter(await self._send(sent))
+        return [rounded.get(request.client_id) or next(answers) for request in requests]
+
+    async def _send(self, requests: Sequence[OrderRequest]) -> list[Placement]:
         if not requests:
             return []
         if self._venue.batch_orders and len(requests) > 1:

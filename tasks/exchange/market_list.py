@@ -3,8 +3,9 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from tasks.base.errors import ExchangeError, ExchangeUnavailable
-from tasks.exchange.models import Market
+from tasks.base.errors import ExchangeError, ExchangeUnavailable, RejectReason
+from tasks.base.money import plain
+from tasks.exchange.models import Market, OrderRequest, Rejected
 from tasks.exchange.parsing import market_of
 from tasks.exchange.venues.venue import Venue
 
@@ -33,6 +34,15 @@ class MarketList:
         await self._load_again()
         missing = self._missing(symbols)
         return {symbol: self._market(symbol) for symbol in symbols if symbol not in missing}
+
+    def refusal(self, request: OrderRequest) -> Rejected | None:
+        """Why the order cannot be sent as it is: ccxt would round it to steps that changed after it was planned."""
+        market = self._market(request.symbol)
+        if not request.qty % market.lot_step and not request.price % market.tick_size:
+            return None
+        steps = f"lot step {plain(market.lot_step)}, tick size {plain(market.tick_size)}"
+        text = f"not sent: {plain(request.qty)} at {plain(request.price)} does not fit the market's present {steps}"
+        return Rejected(client_id=request.client_id, reason=RejectReason.FILTER, detail=text)
 
     async def _load_again(self) -> None:
         """Read the list again. ccxt keeps the market of a symbol that left it, so that its orders can be cancelled.

@@ -60,6 +60,7 @@ async def compare_books(desk: Desk) -> None:
 
 
 async def _compare(desk: Desk, holder: str) -> None:
+    await desk.follow_settings()
     symbols = await active_symbols(desk)
     ids = await store.raise_fences(desk.redis, keys=desk.keys, symbols=symbols, holder=holder)
     if not ids:

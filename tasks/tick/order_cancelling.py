@@ -44,7 +44,7 @@ async def _cancel_orders(desk: Desk, symbol: str, trader_of: TraderOf) -> None:
     while True:
         try:
             trader = trader or await trader_of(symbol)
-            await check_clock(desk.redis)
+            await check_clock(desk.redis, desk.clock)
             with suppress(LeaseHeld, SymbolLeft):  # LeaseHeld: a window ticks the symbol and cancels its orders
                 await trader.tick()
         except Exception as error:  # a failure of one symbol must not stop the others

@@ -156,7 +156,7 @@ async def raise_fences(client: RedisClient, *, keys: Keys, symbols: Sequence[str
 
 async def end_comparison(client: RedisClient, *, keys: Keys, holder: str, ids: str) -> bool:
     """Let leases be given again; False where the lock is lost or the server is another one by now."""
-    names = [keys.compared, keys.comparison_lock]
+    names = [keys.compared, keys.comparison_lock, keys.settings]
     return bool(await script(client, "tasks.tick", "end_comparison")(keys=names, args=[holder, ids]))
 
 

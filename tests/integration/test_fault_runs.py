@@ -22,7 +22,8 @@ import pytest
 from tasks.orders import evidence
 from tests.support.binance.faults import FaultKind
 from tests.support.fault_events import EVENTS
-from tests.support.fault_run import Outcome, Wrong, stage
+from tests.support.fault_play import Outcome
+from tests.support.fault_run import Wrong, stage
 from tests.support.virtual.redis import VirtualRedis
 
 SCENARIOS = 150

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from tasks.base.errors import RejectReason
 from tasks.base.redis_client import RedisClient
 from tasks.exchange.client import CcxtClient
-from tasks.exchange.models import Grant, OrderRequest, Side
+from tasks.exchange.models import Accepted, Grant, OrderRequest, Rejected, Side
 from tasks.paper.opening import open_manual_exchange
 from tests.support.binance.config import Config, SymbolRules
 from tests.support.binance.desk import real_ccxt
@@ -28,9 +29,9 @@ CASES = {
 }
 
 
-def request(qty: Decimal, price: Decimal) -> OrderRequest:
+def request(qty: Decimal, price: Decimal, cycle: int = 7) -> OrderRequest:
     """A buy, signed now."""
-    name = "gf1a2-b3c4d-12-b-7"
+    name = f"gf1a2-b3c4d-12-b-{cycle}"
     return OrderRequest(
         grant=Grant(client_id=name, units=0, fence=1),
         client_id=name,
@@ -73,6 +74,27 @@ async def test_the_body_of_an_order_request_holds_every_digit(name: str, case: s
     assert texts == [f"{value.normalize():f}" for value in (qty, price)]
 
 
+@pytest.mark.parametrize("name", FIELDS)
+async def test_what_the_present_steps_would_round_is_not_sent(name: str) -> None:
+    """The steps grew after the order was journalled. The others of its batch are sent, and the answers keep order."""
+    async with opened(name) as (server, exchange):
+        client = CcxtClient(exchange)
+        await exchange.load_markets()
+        exchange.markets[BTC]["precision"] = {"amount": 1e-4, "price": 0.5}
+        wanted = [("0.12345", "41000"), ("0.1234", "41000.5"), ("0.1234", "41000.25")]
+        asked = [request(Decimal(qty), Decimal(price), 7 + place) for place, (qty, price) in enumerate(wanted)]
+        answers = await client.place(asked)
+        sent = [row for row in (await server.record()).requests if row.method == "POST"]
+        await client.close()
+    assert isinstance(answers[1], Accepted)
+    assert answers[1].order.client_id == asked[1].client_id
+    for answer in (answers[0], answers[2]):
+        assert isinstance(answer, Rejected)
+        assert answer.reason is RejectReason.FILTER, "the markets are read again before the next tick"
+        assert "does not fit the market's present lot step 0.0001, tick size 0.5" in answer.detail
+    assert len(sent) == 1
+
+
 async def test_paper_orders_are_as_exact_as_their_lots(redis: RedisClient) -> None:
     """The paper market's smallest lot is 1e-8."""
     exchange = await open_manual_exchange(settings(), redis, {BTC: walk(5)})
@@ -90,6 +112,7 @@ async def test_paper_orders_are_as_exact_as_their_lots(redis: RedisClient) -> No
     exchange.create_orders, exchange.create_order = noted_many, noted_one  # type: ignore[method-assign, assignment]
     client = CcxtClient(exchange)
     await client.markets([BTC])
+    exchange.markets[BTC]["precision"] = {"amount": 1e-18, "price": 1e-9}
     await client.place([request(*LONG)])
     await client.place([request(*LONG)] * 2)
     assert asked == [("0.123456789012345678", "41000.123456789")] * 3

@@ -14,7 +14,9 @@ from tasks.base.errors import RedisRestarted
 from tasks.base.events import EventKind
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, connect
+from tasks.control.steps import put_in_force
 from tasks.funds.models import FundCode
+from tasks.settings.in_force import publish
 from tasks.settings.model import Settings
 from tasks.tick.comparing import compare_books
 from tasks.tick.trader import GridTrader
@@ -29,6 +31,7 @@ from tests.support.mortal import Mortal
 from tests.support.servers import RestartableRedis
 
 KEYS = Keys("main")
+ETH = "ETH/USDT"
 QUICK = {"request_valid_seconds": "0.3", "protection_seconds": "0.5", "lease_seconds": 1}
 
 
@@ -251,6 +254,51 @@ async def test_a_fence_below_a_known_one_proves_it(server: RestartableRedis, red
         await redis.delete(KEYS.lease(BTC))
         await trader.tick()
         await check(desk, trader, redis)
+
+
+async def test_a_symbol_that_the_comparing_worker_did_not_know(server: RestartableRedis, redis: RedisClient) -> None:
+    """It was added by other settings, and its first grid and orders were lost: they are rebuilt from the exchange."""
+    grid = {"grid": "geometric", "range_pct": "0.04", "cells": 8, "quote_per_cell": "100"}
+    first, both = own_settings(symbols={BTC: grid}), own_settings(symbols={BTC: grid, ETH: grid})
+    candles = {BTC: walk(60), ETH: walk(60, seed=3, start="2300")}
+    async with open_binance_desk(redis, first, candles) as desk:
+        await publish(redis, first)
+        old = await desk.trader(owner="old")
+        await trade(desk, old, 5)
+        await put_in_force(redis, both)
+        snapshot = server.snapshot()
+        other = await join_binance_desk(redis, both, desk.server)
+        trader = await other.trader(ETH, owner="other")
+        await trade(other, trader, 10)
+        server.go_back(snapshot)
+        assert set(desk.desk.settings.symbols) == {BTC}
+        await old.tick()
+        orders = {order.client_id for order in open_orders(await desk.server.record(), ETH)}
+        assert orders
+        assert orders == set(await redis.hkeys(KEYS.intents(ETH)))
+        await other.close()
+
+
+async def test_settings_that_redis_lost_are_followed_by_no_worker(server: RestartableRedis, redis: RedisClient) -> None:
+    """A version that was lost is never given again: a worker that had loaded it loads what is in force."""
+    capped = [own_settings(total_funds=funds) for funds in ("10000", "5000", "2000")]
+    async with open_binance_desk(redis, capped[0], {BTC: walk(100)}) as desk:
+        trader = await desk.trader()
+        await put_in_force(redis, capped[0])
+        await trade(desk, trader, 2)
+        snapshot = server.snapshot()
+        await put_in_force(redis, capped[1])
+        await trade(desk, trader, 2)
+        assert desk.desk.settings.total_funds == 5000
+        await trader.end_lease()
+        server.go_back(snapshot)
+        other = await join_binance_desk(redis, capped[0], desk.server)
+        await (await other.trader(owner="other")).tick()  # it compares
+        await redis.delete(KEYS.lease(BTC))
+        await put_in_force(redis, capped[2])
+        await trader.tick()
+        assert desk.desk.settings.total_funds == 2000
+        await other.close()
 
 
 async def test_paper_only_raises_the_fences(server: RestartableRedis, redis: RedisClient) -> None:

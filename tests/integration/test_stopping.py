@@ -8,6 +8,7 @@ import redis as sync_redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from flows.runtime.trading import TradingService
+from tasks.base.clock import Clock
 from tasks.base.errors import StateError
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
@@ -54,10 +55,10 @@ def test_a_clock_fault_in_one_symbol_does_not_end_the_stop_of_the_others(
     """The first look at the clock fails; both symbols are wound down all the same."""
     faults = [StateError("this machine's clock is 9.0 s off Redis's")]
 
-    async def once(redis: RedisClient) -> None:
+    async def once(redis: RedisClient, clock: Clock) -> None:
         if faults:
             raise faults.pop()
-        await check_clock(redis)
+        await check_clock(redis, clock)
 
     monkeypatch.setattr(order_cancelling, "check_clock", once)
     report = trading.graceful_stop()

@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from tasks.base.errors import GridflowError
 from tasks.base.events import EventKind
@@ -19,7 +19,15 @@ from tasks.tick.models import TickReport
 from tasks.tick.trader import GridTrader
 from tasks.tick.window import BreakerOpen
 from tests.support.binance.desk import BinanceDesk
-from tests.support.binance.record import OrderRow, Record, most_committed, open_orders, sent_twice, unseen_trades
+from tests.support.binance.record import (
+    OrderRow,
+    Record,
+    TradeRow,
+    most_committed,
+    open_orders,
+    sent_twice,
+    unseen_trades,
+)
 from tests.support.desk import BTC
 
 Tick = Callable[[], Coroutine[Any, Any, TickReport]]
@@ -93,11 +101,15 @@ async def check_books(desk: BinanceDesk, record: Record, symbols: Sequence[str] 
 
 
 async def check_orders_and_accounts(
-    desk: BinanceDesk, record: Record, symbols: Sequence[str], start: Decimal = Decimal(10_000)
+    desk: BinanceDesk,
+    record: Record,
+    symbols: Sequence[str],
+    start: Decimal = Decimal(10_000),
+    unlisted: Collection[str] = (),
 ) -> None:
     """Raise AssertionError unless orders, journals and books of `symbols` are those of the exchange.
 
-    `start`: quote in the account before anybody traded.
+    `start`: quote in the account before anybody traded. `unlisted`: symbols that the exchange no longer lists.
     """
     redis, keys = desk.desk.redis, desk.desk.keys
     assert sent_twice(record) == {}, "an order was sent twice"
@@ -107,30 +119,59 @@ async def check_orders_and_accounts(
     assert {trade.symbol for trade in record.trades} <= {symbol.replace("/", "") for symbol in symbols}
     balances, cash = await desk.client.balances(), Decimal(0)
     for symbol in symbols:
-        book, off = await _check_book(redis, keys, record, symbol)
+        book, off = await _check_book(redis, keys, record, symbol, listed=symbol not in unlisted)
         base = balances.get(symbol.partition("/")[0])
         held = base.free + base.locked if base else Decimal(0)
-        assert held == book.base + off, (
-            f"{symbol}: the account holds {held}, the books {book.base} and {off} written off"
+        assert held == book.base + off.base, (
+            f"{symbol}: the account holds {held}, the books {book.base} and {off.base} outside them"
         )
-        cash += book.cash
+        cash += book.cash + off.cash
         resting = {order.client_id for order in open_orders(record, symbol)}
-        assert resting == {str(name) for name in await redis.hkeys(keys.intents(symbol))}, f"{symbol}: no keeper"
+        journal = {str(name) for name in await redis.hkeys(keys.intents(symbol))}
+        assert resting == journal, f"{symbol}: no keeper: {resting - journal}, no order: {journal - resting}"
     quote = balances[desk.desk.settings.quote]
     assert quote.free + quote.locked == start + cash
-    report = await audit_funds(redis, keys, symbols, desk.client)
+    report = await audit_funds(redis, keys, [one for one in symbols if one not in unlisted], desk.client)
     assert report.differences == (), report.differences
 
 
-async def _check_book(redis: RedisClient, keys: Keys, record: Record, symbol: str) -> tuple[Book, Decimal]:
-    """Hold one symbol's fills against the exchange's trades; its book, and the base that was written off."""
+class _Outside(NamedTuple):
+    """Base and quote of a symbol that are in the account and not in its book."""
+
+    base: Decimal
+    cash: Decimal
+
+
+async def _check_book(
+    redis: RedisClient, keys: Keys, record: Record, symbol: str, *, listed: bool
+) -> tuple[Book, _Outside]:
+    """Hold one symbol's fills against the exchange's trades. Returns its book, and what is outside it.
+
+    That is what was written off, and the last trades of a symbol that was delisted before they were read.
+    """
     booked: Sequence[Any] = await redis.zrange(keys.seen(symbol), 0, -1)
     seen = [str(one) for one in booked if ":" not in str(one)]  # remainders that were moved or written off have one
-    assert unseen_trades(record, seen, symbol) == [], f"{symbol}: a fill is missing"
+    unread = unseen_trades(record, seen, symbol)
+    assert unread == [] or not listed, f"{symbol}: a fill is missing"
     traded = [trade for trade in record.trades if trade.symbol == symbol.replace("/", "")]
-    assert len(seen) == len(traded), f"{symbol}: a fill was booked that never was"
+    assert len(seen) + len(unread) == len(traded), f"{symbol}: a fill was booked that never was"
     text = await redis.get(keys.book(symbol))
     book = Book.model_validate_json(text) if text else Book(symbol=symbol)
     assert value(book, Decimal("42123.45")).identity_error == 0
     fills = [Fill.model_validate_json(one) for one in await redis.lrange(keys.fills(symbol), 0, -1)]
-    return book, total(fill.qty for fill in fills if not fill.client_id)
+    written_off = total(fill.qty for fill in fills if not fill.client_id)
+    base, quote = symbol.split("/")
+    return book, _Outside(written_off + change_of(unread, base), change_of(unread, quote))
+
+
+def change_of(trades: Iterable[TradeRow], asset: str) -> Decimal:
+    """How much these trades changed the account's balance of `asset`."""
+    change = Decimal(0)
+    for trade in trades:
+        sign = 1 if trade.side == "BUY" else -1
+        if trade.symbol.startswith(asset):
+            change += sign * trade.qty
+        elif trade.symbol.endswith(asset):
+            change -= sign * trade.qty * trade.price
+        change -= trade.fee if trade.fee_asset == asset else 0
+    return change

@@ -1,19 +1,22 @@
 """The worker at the end of a fault run: ticks every symbol until all orders are settled and follow the allocations."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from tasks.base.errors import GridflowError
 from tasks.exchange.models import Market
+from tasks.funds.store import registered_symbols
 from tasks.tick.active_symbols import active_symbols
 from tasks.tick.models import TickReport
 from tasks.tick.monitor import run_monitor
 from tasks.tick.trader import GridTrader
 from tasks.tick.window import BreakerOpen
+from tasks.tick.write_off import write_off
 from tests.support.binance.desk import BinanceDesk
 from tests.support.fault_check import Tick
+from tests.support.fault_draw import SYMBOLS
 from tests.support.fault_end import still_to_do
 
 TICK_SECONDS = 2.0
@@ -46,6 +49,14 @@ class Crew:
         except GridflowError:  # the symbol has left, or the tick failed; the next tick reads everything again
             pass
         return None
+
+    async def write_off(self, symbols: Sequence[str]) -> None:
+        """Write off what delisted symbols hold, as an operator does; a symbol that holds nothing leaves by itself."""
+        desk = self.worker.desk
+        await desk.exchange.refreshed_markets(SYMBOLS)
+        for symbol in symbols:
+            if symbol in await registered_symbols(desk.redis, keys=desk.keys):
+                await write_off(desk, symbol, f"write-off {symbol}")
 
     async def settle(self) -> None:
         """Tick until the outcome of every order is known and two ticks in a row change nothing."""

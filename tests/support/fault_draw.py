@@ -46,8 +46,8 @@ def draw_scene(rng: random.Random, seed: int) -> Scene:
         balances={own.quote: MONEY},
         fee_currency=rng.choice(["quote", "quote", "base"]),
         fill_parts=rng.choice([1, 1, 3]),
-        partial_chance=rng.choice([0.0, 0.3]),
-        partial_share=0.4,
+        partial_chance=rng.choice([0.0, 0.3, 0.8]),
+        partial_share=rng.choice([0.2, 0.4, 0.8]),
     )
     return Scene(own, {symbol: _path(symbol, first) for symbol in SYMBOLS}, exchange, whole=seed % 3 == 0)
 
@@ -86,12 +86,15 @@ def geometry(rng: random.Random) -> dict[str, Any]:
     }
 
 
-def plan_of(rng: random.Random) -> list[Chance]:
-    """A few kinds of faults with a probability each. Half of the scenarios have one more, for new orders only."""
-    chances = [_chance(rng, kind, "", "", 0.12) for kind in rng.sample(KINDS, k=rng.randint(2, 5))]
+def plan_of(rng: random.Random, factor: float) -> list[Chance]:
+    """A few kinds of faults with a probability each. Half of the scenarios have one more, for new orders only.
+
+    `factor`: of the probabilities.
+    """
+    chances = [_chance(rng, kind, "", "", 0.12 * factor) for kind in rng.sample(KINDS, k=rng.randint(2, 5))]
     if rng.random() < 0.5:
-        chances.append(_chance(rng, rng.choice(LOST_ORDERS), "POST", "order", 0.4))
-    return chances
+        chances.append(_chance(rng, rng.choice(LOST_ORDERS), "POST", "order", 0.4 * factor))
+    return chances if factor else []
 
 
 def _chance(rng: random.Random, kind: FaultKind, method: str, path: str, most: float) -> Chance:
@@ -99,7 +102,7 @@ def _chance(rng: random.Random, kind: FaultKind, method: str, path: str, most: f
     seconds = rng.choice(DELAYS) if delayed else LASTING.get(kind, 1.0)
     drift = rng.choice([-20_000, 20_000])
     fault = Fault(kind=kind, method=method, path=path, seconds=seconds, requests=rng.randint(1, 6), ms=drift)
-    return Chance(fault=fault, probability=rng.uniform(0.02, most))
+    return Chance(fault=fault, probability=rng.uniform(0.02, max(most, 0.02)))
 
 
 def swings(centre: Decimal, last: Candle) -> list[Candle]:

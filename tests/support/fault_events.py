@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -14,7 +15,8 @@ from tasks.settings.model import Settings
 from tasks.tick.monitor import rebalance
 from tests.support.binance.desk import BinanceDesk
 from tests.support.fault_changes import Change, Changes
-from tests.support.fault_draw import Scene
+from tests.support.fault_draw import SYMBOLS, Scene, geometry
+from tests.support.fault_swarm import COUNTED
 
 MANUAL_REBALANCE = "rebalance, manual"
 SCHEDULED_REBALANCE = "rebalance, scheduled"
@@ -22,6 +24,7 @@ OTHER_FILE = "worker with another file"
 REMOVED_HOLDING = "symbol removed while it holds"
 REMOVED_IN_DOUBT = "symbol removed while orders are in doubt"
 EVENTS = (
+    *map(str, COUNTED),
     *map(str, Change),
     MANUAL_REBALANCE,
     SCHEDULED_REBALANCE,
@@ -55,10 +58,13 @@ class Operator:
     settings: Settings = field(init=False)
     done: Counter[str] = field(default_factory=Counter)
     asked_to_sell: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    delisted: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Draw the few kinds of changes that this scenario has."""
         self.settings = self.scene.settings
+        self._is_outdated = False  # whether other settings than `settings` may be in force
+        self._went_back = 0
         self._changes = Changes(self.rng)
         kinds = self.rng.sample(list(Change), k=self.rng.randint(3, 7))
         self._kinds = sorted({*kinds, *(more for kind in kinds for more in _COMPANIONS.get(kind, ()))})
@@ -79,12 +85,46 @@ class Operator:
         found = self._changes.of(self.settings, change)
         if found is None:
             return
+        if self.delisted & (set(found.symbols) - set(self.settings.symbols)):
+            return
         gone = next(iter(set(self.settings.symbols) - set(found.symbols)), None)
         if gone is not None:
             await self._note_removal(gone)
-        self.settings = found
         self.done[change.value] += 1
-        await self._publish(found, liquidate=change is Change.LIQUIDATED)
+        await self._put_in_force(found, liquidate=change is Change.LIQUIDATED)
+
+    async def _put_in_force(self, found: Settings, *, liquidate: bool = False) -> None:
+        self.settings, self._is_outdated = found, True
+        before = self._went_back
+        await self._publish(found, liquidate=liquidate)
+        self._is_outdated = self.settings is not found or self._went_back != before
+
+    async def remove(self, symbols: Collection[str]) -> None:
+        """Take symbols out of the settings for good. If none is left, another one takes their place."""
+        self.delisted |= set(symbols)
+        now = self.settings.model_dump()
+        kept = {symbol: own for symbol, own in now["symbols"].items() if symbol not in symbols}
+        if len(kept) < len(now["symbols"]):
+            other = next(symbol for symbol in SYMBOLS if symbol not in symbols)
+            kept = kept or {other: geometry(self.rng)}
+            await self._put_in_force(Settings.model_validate(now | {"symbols": kept}))
+
+    def asked(self) -> dict[str, list[tuple[int, int]]]:
+        """A copy of `asked_to_sell`."""
+        return {symbol: list(spans) for symbol, spans in self.asked_to_sell.items()}
+
+    def went_back(self, asked: Mapping[str, Sequence[tuple[int, int]]]) -> None:
+        """Redis went back to when `asked` were to be sold: they are again, until settings say otherwise."""
+        self._is_outdated, self._went_back = True, self._went_back + 1
+        now = to_ms(self.desk.desk.clock())
+        for symbol, spans in asked.items():
+            if any(until == FOR_GOOD_MS for _, until in spans):
+                self.asked_to_sell.setdefault(symbol, []).append((now, FOR_GOOD_MS))
+
+    async def deploy_again(self) -> None:
+        """Put the newest settings in force, where others may be."""
+        if self._is_outdated:
+            await self._put_in_force(self.settings)
 
     def other_file(self) -> Settings:
         """The settings file of another worker. The settings in force override it."""
@@ -130,6 +170,6 @@ class Operator:
             return
         self.done[kind] += 1
         pool = (wanted.total_funds * wanted.global_max_usage).quantize(Decimal("1e-8"))
-        assert (report.pool, report.strategy) == (pool, wanted.allocation_strategy.value), (
+        assert self._is_outdated or (report.pool, report.strategy) == (pool, wanted.allocation_strategy.value), (
             f"a rebalance by other settings than those in force: {report.pool} {report.strategy}"
         )

@@ -71,6 +71,25 @@ class Engine:
         kept = {name: held for name, held in self.config.symbols.items() if name != symbol}
         self.config = self.config.model_copy(update={"symbols": kept})
 
+    def relist(self, symbol: str) -> None:
+        """List `BTC/USDT` again, with its last filters."""
+        rules = self._delisted.pop(symbol.replace("/", ""))
+        self.config = self.config.model_copy(update={"symbols": {**self.config.symbols, symbol: rules}})
+
+    def move(self, asset: str, amount: Decimal) -> None:
+        """Deposit free balance, or withdraw it where `amount` is negative."""
+        held = dict(self.totals[-1][1])
+        held[asset] = held.get(asset, ZERO) + amount
+        self.totals.append((self.seq, held))
+
+    def jump(self, symbol: str, price: Decimal) -> None:
+        """Play one more candle: from the last price straight to `price`."""
+        rows, done, last = self.candles[symbol], self.done[symbol], self.last(symbol)
+        at_ms = rows[max(done - 1, 0)].at_ms
+        found = {"open": last, "close": price, "high": max(last, price), "low": min(last, price)}
+        self._play(symbol, Candle(at_ms=at_ms, volume=Decimal(1), **found))
+        rows.insert(done, Candle(at_ms=at_ms, volume=Decimal(1), **found))
+
     def last(self, symbol: str) -> Decimal:
         """Last price."""
         rows, done = self.candles[symbol], self.done[symbol]

@@ -16,12 +16,14 @@ _SHARE = ("allocated", "used", "reserved")
 class PotWatch:
     """Call it after every script. `wrong`: what broke the rules, in order; `most_units`: the most ever committed.
 
-    Between two calls there is one script of one worker, so a sum that grew has grown by a grant.
+    Between two calls there is one script of one worker, so a sum that grew has grown by a grant; or by a comparison
+    with the exchange, which takes over what a restarted Redis has lost.
     """
 
     def __init__(self, socket: str, keys: Keys, symbols: Sequence[str]) -> None:
         self._client = redis.Redis(unix_socket_path=socket, decode_responses=True)
         self._keys, self._symbols = keys, tuple(symbols)
+        self._is_comparing = self._may_grow = False
         self._reserved: dict[str, int] = dict.fromkeys(self._symbols, 0)
         self._version = 0
         self.wrong: list[str] = []
@@ -32,13 +34,31 @@ class PotWatch:
         """Close the connection."""
         self._client.close()
 
-    def __call__(self) -> None:
-        """Look."""
+    def forget(self) -> None:
+        """Redis restarted, perhaps with earlier data: take its sums as they are now."""
+        self._client.connection_pool.disconnect()
+        compared, rows = self._read()
+        pot, *shares = rows
+        self._is_comparing = compared
+        self._reserved = {symbol: share[2] for symbol, share in zip(self._symbols, shares, strict=True)}
+        self._version, self.most_pool = pot[3], max(self.most_pool, pot[0])
+
+    def _read(self) -> tuple[bool, list[list[int]]]:
+        """Whether a comparison with the exchange runs, and the sums of the pot and of each symbol."""
         pipe = self._client.pipeline(transaction=False)
+        pipe.exists(self._keys.comparison_lock)
         pipe.hmget(self._keys.funds, _POT)
         for symbol in self._symbols:
             pipe.hmget(self._keys.funds_symbol(symbol), _SHARE)
-        pot, *shares = ([int(one or 0) for one in row] for row in pipe.execute())
+        comparing, *rows = pipe.execute()
+        return bool(comparing), [[int(one or 0) for one in row] for row in rows]
+
+    def __call__(self) -> None:
+        """Look."""
+        comparing, rows = self._read()
+        pot, *shares = rows
+        self._is_comparing, before = comparing, self._is_comparing
+        self._may_grow = comparing or before
         self.wrong += self._against(pot, dict(zip(self._symbols, shares, strict=True)))
         self._reserved = {symbol: share[2] for symbol, share in zip(self._symbols, shares, strict=True)}
         if pot[3] != self._version:
@@ -50,7 +70,7 @@ class PotWatch:
         if used != sum(share[1] for share in shares.values()) or reserved != sum(share[2] for share in shares.values()):
             yield f"the pot's sums {used} {reserved} are not those of the symbols {shares}"
         for symbol, (allocated, own_used, own_reserved) in shares.items():
-            if own_reserved <= self._reserved[symbol]:
+            if own_reserved <= self._reserved[symbol] or self._may_grow:
                 continue
             self.grants += 1
             if own_used + own_reserved > allocated:

@@ -41,15 +41,59 @@ def faketime_library() -> Path:
 
 
 class VirtualRedis:
-    """The server's socket and clock file. `after_script`: called after each script, before its answer is delivered."""
+    """The server, its socket and its clock file.
+
+    `after_script`: called after each script, before its answer is delivered. `on_restart`: called after each restart.
+    """
 
     after_script: Callable[[], None] | None = None
+    on_restart: Callable[[], None] | None = None
 
     def __init__(self, folder: Path) -> None:
         self.path, self._clock_file = folder / "redis.sock", folder / "clock"
+        self._data, self._log = folder / "dump.rdb", folder / "redis.log"
         self._clock_file.write_text(_clock_text(0.0))
         self._file = os.open(self._clock_file, os.O_WRONLY)
         self._shown = 0.0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the server from the data of the last `save`. A restarted server has new ids and drops connections."""
+        command = [str(get_binary_path()), "--port", "0", "--unixsocket", str(self.path), "--save", ""]
+        command += ["--dir", str(self._data.parent), "--dbfilename", self._data.name, "--logfile", str(self._log)]
+        self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=os.environ | self.environment())
+        wait_for_server(self._answer, self._process)
+        if self.on_restart is not None:
+            self.on_restart()
+
+    def _answer(self) -> None:
+        """Raise OSError unless the server has loaded its data."""
+        with self.open_socket() as opened:
+            opened.sendall(b"PING\r\n")
+            if opened.recv(64) != b"+PONG\r\n":
+                raise ConnectionRefusedError("the server is still loading")
+
+    def stop(self) -> None:
+        """Kill the server. It keeps what it had at the last `save`."""
+        if self._process is not None:
+            self._process.kill()  # SIGTERM would wait for the clock, which stands still
+            self._process.wait(10)
+            self._process = None
+            self.path.unlink(missing_ok=True)
+
+    def save(self) -> bytes:
+        """Store all data now, so that a restart keeps it. Returns it, for `put_back`."""
+        with self.open_socket() as opened:
+            opened.sendall(b"SAVE\r\n")
+            if opened.recv(64) != b"+OK\r\n":
+                raise OSError("the server could not save its data")
+        return self._data.read_bytes()
+
+    def put_back(self, saved: bytes) -> None:
+        """Kill the server and start it from data that it had earlier."""
+        self.stop()
+        self._data.write_bytes(saved)
+        self.start()
 
     def environment(self) -> dict[str, str]:
         """Environment variables that make a server read its time from the clock file."""
@@ -77,7 +121,8 @@ class VirtualRedis:
             os.pwrite(self._file, _clock_text(self._shown).encode(), 0)
 
     def close(self) -> None:
-        """Close the clock file."""
+        """Kill the server and close the clock file."""
+        self.stop()
         os.close(self._file)
 
     def client(self, rng: random.Random) -> RedisClient:
@@ -89,7 +134,9 @@ class VirtualRedis:
         return client
 
     async def forget(self) -> None:
-        """Delete all keys and scripts, as if the server had just started."""
+        """Delete all keys and scripts, as if the server had just started; start it where it is down."""
+        if self._process is None:
+            self.start()
         client = self.client(random.Random(0))
         await client.flushall()
         await client.script_flush("SYNC")
@@ -104,15 +151,10 @@ def _clock_text(passed: float) -> str:
 def virtual_redis(folder: Path) -> Iterator[VirtualRedis]:
     """A server in virtual time, its state in `folder`."""
     world = VirtualRedis(folder)
-    command = [str(get_binary_path()), "--port", "0", "--unixsocket", str(world.path), "--save", ""]
-    command += ["--dir", str(folder), "--logfile", "redis.log"]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=os.environ | world.environment())
     try:
-        wait_for_server(lambda: world.open_socket().close(), process)
+        world.start()
         yield world
     finally:
-        process.kill()  # SIGTERM would wait for the clock, which stands still
-        process.wait(10)
         world.close()
 
 

@@ -1,0 +1,272 @@
+"""A running scenario of a fault run: workers, an operator and an exchange, first with trouble and then without."""
+
+import asyncio
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from tasks.base.errors import ExchangeError, GridflowError
+from tasks.base.money import from_units
+from tasks.exchange.models import Market
+from tasks.exchange.order_ids import parse_order_id
+from tasks.funds.store import set_flag
+from tasks.tick.active_symbols import active_symbols
+from tasks.tick.monitor import run_monitor
+from tasks.tick.recover import open_books
+from tasks.tick.window import BreakerOpen
+from tests.support.binance.desk import BinanceDesk
+from tests.support.binance.faults import Fault, FaultKind
+from tests.support.binance.record import Record, most_committed
+from tests.support.fault_check import check_orders_and_accounts, lot_of
+from tests.support.fault_crew import TICK_SECONDS, Crew
+from tests.support.fault_draw import MONEY, MOST_PER_STEP, REAL, STEPS, SYMBOLS, Scene, plan_of
+from tests.support.fault_end import can_trade, exits_unasked, is_below_its_grids, lost_from_sight
+from tests.support.fault_events import Operator
+from tests.support.fault_hazards import Hazards
+from tests.support.fault_redis import RedisTrouble, is_compared
+from tests.support.fault_stop import Stop
+from tests.support.fault_swarm import Swarm, Trouble
+from tests.support.fault_workers import Workers
+from tests.support.mortal import Killed, Mortal
+from tests.support.redis_contents import contents
+from tests.support.virtual.desk import VirtualWorld
+from tests.support.virtual.pot_watch import PotWatch
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Counts of a scenario. `digest`: a hash of every request, order and trade, and of Redis at the end."""
+
+    seed: int
+    faults: dict[str, int]  # kind → how often
+    events: dict[str, int]  # what an operator did, and what happened on the exchange and to Redis → how often
+    kills: int
+    grants: int
+    orders: int
+    trades: int
+    digest: str
+
+
+@dataclass
+class Play:
+    """A running scenario. A killed worker's requests may still be on their way, so its connections stay open."""
+
+    scene: Scene
+    world: VirtualWorld
+    rng: random.Random
+    watch: PotWatch
+    swarm: Swarm
+    kills: int = 0
+    stopping: int = 0
+    running: list[asyncio.Task[None]] = field(default_factory=list)
+    desk: BinanceDesk = field(init=False)
+    workers: Workers = field(init=False)
+    operator: Operator = field(init=False)
+    hazards: Hazards = field(init=False)
+    redis: RedisTrouble = field(init=False)
+    markets: Mapping[str, Market] = field(init=False)
+
+    async def to_the_end(self, seed: int) -> Outcome:
+        """Play the whole scenario, then compare the books with the exchange's record."""
+        server = self.world.exchange.server
+        self.desk = self.world.worker()
+        self.workers = Workers(self.world, self.desk, whole=self.scene.whole)
+        self.markets = await self.desk.client.markets(SYMBOLS)
+        self.operator = Operator(self.scene, self.world.worker(self.desk.exchange), self.rng)
+        own, done = random.Random(f"hazards {seed}"), self.operator.done
+        self.hazards = Hazards(self.world.exchange, self.swarm, own, done)
+        self.redis = RedisTrouble(self.world.redis, self.operator, self.swarm, own, done)
+        await self.operator.start()
+        await self.play_with_faults()
+        await server.clear_faults()
+        self.hazards.end()
+        await server.advance(REAL - self.hazards.played)
+        await self.recover_and_trade()
+        return await self._checked(seed)
+
+    async def _checked(self, seed: int) -> Outcome:
+        after = await self.world.exchange.server.record()
+        await check_orders_and_accounts(self.desk, after, SYMBOLS, MONEY, unlisted=self.hazards.gone)
+        await self._check_money(after)
+        keys = self.desk.desk.keys
+        ids = (keys.server, keys.compared)  # of the Redis server: each start has others
+        seen = after.model_dump_json() + await contents(self.desk.desk.redis, but=ids)
+        digest = hashlib.sha256(seen.encode()).hexdigest()
+        faults, events = dict(Counter(fault.kind for fault in after.faults)), dict(self.operator.done)
+        sums = self.watch.grants, len(after.orders), len(after.trades)
+        return Outcome(seed, faults, events, self.kills, *sums, digest)
+
+    async def _check_money(self, record: Record) -> None:
+        assert self.watch.wrong == [], self.watch.wrong[:3]
+        most = from_units(self.watch.most_pool) + await lost_from_sight(self.desk.desk, SYMBOLS)
+        assert most_committed(record, lot_of) <= most, "the exchange saw more spent than the highest pool"
+        assert exits_unasked(record, self.operator.asked_to_sell) == [], "sold at the market, and nobody asked for it"
+
+    async def play_with_faults(self) -> None:
+        """Tick while faults happen. Some ticks are killed, at a step or in any wait. Others freeze in a wait and go on
+        after other workers have traded.
+
+        What else happens is drawn by the swarm: on the exchange, to Redis, and by operators.
+        """
+        rng, server, desk, comes = self.rng, self.world.exchange.server, self.desk.desk, self.swarm.comes
+        factor = self.swarm.rates.get(Trouble.FAULTS, 0.0)
+        await server.use_plan(rng.randrange(2**31), *plan_of(rng, factor))
+        for number in range(STEPS):
+            await server.advance(rng.randint(5, MOST_PER_STEP))
+            await self.hazards.act(self.operator.settings.symbols)
+            for trouble in await self.redis.act():
+                self._start(trouble)
+            await self._stop(comes(Trouble.FLAG))
+            if comes(Trouble.STOPPED):
+                self._start(self._stop_with_report())
+            if comes(Trouble.SETTINGS):
+                self._start(self._operate(rng.choice([0, rng.uniform(0, 2)])))
+            if comes(Trouble.MONITOR):
+                self._start(self._monitor(rng.uniform(0, 3)))
+            await self._note_listing()
+            symbols = await self._active_symbols()
+            await asyncio.gather(*(self._one_step(f"w{number}", symbol) for symbol in symbols))
+            for symbol in symbols:
+                await desk.redis.delete(desk.keys.lease(symbol))  # as if a dead worker's had run out
+            await self._check_keepers()
+            await asyncio.sleep(rng.uniform(0, 8))  # less than an order is protected, most times
+        await asyncio.gather(*self.running)  # the frozen go on, at the latest now
+        await self._stop(False)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        self.running.append(asyncio.create_task(work))
+
+    async def _stop(self, stopped: bool) -> None:
+        """An operator's stop, raised or lifted, in one call to Redis; not lifted while one is held to its report."""
+        desk = self.desk.desk
+        value = stopped or self.stopping > 0
+        await set_flag(desk.redis, hashes=[desk.keys.funds], flag="stopped", value=value)
+
+    async def _stop_with_report(self) -> None:
+        stop = Stop(self.workers.new(), self.hazards.engine, lambda: self.redis.put_backs)
+        self.stopping += 1
+        self.operator.done[Trouble.STOPPED] += 1
+        try:
+            await stop.run(self.rng.uniform(0, 5))
+        finally:
+            self.stopping -= 1
+
+    async def _note_listing(self) -> None:
+        """Now and then a new worker sees the exchange's present filters, and the operator sees what was delisted."""
+        if self.rng.random() < 0.3:
+            try:
+                await self.desk.client.refreshed_markets(SYMBOLS)
+            except ExchangeError:
+                return
+        if self.hazards.gone and self.rng.random() < 0.3:
+            await self.operator.remove(self.hazards.gone)
+
+    async def _active_symbols(self) -> list[str]:
+        desk = self.desk.desk
+        await desk.follow_settings()
+        return await active_symbols(desk)
+
+    async def _check_keepers(self) -> None:
+        """Every live order of ours has a journal entry, unless Redis has just lost it."""
+        desk, engine = self.desk.desk, self.hazards.engine
+        resting = {order.client_id for order in engine.open.values() if parse_order_id(order.client_id)}
+        journal = {str(name) for symbol in SYMBOLS for name in await desk.redis.hkeys(desk.keys.intents(symbol))}
+        left = resting - journal
+        if left and await is_compared(desk.redis, desk.keys):
+            raise AssertionError(f"no keeper: {sorted(left)}")
+
+    async def _operate(self, after: float) -> None:
+        await asyncio.sleep(after)
+        try:
+            await self.operator.act()
+        except RedisError:
+            return  # the operator deploys again later
+
+    async def _monitor(self, after: float) -> None:
+        """Run a worker's monitor. Now and then it is killed or freezes in the middle."""
+        await asyncio.sleep(after)
+        fatal = self._death("await", "freeze")
+        monitoring = Mortal(
+            run_monitor(self.workers.new().desk), self.rng.randint(1, 12) if fatal == "await" else 0, Killed
+        )
+        if fatal == "freeze":
+            monitoring.freezes = {self.rng.randint(1, 12): self.rng.uniform(5, 40)}
+        try:
+            await monitoring
+        except Killed:
+            self.kills += 1
+        except (GridflowError, RedisError):
+            return
+
+    def _death(self, *kinds: str) -> str:
+        """How this work ends early; '' where it does not."""
+        return self.rng.choice(kinds) if self.swarm.comes(Trouble.DEATHS) else ""
+
+    async def _one_step(self, owner: str, symbol: str) -> None:
+        fatal = self._death("step", "await", "sent", "freeze")
+        ticking = asyncio.create_task(self._one_tick(f"{owner} {symbol}", symbol, fatal))
+        await asyncio.wait({ticking}, timeout=self.rng.uniform(1, 5) if fatal == "freeze" else None)
+        self.running.append(ticking)
+
+    async def _one_tick(self, owner: str, symbol: str, fatal: str) -> None:
+        left = self.rng.randint(1, 7)
+
+        def checkpoint(step: str) -> None:
+            nonlocal left
+            left -= 1
+            if fatal == "step" and left == 0:
+                raise Killed
+            if fatal == "sent" and step == "reserved":  # dies while its orders are on their way
+                ticking.life, ticking.last_breath = ticking.lived + 1, 0.5
+
+        if fatal == "sent":
+            slow = Fault(kind=FaultKind.DELAY_BEFORE, method="POST", path="order", seconds=3)
+            await self.world.exchange.server.inject(slow, count=3)
+        other = self.operator.other_file() if self.rng.random() < 0.1 else None
+        worker = self.workers.new(other)
+        try:
+            if other is not None and self.rng.random() < 0.5:
+                await open_books(worker.desk, self.markets, owner)
+            trader = await worker.trader(symbol, owner, checkpoint)
+            ticking = Mortal(self.workers.ticks(trader)(), self.rng.randint(1, 40) if fatal == "await" else 0, Killed)
+            if fatal == "freeze":
+                ticking.freezes = {self.rng.randint(1, 40): self.rng.uniform(5, 40)}
+            ticking.last_breath = self.rng.choice([0, self.rng.uniform(0, 0.004), self.rng.uniform(0, 0.08)])
+            await ticking
+        except Killed:
+            self.kills += 1
+        except BreakerOpen as closed:
+            await asyncio.sleep(closed.wait_seconds)
+        except (GridflowError, RedisError):
+            return
+
+    async def recover_and_trade(self) -> None:
+        """After the faults: settle every order, trade on, follow the allocations, settle again."""
+        await asyncio.sleep(10)  # requests of dead workers that are still under way expire
+        await self.operator.deploy_again()
+        self.markets = {**self.markets, **await self.desk.client.refreshed_markets(SYMBOLS)}
+        crew = Crew(self.workers.new(), self.workers.ticks)
+        if self.hazards.gone:
+            await self.operator.remove(self.hazards.gone)
+            await crew.write_off(sorted(self.hazards.gone))
+        server = self.world.exchange.server
+        await run_monitor(crew.worker.desk)
+        await crew.settle()
+        before = len((await server.record()).orders)
+        can = can_trade(crew.worker.desk, await crew.worker.desk.allocator.get_global_status_summary())
+        for _ in range(6):
+            await crew.tick()
+            await server.advance(1)
+            await asyncio.sleep(TICK_SECONDS)
+        await crew.follow(self._prices, self.markets)
+        traded = len((await server.record()).orders) > before
+        assert not can or traded or await is_below_its_grids(crew.worker.desk), "trading stopped"
+
+    def _prices(self) -> Mapping[str, Decimal]:
+        return {symbol: self.hazards.engine.last(symbol.replace("/", "")) for symbol in SYMBOLS}

@@ -1,0 +1,46 @@
+"""An operator's stop in a fault run, and whether its report is true."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tasks.control.steps import stop
+from tasks.exchange.order_ids import parse_order_id
+from tasks.tick.order_cancelling import cancel_all_orders
+from tasks.tick.stopping import StopReport
+from tasks.tick.trader import GridTrader
+from tests.support.binance.desk import BinanceDesk
+from tests.support.binance.engine import Engine
+
+
+@dataclass
+class Stop:
+    """Stops trading as `gridflow stop` does. `put_backs`: how often Redis went back, which voids a stop."""
+
+    worker: BinanceDesk
+    engine: Engine
+    put_backs: Callable[[], int]
+
+    async def run(self, quiet_seconds: float) -> None:
+        """Stop, and hold the report against the exchange then and `quiet_seconds` later.
+
+        Raises AssertionError where an order of ours rests that the report does not name.
+        """
+        desk, before = self.worker.desk, self.put_backs()
+        await desk.follow_settings()
+        await stop(desk.redis, desk.settings)
+
+        async def trader(symbol: str) -> GridTrader:
+            return await self.worker.trader(symbol, f"stop {symbol}")
+
+        report = await cancel_all_orders(desk, trader)
+        self._check(report, before)
+        await asyncio.sleep(quiet_seconds)
+        self._check(report, before)
+
+    def _check(self, report: StopReport, before: int) -> None:
+        if self.put_backs() != before:
+            return
+        resting = {order.client_id for order in self.engine.open.values() if parse_order_id(order.client_id)}
+        untold = sorted(resting - {order.id for order in report.orders_open})
+        assert untold == [], f"the stop reported {report}, and there rest {untold}"

@@ -1,0 +1,72 @@
+"""Which kinds of trouble a fault run has, and how often: each seed switches some off and varies the other rates."""
+
+import random
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Trouble(StrEnum):
+    """A kind of trouble. The names of those that happen on the exchange, in Redis or by hand are counted as events."""
+
+    DEATHS = "workers die or freeze"
+    FAULTS = "requests fail"
+    SETTINGS = "settings change"
+    MONITOR = "monitor"
+    FLAG = "stopped for a step"
+    CANCELLED = "order cancelled by hand"
+    STOPPED = "stopped with a report"
+    FILTERS = "filters changed"
+    SUSPENDED = "symbol suspended and listed again"
+    DELISTED = "symbol delisted"
+    LEFT_BEHIND = "buy partly filled, then the price leaves"
+    WITHDRAWN = "base withdrawn and returned"
+    RESTARTED = "Redis restarted"
+    PUT_BACK = "Redis put back to an earlier state"
+
+
+@dataclass(frozen=True)
+class _Range:
+    """How likely a kind is in a scenario, and how likely it then is at each step, between two bounds."""
+
+    share: float
+    least: float
+    most: float
+
+
+_RANGES = {
+    Trouble.DEATHS: _Range(0.85, 0.2, 0.7),  # of ticks
+    Trouble.FAULTS: _Range(0.85, 0.4, 1.4),  # a factor for the probabilities of the plan of faults
+    Trouble.SETTINGS: _Range(0.85, 0.3, 0.9),
+    Trouble.MONITOR: _Range(0.9, 0.1, 0.5),
+    Trouble.FLAG: _Range(0.6, 0.1, 0.3),
+    Trouble.CANCELLED: _Range(0.6, 0.1, 0.3),
+    Trouble.STOPPED: _Range(0.35, 0.04, 0.12),
+    Trouble.FILTERS: _Range(0.35, 0.1, 0.3),
+    Trouble.SUSPENDED: _Range(0.2, 0.05, 0.15),
+    Trouble.DELISTED: _Range(0.35, 0.1, 0.3),
+    Trouble.LEFT_BEHIND: _Range(0.5, 0.1, 0.4),
+    Trouble.WITHDRAWN: _Range(0.35, 0.1, 0.3),
+    Trouble.RESTARTED: _Range(0.3, 0.05, 0.2),
+    Trouble.PUT_BACK: _Range(0.3, 0.05, 0.15),
+}
+COUNTED = tuple(Trouble)[tuple(Trouble).index(Trouble.CANCELLED) :]
+
+
+@dataclass
+class Swarm:
+    """The rates of a scenario by kind; a kind that is off has none. Draws come from a generator of its own."""
+
+    rng: random.Random
+    rates: dict[Trouble, float] = field(default_factory=dict)
+
+    @classmethod
+    def drawn(cls, seed: int) -> "Swarm":
+        """The rates of `seed`."""
+        rng = random.Random(f"swarm {seed}")
+        drawn = {kind: (rng.random(), rng.uniform(found.least, found.most)) for kind, found in _RANGES.items()}
+        return cls(rng, {kind: rate for kind, (at, rate) in drawn.items() if at < _RANGES[kind].share})
+
+    def comes(self, kind: Trouble) -> bool:
+        """Whether it happens now."""
+        rate = self.rates.get(kind, 0.0)
+        return rate > 0 and self.rng.random() < rate
