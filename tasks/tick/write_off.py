@@ -32,6 +32,7 @@ class WriteOff(Frozen):
 async def write_off(desk: Desk, symbol: str, owner: str) -> WriteOff:
     """Write off everything that the symbol holds; its cost is booked as a loss in grid profit.
 
+    The orders of a symbol that the exchange does not list end, and their money is released.
     Raises StateError where a worker ticks the symbol now, where it holds nothing, and where it can still be sold: the
     exchange lists it, and it is configured or has open orders.
     """
@@ -63,7 +64,8 @@ async def _is_listed(desk: Desk, symbol: str) -> bool:
 
 
 def _refuse(desk: Desk, symbol: str, state: SymbolState, listed: bool) -> None:
-    if not any(cell.qty or cell.basis for cell in state.cells.values()):
+    holds = any(cell.qty or cell.basis for cell in state.cells.values())
+    if not holds and (listed or not state.intents):
         raise StateError(f"{symbol} holds nothing: there is nothing to write off")
     if not listed:
         return

@@ -378,6 +378,25 @@ async def test_a_delisted_symbol_is_written_off_at_cost(redis: RedisClient) -> N
     await desk.close()
 
 
+async def test_a_delisted_symbol_without_inventory_gives_its_money_back(redis: RedisClient) -> None:
+    """Only buys rested. They can be neither read nor cancelled any more, so the write-off ends them."""
+    desk = await opened(redis, {BTC: GRID, ETH: GRID | {"start": "flat"}})
+    trader = await desk.trader(ETH)
+    await trader.tick()
+    await trader.end_lease()
+    assert (await desk.desk.allocator.get_global_status_summary()).symbols[ETH].reserved_units > 0
+    await put_in_force(redis, own({BTC: GRID}))
+    with pytest.raises(StateError, match="holds nothing"):
+        await write_off(desk.desk, ETH, "operator")
+    desk.desk.exchange = Delisted(desk.client, ETH)
+    done = await write_off(desk.desk, ETH, "operator")
+    assert done.qty == done.cost == 0
+    share = (await desk.desk.allocator.get_global_status_summary()).symbols[ETH]
+    assert (share.registered, share.committed_units) == (False, 0)
+    assert not await redis.exists(KEYS.intents(ETH), KEYS.cells(ETH))
+    await desk.close()
+
+
 async def test_workers_with_different_files_trade_one_grid(redis: RedisClient) -> None:
     """The second worker's file names other cells: it trades by those in force. Twenty turns, no order is replaced."""
     desk = await opened(redis, {BTC: GRID | {"start": "flat"}})

@@ -56,9 +56,9 @@ async def redis(server: RestartableRedis) -> AsyncIterator[RedisClient]:
     await client.aclose()
 
 
-def own_settings(**changes: Any) -> Settings:
+def own_settings(lease_seconds: int = 1, **changes: Any) -> Settings:
     """One busy grid; a comparison waits half a second."""
-    return settings(trading=QUICK, **changes)
+    return settings(trading=QUICK | {"lease_seconds": lease_seconds}, **changes)
 
 
 async def trade(desk: BinanceDesk, trader: GridTrader, minutes: int) -> None:
@@ -281,7 +281,7 @@ async def test_a_symbol_that_the_comparing_worker_did_not_know(server: Restartab
 
 async def test_settings_that_redis_lost_are_followed_by_no_worker(server: RestartableRedis, redis: RedisClient) -> None:
     """A version that was lost is never given again: a worker that had loaded it loads what is in force."""
-    capped = [own_settings(total_funds=funds) for funds in ("10000", "5000", "2000")]
+    capped = [own_settings(10, total_funds=funds) for funds in ("10000", "5000", "2000")]
     async with open_binance_desk(redis, capped[0], {BTC: walk(100)}) as desk:
         trader = await desk.trader()
         await put_in_force(redis, capped[0])

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from tasks.base.errors import GridflowError
 from tasks.exchange.models import Market
-from tasks.funds.store import registered_symbols
+from tasks.funds.store import status
 from tasks.tick.active_symbols import active_symbols
 from tasks.tick.models import TickReport
 from tasks.tick.monitor import run_monitor
@@ -54,8 +54,8 @@ class Crew:
         """Write off what delisted symbols hold, as an operator does; a symbol that holds nothing leaves by itself."""
         desk = self.worker.desk
         await desk.exchange.refreshed_markets(SYMBOLS)
-        for symbol in symbols:
-            if symbol in await registered_symbols(desk.redis, keys=desk.keys):
+        for symbol, share in (await status(desk.redis, keys=desk.keys, symbols=symbols)).symbols.items():
+            if share.committed_units:
                 await write_off(desk, symbol, f"write-off {symbol}")
 
     async def settle(self) -> None:

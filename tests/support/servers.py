@@ -59,7 +59,10 @@ class RestartableRedis:
             self._process = None
 
     def snapshot(self) -> Path:
-        """A copy of its data as it is now."""
+        """A copy of its data as it is now. A slow disk makes the server put writes to its file off."""
+        with sync_redis.Redis.from_url(self.url) as client:
+            while client.info("persistence")["aof_buffer_length"]:
+                time.sleep(0.01)
         copy = self._folder / f"snapshot-{time.monotonic_ns()}"
         shutil.copytree(self._data, copy)
         return copy
