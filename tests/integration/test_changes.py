@@ -15,7 +15,7 @@ from tasks.base.keys import Keys
 from tasks.base.money import from_units
 from tasks.base.redis_client import RedisClient
 from tasks.control.steps import put_in_force, sell_off
-from tasks.exchange.models import Side, Ticker
+from tasks.exchange.models import Order, Side, Ticker
 from tasks.exchange.order_ids import account_tag, parse_order_id
 from tasks.grid.levels import grid_id
 from tasks.grid.models import Cell, CellState, Grid
@@ -335,13 +335,13 @@ async def test_a_tick_that_outlives_its_symbol_writes_nothing(
 ) -> None:
     """The symbol leaves, with nothing, in the middle of its first tick: no cells are left that nobody looks after."""
     desk = await opened(redis, {BTC: GRID, ETH: GRID})
-    trader, ticker = await desk.trader(ETH), desk.client.ticker
+    trader, read = await desk.trader(ETH), desk.client.orders_and_ticker
 
-    async def slowly(symbol: str) -> Ticker:
+    async def slowly(symbol: str, not_before_ms: int = 0) -> tuple[list[Order], Ticker]:
         await put_in_force(redis, own({BTC: GRID}))
-        return await ticker(symbol)
+        return await read(symbol, not_before_ms)
 
-    monkeypatch.setattr(desk.client, "ticker", slowly)
+    monkeypatch.setattr(desk.client, "orders_and_ticker", slowly)
     with pytest.raises(LeaseLost):
         await trader.tick()
     assert not await redis.exists(KEYS.cells(ETH), KEYS.grid(ETH))
