@@ -4,6 +4,7 @@ GridflowError
 ├── ConfigError            the settings cannot run; `problems` lists all that is wrong
 ├── MarketDataError        a candle file cannot be read; has file, line and fault
 ├── ExchangeError          the exchange refused a request or did not answer
+│   ├── OrderArchived      the exchange keeps no details of an order that ended long ago without a fill
 │   └── ExchangeUnavailable a read failed; it may be tried again
 │       └── UnknownSymbol  the exchange does not know the symbol; the other symbols are not affected
 ├── LeaseLost              another worker has the lease of this symbol now; the tick must end
@@ -78,6 +79,10 @@ class RejectReason(StrEnum):
 
 class ExchangeUnavailable(ExchangeError):
     """A read failed (network, overload, maintenance). It changed nothing and may be tried again."""
+
+
+class OrderArchived(ExchangeError):
+    """The order ended long ago without a fill, and the exchange keeps no details of it."""
 
 
 class UnknownSymbol(ExchangeUnavailable):

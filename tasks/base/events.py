@@ -18,7 +18,7 @@ class EventKind(StrEnum):
     FUNDS_RESTORED = "funds_restored"  # it holds enough again (guard.lua)
     FUNDS_DRIFT = "funds_drift"  # the scheduled audit found differences
     BREAKER_CHANGED = "breaker_changed"  # a circuit breaker opened or closed (breaker_swap.lua)
-    ORPHAN_ORDER = "orphan_order"  # an order of ours without a journal entry was cancelled
+    ORPHAN_ORDER = "orphan_order"  # an order of ours had no journal entry: journalled, and cancelled or kept
     REDIS_RESTARTED = "redis_restarted"  # Redis restarted or went back; the symbols were compared with the exchange
     WRITTEN_OFF = "written_off"  # a symbol's inventory was booked out at cost
 

@@ -29,7 +29,7 @@ class Keys:
     # --- money -----------------------------------------------------------------------------------------
     @property
     def funds(self) -> str:
-        """Hash: the pot. pool, used, reserved, short (units); flags; version, inputs; holds (`owner=until`)."""
+        """Hash: the pot. units: pool, used, reserved, short, adopted; flags; version, inputs; holds (`owner=until`)."""
         return self._key("funds")
 
     @property
@@ -138,6 +138,10 @@ class Keys:
     def seen(self, symbol: str) -> str:
         """Sorted set: applied trade id → its time (ms)."""
         return self._key("seen", slug(symbol))
+
+    def others(self, symbol: str) -> str:
+        """Sorted set: exchange id of an order that is not ours and was looked up → when (ms). Capped."""
+        return self._key("others", slug(symbol))
 
     def fills(self, symbol: str) -> str:
         """Capped list of applied fills, newest first."""

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import ccxt
 
-from tasks.base.errors import ExchangeUnavailable, UnknownSymbol
+from tasks.base.errors import ExchangeUnavailable, OrderArchived, UnknownSymbol
 from tasks.base.money import plain
 from tasks.exchange.clock_sync import ClockSync
 from tasks.exchange.limits.priority import Priority, call_scope, max_wait_of, one_of_batch, priority_of, request_batch
@@ -217,7 +217,7 @@ class CcxtClient:
         return listed, self._usable(symbol, raw, requested_ms)
 
     async def order(self, symbol: str, client_id: str, exchange_id: str | None = None) -> Order | None:
-        """One order, by exchange id if given, else by client id; None if there is none."""
+        """One order, by exchange id if given, else by client id; None if there is none. Raises OrderArchived too."""
         params = {} if exchange_id else {"clientOrderId": self._venue.encode_order_id(client_id)}
         try:
             raw = await self._read(self._exchange.fetch_order, exchange_id, symbol, params)
@@ -225,6 +225,10 @@ class CcxtClient:
         except ExchangeUnavailable as error:
             if isinstance(error.__cause__, ccxt.OrderNotFound):
                 return None
+            if self._venue.says_archived(str(error.__cause__)):
+                raise OrderArchived(
+                    f"{symbol}: order {exchange_id or client_id} ended long ago without a fill"
+                ) from error
             raise
 
     async def orders(self, symbol: str) -> list[Order]:

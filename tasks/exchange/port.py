@@ -35,7 +35,10 @@ class ExchangePort(Protocol):
         """`open_orders` and then `ticker`."""
 
     async def order(self, symbol: str, client_id: str, exchange_id: str | None = None) -> Order | None:
-        """One order, by exchange id if given, else by client id; None if there is none."""
+        """One order, by exchange id if given, else by client id; None if there is none.
+
+        Raises OrderArchived where the exchange says only that it ended long ago without a fill.
+        """
 
     async def orders(self, symbol: str) -> list[Order]:
         """Every order of the account in this symbol that the exchange still knows, all pages, oldest first."""

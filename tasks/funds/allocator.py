@@ -110,6 +110,13 @@ class GlobalFundAllocator:
         now_ms = to_ms(self.clock())
         return await store.reserve(self.redis, keys=self.keys, symbol=symbol, fence=fence, now_ms=now_ms, items=items)
 
+    async def adopt(self, symbol: str, fence: int, items: Sequence[Reservation]) -> FundCode:
+        """Journal orders that the exchange has already, and reserve what they can still cost, even past the limits.
+
+        Returns OK, STALE_FENCE or RESTARTED. An item whose id has a reservation replaces it.
+        """
+        return await store.adopt(self.redis, keys=self.keys, symbol=symbol, fence=fence, items=items)
+
     async def record_trade(
         self,
         symbol: str,

@@ -87,6 +87,15 @@ async def reserve(
     return [_answer(FundCode(code), item, fence) for code, item in zip(codes, items, strict=True)]
 
 
+async def adopt(client: RedisClient, *, keys: Keys, symbol: str, fence: int, items: Sequence[Reservation]) -> FundCode:
+    """Journal orders that the exchange has already, and reserve what they can still cost, even past the limits."""
+    names = [*_book_keys(keys, symbol), keys.slots(symbol), keys.intents(symbol), keys.cells(symbol), keys.server]
+    argv: list[str | int] = [fence, len(items)]
+    for item in items:
+        argv += [item.id, item.slot, item.sequence, item.units, item.intent, item.cell_key, item.cell]
+    return FundCode(await script(client, _PACKAGE, "adopt")(keys=names, args=argv))
+
+
 def _answer(code: FundCode, item: Reservation, fence: int) -> Reserved:
     if code is not FundCode.OK:
         return Reserved(code=code)

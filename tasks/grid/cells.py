@@ -45,6 +45,12 @@ def lightened(cell: Cell, market: Market) -> Cell:
     return cell.model_copy(update={"state": CellState.IDLE, "cycle": cell.cycle + 1})
 
 
+def holding_order(cell: Cell, side: Side, client_id: str, cycle: int) -> Cell:
+    """The cell with an order that was not planned for it: found on the exchange. Its next order has a higher cycle."""
+    state = CellState.BUYING if side is Side.BUY else CellState.SELLING
+    return cell.model_copy(update={"state": state, "order_id": client_id, "cycle": max(cell.cycle, cycle)})
+
+
 def settled(cell: Cell, side: Side, filled: Decimal, market: Market, retry_ms: int = 0) -> Cell:
     """The cell after its order has ended with `filled` base in all (already in `cell.qty`).
 

@@ -56,6 +56,7 @@ class Intent(Frozen):
     missing_ms: int | None = None  # since when the exchange has known nothing of an order that it had accepted
     ended_ms: int | None = None
     note: str = ""
+    orphan: bool = False  # found on the exchange without a journal entry: it is cancelled, and its fills are booked
 
     def take_for(self, qty: Decimal, used_delta: int) -> int:
         """Units (1e-8 quote) that a fill of `qty` takes from the reservation.

@@ -1,13 +1,17 @@
 """Reconciling the journal with what the exchange shows. Pure."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from decimal import Decimal
 
 from tasks.base.money import ZERO
 from tasks.exchange.models import Order, OrderStatus, Side, Trade
+from tasks.exchange.order_ids import own_order_id
+from tasks.grid.sizing import reserve_units
 from tasks.orders.models import Evidence, Intent, IntentState
 
 TRADE_OVERLAP_MS = 60_000
-MAX_LOOKUPS = 20  # orders looked up for one intent in one tick
+TRADE_REACH_MS = 43_200_000  # trades are read from so long before a new order, in case one of ours was missed
+MAX_LOOKUPS = 20  # orders of unexplained trades looked up in one tick
 MAX_CLOCK_DIFFERENCE_MS = 600_000  # between our clock (intents) and the exchange's (trades)
 FORGOTTEN_AFTER_MS = 3_600_000  # exchanges forget orders that were cancelled unfilled, OKX after two hours
 
@@ -32,9 +36,11 @@ def trades_since(intents: Sequence[Intent], cursor_ms: int) -> int:
     """The time (ms) from which trades must be read so that no fill of these intents is missed.
 
     An order known since before the cursor cannot have unread trades older than the cursor, unless more of it is
-    filled than its known trades say. TRADE_OVERLAP_MS covers late reports and clock differences.
+    filled than its known trades say. TRADE_OVERLAP_MS covers late reports and clock differences. Trades since the
+    cursor are read as well, as far back as TRADE_REACH_MS: they may be of an order of ours that no journal has.
     """
-    return min(_unread_from(intent, cursor_ms) for intent in intents) - TRADE_OVERLAP_MS
+    first = min(_unread_from(intent, cursor_ms) for intent in intents)
+    return min(first, max(cursor_ms, first - TRADE_REACH_MS)) - TRADE_OVERLAP_MS
 
 
 def _unread_from(intent: Intent, cursor_ms: int) -> int:
@@ -61,22 +67,89 @@ def needs_lookup(intent: Intent, resting: Order | None, trades: Iterable[Trade])
     return intent.filled + sum((trade.qty for trade in fresh), ZERO) < intent.qty
 
 
-def possible_orders(intent: Intent, trades: Iterable[Trade], other_orders: Collection[str | None]) -> list[str]:
+def amended(intent: Intent, order: Order | None, taker_fee: Decimal) -> Intent:
+    """The entry of an order whose price or amount was changed on the exchange: both are the order's.
+
+    What is left of an open order can cost that much from now on. Units of an order that has ended stay as they are.
+    """
+    if order is None or order.price <= 0 or (order.price == intent.price and order.qty == intent.qty):
+        return intent
+    changes: dict[str, Decimal | int] = {"price": order.price, "qty": order.qty}
+    if intent.side is Side.BUY and order.status is OrderStatus.OPEN:
+        left = max(order.qty - intent.filled, ZERO)
+        changes["units"] = reserve_units(order.price, order.qty, taker_fee)
+        changes["units_left"] = reserve_units(order.price, left, taker_fee) if left else 0
+    return intent.model_copy(update=changes)
+
+
+def unexplained_orders(
+    intents: Collection[Intent], found: Iterable[Order | None], trades: Iterable[Trade], account: str
+) -> list[Trade]:
+    """The trades of orders that are neither in the journal nor in `found`; those that carry an id of others are not."""
+    known = {intent.exchange_id for intent in intents} | {order.exchange_id for order in found if order is not None}
+    names = {intent.client_id for intent in intents}
+    return [
+        trade
+        for trade in trades
+        if trade.exchange_id not in known
+        and (trade.client_id is None or (trade.client_id not in names and own_order_id(trade.client_id, account)))
+    ]
+
+
+def possible_orders(intent: Intent, trades: Iterable[Trade], valid_ms: int) -> list[str]:
     """Exchange ids of orders that may be the intent's, the nearest in time first.
 
-    They have its side and its price or better, are not older, and are not in `other_orders` (ids of other orders).
+    They have its side and its price or better. They filled at once, so within `valid_ms` of the intent: any other
+    order is still found by its client id.
     """
+    first_ms, last_ms = intent.created_ms - MAX_CLOCK_DIFFERENCE_MS, intent.created_ms + valid_ms
+    last_ms += MAX_CLOCK_DIFFERENCE_MS
     found: dict[str, None] = {}
     for trade in sorted(trades, key=lambda trade: abs(trade.at_ms - intent.created_ms)):
         better = trade.price <= intent.price if intent.side is Side.BUY else trade.price >= intent.price
         fits = trade.side is intent.side and better and trade.qty <= intent.qty
-        if (
-            fits
-            and trade.exchange_id not in other_orders
-            and trade.at_ms >= intent.created_ms - MAX_CLOCK_DIFFERENCE_MS
-        ):
+        if fits and first_ms <= trade.at_ms <= last_ms:
             found[trade.exchange_id] = None
     return list(found)
+
+
+def lookup_order(candidates: Iterable[Sequence[str]], unknown: Iterable[Trade]) -> list[str]:
+    """Exchange ids to look up: the likeliest of each doubtful order, then the next ones, then the rest."""
+    ranked = sorted((rank, name) for ids in candidates for rank, name in enumerate(ids))
+    return list(dict.fromkeys([*(name for _, name in ranked), *(trade.exchange_id for trade in unknown)]))
+
+
+def settled_lookups(
+    looked_up: Mapping[str, Order | None], candidates: Mapping[str, Sequence[str]], answers: Mapping[str, Order | None]
+) -> dict[str, Order | None]:
+    """The lookups by client id after those by exchange id (`answers`).
+
+    `candidates`: exchange ids by client id of an order in doubt. It stays in doubt, and is left out, while one of them
+    was not looked up: that is no proof that it does not exist.
+    """
+    by_name = {order.client_id: order for order in answers.values() if order is not None}
+    out = dict(looked_up)
+    for client_id, exchange_ids in candidates.items():
+        if client_id in by_name:
+            out[client_id] = by_name[client_id]
+        elif any(one not in answers for one in exchange_ids):
+            del out[client_id]
+    return out
+
+
+def ended_unfilled(intent: Intent) -> Order:
+    """The order of an intent of which the exchange says only that it ended long ago without a fill."""
+    return Order(
+        exchange_id=intent.exchange_id or "",
+        client_id=intent.client_id,
+        symbol=intent.symbol,
+        side=intent.side,
+        price=intent.price,
+        qty=intent.qty,
+        filled=ZERO,
+        status=OrderStatus.CANCELLED,
+        at_ms=intent.created_ms,
+    )
 
 
 def advance(intent: Intent, evidence: Evidence, now_ms: int, protection_ms: int) -> tuple[Intent, list[Trade]]:

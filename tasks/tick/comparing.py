@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -22,14 +21,15 @@ from tasks.exchange.order_ids import OrderId
 from tasks.funds.models import FundCode
 from tasks.ledger.steps import repair_funds
 from tasks.orders.evidence import gather_evidence, prices_of_all
-from tasks.tick import store
+from tasks.tick import orphans, store
 from tasks.tick.active_symbols import active_symbols
 from tasks.tick.desk import Desk
 from tasks.tick.fold import fold
-from tasks.tick.lease import kept, kept_lease
+from tasks.tick.lease import check_code, kept, kept_lease
 from tasks.tick.lost_orders import adopt, first_lost_ms, lost_orders, orders_to_look_up
 from tasks.tick.models import SymbolState
 from tasks.tick.recover import recover
+from tasks.tick.trade_memory import SymbolTrades
 
 log = logging.getLogger(__name__)
 
@@ -152,8 +152,14 @@ async def _book_lost(desk: Desk, market: Market, state: SymbolState) -> Compared
     symbol, exchange, intents = market.symbol, desk.exchange, list(state.intents.values())
     seen = await _read(desk, market, state)
     asked_ms = to_ms(desk.clock())
-    booked = partial(store.booked_trades, desk.redis, desk.keys, symbol)
-    evidence = await gather_evidence(exchange, symbol, intents, seen.open_orders, state.book.cursor_ms, booked)
+    valid_ms = int(desk.settings.trading.request_valid_seconds * 1000)
+    memory, account = SymbolTrades(desk, symbol), desk.keys.account
+    cursor_ms = state.book.cursor_ms
+    gathered = await gather_evidence(exchange, symbol, intents, seen.open_orders, cursor_ms, memory, account, valid_ms)
+    changed = orphans.adopt(state, gathered.evidence, [], market)
+    if changed.items:
+        check_code(await desk.allocator.adopt(symbol, state.fence, changed.items), symbol, state.fence, account)
+    state, evidence = changed.state, changed.evidence
     trades = [*seen.trades, *(trade for one in evidence.values() for trade in one.trades)]
     prices = await prices_of_all(exchange, {trade.fee_currency for trade in trades if trade.fee}, market)
     protection_ms = int(desk.settings.trading.protection_seconds * 1000)

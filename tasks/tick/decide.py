@@ -14,7 +14,7 @@ from tasks.base.errors import ConfigError
 from tasks.base.keys import Keys
 from tasks.base.money import from_units
 from tasks.exchange.models import Market, Order, Placement, Ticker
-from tasks.exchange.order_ids import account_tag, parse_order_id
+from tasks.exchange.order_ids import account_tag
 from tasks.funds.models import FeeCharge, FillMove, Write
 from tasks.grid.levels import build_cells, build_grid, grid_id, rounded_again, unfit_problems
 from tasks.grid.models import Grid, GridPlan, IdleReason
@@ -91,9 +91,8 @@ class Decision:
     """What a tick does.
 
     `folded`: the state after the fills; the trader adds each order that it journals. `grid`: None where the symbol has
-    no grid to trade. `moves`, `changes` and `charges`: money to book, records to write and fees for other
-    symbols' cells, in one script. `orphan_orders`: resting
-    orders of ours without a journal entry. `refusal`: why the first grid cannot start; fills are booked anyway.
+    no grid to trade. `moves`, `changes` and `charges`: money to book, records to write and fees for other symbols'
+    cells, in one script. `refusal`: why the first grid cannot start; fills are booked anyway.
     `unfit`: why the grid only sells: it, or the grid that should replace it, does not fit the market now.
     """
 
@@ -106,7 +105,6 @@ class Decision:
     changes: list[Write] = field(default_factory=list)
     charges: list[FeeCharge] = field(default_factory=list)
     plan: GridPlan = field(default_factory=GridPlan)
-    orphan_orders: Sequence[Order] = ()
     refusal: ConfigError | None = None
     unfit: str = ""
 
@@ -116,18 +114,12 @@ class Decision:
         return bool(self.moves or self.changes or self.folded.ended)
 
     @property
-    def orphans_to_cancel(self) -> list[Order]:
-        """Orphan orders that the previous tick saw too. One reading is no proof: it may be older than the journal."""
-        last = self.readings.state.last
-        seen_before = last.orphan_orders if last else ()
-        return [order for order in self.orphan_orders if order.client_id in seen_before]
-
-    @property
     def cancel(self) -> list[str]:
-        """Exchange ids of the orders to cancel."""
+        """Exchange ids of the orders to cancel: as planned, and every orphan order."""
         intents = self.folded.intents
-        ids = [intents[client_id].exchange_id for client_id in self.plan.cancel if client_id in intents]
-        return [one for one in (*ids, *(order.exchange_id for order in self.orphans_to_cancel)) if one]
+        planned = [intents[client_id] for client_id in self.plan.cancel if client_id in intents]
+        orphans = [intent for intent in intents.values() if intent.orphan]
+        return list(dict.fromkeys(one.exchange_id for one in (*planned, *orphans) if one.exchange_id))
 
 
 class Conclusion(NamedTuple):
@@ -207,7 +199,6 @@ def conclude(
         decision.plan,
         answers,
         refused,
-        decision.orphan_orders,
         decision.unfit,
         decision.folded.fees_waiting,
     )
@@ -223,13 +214,6 @@ def conclude(
         changes += slot_writes(readings.slots, live, "" if report.left else grid.grid_id, rules.keys, rules.symbol)
     changes += published(rules.keys, report)
     return Conclusion(report, [intent.client_id for intent in outcome.ended], changes)
-
-
-def unjournalled(state: SymbolState, open_orders: Sequence[Order], account: str) -> list[Order]:
-    """Resting orders with this account's tag and without a journal entry. Another account's orders are left alone."""
-    others = [order for order in open_orders if order.client_id not in state.intents]
-    tag = account_tag(account) if others else ""
-    return [order for order in others if (found := parse_order_id(order.client_id)) and found.account == tag]
 
 
 def _configured_grid(rules: Rules, state: SymbolState) -> Grid | None:
@@ -324,7 +308,6 @@ def _plan(rules: Rules, decision: Decision, grid: Grid) -> None:
     for_fees = [client_id for client_id in folded.to_cancel if client_id not in planned.cancel]
     decision.plan = planned.model_copy(update={"cancel": (*planned.cancel, *for_fees)}) if for_fees else planned
     decision.changes += _waiting_for_base(rules, decision)
-    decision.orphan_orders = unjournalled(readings.state, readings.open_orders, rules.keys.account)
 
 
 def _waiting_for_base(rules: Rules, decision: Decision) -> list[Write]:

@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass, field
 
-from tasks.base.clock import Clock, utc_now
+from tasks.base.clock import Clock, to_ms, utc_now
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
 from tasks.exchange.port import ExchangePort
@@ -20,6 +20,7 @@ class Desk:
     """The settings in force, Redis client, exchange client, fund allocator and markets of one process.
 
     `fences`: the newest fence that this process got, by symbol. A Redis with a lower one has gone back in time.
+    `explained`: by symbol, ids of trades that this process knows to be in the books or not ours, the oldest first.
     """
 
     settings: Settings
@@ -31,6 +32,7 @@ class Desk:
     settings_version: int = 0
     markets: Markets = field(default_factory=Markets)
     fences: dict[str, int] = field(default_factory=dict)
+    explained: dict[str, dict[str, None]] = field(default_factory=dict)
 
     async def follow_settings(self) -> None:
         """Load the settings in force. Raises StateError where this process cannot trade by them."""
@@ -39,6 +41,16 @@ class Desk:
             log.info("settings in force changed", extra={"version": found.version, "fields": list(found.differing)})
         self.settings, self.settings_version = found.settings, found.version
         self.allocator.follow(self.settings, found.version)
+
+    def forget(self) -> None:
+        """Forget what was read from Redis: it was lost or went back in time."""
+        self.fences.clear()
+        self.explained.clear()
+
+    @property
+    def now_ms(self) -> int:
+        """The time, in ms."""
+        return to_ms(self.clock())
 
     @property
     def lease_ms(self) -> int:

@@ -8,7 +8,7 @@ from tasks.base.errors import RejectReason
 from tasks.base.money import exact
 from tasks.exchange.models import Market, Trade
 from tasks.funds.models import FillMove
-from tasks.grid.cells import settled
+from tasks.grid.cells import holding_order, settled
 from tasks.grid.models import Cell
 from tasks.ledger.models import Book, Fill, QueuedFee
 from tasks.ledger.rules import book_fill, fee_elsewhere, with_return
@@ -114,9 +114,14 @@ def _queue_fee(result: Folded, cell: Cell, trade: Trade, market: Market, price: 
 
 def _end(result: Folded, intent: Intent, market: Market, retry_ms: int = 0) -> None:
     cell = result.cells[intent.cell_key]
-    result.cells[intent.cell_key] = settled(cell, intent.side, intent.filled, market, retry_ms)
-    result.touched.add(intent.cell_key)
     del result.intents[intent.client_id]
+    if cell.order_id in (intent.client_id, None):
+        cell = settled(cell, intent.side, intent.filled, market, retry_ms)
+        # An orphan order of the cell keeps it until it has ended too: it sends none before, and it stays.
+        left = [one for one in result.intents.values() if one.orphan and one.cell_key == cell.key]
+        cell = holding_order(cell, left[0].side, left[0].client_id, cell.cycle) if left else cell
+    result.cells[intent.cell_key] = cell
+    result.touched.add(intent.cell_key)
     result.ended.append(intent)
 
 

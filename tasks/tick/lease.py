@@ -1,4 +1,4 @@
-"""Renews a lease in the background, so that a tick may take longer than the lease lasts."""
+"""Renews a lease in the background, so that a tick may take longer than the lease lasts; and says that one was lost."""
 
 import asyncio
 import logging
@@ -7,10 +7,20 @@ from contextlib import asynccontextmanager
 
 from redis.exceptions import RedisError
 
+from tasks.base.errors import LeaseLost, RedisRestarted
+from tasks.funds.models import FundCode
 from tasks.tick import store
 from tasks.tick.desk import Desk
 
 log = logging.getLogger(__name__)
+
+
+def check_code(code: FundCode, symbol: str, fence: int, account: str) -> None:
+    """Raise LeaseLost or RedisRestarted where a script refused the fence."""
+    if code is FundCode.STALE_FENCE:
+        raise LeaseLost(symbol, fence)
+    if code is FundCode.RESTARTED:
+        raise RedisRestarted(account)
 
 
 @asynccontextmanager

@@ -35,7 +35,8 @@ class TickReport(Frozen):
     outside: bool = False  # the price is outside the grid
     retiring: bool = False  # the symbol left the settings: it buys nothing and sells what it holds
     left: bool = False  # the symbol left the settings and holds nothing
-    orphan_orders: tuple[str, ...] = Field((), validation_alias=AliasChoices("orphan_orders", "strays"))  # see Decision
+    # Orders of ours that were found without a journal entry, and that are being cancelled.
+    orphan_orders: tuple[str, ...] = Field((), validation_alias=AliasChoices("orphan_orders", "strays"))
     fees_waiting: int = 0  # fees of other trades that its cells still have to pay
     resolving: int = 0  # orders whose outcome is unknown
     next_in: Decimal = ZERO  # seconds until the next tick

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from tasks.exchange.models import Order, Placement
+from tasks.exchange.models import Placement
 from tasks.grid.models import Grid, GridPlan
 from tasks.market.models import Snapshot
 from tasks.market.rules import distance_to_level, next_interval, variance_rate
@@ -29,7 +29,6 @@ class Tick(NamedTuple):
     planned: GridPlan
     answers: Sequence[Placement]
     refused: Mapping[str, str]
-    orphan_orders: Sequence[Order]
     unfit: str
     fees_waiting: int
 
@@ -40,7 +39,8 @@ def report_of(tick: Tick, outcome: Folded, trading: TradingSettings, *, retiring
     samples = (*(last.samples if last else ()), (tick.ended_ms, price))[-SAMPLES:]
     booked = outcome.book.buys + outcome.book.sells
     fills = booked - tick.state.book.buys - tick.state.book.sells
-    is_active = bool(tick.answers or fills or planned.cancel or planned.to_resize)
+    orphans = tuple(sorted(intent.client_id for intent in outcome.intents.values() if intent.orphan))
+    is_active = bool(tick.answers or fills or planned.cancel or planned.to_resize or orphans)
     return TickReport(
         symbol=tick.grid.symbol,
         at_ms=tick.ended_ms,
@@ -52,7 +52,7 @@ def report_of(tick: Tick, outcome: Folded, trading: TradingSettings, *, retiring
         total_fills=booked,
         placed=len(tick.answers),
         not_placed=sum(map(is_unconfirmed, tick.answers)),
-        orphan_orders=tuple(order.client_id for order in tick.orphan_orders),
+        orphan_orders=orphans,
         cancelled=len(planned.cancel),
         refused=tick.refused,
         idle={key: reason.value for key, reason in planned.idle_reasons.items()} | dict(tick.refused),

@@ -1,6 +1,6 @@
 """The state of a tick in Redis: leases and the reading at its start."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from tasks.orders.models import Intent
 from tasks.tick.models import SymbolState, TickReport
 from tasks.tick.record_format import check_format
 
+OTHERS_CAP = 5000
 R = TypeVar("R", Grid, Book, Cell, Intent, QueuedFee)
 
 # The numbers that begin.lua returns, in the same order.
@@ -130,6 +131,24 @@ async def booked_trades(client: RedisClient, keys: Keys, symbol: str, trade_ids:
     """The ids among `trade_ids` that are already in the books."""
     scores = await client.zmscore(keys.seen(symbol), list(trade_ids))
     return {trade_id for trade_id, score in zip(trade_ids, scores, strict=True) if score is not None}
+
+
+async def explained_trades(client: RedisClient, keys: Keys, symbol: str, ids: Sequence[tuple[str, str]]) -> set[str]:
+    """Those trade ids that are in the books, or whose order is not ours. `ids`: of trades, and of their orders."""
+    pipe = client.pipeline(transaction=False)
+    pipe.zmscore(keys.seen(symbol), [trade_id for trade_id, _ in ids])
+    pipe.zmscore(keys.others(symbol), [exchange_id for _, exchange_id in ids])
+    booked, others = await pipe.execute()
+    rows = zip(ids, booked, others, strict=True)
+    return {trade_id for (trade_id, _), at, other in rows if at is not None or other is not None}
+
+
+async def note_others(client: RedisClient, keys: Keys, symbol: str, exchange_ids: Collection[str], now_ms: int) -> None:
+    """Remember the newest OTHERS_CAP orders that were looked up and are not ours."""
+    pipe = client.pipeline(transaction=False)
+    pipe.zadd(keys.others(symbol), dict.fromkeys(exchange_ids, now_ms))
+    pipe.zremrangebyrank(keys.others(symbol), 0, -OTHERS_CAP - 1)
+    await pipe.execute()
 
 
 async def order_slots(client: RedisClient, *, keys: Keys, symbol: str) -> dict[str, int]:

@@ -5,28 +5,27 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 
-from tasks.base.clock import to_ms
-from tasks.base.errors import GridflowError, LeaseLost, RedisRestarted, StateError
-from tasks.base.events import EventKind, publish_event
+from tasks.base.errors import GridflowError, RedisRestarted, StateError
 from tasks.base.money import ZERO, from_units
-from tasks.exchange.models import Market, Order, Placement
+from tasks.exchange.models import Market, Placement
 from tasks.funds.models import FundCode
 from tasks.grid.cells import with_order
 from tasks.grid.models import PlannedOrder
 from tasks.orders.evidence import gather_evidence, third_coin_prices
 from tasks.tick import store
+from tasks.tick.adopting import adopt_orders
 from tasks.tick.comparing import compare_books
-from tasks.tick.decide import Decision, Readings, Rules, conclude, decide, needs_free_base, needs_slots, unjournalled
+from tasks.tick.decide import Decision, Readings, Rules, conclude, decide, needs_free_base, needs_slots
 from tasks.tick.desk import Desk
-from tasks.tick.lease import kept_lease
+from tasks.tick.lease import check_code, kept_lease
 from tasks.tick.limits import still_refused
 from tasks.tick.listing import listed_markets
-from tasks.tick.lost_orders import lost_orders
 from tasks.tick.markets import filter_refused
 from tasks.tick.models import SymbolState, TickReport
 from tasks.tick.order_requests import Granted, intent_of, requests, reservation_of
 from tasks.tick.recover import open_books, recover
 from tasks.tick.sharing import share_pot
+from tasks.tick.trade_memory import SymbolTrades
 
 log = logging.getLogger(__name__)
 MOST_PER_BATCH = 50  # orders that are journalled and sent together; more would expire before they are sent
@@ -117,8 +116,17 @@ class GridTrader:
     def _is_retiring(self) -> bool:
         return self.symbol not in self.desk.settings.symbols
 
+    @property
+    def _known_trades(self) -> SymbolTrades:
+        return SymbolTrades(self.desk, self.symbol)
+
+    @property
+    def _valid_ms(self) -> int:
+        """How long a request to place an order is good for, in ms."""
+        return int(self.desk.settings.trading.request_valid_seconds * 1000)
+
     def _now(self) -> int:
-        return to_ms(self.desk.clock())
+        return self.desk.now_ms
 
     # --- read ------------------------------------------------------------------------------------------
     async def _begin(self, *, may_open: bool = True) -> SymbolState:
@@ -128,7 +136,7 @@ class GridTrader:
         if state.settings_version not in (0, self.desk.settings_version):
             await self.desk.follow_settings()
         if may_open and not self._is_retiring:  # a new symbol, or Redis was lost while a worker was running
-            self.desk.fences.clear()
+            self.desk.forget()
             await open_books(self.desk, await self._all_markets(), self.owner)
             return await self._begin(may_open=False)
         await self.end_lease()
@@ -144,6 +152,7 @@ class GridTrader:
         try:
             state, wait_ms = await take(lease_ms=desk.lease_ms, known_fence=known)
         except RedisRestarted:
+            desk.explained.clear()
             await compare_books(desk)
             state, wait_ms = await take(lease_ms=desk.lease_ms, known_fence=known)
         if state is None:
@@ -171,18 +180,24 @@ class GridTrader:
         open_orders, ticker = await exchange.orders_and_ticker(self.symbol, not_before_ms=newest)
         self._checkpoint("read")
         asked_ms = self._now()  # an order that is not found did not exist at this time, however long the answers take
-        booked = partial(store.booked_trades, redis, keys, self.symbol)
-        evidence = await gather_evidence(exchange, self.symbol, intents, open_orders, state.book.cursor_ms, booked)
+        gathered = await gather_evidence(
+            exchange,
+            self.symbol,
+            intents,
+            open_orders,
+            state.book.cursor_ms,
+            self._known_trades,
+            keys.account,
+            self._valid_ms,
+        )
+        adopted = await adopt_orders(self.desk, self.market, state, open_orders, gathered)
+        state, evidence = adopted.state, adopted.evidence
         pending = [fee.coin for fee in state.book.unvalued.values()]
         prices = await third_coin_prices(exchange, evidence, self.market, pending)
         self._checkpoint("evidence")
         slots: Mapping[str, int] = {}
-        strange = unjournalled(state, open_orders, keys.account)
-        if strange or needs_slots(self._rules(), state):
+        if needs_slots(self._rules(), state):
             slots = await store.order_slots(redis, keys=keys, symbol=self.symbol)
-        if strange and exchange.apart_from_redis and lost_orders(strange, state.intents.keys(), slots, keys.account):
-            await store.demand_comparison(redis, keys=keys)
-            raise RedisRestarted(keys.account)
         free_base = await self._free_base() if needs_free_base(state, asked_ms) else None
         now_ms = self._now()
         return Readings(started_ms, asked_ms, now_ms, state, open_orders, ticker, evidence, prices, slots, free_base)
@@ -205,14 +220,12 @@ class GridTrader:
                 charges=decision.charges,
             )
             self._check_code(code, decision)
+            self._known_trades.note([fill.trade_id for fill in decision.folded.fills])
         self._checkpoint("recorded")
         self._log(decision)
 
     def _check_code(self, code: FundCode, decision: Decision) -> None:
-        if code is FundCode.STALE_FENCE:
-            raise LeaseLost(self.symbol, decision.readings.state.fence)
-        if code is FundCode.RESTARTED:
-            raise RedisRestarted(self.desk.keys.account)
+        check_code(code, self.symbol, decision.readings.state.fence, self.desk.keys.account)
         if code is FundCode.CONFLICT:
             raise StateError(
                 f"{self.symbol}: another process changed the books during this tick. The next tick reads them again"
@@ -245,14 +258,7 @@ class GridTrader:
 
     async def _cancel(self, decision: Decision) -> None:
         await self.desk.exchange.cancel(self.symbol, decision.cancel)
-        for order in decision.orphans_to_cancel:
-            await self._report_orphan(order)
         self._checkpoint("cancelled")
-
-    async def _report_orphan(self, order: Order) -> None:
-        facts = {"symbol": self.symbol, "id": order.client_id, "filled": str(order.filled)}
-        log.error("an order of ours without a journal entry was cancelled; its fills are not booked", extra=facts)
-        await publish_event(self.desk.redis, self.desk.keys, EventKind.ORPHAN_ORDER, facts)
 
     async def _reserve(
         self, decision: Decision, orders: Sequence[PlannedOrder], refused: dict[str, str]
@@ -281,8 +287,7 @@ class GridTrader:
         return granted
 
     async def _send(self, granted: Sequence[Granted]) -> list[Placement]:
-        valid_ms = int(self.desk.settings.trading.request_valid_seconds * 1000)
-        return await self.desk.exchange.place(requests(granted, valid_ms))
+        return await self.desk.exchange.place(requests(granted, self._valid_ms))
 
     async def _finish(
         self, decision: Decision, granted: Sequence[Granted], answers: Sequence[Placement], refused: Mapping[str, str]

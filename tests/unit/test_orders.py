@@ -5,14 +5,21 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
+from tasks.base.errors import ExchangeUnavailable, OrderArchived
 from tasks.exchange.models import Order, OrderStatus, Side, Trade
-from tasks.orders.evidence import gather_evidence
+from tasks.grid.sizing import reserve_units
+from tasks.orders import evidence as evidence_module
+from tasks.orders.evidence import Gathered, gather_evidence
 from tasks.orders.models import Evidence, Intent, IntentState
 from tasks.orders.rules import (
     FORGOTTEN_AFTER_MS,
     MAX_CLOCK_DIFFERENCE_MS,
     MAX_LOOKUPS,
+    TRADE_REACH_MS,
     advance,
+    amended,
     needs_lookup,
     possible_orders,
     trades_since,
@@ -157,9 +164,12 @@ def test_without_evidence_nothing_changes() -> None:
 def test_trades_are_read_from_the_cursor_with_an_overlap() -> None:
     """A fresh order reads from its birth, an old one from shortly before the newest booked trade."""
     known = intent(created_ms=500_000, exchange_id="7", state=IntentState.OPEN)
-    assert trades_since([known], 0) == 440_000
+    assert trades_since([known], 500_000) == 440_000
     assert trades_since([known], 900_000) == 840_000
     assert trades_since([known, intent(created_ms=700_000)], 900_000) == 640_000, "its trades could not be told yet"
+    assert trades_since([known], 0) == -60_000, "since the cursor, in case an order of ours was missed"
+    late = intent(created_ms=10**9, exchange_id="7", state=IntentState.OPEN)
+    assert trades_since([late], 0) == 10**9 - TRADE_REACH_MS - 60_000, "but not for ever"
 
 
 def test_an_order_with_unread_fills_reads_from_its_birth_again() -> None:
@@ -180,14 +190,14 @@ def test_an_order_with_unread_fills_reads_from_its_birth_again() -> None:
 
 
 def test_an_order_whose_id_was_freed_is_sought_through_trades() -> None:
-    """Only orders that could be it: side, price, amount, time, and not known as another's."""
+    """Only orders that could be it: side, price, amount, and a time within its validity."""
     own = intent()
     fits = trade("1", "0.004")
     dear = trade("2", "0.004").model_copy(update={"exchange_id": "8", "price": Decimal(40001)})
     early = trade("3", "0.004").model_copy(update={"exchange_id": "9", "at_ms": -MAX_CLOCK_DIFFERENCE_MS - 1})
     sold = trade("4", "0.004").model_copy(update={"exchange_id": "10", "side": Side.SELL})
-    assert possible_orders(own, [fits, fits, dear, early, sold], {"11"}) == ["7"]
-    assert possible_orders(own, [fits], {"7"}) == []
+    late = trade("5", "0.004").model_copy(update={"exchange_id": "11", "at_ms": 6001 + MAX_CLOCK_DIFFERENCE_MS})
+    assert possible_orders(own, [fits, fits, dear, early, sold, late], valid_ms=5000) == ["7"]
 
 
 def some_order(number: int) -> Trade:
@@ -198,47 +208,157 @@ def some_order(number: int) -> Trade:
 class Shelf:
     """An exchange that finds no id, has many trades, and knows whose orders they were."""
 
-    def __init__(self, mine: str | None) -> None:
-        self.mine, self.asked = mine, 0
+    def __init__(self, mine: str | None, broken: Collection[str] = (), named: str = "other") -> None:
+        self.mine, self.broken, self.named = mine, broken, named
+        self.asked: list[str] = []
 
     async def trades(self, symbol: str, since_ms: int) -> list[Trade]:
         return [some_order(number) for number in range(60, 0, -1)]
 
     async def order(self, symbol: str, client_id: str, exchange_id: str | None = None) -> Order | None:
         if exchange_id is None:
+            if client_id in self.broken:
+                raise ExchangeUnavailable("not now")
             return None
-        self.asked += 1
-        whose = client_id if exchange_id == self.mine else "other"
+        self.asked.append(exchange_id)
+        if exchange_id in self.broken:
+            raise ExchangeUnavailable("not now")
+        whose = "c" if exchange_id == self.mine else self.named
         found = order(OrderStatus.FILLED, "0.01")
         return found.model_copy(update={"exchange_id": exchange_id, "client_id": whose})
 
 
-async def evidence_from(shelf: Any, booked: Collection[str] = ()) -> Evidence:
-    """What the shelf shows of one doubtful intent."""
-    own = intent(state=IntentState.UNKNOWN)
+class Memory:
+    """Trades in the books, and orders that were found to be of others."""
 
-    async def in_books(trade_ids: Sequence[str]) -> Collection[str]:
-        return [one for one in trade_ids if one in booked]
+    def __init__(self, booked: Collection[str] = ()) -> None:
+        self.booked, self.others = set(booked), set[str]()
 
-    return (await gather_evidence(shelf, own.symbol, [own], [], 0, in_books))[own.client_id]
+    async def unknown(self, trades: Sequence[Trade]) -> list[Trade]:
+        return [one for one in trades if one.trade_id not in self.booked and one.exchange_id not in self.others]
+
+    async def note_others(self, exchange_ids: Collection[str]) -> None:
+        self.others |= set(exchange_ids)
+
+
+async def gather(shelf: Any, memory: Memory, *intents: Intent) -> Gathered:
+    """What the shelf shows of the intents; by itself of one in doubt."""
+    own = list(intents) or [intent(state=IntentState.UNKNOWN)]
+    return await gather_evidence(shelf, "BTC/USDT", own, [], 0, memory, "main", 5000)
+
+
+@pytest.fixture(autouse=True)
+def named_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of our orders are short here: `c`, `d`, `e`."""
+    monkeypatch.setattr(evidence_module, "own_order_id", lambda text, account: text if len(text) == 1 else None)
 
 
 async def test_candidates_that_were_not_looked_at_prove_nothing() -> None:
     """The nearest in time are tried first; where not all could be, the order is not called missing."""
-    near = Shelf("3")
-    found = await evidence_from(near)
-    assert (found.found is not None, near.asked) == (True, 3)
+    near = (await gather(Shelf("3"), Memory())).evidence["c"]
+    assert near.found is not None
     far = Shelf("59")
-    cut = await evidence_from(far)
-    assert (cut.looked_up, cut.found, far.asked) == (False, None, MAX_LOOKUPS)
+    cut = (await gather(far, Memory())).evidence["c"]
+    assert (cut.looked_up, cut.found, len(far.asked)) == (False, None, MAX_LOOKUPS)
+    assert far.asked == [str(number) for number in range(1, MAX_LOOKUPS + 1)]
     assert state_after(intent(state=IntentState.UNKNOWN), cut, now_ms=10**9) is IntentState.UNKNOWN
+
+
+async def test_an_order_is_looked_at_once() -> None:
+    """Ids that were found to be of others are remembered: the search ends, and then costs nothing more."""
+    shelf, memory = Shelf(None), Memory()
+    looked_up = [(await gather(shelf, memory)).evidence["c"].looked_up for _ in range(5)]
+    assert looked_up == [False, False, True, True, True]
+    assert len(shelf.asked) == len(set(shelf.asked)) == 60
+
+
+async def test_two_in_doubt_share_the_lookups() -> None:
+    """One lookup settles whichever order it belongs to."""
+    shelf, other = Shelf("2"), intent(client_id="d", state=IntentState.UNKNOWN)
+    found = (await gather(shelf, Memory(), intent(state=IntentState.UNKNOWN), other)).evidence
+    assert found["c"].found is not None
+    assert (found["d"].looked_up, found["d"].found) == (False, None)
+    assert len(shelf.asked) == MAX_LOOKUPS
 
 
 async def test_orders_whose_trades_are_booked_are_not_looked_at() -> None:
     """They are others; with them left out the rest can be looked at, and that nothing was found counts."""
     booked = [str(number) for number in range(1, 45)]
     shelf = Shelf("50")
-    found = await evidence_from(shelf, booked)
-    assert (found.found is not None, shelf.asked) == (True, 6)
-    none = await evidence_from(Shelf(None), booked)
+    assert (await gather(shelf, Memory(booked))).evidence["c"].found is not None
+    assert len(shelf.asked) == 16
+    none = (await gather(Shelf(None), Memory(booked))).evidence["c"]
     assert (none.looked_up, none.found) == (True, None)
+
+
+async def test_one_failed_lookup_does_not_fail_the_tick() -> None:
+    """Its order stays as it is; the others are settled."""
+    first, second = intent(state=IntentState.UNKNOWN), intent(client_id="d", state=IntentState.UNKNOWN)
+    booked = Memory([str(number) for number in range(1, 61)])
+    found = (await gather(Shelf(None, broken=["c"]), booked, first, second)).evidence
+    assert (found["c"].looked_up, found["d"].looked_up) == (False, True)
+    assert advance(first, found["c"], 10**9, PROTECTION)[0] == first
+    candidate = (await gather(Shelf(None, broken=["3"]), Memory())).evidence["c"]
+    assert not candidate.looked_up, "an order that could not be read may be it"
+
+
+async def test_trades_lead_to_orders_of_ours_that_the_journal_does_not_have() -> None:
+    """Also where no order is in doubt: `e` is one of our names."""
+    filled = intent(exchange_id="60", state=IntentState.OPEN, qty=Decimal("0.004"))
+    found = await gather(Shelf(None, named="e"), Memory([str(number) for number in range(1, 59)]), filled)
+    assert [(one.client_id, one.exchange_id) for one in found.orphans] == [("e", "59")]
+
+
+async def test_an_archived_order_has_ended() -> None:
+    """The exchange says that it ended without a fill: that is an answer."""
+
+    class Archive(Shelf):
+        async def order(self, symbol: str, client_id: str, exchange_id: str | None = None) -> Order | None:
+            raise OrderArchived("long ago")
+
+    accepted = intent(exchange_id="99", state=IntentState.OPEN)
+    found = (await gather(Archive(None), Memory([str(number) for number in range(1, 61)]), accepted)).evidence["c"]
+    assert state_after(accepted, found) is IntentState.CANCELLED
+
+
+def changed_order(qty: str, price: str = "40000", filled: str = "0", status: OrderStatus = OrderStatus.OPEN) -> Order:
+    """The order after somebody changed it by hand."""
+    return order(status, filled).model_copy(update={"qty": Decimal(qty), "price": Decimal(price)})
+
+
+FEE = Decimal("0.001")
+
+
+def test_an_order_made_smaller_by_hand_ends_when_it_is_filled() -> None:
+    """Filled as it is now; before, its trades never added up to what was sent."""
+    known = intent(exchange_id="7", state=IntentState.OPEN)
+    shown = Evidence(
+        looked_up=True,
+        found=changed_order("0.006", filled="0.006", status=OrderStatus.FILLED),
+        trades=(trade("1", "0.006"),),
+    )
+    assert needs_lookup(known, None, shown.trades)
+    assert state_after(amended(known, shown.found, FEE), shown) is IntentState.FILLED
+    assert state_after(known, shown) is not IntentState.FILLED
+
+
+def test_an_order_made_larger_by_hand_does_not_end_early() -> None:
+    """What was sent is filled, the rest is still open: and it can cost more than was reserved."""
+    known = intent(exchange_id="7", state=IntentState.PARTIAL, filled=Decimal("0.004"), units_left=600)
+    shown = Evidence(resting=changed_order("0.02", "41000", "0.01"), trades=(trade("2", "0.006"),))
+    after = amended(known, shown.resting, FEE)
+    assert (after.qty, after.price) == (Decimal("0.02"), Decimal(41000))
+    assert after.units_left == reserve_units(Decimal(41000), Decimal("0.016"), FEE)
+    assert advance(after, shown, 2000, PROTECTION)[0].state is IntentState.PARTIAL
+    assert advance(known, shown, 2000, PROTECTION)[0].state is IntentState.FILLED
+
+
+def test_only_an_open_buy_changes_what_is_reserved() -> None:
+    """A sell costs nothing; an order that has ended costs what its trades say; an unchanged one stays itself."""
+    known = intent(exchange_id="7", state=IntentState.OPEN)
+    assert amended(known, changed_order("0.01"), FEE) is known
+    assert amended(known, None, FEE) is known
+    ended = amended(known, changed_order("0.02", status=OrderStatus.CANCELLED), FEE)
+    assert (ended.qty, ended.units, ended.units_left) == (Decimal("0.02"), known.units, known.units_left)
+    sell = intent(side=Side.SELL, units=0, units_left=0)
+    assert amended(sell, changed_order("0.02"), FEE).units_left == 0

@@ -1,6 +1,7 @@
 """Binance spot."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,14 @@ class BinanceMethods(CcxtClientBase):
             weight = next(weight for most, weight in _TICKER_WEIGHTS if named <= most)
             return weight * _COST_OF_WEIGHT
         return super().calculate_rate_limiter_cost(api, method, path, params, config or {})
+
+
+_ARCHIVED = re.compile(r'"code"\s*:\s*-2026\b')
+
+
+def says_archived(error: str) -> bool:
+    """Code -2026: the order was cancelled or expired without a fill more than 90 days ago."""
+    return _ARCHIVED.search(error) is not None
 
 
 def limits_left(headers: Headers) -> LimitsLeft:
@@ -75,5 +84,6 @@ VENUE = Venue(
     all_orders=(ListCall("fetch_orders", Forward(1000, "orderId")),),
     trades=(ListCall("fetch_my_trades", ByDay(1000, "fromId")),),
     price_bands=price_bands,
+    says_archived=says_archived,
     limits_left=limits_left,
 )

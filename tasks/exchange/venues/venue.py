@@ -26,6 +26,7 @@ file to copy. An exchange that is not listed can be traded on paper only.
 | `recent_trades_ms`: the last list of `trades` alone is complete for this long | 0: all lists are needed |
 | `stops_at_gaps`: a list read to its beginning stops at a long gap older than all open orders | false |
 | `price_bands`: a market's listing (ccxt's `info`) → how far from the market an order's price may be | no bound |
+| `says_archived`: text of an error → whether an order ended long ago unfilled, without details | no error says so |
 | `limits_left`: response headers → shares of its limits that are left | unknown |
 | `address_ban_seconds`: least time that a response bans our IP address by a rule of the venue's own | 0: it does not |
 | `reset_seconds`: (headers, now) → seconds until it counts anew, where `Retry-After` is missing | unknown |
@@ -105,6 +106,10 @@ def _no_price_bands(_listed: Mapping[str, Any]) -> dict[Side, PriceBand]:
     return {side: PriceBand() for side in Side}
 
 
+def _never_archived(_error: str) -> bool:
+    return False
+
+
 def _limits_unknown(_headers: Headers) -> LimitsLeft:
     return LimitsLeft()
 
@@ -141,6 +146,7 @@ class Venue:
     recent_trades_ms: int = 0
     stops_at_gaps: bool = False
     price_bands: Callable[[Mapping[str, Any]], dict[Side, PriceBand]] = _no_price_bands
+    says_archived: Callable[[str], bool] = _never_archived
     limits_left: Callable[[Headers], LimitsLeft] = _limits_unknown
     address_ban_seconds: Callable[[Response], float] = _no_address_ban
     reset_seconds: Callable[[Headers, int], float | None] = _reset_unknown

@@ -77,10 +77,17 @@ class Binance:
 
     def fill(self, client_id: str, qty: Decimal | None = None) -> None:
         """Fill the open order with this client id, or a part of it. Raises KeyError where there is none."""
+        self.engine.fill(self._open_order(client_id), qty)
+
+    def amend(self, client_id: str, qty: Decimal | None = None, price: Decimal | None = None) -> None:
+        """Change amount or price of the open order with this client id. Raises KeyError where there is none."""
+        self.engine.amend(self._open_order(client_id), qty, price)
+
+    def _open_order(self, client_id: str) -> int:
         ids = [order.order_id for order in self.engine.open.values() if order.client_id == client_id]
         if not ids:
             raise KeyError(f"no open order {client_id}")
-        self.engine.fill(ids[0], qty)
+        return ids[0]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One request to the API."""

@@ -8,13 +8,15 @@ OPEN = ("NEW", "PARTIALLY_FILLED")
 
 @dataclass(frozen=True)
 class OrderState:
-    """An order from event number `seq` on; `executed` in base, `spent` in quote."""
+    """An order from event number `seq` on; `executed` in base, `spent` in quote; its price and amount then."""
 
     seq: int
     at_ms: int
     status: str
     executed: Decimal = Decimal(0)
     spent: Decimal = Decimal(0)
+    price: Decimal = Decimal(0)
+    qty: Decimal = Decimal(0)
 
     @property
     def open(self) -> bool:

@@ -51,6 +51,11 @@ def _transfer(binance: Binance, said: dict[str, Any]) -> None:
     binance.engine.transfer(said["asset"], Decimal(said["amount"]))
 
 
+def _amend(binance: Binance, said: dict[str, Any]) -> None:
+    changes = {name: Decimal(said[name]) for name in ("qty", "price") if said.get(name) is not None}
+    binance.amend(said["client_id"], **changes)
+
+
 _ACTIONS: dict[str, Callable[[Binance, dict[str, Any]], Any]] = {
     "advance": lambda binance, said: {"played": binance.engine.advance(int(said.get("count", 1)))},
     "inject": _inject,
@@ -61,6 +66,7 @@ _ACTIONS: dict[str, Callable[[Binance, dict[str, Any]], Any]] = {
     "configure": _configure,
     "fill": _fill,
     "transfer": _transfer,
+    "amend": _amend,
     "record": lambda binance, said: binance.record().model_dump(mode="json"),
     "reset": lambda binance, said: binance.reset(),
 }

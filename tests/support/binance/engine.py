@@ -198,6 +198,15 @@ class Engine:
                 return order
         raise nothing_to_cancel()
 
+    def amend(self, order_id: int, qty: Decimal | None = None, price: Decimal | None = None) -> None:
+        """Change an open order by hand; its ids stay. An amount that is filled already ends it."""
+        order = self.open[order_id]
+        order.qty, order.price = qty or order.qty, price or order.price
+        if order.left <= 0:
+            self._turn(order, "FILLED", "closed")
+        else:
+            self._turn(order, order.now.status, "amended")
+
     def fill(self, order_id: int, qty: Decimal | None = None) -> None:
         """Fill an open order (or `qty` of it) now, at its own price, as maker."""
         order = self.open[order_id]
@@ -217,7 +226,7 @@ class Engine:
                 trade_id=trade.trade_id if trade else None,
             )
         )
-        order.states.append(OrderState(self.seq, at_ms, status, executed, spent))
+        order.states.append(OrderState(self.seq, at_ms, status, executed, spent, order.price, order.qty))
         if not order.now.open:
             self.open.pop(order.order_id, None)
 

@@ -12,7 +12,7 @@ class _Row(BaseModel):
 
 
 class Event(_Row):
-    """One change of the book, numbered: `placed`, `traded` or `closed` (cancelled or expired)."""
+    """One change of the book, numbered: `placed`, `traded`, `amended` or `closed` (cancelled or expired)."""
 
     seq: int
     at_ms: int

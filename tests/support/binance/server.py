@@ -62,6 +62,9 @@ class Exchange(Protocol):
     async def transfer(self, asset: str, amount: Decimal) -> None:
         """Deposit an amount, or withdraw it where it is below 0."""
 
+    async def amend(self, client_id: str, qty: Decimal | None = None, price: Decimal | None = None) -> None:
+        """Change amount or price of an open order by hand."""
+
     async def record(self) -> Record:
         """Everything the exchange has seen."""
 
@@ -125,6 +128,10 @@ class LocalExchange:
         """See `Exchange`."""
         self.binance.engine.transfer(asset, amount)
 
+    async def amend(self, client_id: str, qty: Decimal | None = None, price: Decimal | None = None) -> None:
+        """See `Exchange`."""
+        self.binance.amend(client_id, qty, price)
+
     async def record(self) -> Record:
         """See `Exchange`."""
         return self.binance.record()
@@ -185,6 +192,10 @@ class RemoteExchange:
     async def transfer(self, asset: str, amount: Decimal) -> None:
         """See `Exchange`."""
         await self._call("transfer", asset=asset, amount=str(amount))
+
+    async def amend(self, client_id: str, qty: Decimal | None = None, price: Decimal | None = None) -> None:
+        """See `Exchange`."""
+        await self._call("amend", client_id=client_id, **_plain({"qty": qty, "price": price}))
 
     async def record(self) -> Record:
         """See `Exchange`."""

@@ -9,15 +9,16 @@ import redis
 from tasks.base.keys import Keys
 from tasks.base.money import units_down
 
-_POT = ("pool", "used", "reserved", "version")
+_POT = ("pool", "used", "reserved", "version", "adopted")
 _SHARE = ("allocated", "used", "reserved")
 
 
 class PotWatch:
     """Call it after every script. `wrong`: what broke the rules, in order; `most_units`: the most ever committed.
 
-    Between two calls there is one script of one worker, so a sum that grew has grown by a grant; or by a comparison
-    with the exchange, which takes over what a restarted Redis has lost.
+    Between two calls there is one script of one worker, so a sum that grew has grown by a grant; by an order that was
+    found on the exchange (`adopted`); or by a comparison with the exchange, which takes over what a restarted Redis
+    has lost.
     """
 
     def __init__(self, socket: str, keys: Keys, symbols: Sequence[str]) -> None:
@@ -25,7 +26,7 @@ class PotWatch:
         self._keys, self._symbols = keys, tuple(symbols)
         self._is_comparing = self._may_grow = False
         self._reserved: dict[str, int] = dict.fromkeys(self._symbols, 0)
-        self._version = 0
+        self._version = self._adopted = 0
         self.wrong: list[str] = []
         self.most_pool = 0
         self.grants = 0
@@ -41,7 +42,7 @@ class PotWatch:
         pot, *shares = rows
         self._is_comparing = compared
         self._reserved = {symbol: share[2] for symbol, share in zip(self._symbols, shares, strict=True)}
-        self._version, self.most_pool = pot[3], max(self.most_pool, pot[0])
+        self._version, self._adopted, self.most_pool = pot[3], pot[4], max(self.most_pool, pot[0])
 
     def _read(self) -> tuple[bool, list[list[int]]]:
         """Whether a comparison with the exchange runs, and the sums of the pot and of each symbol."""
@@ -66,11 +67,12 @@ class PotWatch:
         self._version, self.most_pool = pot[3], max(self.most_pool, pot[0])
 
     def _against(self, pot: Sequence[int], shares: dict[str, list[int]]) -> Iterator[str]:
-        pool, used, reserved, version = pot
+        pool, used, reserved, version, adopted = pot
+        is_grant, self._adopted = adopted == self._adopted, adopted
         if used != sum(share[1] for share in shares.values()) or reserved != sum(share[2] for share in shares.values()):
             yield f"the pot's sums {used} {reserved} are not those of the symbols {shares}"
         for symbol, (allocated, own_used, own_reserved) in shares.items():
-            if own_reserved <= self._reserved[symbol] or self._may_grow:
+            if own_reserved <= self._reserved[symbol] or self._may_grow or not is_grant:
                 continue
             self.grants += 1
             if own_used + own_reserved > allocated:
