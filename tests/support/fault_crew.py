@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from tasks.base.errors import GridflowError
+from tasks.base.errors import GridflowError, RedisRestarted, StateError
 from tasks.exchange.models import Market
 from tasks.funds.store import status
 from tasks.tick.active_symbols import active_symbols
@@ -23,6 +23,7 @@ TICK_SECONDS = 2.0
 MOST_TICKS = 60  # of each symbol, until orders follow settings and allocations
 _MONITOR_EVERY = 10  # ticks
 _MAX_SETTLE_TICKS = 120
+_MAX_WRITE_OFFS = 20
 
 
 @dataclass
@@ -40,9 +41,9 @@ class Crew:
         return [await self._tick(symbol) for symbol in await active_symbols(desk)]
 
     async def _tick(self, symbol: str) -> TickReport | None:
-        if symbol not in self.ticks:
-            self.ticks[symbol] = self.how(await self.worker.trader(symbol, f"survivor {symbol}"))
         try:
+            if symbol not in self.ticks:
+                self.ticks[symbol] = self.how(await self.worker.trader(symbol, f"survivor {symbol}"))
             return await self.ticks[symbol]()
         except BreakerOpen as closed:
             await asyncio.sleep(closed.wait_seconds)
@@ -56,7 +57,19 @@ class Crew:
         await desk.exchange.refreshed_markets(SYMBOLS)
         for symbol, share in (await status(desk.redis, keys=desk.keys, symbols=symbols)).symbols.items():
             if share.committed_units:
-                await write_off(desk, symbol, f"write-off {symbol}")
+                await self._write_off(symbol)
+
+    async def _write_off(self, symbol: str) -> None:
+        for _ in range(_MAX_WRITE_OFFS):
+            try:
+                await write_off(self.worker.desk, symbol, f"write-off {symbol}")
+            except RedisRestarted:
+                await self.tick()  # compares the books with the exchange
+            except StateError:
+                await asyncio.sleep(TICK_SECONDS)  # somebody holds the lease
+            else:
+                return
+        raise AssertionError(f"{symbol}: never written off")
 
     async def settle(self) -> None:
         """Tick until the outcome of every order is known and two ticks in a row change nothing."""

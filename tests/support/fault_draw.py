@@ -37,8 +37,11 @@ class Scene:
     whole: bool
 
 
-def draw_scene(rng: random.Random, seed: int) -> Scene:
-    """Draw the scene with `rng`. One seed in three has three symbols; the exchange lists all of them."""
+def draw_scene(rng: random.Random, seed: int, *, coin_fees: bool) -> Scene:
+    """Draw the scene with `rng`. One seed in three has three symbols; the exchange lists all of them.
+
+    `coin_fees`: with three symbols, fees are paid in BNB while the account has any.
+    """
     own = settings_of(rng, f"s{seed}", SYMBOLS if (seed // 3 + seed) % 3 == 0 else SYMBOLS[:1])
     first = rng.randrange(0, 2000)
     exchange = Config(
@@ -49,6 +52,8 @@ def draw_scene(rng: random.Random, seed: int) -> Scene:
         partial_chance=rng.choice([0.0, 0.3, 0.8]),
         partial_share=rng.choice([0.2, 0.4, 0.8]),
     )
+    if coin_fees and len(own.symbols) > 1:
+        exchange = exchange.changed(fee_currency="BNB")
     return Scene(own, {symbol: _path(symbol, first) for symbol in SYMBOLS}, exchange, whole=seed % 3 == 0)
 
 

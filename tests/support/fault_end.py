@@ -21,6 +21,8 @@ from tasks.tick.slots import cell_of
 from tests.support.binance.record import Record
 
 DUST = Decimal(6)  # quote; with 5 or more it could be sold
+MOST_FOR_A_BNB = Decimal(400)  # quote
+_MOVES = ("dust:", "write-off:")  # ids of moves of money that no trade made
 SELLING = (CellState.HOLDING, CellState.SELLING)
 
 
@@ -108,6 +110,8 @@ def _of_sizes(desk: Desk, standing: Standing, market: Market, status: FundsStatu
     found = []
     for client_id, intent in standing.intents.items():
         cell = standing.cells[intent.cell_key]
+        if intent.filled and _is_left_behind(standing, cell, intent, market):
+            found.append(f"{client_id}: the price has left its cell, which holds enough to sell")
         if intent.side is Side.SELL or intent.filled or intent.state is not IntentState.OPEN:
             continue
         if standing.grid is None or cell.grid_id != standing.grid.grid_id:
@@ -122,6 +126,13 @@ def _of_sizes(desk: Desk, standing: Standing, market: Market, status: FundsStatu
             if abs(off) > tolerance * should and (off > 0 or -off <= free):
                 found.append(f"{client_id}: reserves {intent.units_left}, its size is {should}")
     return found
+
+
+def _is_left_behind(standing: Standing, cell: Cell, intent: Intent, market: Market) -> bool:
+    """Whether a partly filled buy should be cancelled, so that its cell sells what it got."""
+    middle = (cell.buy_price + cell.sell_price) / 2
+    sellable = market.large_enough(cell.sell_price, market.qty(cell.qty))
+    return intent.side is Side.BUY and standing.price > middle and sellable
 
 
 def _wanted(desk: Desk, standing: Standing, market: Market) -> Mapping[str, Decimal]:
@@ -198,15 +209,17 @@ async def is_below_its_grids(desk: Desk) -> bool:
     return True
 
 
-async def lost_from_sight(desk: Desk, symbols: Sequence[str]) -> Decimal:
-    """The most quote that remainders may have cost which the books moved between cells or wrote off.
+async def lost_from_sight(desk: Desk, symbols: Sequence[str], record: Record) -> Decimal:
+    """The most quote that base may have cost which left its cell without a trade.
 
-    The exchange's record shows neither. There the quote stays in the cell that bought the remainder.
+    Remainders are moved to other cells or written off, and base pays fees of other symbols. The exchange's record shows
+    neither. There the quote stays in the cell that bought the base.
     """
     moves = 0
     for symbol in symbols:
-        moves += sum(":" in str(one) for one in await desk.redis.zrange(desk.keys.seen(symbol), 0, -1))
-    return DUST * moves
+        moves += sum(str(one).startswith(_MOVES) for one in await desk.redis.zrange(desk.keys.seen(symbol), 0, -1))
+    fees = sum((trade.fee for trade in record.trades if trade.fee_asset == "BNB"), Decimal(0))
+    return DUST * moves + fees * MOST_FOR_A_BNB
 
 
 def exits_unasked(record: Record, asked: Mapping[str, Sequence[tuple[int, int]]]) -> list[str]:

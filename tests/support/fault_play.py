@@ -98,13 +98,15 @@ class Play:
         ids = (keys.server, keys.compared)  # of the Redis server: each start has others
         seen = after.model_dump_json() + await contents(self.desk.desk.redis, but=ids)
         digest = hashlib.sha256(seen.encode()).hexdigest()
+        paid = [trade for trade in after.trades if trade.fee_asset == "BNB" and trade.symbol != "BNBUSDT"]
+        self.operator.done[Trouble.COIN_FEES] += len(paid)
         faults, events = dict(Counter(fault.kind for fault in after.faults)), dict(self.operator.done)
         sums = self.watch.grants, len(after.orders), len(after.trades)
         return Outcome(seed, faults, events, self.kills, *sums, digest)
 
     async def _check_money(self, record: Record) -> None:
         assert self.watch.wrong == [], self.watch.wrong[:3]
-        most = from_units(self.watch.most_pool) + await lost_from_sight(self.desk.desk, SYMBOLS)
+        most = from_units(self.watch.most_pool) + await lost_from_sight(self.desk.desk, SYMBOLS, record)
         assert most_committed(record, lot_of) <= most, "the exchange saw more spent than the highest pool"
         assert exits_unasked(record, self.operator.asked_to_sell) == [], "sold at the market, and nobody asked for it"
 

@@ -24,7 +24,7 @@ from typing import cast
 from tasks.base.keys import Keys
 from tests.support.fault_draw import SYMBOLS, draw_scene
 from tests.support.fault_play import Outcome, Play
-from tests.support.fault_swarm import Swarm
+from tests.support.fault_swarm import Swarm, Trouble
 from tests.support.virtual.desk import VirtualWorld, in_world
 from tests.support.virtual.loop import Standstill, run_virtually
 from tests.support.virtual.pot_watch import PotWatch
@@ -51,14 +51,14 @@ def play(seed: int, world: VirtualRedis, folder: Path) -> Outcome:
 
 
 async def _play(seed: int, redis: VirtualRedis, folder: Path) -> Outcome:
-    rng = random.Random(seed)
-    scene = draw_scene(rng, seed)
+    rng, swarm = random.Random(seed), Swarm.drawn(seed)
+    scene = draw_scene(rng, seed, coin_fees=Trouble.COIN_FEES in swarm.rates)
 
     async def work(world: VirtualWorld) -> Outcome:
         watch = PotWatch(str(redis.path), Keys(scene.settings.account), SYMBOLS)
         redis.after_script, redis.on_restart = watch, watch.forget
         try:
-            return await Play(scene, world, rng, watch, Swarm.drawn(seed)).to_the_end(seed)
+            return await Play(scene, world, rng, watch, swarm).to_the_end(seed)
         except Exception as error:
             kept = Path(gettempdir()) / f"gridflow-seed-{seed}-{os.getpid()}.json"
             kept.write_text((await world.exchange.server.record()).model_dump_json(indent=1), encoding="utf-8")

@@ -20,6 +20,7 @@ class Trouble(StrEnum):
     DELISTED = "symbol delisted"
     LEFT_BEHIND = "buy partly filled, then the price leaves"
     WITHDRAWN = "base withdrawn and returned"
+    COIN_FEES = "fee in a coin that a grid holds"
     RESTARTED = "Redis restarted"
     PUT_BACK = "Redis put back to an earlier state"
 
@@ -46,6 +47,7 @@ _RANGES = {
     Trouble.DELISTED: _Range(0.35, 0.1, 0.3),
     Trouble.LEFT_BEHIND: _Range(0.5, 0.1, 0.4),
     Trouble.WITHDRAWN: _Range(0.35, 0.1, 0.3),
+    Trouble.COIN_FEES: _Range(0.5, 1, 1),  # with three symbols
     Trouble.RESTARTED: _Range(0.3, 0.05, 0.2),
     Trouble.PUT_BACK: _Range(0.3, 0.05, 0.15),
 }

@@ -1,0 +1,179 @@
+"""The planted faults, each a text of the program and what stands there instead. See `tests.support.mutations`."""
+
+from typing import NamedTuple
+
+
+class Planted(NamedTuple):
+    """A fault: in `file`, `before` becomes `after`."""
+
+    name: str
+    file: str
+    before: str
+    after: str
+
+
+FAULTS = (
+    Planted(
+        "no fence check",
+        "tasks/funds/_server.lua",
+        "if (redis.call('GET', fence_key) or '0') ~= fence then return 5 end",
+        "",
+    ),
+    Planted("journal skipped", "tasks/funds/reserve.lua", "  call('HSET', KEYS[6], unpack(journal))\n", ""),
+    Planted("reservation released twice", "tasks/funds/_writes.lua", "  redis.call('HDEL', reservations, id)\n", ""),
+    Planted(
+        "a fill is booked twice",
+        "tasks/funds/record.lua",
+        "if fills > 0 and booked == fills then return 1 end\nif booked > 0 then return 7 end\n",
+        "",
+    ),
+    Planted(
+        "a fill is not noted as booked",
+        "tasks/funds/record.lua",
+        "  redis.call('ZADD', seen, ARGV[p + 1], ARGV[p])\n",
+        "",
+    ),
+    Planted(
+        "a fill takes nothing from its reservation",
+        "tasks/funds/record.lua",
+        "local take = math.min(want, left)",
+        "local take = 0",
+    ),
+    Planted(
+        "allocation not checked",
+        "tasks/funds/reserve.lua",
+        "  if committed + units > allocated then return 2 end\n",
+        "",
+    ),
+    Planted("pool not checked", "tasks/funds/reserve.lua", "if short or total + units > pool then", "if short then"),
+    Planted("a stop is ignored", "tasks/grid/planner.py", "if self.limits.stopped or (outdated", "if (outdated"),
+    Planted(
+        "size ignored", "tasks/grid/resizing.py", "return abs(self.excess) > tolerance * self.wanted", "return False"
+    ),
+    Planted(
+        "protection window off",
+        "tasks/orders/rules.py",
+        "if now_ms - intent.created_ms > protection_ms else",
+        "if now_ms > 0 else",
+    ),
+    Planted(
+        "an unknown outcome counts as a refusal",
+        "tasks/tick/order_requests.py",
+        "        elif isinstance(answer, Rejected):\n",
+        "        elif not isinstance(answer, Accepted):\n            answer = Rejected("
+        'client_id=intent.client_id, reason=RejectReason.OTHER, detail="")\n',
+    ),
+    Planted(
+        "a cancelled order ends before its last trade is known",
+        "tasks/orders/rules.py",
+        "    if ended and complete:\n",
+        "    if ended:\n",
+    ),
+    Planted(
+        "trades are read from the newest booked one",
+        "tasks/orders/rules.py",
+        "    return min(_unread_from(intent, cursor_ms) for intent in intents) - TRADE_OVERLAP_MS\n",
+        "    return cursor_ms\n",
+    ),
+    Planted(
+        "the retiring are forgotten",
+        "tasks/tick/active_symbols.py",
+        "    return sorted({*desk.settings.symbols, *await registered_symbols(desk.redis, keys=desk.keys)})\n",
+        "    return sorted(desk.settings.symbols)\n",
+    ),
+    Planted("dust dropped", "tasks/tick/grid_change.py", '"qty": target.qty + cell.qty, ', ""),
+    Planted(
+        "cells of an earlier grid dropped",
+        "tasks/tick/grid_change.py",
+        "    kept = {key: cell for key, cell in folded.cells.items() if not is_empty(cell)}\n",
+        "    kept = {key: cell for key, cell in folded.cells.items() if cell.order_id is not None}\n",
+    ),
+    Planted(
+        "base fees not taken from the cell",
+        "tasks/ledger/rules.py",
+        "received, cost = trade.qty - fee.base,",
+        "received, cost = trade.qty,",
+    ),
+    Planted(
+        "settings in force not followed",
+        "tasks/settings/in_force.py",
+        "    return InForce(settings, version, differing)\n",
+        "    return InForce(own, version, differing)\n",
+    ),
+    Planted("rollback check off", "tasks/tick/begin.lua", "then return {-1} end", "then local _ = 0 end"),
+    Planted(
+        "lost orders not taken over",
+        "tasks/tick/lost_orders.py",
+        "    return [pair for _, pair in sorted(found.items(), key=by_cell)]\n",
+        "    return []\n",
+    ),
+    Planted(
+        "the comparison keeps older settings",
+        "tasks/tick/comparing.py",
+        "    await desk.follow_settings()\n",
+        "",
+    ),
+    Planted(
+        "orders rounded on their way",
+        "tasks/exchange/market_list.py",
+        "if not request.qty % market.lot_step and not request.price % market.tick_size:",
+        "if market:",
+    ),
+    Planted(
+        "markets never read again", "tasks/tick/markets.py", "        self._is_outdated = True\n", "        pass\n"
+    ),
+    Planted(
+        "a buy that the price left stays",
+        "tasks/grid/planner.py",
+        "        if buy is None or not buy.filled or self.limits.stale:\n",
+        "        if buy is None or buy.units >= 0:\n",
+    ),
+    Planted(
+        "a stop reports nothing",
+        "tasks/tick/stopping.py",
+        "    return StopReport(orders_open=tuple(orders),",
+        "    return StopReport(orders_open=(),",
+    ),
+    Planted(
+        "a used cycle is used again",
+        "tasks/grid/cells.py",
+        '"cycle": cell.cycle if bought and filled > 0 else cell.cycle + 1,',
+        '"cycle": cell.cycle,',
+    ),
+    Planted(
+        "a queued fee is taken at every tick",
+        "tasks/tick/fees.py",
+        "        folded.paid += [field] if field in queue else []\n",
+        "",
+    ),
+    Planted(
+        "fees of other symbols are not queued",
+        "tasks/funds/record.lua",
+        "  if redis.call('HEXISTS', KEYS[tonumber(ARGV[p])], ARGV[p + 1]) == 1 then\n",
+        "  if false then\n",
+    ),
+    Planted(
+        "cycles not raised after a rollback",
+        "tasks/tick/lost_orders.py",
+        "    return [*out, _hset(keys.slots(symbol), EVERY_SLOT, str(first - 1))]\n",
+        "    return []\n",
+    ),
+    Planted(
+        "a write-off leaves reservations",
+        "tasks/tick/write_off.py",
+        "ended=[intent.client_id for intent in gone.ended]",
+        "ended=[]",
+    ),
+    Planted(
+        "symbols leave with their money",
+        "tasks/funds/rebalancing.py",
+        "return share.symbol not in self.shares and share.committed_units == 0",
+        "return share.symbol not in self.shares",
+    ),
+    Planted(
+        "sold at the market unasked",
+        "tasks/tick/limits.py",
+        "liquidate=own is None and state.share.liquidate,",
+        "liquidate=own is None,",
+    ),
+)
