@@ -32,7 +32,7 @@ class WriteOff(Frozen):
 async def write_off(desk: Desk, symbol: str, owner: str) -> WriteOff:
     """Write off everything that the symbol holds; its cost is booked as a loss in grid profit.
 
-    The orders of a symbol that the exchange does not list end, and their money is released.
+    The orders of a symbol that the exchange does not list end, their money is released, and its empty cells go.
     Raises StateError where a worker ticks the symbol now, where it holds nothing, and where it can still be sold: the
     exchange lists it, and it is configured or has open orders.
     """
@@ -65,7 +65,7 @@ async def _is_listed(desk: Desk, symbol: str) -> bool:
 
 def _refuse(desk: Desk, symbol: str, state: SymbolState, listed: bool) -> None:
     holds = any(cell.qty or cell.basis for cell in state.cells.values())
-    if not holds and (listed or not state.intents):
+    if not holds and (listed or not state.cells):
         raise StateError(f"{symbol} holds nothing: there is nothing to write off")
     if not listed:
         return

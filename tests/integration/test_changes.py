@@ -17,6 +17,7 @@ from tasks.base.redis_client import RedisClient
 from tasks.control.steps import put_in_force, sell_off
 from tasks.exchange.models import Order, Side, Ticker
 from tasks.exchange.order_ids import account_tag, parse_order_id
+from tasks.funds.store import set_flag
 from tasks.grid.levels import grid_id
 from tasks.grid.models import Cell, CellState, Grid
 from tasks.ledger.models import Book
@@ -378,13 +379,16 @@ async def test_a_delisted_symbol_is_written_off_at_cost(redis: RedisClient) -> N
     await desk.close()
 
 
-async def test_a_delisted_symbol_without_inventory_gives_its_money_back(redis: RedisClient) -> None:
-    """Only buys rested. They can be neither read nor cancelled any more, so the write-off ends them."""
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_a_delisted_symbol_without_inventory_gives_its_money_back(redis: RedisClient, stopped: bool) -> None:
+    """Its buys can be neither read nor cancelled, and no tick deletes its cells: the write-off does both."""
     desk = await opened(redis, {BTC: GRID, ETH: GRID | {"start": "flat"}})
     trader = await desk.trader(ETH)
+    await set_flag(redis, hashes=[KEYS.funds], flag="stopped", value=stopped)
     await trader.tick()
     await trader.end_lease()
-    assert (await desk.desk.allocator.get_global_status_summary()).symbols[ETH].reserved_units > 0
+    assert await redis.hlen(KEYS.cells(ETH))
+    assert bool((await desk.desk.allocator.get_global_status_summary()).symbols[ETH].reserved_units) is not stopped
     await put_in_force(redis, own({BTC: GRID}))
     with pytest.raises(StateError, match="holds nothing"):
         await write_off(desk.desk, ETH, "operator")

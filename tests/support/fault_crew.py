@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from tasks.base.errors import GridflowError, RedisRestarted, StateError
 from tasks.exchange.models import Market
-from tasks.funds.store import status
+from tasks.funds.store import registered_symbols
 from tasks.tick.active_symbols import active_symbols
 from tasks.tick.models import TickReport
 from tasks.tick.monitor import run_monitor
@@ -55,9 +55,9 @@ class Crew:
         """Write off what delisted symbols hold, as an operator does; a symbol that holds nothing leaves by itself."""
         desk = self.worker.desk
         await desk.exchange.refreshed_markets(SYMBOLS)
-        for symbol, share in (await status(desk.redis, keys=desk.keys, symbols=symbols)).symbols.items():
-            if share.committed_units:
-                await self._write_off(symbol)
+        await run_monitor(desk)
+        for symbol in sorted(set(symbols) & set(await registered_symbols(desk.redis, keys=desk.keys))):
+            await self._write_off(symbol)
 
     async def _write_off(self, symbol: str) -> None:
         for _ in range(_MAX_WRITE_OFFS):
