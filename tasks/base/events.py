@@ -20,6 +20,10 @@ class EventKind(StrEnum):
     BREAKER_CHANGED = "breaker_changed"  # a circuit breaker opened or closed (breaker_swap.lua)
     ORPHAN_ORDER = "orphan_order"  # an order of ours had no journal entry: journalled, and cancelled or kept
     REDIS_RESTARTED = "redis_restarted"  # Redis restarted or went back; the symbols were compared with the exchange
+    BASE_SHORT = "base_short"  # the exchange holds less of a coin than the cells (base_guard.lua)
+    BASE_RESTORED = "base_restored"  # it holds enough again (base_guard.lua)
+    BASE_MISSING = "base_missing"  # base that the account does not hold left the cells at cost
+    BASE_RETURNED = "base_returned"  # base that came back is in the cells again
     WRITTEN_OFF = "written_off"  # a symbol's inventory was booked out at cost
 
 

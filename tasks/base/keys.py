@@ -157,6 +157,15 @@ class Keys:
         """String: the symbol's ledger totals (JSON)."""
         return self._key("book", slug(symbol))
 
+    def corrections(self, symbol: str) -> str:
+        """Hash: id → base that the symbol's next tick takes out of its cells, or puts back into them (JSON)."""
+        return self._key("corrections", slug(symbol))
+
+    @property
+    def base_watch(self) -> str:
+        """Hash: coin → the newest comparison of what the cells hold with the exchange's balance (JSON)."""
+        return self._key("base")
+
     # --- what views read -------------------------------------------------------------------------------
     def last_tick(self, symbol: str) -> str:
         """String: report of the newest tick (JSON)."""

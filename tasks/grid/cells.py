@@ -42,7 +42,8 @@ def lightened(cell: Cell, market: Market) -> Cell:
     """
     if cell.state is not CellState.HOLDING or market.large_enough(cell.sell_price, market.qty(cell.qty)):
         return cell
-    return cell.model_copy(update={"state": CellState.IDLE, "cycle": cell.cycle + 1})
+    freed = {"state": CellState.IDLE, "cycle": cell.cycle + 1, "retry_ms": 0, "refusals": 0, "refusal": None}
+    return cell.model_copy(update=freed)
 
 
 def holding_order(cell: Cell, side: Side, client_id: str, cycle: int) -> Cell:

@@ -10,6 +10,7 @@ from tasks.exchange.models import Frozen, Order, Side
 from tasks.exchange.order_ids import account_tag, parse_order_id
 from tasks.funds.models import Repair
 from tasks.grid.models import Cell
+from tasks.ledger.base_guard import Shortage
 from tasks.ledger.models import Book, Fill
 from tasks.ledger.rules import total
 from tasks.orders.models import Intent
@@ -28,6 +29,8 @@ class Cause(StrEnum):
     BOOK = "the ledger's cost of inventory is not the sum of the cells"
     FILLS = "the fills booked do not add up to the ledger's cost of inventory"
     ORPHAN_ORDER = "an order of ours rests on the exchange without a journal entry"
+    BASE_SHORT = "the exchange holds less of a coin than the cells"
+    UNLISTED = "the exchange does not list the symbol: its orders and its base were not compared"
     LOST_ORDER = "a journalled order no longer rests on the exchange; the next tick settles it"
 
 
@@ -42,11 +45,12 @@ REPAIRABLE = frozenset(
         Cause.POT_RESERVED,
     }
 )
-_TEMPORARY = frozenset({Cause.LOST_ORDER})  # normal between a fill and the next tick
+# No errors of the books: normal between a fill and the next tick, and a symbol that was delisted.
+_NO_DRIFT = frozenset({Cause.LOST_ORDER, Cause.UNLISTED})
 
 
 class Difference(Frozen):
-    """One finding; amounts in quote. `subject` is a symbol, an order id, or `pot`."""
+    """One finding; amounts in quote, of BASE_SHORT in the coin. `subject`: a symbol, an order id, a coin, or `pot`."""
 
     subject: str
     cause: Cause
@@ -55,8 +59,8 @@ class Difference(Frozen):
 
     @property
     def is_drift(self) -> bool:
-        """Whether it is an error, not a temporary state."""
-        return self.cause not in _TEMPORARY
+        """Whether it is an error."""
+        return self.cause not in _NO_DRIFT
 
 
 class SymbolSnapshot(Frozen):
@@ -81,6 +85,8 @@ class FundsSnapshot(Frozen):
     used_units: int
     reserved_units: int
     symbols: tuple[SymbolSnapshot, ...]
+    shortages: tuple[Shortage, ...] = ()
+    unlisted: tuple[str, ...] = ()  # symbols that the exchange does not list
 
 
 class AuditReport(Frozen):
@@ -112,6 +118,13 @@ def audit(snapshot: FundsSnapshot) -> AuditReport:
     reserved = sum(symbol.reserved_units for symbol in snapshot.symbols)
     found += _unequal("pot", Cause.POT_USED, snapshot.used_units, used)
     found += _unequal("pot", Cause.POT_RESERVED, snapshot.reserved_units, reserved)
+    found += [
+        Difference(subject=one.coin, cause=Cause.BASE_SHORT, found=one.account, expected=one.held)
+        for one in snapshot.shortages
+    ]
+    found += [
+        Difference(subject=symbol, cause=Cause.UNLISTED, found=ZERO, expected=ZERO) for symbol in snapshot.unlisted
+    ]
     repairs = tuple(
         Repair(
             symbol=symbol.symbol,

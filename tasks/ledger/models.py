@@ -64,17 +64,23 @@ class Book(Frozen):
 
     cash: net change of the quote balance; base: inventory; basis: what the inventory cost, fees included;
     other_fees: by coin, fees that the order's own cell did not pay; other_value: their worth in quote, less the worth
-    of the fees of other trades that this symbol's cells paid. Always: cash − other_value = grid_profit − basis.
+    of the fees of other trades that this symbol's cells paid; received: base that buys brought, fees taken off;
+    missing: cost of base that left without a sell, less what came back; missing_base: its amount.
+    Always: cash − other_value = grid_profit − basis − missing.
     fee_base, fee_basis: base that cells gave up for such fees since the books were opened, and what it had cost.
     unvalued: by trade id, those of other_fees whose worth is not in other_value yet.
-    So a coin's amount on the account changes by base + fee_base − the other_fees of all symbols, whatever is queued.
+    So a coin's amount on the account changes by base + fee_base + missing_base − the other_fees of all symbols,
+    whatever is queued, as far as trades and fees change it.
     hourly_returns: hour (since the epoch) → grid profit per quote allocated when it was made; the last 72 hours.
     """
 
     symbol: str
     cash: Decimal = ZERO
     base: Decimal = ZERO
+    received: Decimal = ZERO
     basis: Decimal = ZERO
+    missing: Decimal = ZERO
+    missing_base: Decimal = ZERO
     grid_profit: Decimal = ZERO
     fees: Decimal = ZERO
     other_fees: Mapping[str, Decimal] = Field(default_factory=dict)
@@ -91,10 +97,14 @@ class Book(Frozen):
 
 
 class Valuation(Frozen):
-    """A book at a price: equity_change = grid_profit + floating, exactly; `identity_error` is their difference."""
+    """A book at a price: equity_change = grid_profit + floating − missing, exactly.
+
+    `identity_error`: the difference.
+    """
 
     equity_change: Decimal
     grid_profit: Decimal
     floating: Decimal
+    missing: Decimal = ZERO
     inventory_value: Decimal
     identity_error: Decimal

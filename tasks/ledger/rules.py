@@ -93,12 +93,13 @@ def _book_buy(book: Book, cell: Cell, trade: Trade, fee: _FeeParts) -> tuple[Boo
     received, cost = trade.qty - fee.base, paid + fee.elsewhere_worth
     new_cell = cell.model_copy(update={"qty": cell.qty + received, "basis": cell.basis + cost})
     changes = {"cash": book.cash - paid, "base": book.base + received, "basis": book.basis + cost}
+    changes["received"] = book.received + received
     return book.model_copy(update=changes | {"buys": book.buys + 1}), new_cell, cost, ZERO
 
 
 def _book_sell(book: Book, cell: Cell, trade: Trade, fee: _FeeParts) -> tuple[Book, Cell, Decimal, Decimal]:
     sold = trade.qty + fee.base
-    freed = _freed_basis(cell, sold)
+    freed = freed_basis(cell, sold)
     income = trade.price * trade.qty - fee.quote
     profit = income - fee.elsewhere_worth - freed
     new_cell = cell.model_copy(
@@ -118,7 +119,7 @@ def _book_sell(book: Book, cell: Cell, trade: Trade, fee: _FeeParts) -> tuple[Bo
     return book.model_copy(update=changes), new_cell, freed, profit
 
 
-def _freed_basis(cell: Cell, sold: Decimal) -> Decimal:
+def freed_basis(cell: Cell, sold: Decimal) -> Decimal:
     """Cost of `sold` base of the cell: in proportion, rounded down to 1e-8 quote; all of it when nothing is left."""
     if sold >= cell.qty:
         return cell.basis
@@ -222,7 +223,7 @@ def pay_fee(book: Book, cell: Cell, amount: Decimal, worth: Decimal) -> tuple[Bo
     The symbol gives base to that trade for its worth: no cash moves, and the profit is the worth less what it had cost.
     """
     with exact():
-        freed = _freed_basis(cell, amount)
+        freed = freed_basis(cell, amount)
         profit = worth - freed
         less = {"qty": cell.qty - amount, "basis": cell.basis - freed, "profit": cell.profit + profit}
         changes = {
@@ -246,8 +247,9 @@ def value(book: Book, price: Decimal) -> Valuation:
             equity_change=change,
             grid_profit=book.grid_profit,
             floating=floating,
+            missing=book.missing,
             inventory_value=inventory,
-            identity_error=change - book.grid_profit - floating,
+            identity_error=change - book.grid_profit - floating + book.missing,
         )
 
 

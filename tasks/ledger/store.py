@@ -1,5 +1,7 @@
 """The books in Redis."""
 
+import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
@@ -9,6 +11,7 @@ from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Order
 from tasks.grid.models import Cell
 from tasks.ledger.audit import FundsSnapshot, SymbolSnapshot, digest_of
+from tasks.ledger.base_guard import BaseWatch, Holding, holding_of
 from tasks.ledger.models import Book, Fill
 from tasks.orders.models import Intent
 
@@ -73,3 +76,42 @@ def _symbol_snapshot(symbol: str, stored: _StoredSymbol, orders: Sequence[Order]
 
 def _flat(pairs: Mapping[str, str]) -> list[str]:
     return [text for pair in pairs.items() for text in pair]
+
+
+async def read_watches(redis: RedisClient, keys: Keys) -> tuple[BaseWatch, ...]:
+    """The newest comparison of each coin by the base guard, sorted by coin."""
+    stored = await redis.hgetall(keys.base_watch)
+    return tuple(BaseWatch.model_validate_json(text) for _, text in sorted(stored.items()))
+
+
+async def read_holdings(redis: RedisClient, keys: Keys, symbols: Sequence[str]) -> dict[str, Holding]:
+    """What the books say of the base of each symbol, all at one moment. Gives way to other tasks between symbols."""
+    async with redis.pipeline(transaction=True) as pipe:
+        for symbol in symbols:
+            pipe.hvals(keys.cells(symbol))
+            pipe.hvals(keys.intents(symbol))
+            pipe.get(keys.book(symbol))
+            pipe.get(keys.last_tick(symbol))
+            pipe.hlen(keys.fee_queue(symbol))
+        answers = iter(await pipe.execute())
+    found = {}
+    for symbol in symbols:
+        cells, intents, book, last, fees = islice(answers, 5)
+        found[symbol] = holding_of(
+            symbol,
+            [Cell.model_validate_json(text) for text in cells],
+            [Intent.model_validate_json(text) for text in intents],
+            Book.model_validate_json(book) if book else Book(symbol=symbol),
+            _began_ms(last),
+            fee_waits=fees > 0,
+        )
+        await asyncio.sleep(0)
+    return found
+
+
+def _began_ms(last_tick: str | None) -> int:
+    """When the newest tick that ended began; 0 where none did."""
+    if not last_tick:
+        return 0
+    report = json.loads(last_tick)
+    return int(report["at_ms"]) - int(report["duration_ms"])

@@ -58,6 +58,11 @@ class Intent(Frozen):
     note: str = ""
     orphan: bool = False  # found on the exchange without a journal entry: it is cancelled, and its fills are booked
 
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the outcome of the order, or a fill of it, is not known."""
+        return self.state in (IntentState.INTENT, IntentState.UNKNOWN) or self.behind
+
     def take_for(self, qty: Decimal, used_delta: int) -> int:
         """Units (1e-8 quote) that a fill of `qty` takes from the reservation.
 

@@ -3,7 +3,7 @@
 --       6 cells  7 intents  8 funds  9 funds of symbol  10 circuit breakers  (hashes)  11 ban (string)
 --       12 settings in force (hash)  13 format of the records (string)  14 ids of the server (see _server.lua)
 --       15 ids of the server at the last comparison with the exchange  16 lock of the comparison  (strings)
---       17 stats (hash)  18 fee queue (hash)
+--       17 stats (hash)  18 fee queue (hash)  19 corrections (hash)
 -- ARGV  1 owner of the lease  2 lease time (ms)  3 symbol  4 newest fence that the owner knows of, 0 for none
 -- Returns {-1} while the books must be compared with the exchange and the owner does not hold that lock: Redis
 --   restarted, failed over or was restored, so it may have lost the newest records and leases. A fence below the
@@ -13,7 +13,8 @@
 --    {pool, used, reserved, paused, stopped, short, version of the limits,
 --     registered, allocated, used of symbol, reserved of symbol, paused of symbol, liquidate,
 --     version of the settings, 1 while the exchange bans us else 0},
---    {breaker of symbol, breaker of the exchange}, format, fee queue (flat)}; missing strings are ''.
+--    {breaker of symbol, breaker of the exchange}, format, fee queue (flat), corrections (values)};
+--    missing strings are ''.
 -- stopped: by an operator, or by a process that holds the pot stopped (_holds.lua).
 local compared, ids = redis.call('GET', KEYS[15]), server_ids()
 local has_books = redis.call('HEXISTS', KEYS[8], 'version') == 1
@@ -59,4 +60,5 @@ local breakers = redis.call('HMGET', KEYS[10], ARGV[3], '*')
 out[#out + 1] = {breakers[1] or '', breakers[2] or ''}
 out[#out + 1] = redis.call('GET', KEYS[13]) or ''
 out[#out + 1] = redis.call('HGETALL', KEYS[18])
+out[#out + 1] = redis.call('HVALS', KEYS[19])
 return out

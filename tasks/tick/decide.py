@@ -17,19 +17,20 @@ from tasks.exchange.models import Market, Order, Placement, Ticker
 from tasks.exchange.order_ids import account_tag
 from tasks.funds.models import FeeCharge, FillMove, Write
 from tasks.grid.levels import build_cells, build_grid, grid_id, rounded_again, unfit_problems
-from tasks.grid.models import Grid, GridPlan, IdleReason
+from tasks.grid.models import Grid, GridPlan
 from tasks.grid.planner import plan
 from tasks.market.models import Snapshot
 from tasks.orders.models import Evidence
 from tasks.settings.grids import StartMode, SymbolSettings
 from tasks.settings.model import Settings
 from tasks.tick import retiring
+from tasks.tick.corrections import NOTHING, Booked, book_corrections, settled_writes
 from tasks.tick.fees import charges, pay_fees, value_pending
 from tasks.tick.fold import Folded, fold
 from tasks.tick.grid_change import change_grid, is_empty, level_cells, move_dust
-from tasks.tick.limits import limits_of, resting_buys
+from tasks.tick.limits import limits_of, resting_buys, waiting_for_base
 from tasks.tick.models import SymbolState, TickReport
-from tasks.tick.order_requests import REJECTION_WAIT_MS, Granted, outcome_of
+from tasks.tick.order_requests import Granted, outcome_of
 from tasks.tick.records import dropped_cells, published, slot_writes, writes
 from tasks.tick.report import Tick, report_of
 from tasks.tick.slots import first_cycle
@@ -71,7 +72,7 @@ class Readings(NamedTuple):
     """What one tick read. Times in ms.
 
     `asked_ms`: before the first request for evidence. `now_ms`: after the last answer. `slots`: highest cycle by order
-    slot; empty unless `needs_slots`. `free_base`: on the exchange; None unless `needs_free_base`.
+    slot; empty unless `needs_slots`. `free_base`: on the exchange; None unless `limits.needs_free_base`.
     """
 
     started_ms: int
@@ -94,6 +95,7 @@ class Decision:
     no grid to trade. `moves`, `changes` and `charges`: money to book, records to write and fees for other symbols'
     cells, in one script. `refusal`: why the first grid cannot start; fills are booked anyway.
     `unfit`: why the grid only sells: it, or the grid that should replace it, does not fit the market now.
+    `corrected`: base that went missing or came back.
     """
 
     readings: Readings
@@ -107,6 +109,7 @@ class Decision:
     plan: GridPlan = field(default_factory=GridPlan)
     refusal: ConfigError | None = None
     unfit: str = ""
+    corrected: Booked = NOTHING
 
     @property
     def has_changes(self) -> bool:
@@ -138,11 +141,6 @@ def needs_slots(rules: Rules, state: SymbolState) -> bool:
     )
 
 
-def needs_free_base(state: SymbolState, now_ms: int) -> bool:
-    """Whether a sell that was refused for want of base is planned again now."""
-    return not state.stopped and any(cell.lacks_base and cell.retry_ms <= now_ms for cell in state.cells.values())
-
-
 def decide(rules: Rules, readings: Readings) -> Decision:
     """Book the fills, keep or set the grid, and plan the orders to cancel and to place."""
     state = readings.state
@@ -160,9 +158,13 @@ def decide(rules: Rules, readings: Readings) -> Decision:
     value_pending(folded, readings.coin_prices, rules.market)
     pay_fees(folded, state.fee_queue, rules.market, readings.now_ms)
     decision = Decision(readings, Snapshot(market=rules.market, ticker=readings.ticker), folded)
+    decision.corrected = _corrected(rules, decision)
     decision.moves = list(folded.moves)
     decision.charges = charges(folded.fees, folded.valued)
-    decision.changes = writes(folded, rules.keys, rules.symbol)
+    decision.changes = [
+        *writes(folded, rules.keys, rules.symbol),
+        *settled_writes(decision.corrected, rules.symbol, rules.keys),
+    ]
     try:
         decision.grid = _grid(rules, decision)
     except ConfigError as refusal:
@@ -173,6 +175,13 @@ def decide(rules: Rules, readings: Readings) -> Decision:
         _move_dust(rules, decision, decision.grid)
         _plan(rules, decision, decision.grid)
     return decision
+
+
+def _corrected(rules: Rules, decision: Decision) -> Booked:
+    """Book base that went missing or came back."""
+    readings, folded, price = decision.readings, decision.folded, decision.snapshot.price
+    grid_id_now = readings.state.grid.grid_id if readings.state.grid else ""
+    return book_corrections(folded, readings.state.corrections, grid_id_now, price, rules.market, readings.now_ms)
 
 
 def conclude(
@@ -307,17 +316,4 @@ def _plan(rules: Rules, decision: Decision, grid: Grid) -> None:
     planned = plan(decision.snapshot, grid, cells, limits, resting_buys(folded), tag)
     for_fees = [client_id for client_id in folded.to_cancel if client_id not in planned.cancel]
     decision.plan = planned.model_copy(update={"cancel": (*planned.cancel, *for_fees)}) if for_fees else planned
-    decision.changes += _waiting_for_base(rules, decision)
-
-
-def _waiting_for_base(rules: Rules, decision: Decision) -> list[Write]:
-    """Cells that cannot sell for want of base wait before the balance is read for them again. Changes `folded`."""
-    folded, now_ms, changes = decision.folded, decision.readings.now_ms, []
-    for key, reason in sorted(decision.plan.idle_reasons.items()):
-        if reason is IdleReason.NO_BASE and folded.cells[key].retry_ms <= now_ms:
-            cell = folded.cells[key].model_copy(update={"retry_ms": now_ms + REJECTION_WAIT_MS})
-            folded.cells[key] = cell
-            changes.append(
-                Write(key=rules.keys.cells(rules.symbol), verb="HSET", field=key, value=cell.model_dump_json())
-            )
-    return changes
+    decision.changes += waiting_for_base(folded, decision.plan, rules.keys, readings.now_ms)

@@ -22,7 +22,7 @@ REBUILT = "rebuilt"  # in place of a trade id
 _CANCELLABLE = (IntentState.OPEN, IntentState.PARTIAL)
 
 
-class _Payer(NamedTuple):
+class Payer(NamedTuple):
     """Base that a cell can give up now."""
 
     key: str
@@ -65,15 +65,15 @@ def pay_fees(folded: Folded, queue: Mapping[str, QueuedFee], market: Market, now
     folded.fees = [fee for fee in folded.fees if fee.payer != market.symbol]
     needed = ZERO  # by fees that wait
     for field, fee in sorted({**queue, **own}.items(), key=lambda item: (item[1].at_ms, item[0])):
-        payers = _payers(folded)
-        free = sum((payer.free for payer in payers), ZERO)
+        ready = payers(folded)
+        free = sum((payer.free for payer in ready), ZERO)
         must_wait = fee.worth is None or needed > 0 or free < fee.amount <= free + _locked(folded)
         if must_wait:
             needed += fee.amount if fee.worth is not None else ZERO
             folded.fees += [fee] if field in own else []
             folded.fees_waiting += 1
             continue
-        _pay(folded, fee, payers, market, now_ms)
+        _pay(folded, fee, ready, market, now_ms)
         folded.paid += [field] if field in queue else []
     folded.to_cancel = list(_sells_to_cancel(folded, needed))
 
@@ -102,14 +102,17 @@ def summed(fees: Iterable[QueuedFee], payer: str, source: str) -> QueuedFee | No
     )
 
 
-def _payers(folded: Folded) -> list[_Payer]:
-    """Cells that can give up base now, in the order in which they pay."""
+def payers(folded: Folded) -> list[Payer]:
+    """Cells that can give up base now, in the order in which they do.
+
+    Cells without an order first: remainders, then the highest sell price; then base that no open order sells.
+    """
 
     def order(cell: Cell) -> tuple[bool, bool, Decimal, str]:
         return cell.order_id is not None, cell.state is CellState.HOLDING, -cell.sell_price, cell.key
 
     cells = sorted(folded.cells.values(), key=order)
-    return [_Payer(cell.key, free) for cell in cells if (free := cell.qty - _in_sell(folded, cell)) > 0]
+    return [Payer(cell.key, free) for cell in cells if (free := cell.qty - _in_sell(folded, cell)) > 0]
 
 
 def _in_sell(folded: Folded, cell: Cell) -> Decimal:
@@ -126,12 +129,12 @@ def _locked(folded: Folded) -> Decimal:
     return sum((_in_sell(folded, cell) for cell in folded.cells.values()), ZERO)
 
 
-def _pay(folded: Folded, fee: QueuedFee, payers: list[_Payer], market: Market, now_ms: int) -> None:
+def _pay(folded: Folded, fee: QueuedFee, ready: list[Payer], market: Market, now_ms: int) -> None:
     """Take the fee, or what there is of it, from the payers in turn."""
     assert fee.worth is not None
     left, used_delta = fee.amount, 0
     worth_left = fee.worth
-    for payer in payers:
+    for payer in ready:
         if left <= 0:
             break
         part = min(payer.free, left)
@@ -156,7 +159,7 @@ def _share(worth: Decimal, part: Decimal, whole: Decimal) -> Decimal:
 
 def _sells_to_cancel(folded: Folded, needed: Decimal) -> Iterator[str]:
     """Client ids of the farthest sells whose base, with what is free, covers `needed`."""
-    missing = needed - sum((payer.free for payer in _payers(folded)), ZERO) if needed else ZERO
+    missing = needed - sum((payer.free for payer in payers(folded)), ZERO) if needed else ZERO
     for cell in sorted(folded.cells.values(), key=lambda one: (-one.sell_price, one.key)):
         intent = folded.intents.get(cell.order_id or "")
         if missing <= 0:

@@ -2,15 +2,17 @@
 
 from decimal import Decimal
 
+from tasks.base.keys import Keys
 from tasks.exchange.models import Side
-from tasks.funds.models import FundCode
+from tasks.funds.models import FundCode, Write
 from tasks.grid.levels import configured_size
-from tasks.grid.models import GridPlan, Limits, RestingBuy
+from tasks.grid.models import GridPlan, IdleReason, Limits, RestingBuy
 from tasks.market.models import Snapshot
 from tasks.orders.models import IntentState
 from tasks.settings.model import Settings
 from tasks.tick.fold import Folded
 from tasks.tick.models import SymbolState
+from tasks.tick.order_requests import REJECTION_WAIT_MS
 
 _RESTING = (IntentState.OPEN, IntentState.PARTIAL)
 _POT_REFUSALS = {FundCode.SYMBOL_LIMIT.name, FundCode.GLOBAL_LIMIT.name, FundCode.PAUSED.name}
@@ -74,3 +76,20 @@ def resting_buys(folded: Folded) -> dict[str, RestingBuy]:
 def still_refused(planned: GridPlan) -> dict[str, str]:
     """Cells that the planner left without an order because the pot would refuse it: cell key → code of the pot."""
     return {key: reason.value for key, reason in planned.idle_reasons.items() if reason.value in _POT_REFUSALS}
+
+
+def needs_free_base(state: SymbolState, now_ms: int) -> bool:
+    """Whether a sell that was refused for want of base is planned again now."""
+    return not state.stopped and any(cell.lacks_base and cell.retry_ms <= now_ms for cell in state.cells.values())
+
+
+def waiting_for_base(folded: Folded, planned: GridPlan, keys: Keys, now_ms: int) -> list[Write]:
+    """Cells that cannot sell for want of base wait before the balance is read for them again. Changes `folded`."""
+    changes = []
+    for key, reason in sorted(planned.idle_reasons.items()):
+        if reason is IdleReason.NO_BASE and folded.cells[key].retry_ms <= now_ms:
+            cell = folded.cells[key].model_copy(update={"retry_ms": now_ms + REJECTION_WAIT_MS})
+            folded.cells[key] = cell
+            text = cell.model_dump_json()
+            changes.append(Write(key=keys.cells(folded.book.symbol), verb="HSET", field=key, value=text))
+    return changes

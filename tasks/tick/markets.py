@@ -22,6 +22,7 @@ class Markets:
 
     def __init__(self) -> None:
         self.known: dict[str, Market] = {}
+        self.unlisted: set[str] = set()  # at the last reading
         self._planned: dict[str, Market] = {}
         self._read_ms: int | None = None
         self._tried_ms: int | None = None
@@ -30,6 +31,7 @@ class Markets:
     def add(self, markets: Mapping[str, Market]) -> None:
         """Add markets that were just read."""
         self.known |= markets
+        self.unlisted -= markets.keys()
 
     def read_soon(self) -> None:
         """Read the markets again before the next tick, at most once a minute."""
@@ -48,6 +50,7 @@ class Markets:
             return known
         self._read_ms, self._is_outdated = now_ms, False
         self._log(found)
+        self.unlisted = {symbol for symbol in self.known if symbol not in found}
         self.known |= found
         return self.known[market.symbol]
 

@@ -9,6 +9,7 @@ from tasks.base.money import ZERO
 from tasks.exchange.models import Frozen
 from tasks.funds.models import TraderAllocation
 from tasks.grid.models import Cell, Grid
+from tasks.ledger.base_guard import BaseCorrection
 from tasks.ledger.models import Book, QueuedFee
 from tasks.orders.models import Intent
 
@@ -60,6 +61,7 @@ class SymbolState(Frozen):
     paused: bool
     stopped: bool
     fee_queue: Mapping[str, QueuedFee] = Field(default_factory=dict)  # fees that its cells still have to pay
+    corrections: tuple[BaseCorrection, ...] = ()  # base that this tick takes out of the cells, or puts back
     must_check_breakers: bool = False  # a circuit breaker is not closed or counts failures, or the exchange bans us
 
 

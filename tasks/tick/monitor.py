@@ -2,9 +2,13 @@
 
 import logging
 
+from tasks.base.clock import to_ms
 from tasks.base.money import ZERO, from_units
 from tasks.exchange.models import Balance
 from tasks.funds.models import RebalanceReport
+from tasks.ledger.store import read_holdings
+from tasks.tick.active_symbols import active_symbols
+from tasks.tick.base_watch import guard_base
 from tasks.tick.desk import Desk
 from tasks.tick.sharing import share_pot
 
@@ -30,9 +34,15 @@ async def rebalance(desk: Desk, *, force: bool, reason: str) -> RebalanceReport:
 
 
 async def guard_balance(desk: Desk) -> int:
-    """Stop new grants while the exchange holds less quote than is committed. Returns the missing units."""
+    """Stop new grants while the exchange holds less quote than is committed. Returns the missing units.
+
+    The same balance is compared with the base that the cells hold.
+    """
+    at_ms, symbols = to_ms(desk.clock()), await active_symbols(desk)
+    holdings = await read_holdings(desk.redis, desk.keys, symbols)  # first: a buy that fills meanwhile is no fault
     reserved = (await desk.allocator.get_global_status_summary()).reserved_units
-    held = (await desk.exchange.balances()).get(desk.settings.quote) or Balance(free=ZERO, locked=ZERO)
+    balances = await desk.exchange.balances()
+    held = balances.get(desk.settings.quote) or Balance(free=ZERO, locked=ZERO)
     reserved = max(
         reserved, (await desk.allocator.get_global_status_summary()).reserved_units
     )  # the larger reading: it may change while the balance is read
@@ -44,4 +54,5 @@ async def guard_balance(desk: Desk) -> int:
         )
     elif before and not short:
         log.info("the exchange holds enough quote again: grants resume")
+    await guard_base(desk, holdings, balances, at_ms)
     return short

@@ -10,6 +10,7 @@ from tasks.base.redis_client import RedisClient, script
 from tasks.exchange.limits.breaker_store import is_at_rest
 from tasks.funds.models import TraderAllocation
 from tasks.grid.models import Cell, Grid
+from tasks.ledger.base_guard import BaseCorrection
 from tasks.ledger.models import Book, QueuedFee
 from tasks.orders.models import Intent
 from tasks.tick.models import SymbolState, TickReport
@@ -65,6 +66,7 @@ async def begin(
         keys.comparison_lock,
         keys.stats,
         keys.fee_queue(symbol),
+        keys.corrections(symbol),
     ]
     answer = await script(client, "tasks.tick", "begin")(keys=names, args=[owner, lease_ms, symbol, known_fence])
     if answer[0] == 0:
@@ -86,7 +88,7 @@ def _record(model: type[R], text: str) -> R:
 
 def _parse(symbol: str, answer: Sequence[Any]) -> SymbolState:
     """The begin script's array as the symbol's state. Raises StateError for records of another format."""
-    fence, grid, book, last, cells, intents, numbers, breakers, found, fees = answer
+    fence, grid, book, last, cells, intents, numbers, breakers, found, fees, corrections = answer
     number = dict(zip(_NUMBERS, map(int, numbers), strict=True))
     if number["registered"]:
         check_format(str(found))
@@ -113,6 +115,7 @@ def _parse(symbol: str, answer: Sequence[Any]) -> SymbolState:
         paused=bool(number["paused"]),
         stopped=bool(number["stopped"]),
         fee_queue={field: _record(QueuedFee, text) for field, text in _pairs(fees).items()},
+        corrections=tuple(BaseCorrection.model_validate_json(text) for text in corrections),
         must_check_breakers=bool(number["banned"]) or not all(map(is_at_rest, breakers)),
     )
 

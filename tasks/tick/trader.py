@@ -14,11 +14,12 @@ from tasks.grid.models import PlannedOrder
 from tasks.orders.evidence import gather_evidence, third_coin_prices
 from tasks.tick import store
 from tasks.tick.adopting import adopt_orders
+from tasks.tick.base_watch import report_corrections
 from tasks.tick.comparing import compare_books
-from tasks.tick.decide import Decision, Readings, Rules, conclude, decide, needs_free_base, needs_slots
+from tasks.tick.decide import Decision, Readings, Rules, conclude, decide, needs_slots
 from tasks.tick.desk import Desk
 from tasks.tick.lease import check_code, kept_lease
-from tasks.tick.limits import still_refused
+from tasks.tick.limits import needs_free_base, still_refused
 from tasks.tick.listing import listed_markets
 from tasks.tick.markets import filter_refused
 from tasks.tick.models import SymbolState, TickReport
@@ -223,6 +224,7 @@ class GridTrader:
             self._known_trades.note([fill.trade_id for fill in decision.folded.fills])
         self._checkpoint("recorded")
         self._log(decision)
+        await report_corrections(self.desk, decision.corrected.fills)
 
     def _check_code(self, code: FundCode, decision: Decision) -> None:
         check_code(code, self.symbol, decision.readings.state.fence, self.desk.keys.account)
@@ -234,6 +236,8 @@ class GridTrader:
     def _log(self, decision: Decision) -> None:
         state, symbol = decision.readings.state, self.symbol
         for fill in decision.folded.fills:
+            if fill in decision.corrected.fills:
+                continue
             facts = {"side": fill.side.value, "price": fill.price, "qty": fill.qty, "profit": fill.profit}
             log.info("fill booked", extra={"symbol": symbol} | {name: str(value) for name, value in facts.items()})
         if decision.is_new_grid and decision.grid is not None:

@@ -21,6 +21,20 @@ class View(Frozen):
         return plain(value) if isinstance(value, Decimal) else value
 
 
+class BaseView(View):
+    """A coin: the base that the cells hold, and what the exchange holds, free and locked, at the newest comparison.
+
+    `confirmed`: that base is short is no fill which was still to be booked.
+    """
+
+    coin: str
+    held: Decimal
+    account: Decimal
+    short: Decimal  # held less account, 0 where the account holds as much or more
+    confirmed: bool
+    at_ms: int
+
+
 class SymbolView(View):
     """One symbol now."""
 
@@ -31,6 +45,8 @@ class SymbolView(View):
     equity_change: Decimal
     grid_profit: Decimal
     floating: Decimal
+    missing: Decimal = ZERO  # cost of base that left without a sell, less what came back; equity change is less by it
+    missing_base: Decimal = ZERO  # its amount
     fees: Decimal
     identity_error: Decimal
     unvalued_fees: Mapping[str, Decimal] = Field(default_factory=dict)  # coin → amount whose worth is not booked yet
@@ -79,6 +95,7 @@ class StatusView(View):
     equity_change: Decimal
     grid_profit: Decimal
     floating: Decimal
+    missing: Decimal = ZERO
     fees: Decimal
     identity_error: Decimal
     unvalued_fees: Mapping[str, Decimal] = Field(default_factory=dict)  # coin → amount whose worth is not booked yet
@@ -90,6 +107,7 @@ class StatusView(View):
     free: Decimal
     max_committed: Decimal
     short: Decimal  # quote missing on the exchange; above 0 nothing new is granted
+    base: tuple[BaseView, ...] = ()  # by coin, sorted; empty before the first comparison
     paused: bool
     stopped: bool
     limits_version: int

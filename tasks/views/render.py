@@ -99,6 +99,15 @@ def status_table(view: StatusView) -> RenderableType:
     if view.settings_differ:
         fields = ", ".join(view.settings_differ)
         parts.append(f"This file differs from the settings in force in: {fields}. `gridflow deploy` puts it in force.")
+    for symbol in view.symbols:
+        if symbol.missing:
+            coin = symbol.symbol.partition("/")[0]
+            what = f"{plain(symbol.missing_base)} {coin} left the account without a sell; its cost"
+            parts.append(f"{symbol.symbol}: {what}, {_money(symbol.missing)} {view.quote}, is in no other column.")
+    for base in view.base:
+        if base.confirmed:
+            cells = f"the cells hold {plain(base.held)} {base.coin}"
+            parts.insert(0, f"The exchange holds {plain(base.account)} {base.coin}, but {cells}.")
     if view.short:
         parts.insert(
             0, f"The exchange holds {_money(view.short)} {view.quote} less than the pot promises: no new buys."

@@ -8,13 +8,14 @@ from typing import Any
 from tasks.base.money import ZERO, from_units
 from tasks.exchange.limits.circuit_breaker import Breaker, Phase
 from tasks.funds.models import FundsStatus, TraderAllocation
+from tasks.ledger.base_guard import BaseWatch
 from tasks.ledger.models import Valuation
 from tasks.ledger.rules import total, unvalued_fees, value
 from tasks.settings.in_force import InForce
 from tasks.settings.model import Settings
 from tasks.tick.active_symbols import Lifecycle, lifecycle_of
 from tasks.tick.models import TickFailure, TickReport
-from tasks.views.models import StatusView, SymbolView
+from tasks.views.models import BaseView, StatusView, SymbolView
 from tasks.views.store import AccountRecords, SymbolRecords
 
 
@@ -32,6 +33,8 @@ def symbol_view(
         equity_change=worth.equity_change,
         grid_profit=worth.grid_profit,
         floating=worth.floating,
+        missing=worth.missing,
+        missing_base=records.book.missing_base,
         fees=records.book.fees,
         identity_error=worth.identity_error,
         unvalued_fees=unvalued_fees([records.book]),
@@ -126,8 +129,9 @@ def status_view(
         equity_change=change,
         grid_profit=summed("grid_profit"),
         floating=summed("floating"),
+        missing=summed("missing"),
         fees=summed("fees"),
-        identity_error=change - summed("grid_profit") - summed("floating"),
+        identity_error=change - summed("grid_profit") - summed("floating") + summed("missing"),
         unvalued_fees=unvalued_fees(one.book for one in records.symbols.values()),
         allocated=summed("allocated"),
         settings_version=found.version,
@@ -136,9 +140,22 @@ def status_view(
         ticks=sum(symbol.ticks for symbol in symbols),
         fills=sum(symbol.fills for symbol in symbols),
         symbols=symbols,
+        base=tuple(map(_base_view, records.base)),
         **_breaker_fields(records.breaker),
         breaker_why=records.breaker.why,
         **_pot_fields(funds),
+    )
+
+
+def _base_view(watch: BaseWatch) -> BaseView:
+    now = watch.newest
+    return BaseView(
+        coin=watch.coin,
+        held=now.held,
+        account=now.account,
+        short=now.short,
+        confirmed=watch.short > 0,
+        at_ms=now.at_ms,
     )
 
 

@@ -68,6 +68,7 @@ async def final_summary(settings: Settings, redis: RedisClient) -> dict[str, Any
         "equity_end": plain(view.equity),
         "grid_profit": plain(view.grid_profit),
         "floating_pnl": plain(view.floating),
+        "missing": plain(view.missing),
         "fees": plain(view.fees),
         "identity_error": plain(error),
         "max_committed": plain(view.max_committed),

@@ -13,6 +13,7 @@ from tasks.exchange.limits.breaker_store import EXCHANGE
 from tasks.exchange.limits.circuit_breaker import Breaker
 from tasks.funds.models import FundCode, RebalanceReport
 from tasks.grid.models import Cell, Grid
+from tasks.ledger.base_guard import BaseWatch
 from tasks.ledger.models import Book, Fill
 from tasks.tick.models import TickReport
 from tasks.views.models import BlockedView, EquityPoint, EventView, LogLine
@@ -34,11 +35,12 @@ class SymbolRecords:
 
 @dataclass(frozen=True)
 class AccountRecords:
-    """What Redis holds of every symbol, of the counters and of the exchange's circuit breaker."""
+    """What Redis holds of every symbol, the counters, the exchange's circuit breaker and the comparisons of base."""
 
     symbols: Mapping[str, SymbolRecords]
     stats: Mapping[str, str]
     breaker: Breaker
+    base: Sequence[BaseWatch] = ()
 
 
 class _StoredSymbol(NamedTuple):
@@ -62,12 +64,14 @@ async def account_records(redis: RedisClient, keys: Keys, symbols: Sequence[str]
             pipe.hlen(keys.intents(symbol))
         pipe.hgetall(keys.stats)
         pipe.hgetall(keys.breakers)
-        *answers, stats, breaker_texts = await pipe.execute()
+        pipe.hgetall(keys.base_watch)
+        *answers, stats, breaker_texts, watches = await pipe.execute()
     breakers = {name: Breaker.model_validate_json(text) for name, text in breaker_texts.items()}
     rows = iter(answers)
     stored = {symbol: _StoredSymbol(*islice(rows, len(_StoredSymbol._fields))) for symbol in symbols}
     found = {symbol: _parsed(symbol, row, breakers.get(symbol, Breaker())) for symbol, row in stored.items()}
-    return AccountRecords(found, stats, breakers.get(EXCHANGE, Breaker()))
+    base = [BaseWatch.model_validate_json(text) for _, text in sorted(watches.items())]
+    return AccountRecords(found, stats, breakers.get(EXCHANGE, Breaker()), base)
 
 
 def _parsed(symbol: str, stored: _StoredSymbol, breaker: Breaker) -> SymbolRecords:

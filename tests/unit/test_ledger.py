@@ -7,31 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.base.money import ZERO
-from tasks.exchange.models import Side, Trade
+from tasks.exchange.models import Side
 from tasks.grid.models import Cell
 from tasks.ledger.models import Book
 from tasks.ledger.rules import book_fill, fee_elsewhere, unvalued_fees, value, value_fee
 from tests.support.grids import BTC, grid_and_cells, market
+from tests.support.trades import trade
 
 FEE_COINS = st.sampled_from(["USDT", "BTC", "BNB"])
 QTY = st.decimals("0.00001", 5, places=5)
 PRICE = st.decimals("0.01", 100_000, places=2)
-
-
-def trade(number: int, side: Side, qty: Decimal, price: Decimal, coin: str, fee: Decimal) -> Trade:
-    """One execution."""
-    return Trade(
-        trade_id=str(number),
-        exchange_id="1",
-        symbol=BTC,
-        side=side,
-        price=price,
-        qty=qty,
-        fee=fee,
-        fee_currency=coin,
-        maker=True,
-        at_ms=number,
-    )
 
 
 @st.composite

@@ -1,0 +1,109 @@
+"""Booking base that went missing, or that came back, in a symbol's cells. Pure.
+
+Missing base leaves the cells in the order in which they pay fees (`tasks.tick.fees.payers`). What a resting sell needs
+is locked on the exchange, so it cannot be missing. Base that came back goes to one cell: of the grid in force, without
+an order, and with the nearest sell price above the market's price where there is one.
+"""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+from tasks.base.keys import Keys
+from tasks.base.money import ZERO, exact
+from tasks.exchange.models import Market
+from tasks.funds.models import FillMove, Write
+from tasks.grid.cells import lightened
+from tasks.grid.models import Cell, CellState
+from tasks.ledger.base_guard import BaseCorrection, CorrectionKind
+from tasks.ledger.missing import book_missing, book_returned
+from tasks.ledger.models import Fill
+from tasks.tick.fees import payers
+from tasks.tick.fold import Folded
+
+
+class Booked(NamedTuple):
+    """The corrections that are settled, booked or not, and the fills that book them."""
+
+    settled: Sequence[BaseCorrection]
+    fills: Sequence[Fill]
+
+
+NOTHING = Booked((), ())
+
+
+def book_corrections(
+    folded: Folded, corrections: Iterable[BaseCorrection], grid_id: str, price: Decimal, market: Market, now_ms: int
+) -> Booked:
+    """Book each correction once, after the fills. Changes `folded`.
+
+    Missing base that is not proven any more, because an order is in doubt or a fee waits, is left to the next
+    comparison. Base that
+    came back waits for a tick with a cell to put it into.
+    """
+    settled: list[BaseCorrection] = []
+    before = len(folded.fills)
+    for one in sorted(corrections, key=lambda each: (each.at_ms, each.id)):
+        if one.kind is CorrectionKind.MISSING:
+            if not folded.fees_waiting and not any(intent.is_doubtful for intent in folded.intents.values()):
+                _take(folded, one, market, now_ms)
+            settled.append(one)
+        elif folded.cells:
+            _give(folded, one, grid_id, price, market, now_ms)
+            settled.append(one)
+    return Booked(settled, folded.fills[before:])
+
+
+def settled_writes(booked: Booked, symbol: str, keys: Keys) -> list[Write]:
+    """The writes that delete the corrections that are settled."""
+    return [Write(key=keys.corrections(symbol), verb="HDEL", field=one.kind.value) for one in booked.settled]
+
+
+def _is_sellable(cell: Cell, market: Market) -> bool:
+    return market.large_enough(cell.sell_price, market.qty(cell.qty))
+
+
+def _take(folded: Folded, correction: BaseCorrection, market: Market, now_ms: int) -> None:
+    with exact():
+        held = sum((cell.qty for cell in folded.cells.values()), ZERO)
+        missing = correction.still_missing(held, folded.book.received)
+    for payer in payers(folded):
+        qty = min(payer.free, missing)
+        if qty <= 0:
+            return
+        before, name = folded.cells[payer.key], f"{correction.id}:{payer.key}"
+        folded.book, after, fill = book_missing(folded.book, before, qty, now_ms, name)
+        _put(folded, before, lightened(after, market), fill)
+        with exact():
+            missing -= qty
+
+
+def _give(
+    folded: Folded, correction: BaseCorrection, grid_id: str, price: Decimal, market: Market, now_ms: int
+) -> None:
+    qty = min(correction.qty, folded.book.missing_base)
+    if qty <= 0:
+        return
+    before = min(folded.cells.values(), key=lambda cell: _distance(cell, grid_id, price))
+    folded.book, after, fill = book_returned(folded.book, before, qty, now_ms, f"{correction.id}:{before.key}")
+    if after.state is CellState.IDLE and _is_sellable(after, market):
+        after = after.model_copy(update={"state": CellState.HOLDING})
+    _put(folded, before, after, fill)
+
+
+def _distance(cell: Cell, grid_id: str, price: Decimal) -> tuple[bool, bool, bool, Decimal, str]:
+    above = cell.sell_price > price
+    return cell.grid_id != grid_id, cell.order_id is not None, not above, abs(cell.sell_price - price), cell.key
+
+
+def _put(folded: Folded, before: Cell, after: Cell, fill: Fill) -> None:
+    folded.cells[after.key] = after
+    folded.touched.add(after.key)
+    folded.fills.append(fill)
+    move = FillMove(
+        trade_id=fill.trade_id,
+        at_ms=fill.at_ms,
+        reservation_id="",
+        used_delta=after.used_units - before.used_units,
+    )
+    folded.moves.append(move)
