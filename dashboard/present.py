@@ -88,6 +88,11 @@ def breaker_text(view: StatusView) -> str:
     return f"Tick after tick failed, circuit breaker open: {', '.join(broken[:10])}{more}" if broken else ""
 
 
+def base_text(view: StatusView) -> str:
+    """Coins of which the exchange holds less than the cells; empty where there is none."""
+    return " · ".join(str(base) for base in view.base if base.confirmed)
+
+
 def failure_text(view: StatusView) -> str:
     """Symbols whose newest tick failed, and why; empty when none did. At most five symbols."""
     failed = [

@@ -10,6 +10,7 @@ from dashboard.connection import NoData, reader
 from dashboard.present import (
     Row,
     age_text,
+    base_text,
     breaker_text,
     escaped,
     failure_text,
@@ -73,6 +74,9 @@ def header(view: StatusView) -> None:
             f"The exchange holds {money(view.short)} {view.quote} less than the pot promises: no new buys are granted."
         )
         st.error(escaped(text), icon=":material/account_balance_wallet:")
+    lacking = base_text(view)
+    if lacking:
+        st.error(escaped(lacking), icon=":material/account_balance_wallet:")
     trouble = breaker_text(view)
     if trouble:
         st.error(escaped(trouble), icon=":material/electrical_services:")

@@ -1,5 +1,8 @@
-"""What an operator does with the books: audit them, repair the money, write a symbol's inventory off."""
+"""What an operator does with the books: audit them, repair the money, write inventory off, take base back in."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
 from uuid import uuid4
 
 from tasks.base.keys import Keys
@@ -11,13 +14,15 @@ from tasks.ledger.steps import audit_funds, repair_funds
 from tasks.paper.stored_market import describe_market
 from tasks.settings.in_force import in_force
 from tasks.settings.model import PaperSettings, Settings
+from tasks.tick.base_return import BaseReturn
+from tasks.tick.base_return import return_base as return_missing_base
 from tasks.tick.desk import Desk
 from tasks.tick.exchange_factory import open_exchange
 from tasks.tick.trading_mode import claim_books
 from tasks.tick.write_off import WriteOff
 from tasks.tick.write_off import write_off as write_off_inventory
 
-__all__ = ["WriteOff", "audit", "repair", "with_running_market", "write_off"]
+__all__ = ["BaseReturn", "WriteOff", "audit", "repair", "return_base", "with_running_market", "write_off"]
 
 
 async def audit(redis: RedisClient, settings: Settings, *, with_exchange: bool) -> AuditReport:
@@ -49,14 +54,31 @@ async def write_off(redis: RedisClient, settings: Settings, symbol: str) -> Writ
     Raises StateError where the account holds the books of another kind of trading, and where the symbol holds nothing,
     is ticked now, or can still be sold.
     """
+    async with _desk(redis, settings) as desk:
+        return await write_off_inventory(desk, symbol, f"write-off {uuid4().hex}")
+
+
+async def return_base(
+    redis: RedisClient, settings: Settings, symbol: str, qty: Decimal, *, again: bool = False
+) -> BaseReturn:
+    """Put `qty` base that went missing and came back into the symbol's cells; see `tasks.tick.base_return`.
+
+    Raises StateError also where the account holds the books of another kind of trading.
+    """
+    async with _desk(redis, settings) as desk:
+        return await return_missing_base(desk, symbol, qty, again=again)
+
+
+@asynccontextmanager
+async def _desk(redis: RedisClient, settings: Settings) -> AsyncIterator[Desk]:
+    """A desk with an exchange client of its own, by the settings in force."""
     keys = Keys(settings.account)
     await claim_books(redis, keys, settings)
     found = await in_force(redis, await with_running_market(redis, settings))
     exchange = await open_exchange(found.settings, redis, beat=False)
     try:
         allocator = GlobalFundAllocator.from_settings(found.settings, redis)
-        desk = Desk(found.settings, redis, exchange, allocator, keys)
-        return await write_off_inventory(desk, symbol, f"write-off {uuid4().hex}")
+        yield Desk(found.settings, redis, exchange, allocator, keys)
     finally:
         await exchange.close()
 

@@ -9,15 +9,16 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+from tasks.base.errors import Problem
 from tasks.base.keys import Keys
-from tasks.base.money import ZERO, exact
+from tasks.base.money import ZERO, exact, plain
 from tasks.exchange.models import Market
 from tasks.funds.models import FillMove, Write
 from tasks.grid.cells import lightened
 from tasks.grid.models import Cell, CellState
-from tasks.ledger.base_guard import BaseCorrection, CorrectionKind
+from tasks.ledger.base_guard import BaseCorrection, CorrectionKind, coin_of
 from tasks.ledger.missing import book_missing, book_returned
-from tasks.ledger.models import Fill
+from tasks.ledger.models import Book, Fill
 from tasks.tick.fees import payers
 from tasks.tick.fold import Folded
 
@@ -57,6 +58,27 @@ def book_corrections(
 def settled_writes(booked: Booked, symbol: str, keys: Keys) -> list[Write]:
     """The writes that delete the corrections that are settled."""
     return [Write(key=keys.corrections(symbol), verb="HDEL", field=one.kind.value) for one in booked.settled]
+
+
+def return_problem(book: Book, qty: Decimal, surplus: Decimal, returned_lately: Sequence[Decimal]) -> Problem | None:
+    """Why `qty` base cannot be put back into the books; None where it can.
+
+    `surplus`: what the account holds more than the cells. `returned_lately`: amounts that were put back a short time
+    ago; the same one again is taken for an entry made twice.
+    """
+    coin = coin_of(book.symbol)
+    given, most = f"{plain(qty)} {coin}", f"{plain(book.missing_base)} {coin}"
+    if not book.missing_base:
+        return Problem("amount", given, f"no {coin} is missing in the books", "More on the account is your own")
+    if qty > book.missing_base:
+        return Problem("amount", given, f"only {most} is missing in the books", f"Give {most} at most")
+    if qty > surplus:
+        more = f"the account holds {plain(max(surplus, ZERO))} {coin} more than the cells"
+        return Problem("amount", given, more, f"Deposit {coin} first, or give less")
+    if qty in returned_lately:
+        remedy = "If it came back a second time, give the option --again"
+        return Problem("amount", given, "the same amount was returned a short time ago", remedy)
+    return None
 
 
 def _is_sellable(cell: Cell, market: Market) -> bool:

@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Collection, Mapping, Sequence
 
-from tasks.base.errors import ExchangeError, ExchangeUnavailable, GridflowError
+from tasks.base.errors import ExchangeError, ExchangeUnavailable, UnknownSymbol
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Market
 from tasks.exchange.port import ExchangePort
 from tasks.settings.model import Settings
 from tasks.tick.desk import Desk
+from tasks.tick.failures import store_failure
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ async def refuse_unknown_symbols(redis: RedisClient, keys: Keys, settings: Setti
 
 
 async def market_of_symbol(desk: Desk, symbol: str) -> Mapping[str, Market]:
-    """The market of a symbol that this process has not traded yet. Raises GridflowError where there is none."""
+    """The market of a symbol that this process has not traded yet. Raises UnknownSymbol where there is none."""
     if not desk.exchange.apart_from_redis:
         await _reopen_paper(desk)
     try:
@@ -52,7 +53,9 @@ async def market_of_symbol(desk: Desk, symbol: str) -> Mapping[str, Market]:
         raise
     except ExchangeError as error:
         remedy = f"If it was delisted, book out what it holds with: gridflow funds write-off {symbol}"
-        raise GridflowError(f"{error}. {remedy}") from error
+        why = f"{error}. {remedy}"
+        await store_failure(desk, symbol, why, unlisted=True)
+        raise UnknownSymbol(why) from error
 
 
 async def _reopen_paper(desk: Desk) -> None:

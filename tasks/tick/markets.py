@@ -61,6 +61,7 @@ class Markets:
     def planned(self, market: Market) -> None:
         """Note that a plan was made with this market, and its orders sent."""
         self._planned[market.symbol] = market
+        self.unlisted.discard(market.symbol)
 
     def _is_due(self, now_ms: int) -> bool:
         if self._read_ms is None:

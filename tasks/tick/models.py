@@ -70,6 +70,7 @@ class TickFailure(Frozen):
 
     at_ms: int
     error: str
+    unlisted: bool = False  # the exchange does not list the symbol
 
 
 class WindowReport(Frozen):

@@ -8,7 +8,9 @@ from typing import TypeAlias
 
 from redis.exceptions import RedisError
 
+from tasks.base.errors import UnknownSymbol
 from tasks.base.money import plain
+from tasks.orders.models import Intent
 from tasks.tick import window
 from tasks.tick.active_symbols import active_symbols
 from tasks.tick.clock_check import check_clock
@@ -20,6 +22,7 @@ log = logging.getLogger(__name__)
 TraderOf: TypeAlias = Callable[[str], Awaitable[GridTrader]]
 MAX_SECONDS = 60.0  # for one symbol; the report lists the orders that are left
 _PAUSE_SECONDS = 0.5
+_UNLISTED_TRIES = 3  # one such answer may be a mistake
 
 
 async def cancel_all_orders(desk: Desk, trader_of: TraderOf) -> StopReport:
@@ -36,17 +39,26 @@ async def cancel_all_orders(desk: Desk, trader_of: TraderOf) -> StopReport:
 
 
 async def _cancel_orders(desk: Desk, symbol: str, trader_of: TraderOf) -> None:
-    """Tick a stopped symbol until its journal is empty. A tick that fails is logged once and tried again."""
+    """Tick a stopped symbol until its journal is empty. A tick that fails is logged once and tried again.
+
+    A symbol that the exchange does not list cannot tick: its orders are cancelled, and the report lists them.
+    """
     trader: GridTrader | None = None
     loop = asyncio.get_running_loop()
     deadline = loop.time() + MAX_SECONDS
-    logged = ""
+    logged, unknown = "", 0
     while True:
         try:
             trader = trader or await trader_of(symbol)
             await check_clock(desk.redis, desk.clock)
             with suppress(LeaseHeld, SymbolLeft):  # LeaseHeld: a window ticks the symbol and cancels its orders
                 await trader.tick()
+        except UnknownSymbol as error:
+            unknown += 1
+            if unknown >= _UNLISTED_TRIES:
+                log.error("stop: the exchange does not list the symbol", extra={"symbol": symbol, "why": str(error)})
+                await _cancel_unread(desk, symbol)
+                break
         except Exception as error:  # a failure of one symbol must not stop the others
             if str(error) != logged:
                 logged = str(error)
@@ -56,6 +68,16 @@ async def _cancel_orders(desk: Desk, symbol: str, trader_of: TraderOf) -> None:
         await asyncio.sleep(_PAUSE_SECONDS)
     if trader is not None:
         await window.give_up_lease(trader)
+
+
+async def _cancel_unread(desk: Desk, symbol: str) -> None:
+    """Request to cancel every order in the symbol's journal, without reading the exchange."""
+    try:
+        journal = await desk.redis.hvals(desk.keys.intents(symbol))
+        ids = [one for text in journal if (one := Intent.model_validate_json(text).exchange_id)]
+        await desk.exchange.cancel(symbol, ids)
+    except Exception:  # a failure of one symbol must not stop the others
+        log.exception("stop: its orders could not be cancelled", extra={"symbol": symbol})
 
 
 async def _has_no_orders(desk: Desk, symbol: str) -> bool:

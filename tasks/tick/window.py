@@ -8,10 +8,11 @@ from decimal import Decimal
 
 from redis.exceptions import RedisError
 
-from tasks.base.clock import Clock, to_ms
-from tasks.base.errors import ExchangeError, GridflowError, LeaseLost, RedisRestarted
+from tasks.base.clock import Clock
+from tasks.base.errors import ExchangeError, GridflowError, LeaseLost, RedisRestarted, UnknownSymbol
 from tasks.exchange.limits.breaker_store import Breakers, Pass
-from tasks.tick.models import TickFailure, TickReport, WindowReport
+from tasks.tick.failures import store_failure
+from tasks.tick.models import TickReport, WindowReport
 from tasks.tick.store import may_try_again
 from tasks.tick.trader import GridTrader, LeaseHeld, SymbolLeft
 
@@ -103,7 +104,7 @@ async def _tick_once(trader: GridTrader, breakers: Breakers, totals: _Totals) ->
         log.error(
             "tick failed; the next tick reads everything again", extra={"symbol": trader.symbol, "error": str(error)}
         )
-        return await _record_failure(trader, totals, str(error))
+        return await _record_failure(trader, totals, str(error), unlisted=isinstance(error, UnknownSymbol))
     except Exception as error:  # a programming error in one tick must not end the window
         log.exception("tick failed unexpectedly; the next tick reads everything again", extra={"symbol": trader.symbol})
         return await _record_failure(trader, totals, f"{type(error).__name__}; see the worker's log for the traceback")
@@ -122,18 +123,10 @@ async def _after_lost_lease(trader: GridTrader) -> float | str:
     return "lease held elsewhere"
 
 
-async def _record_failure(trader: GridTrader, totals: _Totals, error: str) -> float:
-    """Store why the tick failed, for the views. Returns the seconds to wait.
-
-    Where Redis does not answer, only the log has the failure.
-    """
+async def _record_failure(trader: GridTrader, totals: _Totals, error: str, *, unlisted: bool = False) -> float:
+    """Store why the tick failed, for the views. Returns the seconds to wait."""
     totals.failed, totals.why_failed = totals.failed + 1, error
-    desk = trader.desk
-    failure = TickFailure(at_ms=to_ms(desk.clock()), error=error)
-    try:
-        await desk.redis.hset(desk.keys.stats, f"error|{trader.symbol}", failure.model_dump_json())
-    except RedisError as unstored:
-        log.warning("the failed tick was not stored", extra={"symbol": trader.symbol, "error": str(unstored)})
+    await store_failure(trader.desk, trader.symbol, error, unlisted=unlisted)
     return min(2.0**totals.failed, _MAX_WAIT_SECONDS)
 
 

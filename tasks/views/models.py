@@ -34,6 +34,10 @@ class BaseView(View):
     confirmed: bool
     at_ms: int
 
+    def __str__(self) -> str:
+        held = f"the cells hold {plain(self.held)} {self.coin}"
+        return f"The exchange holds {plain(self.account)} {self.coin}, but {held}."
+
 
 class SymbolView(View):
     """One symbol now."""
@@ -79,6 +83,7 @@ class SymbolView(View):
     last_tick_duration_ms: int | None
     failed_tick_ms: int | None = None  # when the newest tick failed; None where it succeeded
     failed_tick_why: str = ""  # why it failed
+    unlisted: bool = False  # it failed because the exchange does not list the symbol
     breaker: Phase = Phase.CLOSED  # of the symbol's circuit breaker
     breaker_until_ms: int | None = None  # while open: when it is tried again
 

@@ -104,10 +104,7 @@ def status_table(view: StatusView) -> RenderableType:
             coin = symbol.symbol.partition("/")[0]
             what = f"{plain(symbol.missing_base)} {coin} left the account without a sell; its cost"
             parts.append(f"{symbol.symbol}: {what}, {_money(symbol.missing)} {view.quote}, is in no other column.")
-    for base in view.base:
-        if base.confirmed:
-            cells = f"the cells hold {plain(base.held)} {base.coin}"
-            parts.insert(0, f"The exchange holds {plain(base.account)} {base.coin}, but {cells}.")
+    parts = [*(str(base) for base in view.base if base.confirmed), *parts]
     if view.short:
         parts.insert(
             0, f"The exchange holds {_money(view.short)} {view.quote} less than the pot promises: no new buys."

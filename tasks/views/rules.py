@@ -49,6 +49,7 @@ def symbol_view(
         fills=int(stats.get(f"fills|{symbol}", 0)),
         failed_tick_ms=failure.at_ms if failure else None,
         failed_tick_why=failure.error if failure else "",
+        unlisted=failure.unlisted if failure else False,
         **_breaker_fields(records.breaker),
         **_share_fields(share),
         **_tick_fields(last),
@@ -178,14 +179,15 @@ def _pot_fields(funds: FundsStatus) -> dict[str, Any]:
 def unfollowed(view: StatusView) -> dict[str, str]:
     """By symbol, what does not follow the allocations in force yet; empty once every symbol does.
 
-    Inventory above the allocation is no difference: it came from fills in flight, and only sales reduce it.
+    Inventory above the allocation is no difference: it came from fills in flight, and only sales reduce it. A symbol
+    that the exchange does not list is not waited for.
     """
     found = {symbol.symbol: _unfollowed(symbol, view.limits_version) for symbol in view.symbols}
     return {symbol: why for symbol, why in found.items() if why}
 
 
 def _unfollowed(symbol: SymbolView, version: int) -> str:
-    if symbol.state is Lifecycle.LEFT:
+    if symbol.state is Lifecycle.LEFT or symbol.unlisted:
         return ""
     if symbol.committed > symbol.allocated and symbol.reserved:
         return f"{symbol.committed:,.2f} committed, above the allocation of {symbol.allocated:,.2f}"

@@ -2,20 +2,29 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
+from io import StringIO
 from typing import Any
 
+import pytest
+from rich.console import Console
+
+from tasks.base.errors import ConfigError, StateError
 from tasks.base.keys import Keys
+from tasks.base.money import plain
 from tasks.exchange.models import Order, Side
 from tasks.grid.models import Cell, CellState
 from tasks.ledger.audit import Cause
 from tasks.ledger.models import Book
 from tasks.ledger.rules import value
 from tasks.ledger.steps import audit_funds
+from tasks.tick.base_return import BaseReturn, return_base
 from tasks.tick.monitor import run_monitor
 from tasks.tick.trader import GridTrader
 from tasks.views import store as views
+from tasks.views.models import StatusView
+from tasks.views.render import status_table
 from tasks.views.steps import read_status
 from tests.support.binance.desk import BinanceDesk
 from tests.support.binance.faults import Fault, FaultKind
@@ -25,11 +34,11 @@ from tests.support.virtual.desk import VirtualWorld, play_in_world
 
 KEYS = Keys("main")
 ETH = "ETH/USDT"
-GRID: dict[str, Any] = {"grid": "geometric", "range_pct": "0.04", "cells": 20, "start": "balanced"}
+GRID: dict[str, Any] = {"grid": "geometric", "range_pct": "0.04", "cells": 8, "start": "balanced"}
 Work = Callable[[BinanceDesk, GridTrader], Awaitable[Any]]
 
 
-def play(work: Work, **changes: Any) -> None:
+def play(work: Work, symbols: Sequence[str] = (BTC,), **changes: Any) -> None:
     """A balanced grid that has bought its base and rests its orders."""
 
     async def opened(world: VirtualWorld) -> None:
@@ -41,7 +50,7 @@ def play(work: Work, **changes: Any) -> None:
         await work(desk, trader)
 
     candles = {BTC: walk(200), ETH: walk(200, seed=2, start="2300")}
-    play_in_world(settings(**changes), candles, opened)
+    play_in_world(settings(symbols=dict.fromkeys(symbols, GRID), **changes), candles, opened)
 
 
 async def sells(desk: BinanceDesk) -> list[Order]:
@@ -74,6 +83,13 @@ async def told(desk: BinanceDesk) -> list[str]:
     """The kinds of the events about base, oldest first."""
     events = await views.events(desk.desk.redis, KEYS, 100)
     return [str(one.type) for one in reversed(events) if str(one.type).startswith("base_")]
+
+
+def text_of(view: StatusView) -> str:
+    """The status as a terminal shows it, on one line."""
+    out = StringIO()
+    Console(file=out, width=200).print(status_table(view))
+    return " ".join(out.getvalue().split())
 
 
 async def cancel_and_withdraw(desk: BinanceDesk, number: int = 2) -> Decimal:
@@ -112,6 +128,9 @@ def test_withdrawn_base_leaves_the_books_at_cost() -> None:
         (coin,) = view.base
         assert (coin.coin, coin.held, coin.account) == ("BTC", before.base, before.base - qty)
         assert (coin.short, coin.confirmed) == (qty, True)
+        assert f"The exchange holds {plain(coin.account)} BTC, but the cells hold {plain(coin.held)} BTC." in text_of(
+            view
+        )
         await trader.tick()
         after = await book_of(desk)
         assert (before.base - after.base, after.missing_base) == (qty, qty)
@@ -130,6 +149,10 @@ def test_withdrawn_base_leaves_the_books_at_cost() -> None:
         assert view.missing == after.missing
         assert view.identity_error == view.base[0].short == 0
         assert view.equity_change == view.grid_profit + view.floating - view.missing
+        shown = json.loads(view.model_dump_json())
+        assert (shown["missing"], shown["symbols"][0]["missing_base"]) == (plain(after.missing), plain(qty))
+        assert (shown["base"][0]["coin"], shown["base"][0]["held"]) == ("BTC", plain(after.base))
+        assert f"{plain(qty)} BTC left the account without a sell" in text_of(view)
         assert (await audit_funds(desk.desk.redis, KEYS, [BTC], desk.client)).differences == ()
 
     play(work)
@@ -154,7 +177,7 @@ def test_unbooked_fills_are_no_missing_base() -> None:
     """The monitor runs right after sells filled, minute after minute, before any tick has seen them."""
 
     async def work(desk: BinanceDesk, trader: GridTrader) -> None:
-        for _ in range(6):
+        for _ in range(4):
             for _ in range(6):
                 await trader.tick()
                 await asyncio.sleep(10)
@@ -212,7 +235,7 @@ def test_nothing_is_booked_before_every_symbol_has_ticked() -> None:
         await minutes(desk, trader, 4)
         assert (await book_of(desk)).missing_base > qty
 
-    play(work, symbols=dict.fromkeys([BTC, ETH], GRID))
+    play(work, symbols=[BTC, ETH])
 
 
 def test_the_audit_names_it() -> None:
@@ -236,5 +259,66 @@ def test_the_audit_names_it() -> None:
         await minutes(desk, trader, 2)
         (short,) = (await audit_funds(redis, KEYS, [BTC])).drift
         assert (short.subject, short.cause) == ("BTC", Cause.BASE_SHORT)
+
+    play(work)
+
+
+def test_base_that_came_back_is_taken_in_once() -> None:
+    """Half of it, then the other half, at its cost; what cannot be right is refused before anything is written."""
+
+    async def work(desk: BinanceDesk, trader: GridTrader) -> None:
+        async def returned(qty: Decimal, **how: bool) -> BaseReturn:
+            waiting = asyncio.create_task(return_base(desk.desk, BTC, qty, **how))
+            await asyncio.wait({waiting}, timeout=2)
+            if not waiting.done():
+                await trader.tick()
+            return await waiting
+
+        await minutes(desk, trader, 1)
+        start = await book_of(desk)
+        with pytest.raises(ConfigError, match="no BTC is missing in the books"):
+            await returned(Decimal("0.001"))
+        with pytest.raises(ConfigError, match=r"symbol = XRP/USDT: is not traded\. Use one of: BTC/USDT"):
+            await return_base(desk.desk, "XRP/USDT", Decimal(1))
+        qty = await cancel_and_withdraw(desk)
+        await minutes(desk, trader, 3)
+        gone = await book_of(desk)
+        assert gone.missing_base == qty
+        with pytest.raises(ConfigError, match=r"the account holds 0 BTC more than the cells\. Deposit BTC first"):
+            await returned(qty / 2)
+        await desk.server.transfer("BTC", qty)
+        with pytest.raises(ConfigError, match=r"only .* BTC is missing in the books"):
+            await returned(qty * 2)
+        done = await returned(qty / 2)
+        assert (done.qty, done.cost, done.is_booked) == (qty / 2, gone.missing / 2, True)
+        with pytest.raises(ConfigError, match="the same amount was returned a short time ago"):
+            await returned(qty / 2)
+        sold = sum(order.qty for order in await sells(desk))
+        await returned(qty / 2, again=True)
+        await minutes(desk, trader, 2)
+        back = await book_of(desk)
+        assert back.missing == back.missing_base == 0
+        assert (back.base, back.basis, back.cash) == (start.base, start.basis, start.cash)
+        assert back.base == await account(desk)
+        assert sum(order.qty for order in await sells(desk)) > sold, "it is sold again"
+        assert (await told(desk))[-2:] == ["base_returned", "base_returned"]
+        assert (await audit_funds(desk.desk.redis, KEYS, [BTC], desk.client)).differences == ()
+
+    play(work)
+
+
+def test_a_return_without_a_tick_waits() -> None:
+    """It is not lost, and a second one is refused as long as the first is not booked."""
+
+    async def work(desk: BinanceDesk, trader: GridTrader) -> None:
+        await minutes(desk, trader, 1)
+        qty = await cancel_and_withdraw(desk)
+        await minutes(desk, trader, 3)
+        await desk.server.transfer("BTC", qty)
+        assert not (await return_base(desk.desk, BTC, qty, seconds=5)).is_booked
+        with pytest.raises(StateError, match="another return of BTC/USDT waits"):
+            await return_base(desk.desk, BTC, qty, seconds=5)
+        await trader.tick()
+        assert (await book_of(desk)).missing_base == 0
 
     play(work)

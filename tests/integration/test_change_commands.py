@@ -1,7 +1,8 @@
-"""Commands about changed settings and single symbols: `check`, `funds preview`, `liquidate`, `funds write-off`."""
+"""Commands about changed settings and one symbol: `check`, `liquidate`, `funds preview`, `write-off` and `return`."""
 
 import asyncio
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,16 @@ from click.testing import CliRunner, Result
 
 from flows.runtime.cli import cli
 from tasks.base.keys import Keys
+from tasks.base.money import plain
 from tasks.base.redis_client import RedisClient, connect
 from tasks.control.steps import put_in_force
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.models import Market
+from tasks.ledger.base_guard import BaseCorrection, CorrectionKind
+from tasks.ledger.models import Book
 from tasks.settings.in_force import publish
 from tasks.settings.model import Settings
+from tasks.tick import base_return
 from tests.support.delisted import Delisted
 from tests.support.desk import BTC, open_desk, settings, walk
 
@@ -158,3 +163,77 @@ def test_write_off_asks_and_refuses_what_can_be_sold(account: str, monkeypatch: 
     assert float(told["cost"]) > 100
     again = gridflow("funds", "write-off", ETH, "--yes")
     assert "holds nothing" in str(again.exception)
+
+
+def withdraw(url: str, qty: str) -> None:
+    """BTC's next tick finds that this much base is not on the account."""
+
+    async def work() -> None:
+        redis = connect(url)
+        book = Book.model_validate_json(await redis.get(KEYS.book(BTC)) or "")
+        found = BaseCorrection(
+            id="missing:1", kind=CorrectionKind.MISSING, qty=Decimal(qty), at_ms=1, received=book.received
+        )
+        await redis.hset(KEYS.corrections(BTC), "missing", found.model_dump_json())
+        await redis.aclose()
+
+    asyncio.run(work())
+
+
+def stop_orders(url: str) -> None:
+    """A stop cancels the orders, so that their base is free."""
+
+    async def work() -> None:
+        redis = connect(url)
+        await redis.hset(KEYS.funds, "stopped", "1")
+        await redis.aclose()
+
+    asyncio.run(work())
+    for _ in range(2):
+        tick(url)
+
+
+def tick(url: str) -> Book:
+    """One tick of BTC; its book afterwards."""
+
+    async def work() -> Book:
+        redis = connect(url)
+        desk = await open_desk(redis, own(BTC, ETH))
+        trader = await desk.trader()
+        await trader.tick()
+        await trader.end_lease()
+        await desk.close()
+        book = Book.model_validate_json(await redis.get(KEYS.book(BTC)) or "")
+        await redis.aclose()
+        return book
+
+    return asyncio.run(work())
+
+
+def test_a_return_says_what_cannot_be_right(account: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No number, nothing missing, too much; then it is accepted once, and the symbol's next tick books it."""
+    monkeypatch.setattr(base_return, "WAIT_SECONDS", 0.5)
+    for wrong, why in (("much", "is not a number: give an amount of the coin like 0.25"), ("0", "is not above 0")):
+        refused = gridflow("funds", "return", BTC, wrong)
+        assert refused.exit_code == 2
+        assert why in " ".join(refused.output.split())
+    refused = gridflow("funds", "return", BTC, "0.001")
+    assert "amount = 0.001 BTC: no BTC is missing in the books. More on the account is your own" in str(
+        refused.exception
+    )
+    stop_orders(account)
+    withdraw(account, "0.005")
+    book = tick(account)
+    free = book.missing_base
+    assert free == Decimal("0.005")
+    refused = gridflow("funds", "return", BTC, "7")
+    assert f"only {plain(free)} BTC is missing in the books. Give {plain(free)} BTC at most" in str(refused.exception)
+    done = gridflow("funds", "return", BTC, plain(free), "--json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout.strip().splitlines()[-1])
+    assert told == {"symbol": BTC, "qty": plain(free), "cost": "0", "booked": False}
+    again = gridflow("funds", "return", BTC, plain(free))
+    assert "another return of BTC/USDT waits for the symbol's next tick" in str(again.exception)
+    after = tick(account)
+    assert after.missing == after.missing_base == 0
+    assert after.base == book.base + free

@@ -1,6 +1,7 @@
 """The exchange no longer lists one of three symbols: it stops alone, while the others start, trade and cancel."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,15 +12,19 @@ from flows.runtime.trading import TradingService
 from tasks.base.errors import ExchangeError, GridflowError, UnknownSymbol
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
+from tasks.control import books
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.limits.breaker_store import EXCHANGE, Breakers, read_breakers
 from tasks.exchange.shared_client import SharedReads
 from tasks.funds.allocator import GlobalFundAllocator
+from tasks.ledger.audit import Cause
 from tasks.settings.model import Settings
 from tasks.tick.desk import Desk
 from tasks.tick.recover import open_books
 from tasks.tick.trader import GridTrader
 from tasks.tick.window import guarded_tick
+from tasks.views.rules import unfollowed
+from tasks.views.steps import read_status
 from tests.support.binance.config import API_KEY, SECRET
 from tests.support.binance.desk import real_ccxt
 from tests.support.binance.server import LocalExchange, local_exchange
@@ -200,3 +205,36 @@ async def test_lost_books_are_rebuilt_without_it(redis: RedisClient) -> None:
         journal = {name for symbol in (BTC, BNB) for name in await redis.hkeys(KEYS.intents(symbol))}
         assert resting <= journal
         await desk.exchange.close()
+
+
+async def test_a_stop_a_rebalance_an_audit_and_the_status_go_on_without_it(redis: RedisClient, redis_url: str) -> None:
+    """The others' orders are cancelled within seconds; what waits for orders does not wait for the missing symbol."""
+    async with exchange_of_three() as server:
+        exchange = {"id": "binance", "live": True, "api_url": server.url, "api_key": API_KEY, "secret": SECRET}
+        own = own_settings(exchange=exchange, live=True, redis_url=redis_url, redis_risk="accepted")
+        for symbol in THREE:
+            await trade_once(own, symbol)
+        await server.delist(ETH)
+        service = TradingService(own)
+        try:
+            await asyncio.to_thread(service.open)
+            with pytest.raises(GridflowError, match="does not list ETH/USDT"):
+                await asyncio.to_thread(service.run_window, ETH, None, lambda: True)
+            view = await read_status(own, redis)
+            missing = {symbol.symbol: symbol for symbol in view.symbols}[ETH]
+            assert missing.unlisted
+            assert "gridflow funds write-off ETH/USDT" in missing.failed_tick_why
+            await asyncio.to_thread(service.rebalance, True, "manual")
+            for symbol in (BTC, BNB):
+                await asyncio.to_thread(service.run_window, symbol, None, lambda: True)
+            assert ETH not in unfollowed(await read_status(own, redis))
+            report = await books.audit(redis, own, with_exchange=True)
+            assert [(one.subject, one.cause) for one in report.differences] == [(ETH, Cause.UNLISTED)]
+            assert report.drift == ()
+            began = time.monotonic()
+            left = await asyncio.to_thread(service.graceful_stop)
+            assert time.monotonic() - began < 20
+            assert {order.symbol for order in left.orders_open} == {ETH}
+        finally:
+            await asyncio.to_thread(service.close)
+        assert {row.status for row in (await server.record()).orders} <= {"FILLED", "CANCELED"}

@@ -8,7 +8,10 @@ from decimal import Decimal
 from tasks.base.errors import GridflowError, RedisRestarted, StateError
 from tasks.exchange.models import Market
 from tasks.funds.store import registered_symbols
+from tasks.ledger.base_guard import coin_of
+from tasks.ledger.models import Book
 from tasks.tick.active_symbols import active_symbols
+from tasks.tick.base_return import return_base
 from tasks.tick.models import TickReport
 from tasks.tick.monitor import run_monitor
 from tasks.tick.trader import GridTrader
@@ -50,6 +53,22 @@ class Crew:
         except GridflowError:  # the symbol has left, or the tick failed; the next tick reads everything again
             pass
         return None
+
+    async def take_back(self, taken: Mapping[str, Decimal]) -> int:
+        """Take base that the books call missing, and that is on the account again, back in, as an operator does.
+
+        `taken`: what was withdrawn in all, by coin. Raises AssertionError where the books miss more than that.
+        Returns for how many symbols.
+        """
+        desk, found = self.worker.desk, 0
+        for symbol in await active_symbols(desk):
+            text = await desk.redis.get(desk.keys.book(symbol))
+            missing = Book.model_validate_json(text).missing_base if text else Decimal(0)
+            assert missing <= taken.get(coin_of(symbol), Decimal(0)), f"{symbol}: {missing} is missing, more than taken"
+            if missing:
+                found += 1
+                await return_base(desk, symbol, missing, again=True, seconds=0)
+        return found
 
     async def write_off(self, symbols: Sequence[str]) -> None:
         """Write off what delisted symbols hold, as an operator does; a symbol that holds nothing leaves by itself."""

@@ -38,6 +38,7 @@ class Hazards:
     done: Counter[str]
     gone: set[str] = field(default_factory=set)
     _suspended: set[str] = field(default_factory=set)
+    taken: dict[str, Decimal] = field(default_factory=dict)  # by asset: everything that was withdrawn
     _withdrawn: list[tuple[str, Decimal]] = field(default_factory=list)
     _jumps: Counter[str] = field(default_factory=Counter)
 
@@ -133,6 +134,7 @@ class Hazards:
             self.done[Trouble.WITHDRAWN] += 1
             self.engine.move(asset, -amount)
             self._withdrawn.append((asset, amount))
+            self.taken[asset] = self.taken.get(asset, Decimal(0)) + amount
 
     def _return_base(self) -> None:
         for asset, amount in self._withdrawn:

@@ -260,6 +260,7 @@ class Play:
         server = self.world.exchange.server
         await run_monitor(crew.worker.desk)
         await crew.settle()
+        self.operator.done["base missing"] += await crew.take_back(self.hazards.taken)
         before = len((await server.record()).orders)
         can = can_trade(crew.worker.desk, await crew.worker.desk.allocator.get_global_status_summary())
         for _ in range(6):

@@ -10,7 +10,7 @@ import pytest
 from dashboard import present
 from tasks.exchange.models import Side
 from tasks.ledger.models import Fill
-from tasks.views.models import EquityPoint, LogLine
+from tasks.views.models import BaseView, EquityPoint, LogLine
 from tests.support.views import NOW, status, symbol
 
 
@@ -151,3 +151,16 @@ def test_whose_tick_failed_and_why() -> None:
     text = present.failure_text(status(*failed))
     assert text.startswith("A0/USDT, tick of 2024-01-01T00:00:00.000Z: no answer · A1/USDT")
     assert text.endswith(" · and 2 more")
+
+
+def test_base_that_is_short_is_told_once_it_is_confirmed() -> None:
+    """A fill that no tick has booked yet is no warning."""
+    amounts: dict[str, Any] = {
+        "coin": "BTC",
+        "held": Decimal("0.50"),
+        "account": Decimal("0.4"),
+        "short": Decimal("0.1"),
+    }
+    short = BaseView(confirmed=True, at_ms=NOW, **amounts)
+    assert present.base_text(status(base=(short,))) == "The exchange holds 0.4 BTC, but the cells hold 0.5 BTC."
+    assert present.base_text(status(base=(short.model_copy(update={"confirmed": False}),))) == ""

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from flows.runtime.commands.connections import redis_client
 from flows.runtime.commands.options import common_options, json_option
-from flows.runtime.commands.symbol_commands import preview, write_off_command
+from flows.runtime.commands.symbol_commands import preview, return_command, write_off_command
 from tasks.funds.models import FundCode
 from tasks.ledger.audit import AuditReport
 from tasks.settings.environment import override_environment
@@ -50,11 +50,12 @@ def recover(config: Path | None, state: Path | None, as_json: bool) -> None:
 
 @click.group()
 def funds() -> None:
-    """Audit the pot, preview an order, write off what cannot be sold."""
+    """Audit the pot, preview an order, write off what cannot be sold, take back in what was missing."""
 
 
 funds.add_command(preview)
 funds.add_command(write_off_command)
+funds.add_command(return_command)
 
 
 @funds.command(name="audit")

@@ -1,7 +1,8 @@
-"""`gridflow funds preview`, `funds write-off` and `liquidate`: one symbol's money."""
+"""`gridflow funds preview`, `funds write-off`, `funds return` and `liquidate`: one symbol's money."""
 
 import asyncio
 import json
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -12,15 +13,19 @@ from flows.runtime.commands.options import common_options, json_option, settings
 from tasks.base.money import dec, plain
 
 
-def _amount(_context: click.Context, _parameter: click.Parameter, text: str) -> Decimal:
-    """A positive amount of quote. Raises BadParameter for anything else."""
-    try:
-        amount = dec(text)
-    except (InvalidOperation, ValueError):
-        raise click.BadParameter(f"{text!r} is not a number: give an amount of quote like 500") from None
-    if amount <= 0:
-        raise click.BadParameter(f"{text} is not above 0: give an amount of quote like 500")
-    return amount
+def _amount(remedy: str) -> Callable[[click.Context, click.Parameter, str], Decimal]:
+    """Reads a positive amount. Raises BadParameter for anything else; `remedy` says what to give."""
+
+    def read(_context: click.Context, _parameter: click.Parameter, text: str) -> Decimal:
+        try:
+            amount = dec(text)
+        except (InvalidOperation, ValueError):
+            raise click.BadParameter(f"{text!r} is not a number: {remedy}") from None
+        if amount <= 0:
+            raise click.BadParameter(f"{text} is not above 0: {remedy}")
+        return amount
+
+    return read
 
 
 @click.command()
@@ -28,7 +33,7 @@ def _amount(_context: click.Context, _parameter: click.Parameter, text: str) -> 
 @json_option
 @click.argument("symbol")
 @click.argument("side", type=click.Choice(["buy", "sell"]))
-@click.argument("amount", callback=_amount)
+@click.argument("amount", callback=_amount("give an amount of quote like 500"))
 def preview(config: Path | None, state: Path | None, as_json: bool, symbol: str, side: str, amount: Decimal) -> None:
     """Show whether the pot would fund an order of AMOUNT quote (fee included) now, and why not. Reserves nothing."""
     settings = settings_in_force(config, state)
@@ -75,6 +80,40 @@ def write_off_command(config: Path | None, state: Path | None, as_json: bool, sy
     click.echo(
         f"{symbol}: {plain(done.qty)} {base} left the books; {plain(done.cost)} {settings.quote} are booked as a loss."
     )
+
+
+@click.command(name="return")
+@common_options
+@json_option
+@click.argument("symbol")
+@click.argument("amount", callback=_amount("give an amount of the coin like 0.25"))
+@click.option("--again", is_flag=True, help="Return the same amount again within ten minutes.")
+def return_command(
+    config: Path | None, state: Path | None, as_json: bool, symbol: str, amount: Decimal, again: bool
+) -> None:
+    """Take AMOUNT of the coin that left the account without a sell, and came back, into the cells of SYMBOL again.
+
+    The symbol's next tick books it at its cost and sells it. Only what the books call missing can be returned: other
+    coins on the account are your own.
+    """
+    settings = settings_in_force(config, state)
+
+    from tasks.control.books import BaseReturn, return_base  # imports the trading stages
+
+    async def work() -> BaseReturn:
+        async with redis_client(settings, state) as redis:
+            return await return_base(redis, settings, symbol, amount, again=again)
+
+    done = asyncio.run(work())
+    if as_json:
+        shown = {"symbol": symbol, "qty": plain(done.qty), "cost": plain(done.cost), "booked": done.is_booked}
+        click.echo(json.dumps(shown))
+        return
+    what = f"{symbol}: {plain(done.qty)} {symbol.partition('/')[0]}"
+    if done.is_booked:
+        click.echo(f"{what} is in the books again, at its cost of {plain(done.cost)} {settings.quote}.")
+    else:
+        click.echo(f"{what} is booked by the symbol's next tick. No tick came yet: does a worker run?")
 
 
 @click.command()

@@ -123,12 +123,10 @@ class Engine:
         return rules.quote, (order.price * qty * (1 + rate)).quantize(EIGHT, ROUND_CEILING)
 
     def transfer(self, asset: str, amount: Decimal) -> None:
-        """A deposit, or a withdrawal where `amount` is below 0. Refuses to withdraw more than is free."""
+        """`move`, but refuses to withdraw more than is free."""
         if self.free(asset) + amount < 0:
             raise ValueError(f"{asset}: {-amount} cannot be withdrawn, {self.free(asset)} is free")
-        held = dict(self.totals[-1][1])
-        held[asset] = held.get(asset, ZERO) + amount
-        self.totals.append((self.seq, held))
+        self.move(asset, amount)
 
     # ---- orders
 
