@@ -177,7 +177,7 @@ def test_unbooked_fills_are_no_missing_base() -> None:
     """The monitor runs right after sells filled, minute after minute, before any tick has seen them."""
 
     async def work(desk: BinanceDesk, trader: GridTrader) -> None:
-        for _ in range(4):
+        for _ in range(3):
             for _ in range(6):
                 await trader.tick()
                 await asyncio.sleep(10)
