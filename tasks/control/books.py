@@ -26,7 +26,7 @@ __all__ = ["BaseReturn", "WriteOff", "audit", "repair", "return_base", "with_run
 
 
 async def audit(redis: RedisClient, settings: Settings, *, with_exchange: bool) -> AuditReport:
-    """Recompute what is committed and compare; `with_exchange` also compares the exchange's open orders.
+    """Recompute what is committed and compare; `with_exchange` also compares the exchange's open orders and balances.
 
     Changes nothing. With the exchange it raises StateError where the account holds the books of another kind of
     trading, and ExchangeError where the exchange does not answer.

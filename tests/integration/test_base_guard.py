@@ -30,6 +30,7 @@ from tests.support.binance.desk import BinanceDesk
 from tests.support.binance.faults import Fault, FaultKind
 from tests.support.binance.server import LocalExchange
 from tests.support.desk import BTC, settings, walk
+from tests.support.mortal import Killed
 from tests.support.virtual.desk import VirtualWorld, play_in_world
 
 KEYS = Keys("main")
@@ -320,5 +321,34 @@ def test_a_return_without_a_tick_waits() -> None:
             await return_base(desk.desk, BTC, qty, seconds=5)
         await trader.tick()
         assert (await book_of(desk)).missing_base == 0
+
+    play(work)
+
+
+def test_two_monitors_at_once_find_it_once() -> None:
+    """The slower one read a record that is no longer the newest: it changes nothing. A killed tick books it once."""
+
+    async def work(desk: BinanceDesk, trader: GridTrader) -> None:
+        await minutes(desk, trader, 1)
+        qty = await cancel_and_withdraw(desk)
+        await minutes(desk, trader, 1)
+        for _ in range(6):
+            await trader.tick()
+            await asyncio.sleep(10)
+        await asyncio.gather(run_monitor(desk.desk), run_monitor(desk.desk))
+        assert await told(desk) == ["base_short"]
+        assert len(await desk.desk.redis.hvals(KEYS.corrections(BTC))) == 1
+
+        def die(step: str) -> None:
+            if step == "recorded":
+                raise Killed
+
+        dying = await desk.trader(owner="test", checkpoint=die)
+        with pytest.raises(Killed):
+            await dying.tick()
+        assert (await book_of(desk)).missing_base == qty
+        await minutes(desk, trader, 3)
+        assert (await book_of(desk)).missing_base == qty
+        assert not await desk.desk.redis.exists(KEYS.corrections(BTC))
 
     play(work)

@@ -62,7 +62,9 @@ funds.add_command(return_command)
 @common_options
 @json_option
 @click.option("--repair", is_flag=True, help="Correct the money in one step; workers go on trading.")
-@click.option("--exchange/--no-exchange", default=True, help="Compare with the exchange's open orders too.")
+@click.option(
+    "--exchange/--no-exchange", default=True, help="Compare with the exchange's open orders and balances too."
+)
 def audit_command(config: Path | None, state: Path | None, as_json: bool, repair: bool, exchange: bool) -> None:
     """Recompute committed money and show each difference with its cause. Exit code 1 while a difference is left."""
     from tasks.control import books  # imports the trading stages
