@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 
-from tasks.base.money import from_units
+from tasks.base.money import ZERO, from_units
 from tasks.exchange.models import Market, Side
 from tasks.exchange.order_ids import Purpose, grid_of, parse_order_id
 from tasks.funds import store as funds_store
@@ -13,6 +13,8 @@ from tasks.funds.models import FundsStatus, TraderAllocation
 from tasks.grid.levels import configured_size, grid_id
 from tasks.grid.models import Cell, CellState, Grid, IdleReason
 from tasks.grid.sizing import amounts, holds_nothing, reserve_units
+from tasks.ledger.models import Fill
+from tasks.ledger.rules import total
 from tasks.orders.models import Intent, IntentState
 from tasks.tick.desk import Desk
 from tasks.tick.grid_change import is_dust, is_empty
@@ -212,14 +214,16 @@ async def is_below_its_grids(desk: Desk) -> bool:
 async def lost_from_sight(desk: Desk, symbols: Sequence[str], record: Record) -> Decimal:
     """The most quote that base may have cost which left its cell without a trade.
 
-    Remainders are moved to other cells or written off, and base pays fees of other symbols. The exchange's record shows
-    neither. There the quote stays in the cell that bought the base.
+    Remainders are moved to other cells or written off, base pays fees of other symbols, and base may be
+    missing. The exchange's record shows none of it. There the quote stays in the cell that bought the base.
     """
-    moves = 0
+    moves, missing = 0, ZERO
     for symbol in symbols:
         moves += sum(str(one).startswith(_MOVES) for one in await desk.redis.zrange(desk.keys.seen(symbol), 0, -1))
+        fills = [Fill.model_validate_json(one) for one in await desk.redis.lrange(desk.keys.fills(symbol), 0, -1)]
+        missing += total(fill.basis for fill in fills if fill.trade_id.startswith("missing:"))
     fees = sum((trade.fee for trade in record.trades if trade.fee_asset == "BNB"), Decimal(0))
-    return DUST * moves + fees * MOST_FOR_A_BNB
+    return DUST * moves + fees * MOST_FOR_A_BNB + missing
 
 
 def exits_unasked(record: Record, asked: Mapping[str, Sequence[tuple[int, int]]]) -> list[str]:

@@ -126,9 +126,17 @@ class Hazards:
         self._jumps[order.symbol] += 1
         self.engine.jump(order.symbol, (order.price * Decimal("1.01")).quantize(Decimal("0.01")))
 
-    def _withdraw_base(self) -> None:
+    def withdraw_for_long(self) -> None:
+        """Somebody cancels some of our sells by hand and takes their base out of the account."""
+        sells = [order for _, order in sorted(self.engine.open.items()) if order.side == "SELL"]
+        for order in self.rng.sample(sells, min(2, len(sells))):
+            self.engine.cancel(order.symbol, {"orderId": str(order.order_id)})
+            self._withdraw_base(self.engine.rules(order.symbol).base)
+        self.done[Trouble.GONE] += bool(sells)
+
+    def _withdraw_base(self, asset: str = "") -> None:
         """Take some of the free base of one symbol out of the account."""
-        asset = self.rng.choice(SYMBOLS).partition("/")[0]
+        asset = asset or self.rng.choice(SYMBOLS).partition("/")[0]
         amount = (self.engine.free(asset) * self.rng.choice([Decimal("0.3"), Decimal(1)])).quantize(EIGHT, ROUND_FLOOR)
         if amount > 0:
             self.done[Trouble.WITHDRAWN] += 1

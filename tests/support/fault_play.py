@@ -38,6 +38,8 @@ from tests.support.redis_contents import contents
 from tests.support.virtual.desk import VirtualWorld
 from tests.support.virtual.pot_watch import PotWatch
 
+_MINUTES_GONE = 4
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -138,8 +140,23 @@ class Play:
                 await desk.redis.delete(desk.keys.lease(symbol))  # as if a dead worker's had run out
             await self._check_keepers()
             await asyncio.sleep(rng.uniform(0, 8))  # less than an order is protected, most times
+        if comes(Trouble.GONE):
+            await self._let_base_go()
         await asyncio.gather(*self.running)  # the frozen go on, at the latest now
         await self._stop(False)
+
+    async def _let_base_go(self) -> None:
+        """Base stays away for some minutes of ticks and monitors, while requests fail: the books let it go."""
+        self.hazards.withdraw_for_long()
+        await self._stop(False)
+        for minute in range(_MINUTES_GONE):
+            for turn in range(3):
+                symbols = await self._active_symbols()
+                await asyncio.gather(*(self._one_tick(f"g{minute} {turn} {one}", one, "") for one in symbols))
+                for symbol in symbols:
+                    await self.desk.desk.redis.delete(self.desk.desk.keys.lease(symbol))
+                await asyncio.sleep(20)
+            await self._monitor(0)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         self.running.append(asyncio.create_task(work))

@@ -21,6 +21,7 @@ class Trouble(StrEnum):
     LEFT_BEHIND = "buy partly filled, then the price leaves"
     WITHDRAWN = "base withdrawn and returned"
     COIN_FEES = "fee in a coin that a grid holds"
+    GONE = "base withdrawn for minutes"
     RESTARTED = "Redis restarted"
     PUT_BACK = "Redis put back to an earlier state"
 
@@ -50,6 +51,7 @@ _RANGES = {
     Trouble.COIN_FEES: _Range(0.5, 1, 1),  # with three symbols
     Trouble.RESTARTED: _Range(0.3, 0.05, 0.2),
     Trouble.PUT_BACK: _Range(0.3, 0.05, 0.15),
+    Trouble.GONE: _Range(0.25, 1.0, 1.0),  # once, at the end of the trouble
 }
 COUNTED = tuple(Trouble)[tuple(Trouble).index(Trouble.CANCELLED) :]
 
