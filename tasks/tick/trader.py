@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 
-from tasks.base.errors import GridflowError, RedisRestarted, StateError
+from tasks.base.errors import GridflowError, RedisRestarted, StateError, UnknownSymbol
 from tasks.base.money import ZERO, from_units
 from tasks.exchange.models import Market, Placement
 from tasks.funds.models import FundCode
@@ -84,7 +84,11 @@ class GridTrader:
         if state.must_check_breakers and check_breakers is not None:
             await check_breakers()
         async with kept_lease(self.desk, self.symbol, self.owner):
-            readings = await self._read(await self._prepared(state), started_ms)
+            try:
+                readings = await self._read(await self._prepared(state), started_ms)
+            except UnknownSymbol:
+                self.desk.markets.unlisted.add(self.symbol)
+                raise
             decision = decide(self._rules(), readings)
             await self._commit(decision)
             if decision.refusal is not None:

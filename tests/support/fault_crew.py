@@ -1,7 +1,7 @@
 """The worker at the end of a fault run: ticks every symbol until all orders are settled and follow the allocations."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -10,6 +10,7 @@ from tasks.exchange.models import Market
 from tasks.funds.store import registered_symbols
 from tasks.ledger.base_guard import coin_of
 from tasks.ledger.models import Book
+from tasks.ledger.store import read_holdings
 from tasks.tick.active_symbols import active_symbols
 from tasks.tick.base_return import return_base
 from tasks.tick.models import TickReport
@@ -24,6 +25,7 @@ from tests.support.fault_end import still_to_do
 
 TICK_SECONDS = 2.0
 MOST_TICKS = 60  # of each symbol, until orders follow settings and allocations
+MOST_MINUTES_SHORT = 8  # until base that is gone has left the books
 _MONITOR_EVERY = 10  # ticks
 _MAX_SETTLE_TICKS = 120
 _MAX_WRITE_OFFS = 20
@@ -53,6 +55,31 @@ class Crew:
         except GridflowError:  # the symbol has left, or the tick failed; the next tick reads everything again
             pass
         return None
+
+    async def let_base_go(self, listed: Collection[str]) -> None:
+        """Tick and monitor until no cell of the `listed` symbols holds base that the account does not hold.
+
+        Raises AssertionError where that takes too long.
+        """
+        desk = self.worker.desk
+        for _ in range(MOST_MINUTES_SHORT):
+            for _ in range(3):
+                await self.tick()
+                await asyncio.sleep(20)
+            await run_monitor(desk)
+            await self.tick()
+            holdings = await read_holdings(
+                desk.redis, desk.keys, [one for one in await active_symbols(desk) if one in listed]
+            )
+            balances = await desk.exchange.balances()
+            short = [
+                symbol
+                for symbol, own in holdings.items()
+                if (found := balances.get(coin_of(symbol))) is not None and own.held > found.free + found.locked
+            ]
+            if not short:
+                return
+        raise AssertionError(f"the books still hold base that is gone: {short}")
 
     async def take_back(self, taken: Mapping[str, Decimal]) -> int:
         """Take base that the books call missing, and that is on the account again, back in, as an operator does.

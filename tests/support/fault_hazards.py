@@ -66,7 +66,7 @@ class Hazards:
         if comes(Trouble.WITHDRAWN):
             self._withdraw_base()
         if self._suspended and self.rng.random() < 0.4:
-            self._list_again()
+            self.list_again()
         if comes(Trouble.SUSPENDED):
             self._delist(self.rng.choice(SYMBOLS), Trouble.SUSPENDED)
         others = sorted(set(configured) - self.gone - self._suspended)
@@ -75,7 +75,7 @@ class Hazards:
 
     def end(self) -> None:
         """List again what was suspended, return what was withdrawn, and let every grid fit its market."""
-        self._list_again()
+        self.list_again()
         self._return_base()
         for symbol in sorted(set(SYMBOLS) - self.gone):
             if self.engine.config.symbols[symbol].tick == Decimal(_TICKS[symbol][-1]):
@@ -126,6 +126,12 @@ class Hazards:
         self._jumps[order.symbol] += 1
         self.engine.jump(order.symbol, (order.price * Decimal("1.01")).quantize(Decimal("0.01")))
 
+    def fill_buys(self) -> None:
+        """Fill some buys, so that there is base to sell."""
+        buys = [order for _, order in sorted(self.engine.open.items()) if order.side == "BUY"]
+        for order in self.rng.sample(buys, min(3, len(buys))):
+            self.engine.fill(order.order_id)
+
     def withdraw_for_long(self) -> None:
         """Somebody cancels some of our sells by hand and takes their base out of the account."""
         sells = [order for _, order in sorted(self.engine.open.items()) if order.side == "SELL"]
@@ -156,7 +162,8 @@ class Hazards:
         self.engine.delist(symbol)
         (self.gone if kind is Trouble.DELISTED else self._suspended).add(symbol)
 
-    def _list_again(self) -> None:
+    def list_again(self) -> None:
+        """List again what was suspended."""
         for symbol in sorted(self._suspended):
             self.engine.relist(symbol)
         self._suspended.clear()

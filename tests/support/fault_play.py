@@ -38,7 +38,7 @@ from tests.support.redis_contents import contents
 from tests.support.virtual.desk import VirtualWorld
 from tests.support.virtual.pot_watch import PotWatch
 
-_MINUTES_GONE = 4
+_MINUTES_GONE = 2
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,10 @@ class Play:
         await self.operator.start()
         await self.play_with_faults()
         await server.clear_faults()
+        if Trouble.GONE in self.swarm.rates:
+            self.hazards.list_again()
+            await asyncio.sleep(10)
+            await Crew(self.workers.new(), self.workers.ticks).let_base_go(set(SYMBOLS) - self.hazards.gone)
         self.hazards.end()
         await server.advance(REAL - self.hazards.played)
         await self.recover_and_trade()
@@ -147,16 +151,22 @@ class Play:
 
     async def _let_base_go(self) -> None:
         """Base stays away for some minutes of ticks and monitors, while requests fail: the books let it go."""
-        self.hazards.withdraw_for_long()
         await self._stop(False)
+        self.hazards.fill_buys()
+        await self._tick_for_a_minute("before")
+        self.hazards.withdraw_for_long()
         for minute in range(_MINUTES_GONE):
-            for turn in range(3):
-                symbols = await self._active_symbols()
-                await asyncio.gather(*(self._one_tick(f"g{minute} {turn} {one}", one, "") for one in symbols))
-                for symbol in symbols:
-                    await self.desk.desk.redis.delete(self.desk.desk.keys.lease(symbol))
-                await asyncio.sleep(20)
+            await self._tick_for_a_minute(str(minute))
             await self._monitor(0)
+
+    async def _tick_for_a_minute(self, name: str) -> None:
+        keys = self.desk.desk.keys
+        for turn in range(3):
+            symbols = await self._active_symbols()
+            await asyncio.gather(*(self._one_tick(f"g{name} {turn} {one}", one, "") for one in symbols))
+            for symbol in symbols:
+                await self.desk.desk.redis.delete(keys.lease(symbol))
+            await asyncio.sleep(20)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         self.running.append(asyncio.create_task(work))
