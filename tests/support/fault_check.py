@@ -13,7 +13,7 @@ from tasks.base.money import from_units
 from tasks.base.redis_client import RedisClient
 from tasks.exchange.order_ids import parse_order_id
 from tasks.ledger.audit import Cause
-from tasks.ledger.models import Book, Fill
+from tasks.ledger.models import Book, Fill, QueuedFee
 from tasks.ledger.rules import total, value
 from tasks.ledger.steps import audit_funds
 from tasks.tick.models import TickReport
@@ -60,14 +60,16 @@ def lot_of(order: OrderRow) -> str:
     return name.cell_key if name else order.symbol
 
 
-def sharing_a_cell(record: Record) -> list[int]:
-    """Orders that were placed while another order of the same cell was open."""
+def sharing_a_cell(record: Record, but: Collection[str] = ()) -> list[int]:
+    """Orders that were placed while another order of the same cell was open; `but`: client ids to leave out."""
     orders = {order.order_id: order for order in record.orders}
     left = {order.order_id: order.qty for order in record.orders}
     traded = {trade.trade_id: trade.qty for trade in record.trades}
     holder: dict[str, int] = {}
     found = []
     for event in record.events:
+        if orders[event.order_id].client_id in but:
+            continue
         cell = lot_of(orders[event.order_id])
         if event.kind == "placed":
             found += [event.order_id] if cell in holder else []
@@ -107,33 +109,43 @@ async def check_orders_and_accounts(
     symbols: Sequence[str],
     start: Decimal = Decimal(10_000),
     unlisted: Collection[str] = (),
+    placed_by_hand: Collection[str] = (),
 ) -> None:
     """Raise AssertionError unless orders, journals and books of `symbols` are those of the exchange.
 
     `start`: quote in the account before anybody traded. `unlisted`: symbols that the exchange no longer lists.
+    `placed_by_hand`: client ids of ours that no journal had.
     """
     redis, keys = desk.desk.redis, desk.desk.keys
     assert sent_twice(record) == {}, "an order was sent twice"
     assert all(parse_order_id(order.client_id) for order in record.orders), "an order without one of our names"
-    assert sharing_a_cell(record) == [], "two orders of one cell rested at once"
-    assert await strays(redis, keys, symbols) == set(), "an order without a journal"
+    assert sharing_a_cell(record, placed_by_hand) == [], "two orders of one cell rested at once"
+    assert await strays(redis, keys, symbols) <= set(placed_by_hand), "an order without a journal"
     assert {trade.symbol for trade in record.trades} <= {symbol.replace("/", "") for symbol in symbols}
-    balances, cash = await desk.client.balances(), Decimal(0)
+    balances, books = await desk.client.balances(), {}
+    unread: list[TradeRow] = []
     for symbol in symbols:
-        book, off = await _check_book(redis, keys, record, symbol, listed=symbol not in unlisted)
-        base = balances.get(symbol.partition("/")[0])
-        held = base.free + base.locked if base else Decimal(0)
-        pays_fees = symbol in unlisted and any(
-            trade.fee_asset == symbol.partition("/")[0] and trade.symbol != symbol.replace("/", "")
-            for trade in record.trades
-        )  # after a write-off, what lies in the account goes on paying fees
-        assert held == book.base + off.base or (pays_fees and held < book.base + off.base), (
-            f"{symbol}: the account holds {held}, the books {book.base} and {off.base} outside them"
-        )
-        cash += book.cash + off.cash
+        books[symbol] = await _check_book(redis, keys, record, symbol)
+        last = books[symbol].unread
+        assert symbol in unlisted or last == (), f"{symbol}: a fill is missing"
+        unread += last
         resting = {order.client_id for order in open_orders(record, symbol)}
         journal = {str(name) for name in await redis.hkeys(keys.intents(symbol))}
         assert resting == journal, f"{symbol}: no keeper: {resting - journal}, no order: {journal - resting}"
+    cash = change_of(unread, desk.desk.settings.quote)
+    for symbol, (book, written_off, _) in books.items():
+        coin = symbol.partition("/")[0]
+        off, cash = written_off + change_of(unread, coin), cash + book.cash
+        queue = [QueuedFee.model_validate_json(one) for one in await redis.hvals(keys.fee_queue(symbol))]
+        off -= total(fee.amount for fee in queue if fee.source in unlisted)  # not valued before it was delisted
+        base = balances.get(coin)
+        held = base.free + base.locked if base else Decimal(0)
+        pays_fees = symbol in unlisted and any(
+            trade.fee_asset == coin and trade.symbol != symbol.replace("/", "") for trade in record.trades
+        )  # after a write-off, what lies in the account goes on paying fees
+        assert held == book.base + off or (pays_fees and held < book.base + off), (
+            f"{symbol}: the account holds {held}, the books {book.base} and {off} outside them"
+        )
     quote = balances[desk.desk.settings.quote]
     assert quote.free + quote.locked == start + cash
     report = await audit_funds(redis, keys, [one for one in symbols if one not in unlisted], desk.client)
@@ -141,25 +153,22 @@ async def check_orders_and_accounts(
     assert found == [], found
 
 
-class _Outside(NamedTuple):
-    """Base and quote of a symbol that are in the account and not in its book."""
+class _Checked(NamedTuple):
+    """A symbol's book; the base that was written off, or was missing and is back on the account by now.
 
-    base: Decimal
-    cash: Decimal
-
-
-async def _check_book(
-    redis: RedisClient, keys: Keys, record: Record, symbol: str, *, listed: bool
-) -> tuple[Book, _Outside]:
-    """Hold one symbol's fills against the exchange's trades. Returns its book, and what is outside it.
-
-    That is what was written off, what was missing and is back on the account by now, and the last trades of a symbol
-    that was delisted before they were read.
+    `unread`: its last trades, where it was delisted before they were read.
     """
+
+    book: Book
+    written_off: Decimal
+    unread: tuple[TradeRow, ...]
+
+
+async def _check_book(redis: RedisClient, keys: Keys, record: Record, symbol: str) -> _Checked:
+    """Hold one symbol's fills against the exchange's trades."""
     booked: Sequence[Any] = await redis.zrange(keys.seen(symbol), 0, -1)
     seen = [str(one) for one in booked if ":" not in str(one)]  # remainders that were moved or written off have one
     unread = unseen_trades(record, seen, symbol)
-    assert unread == [] or not listed, f"{symbol}: a fill is missing"
     traded = [trade for trade in record.trades if trade.symbol == symbol.replace("/", "")]
     assert len(seen) + len(unread) == len(traded), f"{symbol}: a fill was booked that never was"
     text = await redis.get(keys.book(symbol))
@@ -167,8 +176,7 @@ async def _check_book(
     assert value(book, Decimal("42123.45")).identity_error == 0
     fills = [Fill.model_validate_json(one) for one in await redis.lrange(keys.fills(symbol), 0, -1)]
     off = total([book.missing_base, *(fill.qty for fill in fills if fill.trade_id.startswith("write-off:"))])
-    base, quote = symbol.split("/")
-    return book, _Outside(off + change_of(unread, base), change_of(unread, quote))
+    return _Checked(book, off, tuple(unread))
 
 
 def change_of(trades: Iterable[TradeRow], asset: str) -> Decimal:

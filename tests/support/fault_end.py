@@ -24,7 +24,6 @@ from tests.support.binance.record import Record
 
 DUST = Decimal(6)  # quote; with 5 or more it could be sold
 MOST_FOR_A_BNB = Decimal(400)  # quote
-_MOVES = ("dust:", "write-off:")  # ids of moves of money that no trade made
 SELLING = (CellState.HOLDING, CellState.SELLING)
 
 
@@ -217,13 +216,13 @@ async def lost_from_sight(desk: Desk, symbols: Sequence[str], record: Record) ->
     Remainders are moved to other cells or written off, base pays fees of other symbols, and base may be
     missing. The exchange's record shows none of it. There the quote stays in the cell that bought the base.
     """
-    moves, missing = 0, ZERO
+    moves, gone = 0, ZERO
     for symbol in symbols:
-        moves += sum(str(one).startswith(_MOVES) for one in await desk.redis.zrange(desk.keys.seen(symbol), 0, -1))
+        moves += sum(str(one).startswith("dust:") for one in await desk.redis.zrange(desk.keys.seen(symbol), 0, -1))
         fills = [Fill.model_validate_json(one) for one in await desk.redis.lrange(desk.keys.fills(symbol), 0, -1)]
-        missing += total(fill.basis for fill in fills if fill.trade_id.startswith("missing:"))
+        gone += total(fill.basis for fill in fills if not fill.client_id and fill.basis > 0)
     fees = sum((trade.fee for trade in record.trades if trade.fee_asset == "BNB"), Decimal(0))
-    return DUST * moves + fees * MOST_FOR_A_BNB + missing
+    return DUST * moves + fees * MOST_FOR_A_BNB + gone
 
 
 def exits_unasked(record: Record, asked: Mapping[str, Sequence[tuple[int, int]]]) -> list[str]:

@@ -59,6 +59,7 @@ class Operator:
     done: Counter[str] = field(default_factory=Counter)
     asked_to_sell: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     delisted: set[str] = field(default_factory=set)
+    kept: set[str] = field(default_factory=set)  # symbols that stay in the settings
 
     def __post_init__(self) -> None:
         """Draw the few kinds of changes that this scenario has."""
@@ -85,7 +86,8 @@ class Operator:
         found = self._changes.of(self.settings, change)
         if found is None:
             return
-        if self.delisted & (set(found.symbols) - set(self.settings.symbols)):
+        came, left = set(found.symbols) - set(self.settings.symbols), set(self.settings.symbols) - set(found.symbols)
+        if self.delisted & came or self.kept & left:
             return
         gone = next(iter(set(self.settings.symbols) - set(found.symbols)), None)
         if gone is not None:
@@ -108,6 +110,12 @@ class Operator:
             other = next(symbol for symbol in SYMBOLS if symbol not in symbols)
             kept = kept or {other: geometry(self.rng)}
             await self._put_in_force(Settings.model_validate(now | {"symbols": kept}))
+
+    async def symbols_with_a_grid(self) -> set[str]:
+        """Symbols that have traded, as Redis knows them."""
+        desk = self.desk.desk
+        grids = await desk.redis.mget([desk.keys.grid(symbol) for symbol in SYMBOLS])
+        return {symbol for symbol, grid in zip(SYMBOLS, grids, strict=True) if grid}
 
     def asked(self) -> dict[str, list[tuple[int, int]]]:
         """A copy of `asked_to_sell`."""

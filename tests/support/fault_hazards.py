@@ -11,6 +11,7 @@ from tests.support.binance.config import SymbolRules
 from tests.support.binance.engine import Engine
 from tests.support.binance.faults import Fault, FaultKind
 from tests.support.fault_draw import SYMBOLS
+from tests.support.fault_hands import Hands
 from tests.support.fault_swarm import Swarm, Trouble
 from tests.support.virtual.exchange import VirtualExchange
 
@@ -37,10 +38,14 @@ class Hazards:
     rng: random.Random
     done: Counter[str]
     gone: set[str] = field(default_factory=set)
+    hands: Hands = field(init=False)
     _suspended: set[str] = field(default_factory=set)
     taken: dict[str, Decimal] = field(default_factory=dict)  # by asset: everything that was withdrawn
     _withdrawn: list[tuple[str, Decimal]] = field(default_factory=list)
     _jumps: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.hands = Hands(self.engine, self.rng, self.done)
 
     @property
     def engine(self) -> Engine:
@@ -57,6 +62,10 @@ class Hazards:
         comes = self.swarm.comes
         if comes(Trouble.CANCELLED):
             await self._cancel_by_hand()
+        if comes(Trouble.AMENDED) and (order := self._some_order()):
+            self.hands.amend(order)
+        if comes(Trouble.STRAY) and (order := self._some_order()):
+            self.hands.stray(order)
         if comes(Trouble.FILTERS):
             self._change_filters(self.rng.choice(SYMBOLS), self.rng.random() < 0.15)
         if comes(Trouble.LEFT_BEHIND):

@@ -83,7 +83,7 @@ class Play:
         self.operator = Operator(self.scene, self.world.worker(self.desk.exchange), self.rng)
         own, done = random.Random(f"hazards {seed}"), self.operator.done
         self.hazards = Hazards(self.world.exchange, self.swarm, own, done)
-        self.redis = RedisTrouble(self.world.redis, self.operator, self.swarm, own, done)
+        self.redis = RedisTrouble(self.world.redis, self.hazards.engine, self.operator, self.swarm, own, done)
         await self.operator.start()
         await self.play_with_faults()
         await server.clear_faults()
@@ -98,7 +98,8 @@ class Play:
 
     async def _checked(self, seed: int) -> Outcome:
         after = await self.world.exchange.server.record()
-        await check_orders_and_accounts(self.desk, after, SYMBOLS, MONEY, unlisted=self.hazards.gone)
+        strays, gone = self.hazards.hands.strays, self.hazards.gone
+        await check_orders_and_accounts(self.desk, after, SYMBOLS, MONEY, unlisted=gone, placed_by_hand=strays)
         await self._check_money(after)
         keys = self.desk.desk.keys
         ids = (keys.server, keys.compared)  # of the Redis server: each start has others
@@ -113,6 +114,7 @@ class Play:
     async def _check_money(self, record: Record) -> None:
         assert self.watch.wrong == [], self.watch.wrong[:3]
         most = from_units(self.watch.most_pool) + await lost_from_sight(self.desk.desk, SYMBOLS, record)
+        most += self.hazards.hands.raised
         assert most_committed(record, lot_of) <= most, "the exchange saw more spent than the highest pool"
         assert exits_unasked(record, self.operator.asked_to_sell) == [], "sold at the market, and nobody asked for it"
 
@@ -202,11 +204,13 @@ class Play:
         return await active_symbols(desk)
 
     async def _check_keepers(self) -> None:
-        """Every live order of ours has a journal entry, unless Redis has just lost it."""
-        desk, engine = self.desk.desk, self.hazards.engine
-        resting = {order.client_id for order in engine.open.values() if parse_order_id(order.client_id)}
-        journal = {str(name) for symbol in SYMBOLS for name in await desk.redis.hkeys(desk.keys.intents(symbol))}
-        left = resting - journal
+        """Every live order of ours has a journal entry, unless Redis has just lost it or all records of its symbol."""
+        desk, known = self.desk.desk, await self.operator.symbols_with_a_grid()
+        ids = {symbol.replace("/", "") for symbol in known}
+        orders = [order for order in self.hazards.engine.open.values() if order.symbol in ids]
+        resting = {order.client_id for order in orders if parse_order_id(order.client_id)}
+        journal = {str(name) for symbol in known for name in await desk.redis.hkeys(desk.keys.intents(symbol))}
+        left = resting - journal - self.hazards.hands.strays
         if left and await is_compared(desk.redis, desk.keys):
             raise AssertionError(f"no keeper: {sorted(left)}")
 

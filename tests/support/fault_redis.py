@@ -9,6 +9,8 @@ from typing import Any
 
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
+from tests.support.binance.engine import Engine
+from tests.support.fault_draw import SYMBOLS
 from tests.support.fault_events import Operator
 from tests.support.fault_swarm import Swarm, Trouble
 from tests.support.virtual.redis import VirtualRedis
@@ -19,6 +21,7 @@ class RedisTrouble:
     """Does what the swarm draws. `put_backs`: how often Redis went back to an earlier state."""
 
     redis: VirtualRedis
+    engine: Engine
     operator: Operator
     swarm: Swarm
     rng: random.Random
@@ -54,9 +57,17 @@ class RedisTrouble:
     async def _put_back(self, after: float) -> None:
         """Put Redis back to its state of `after` seconds before. The operator later deploys the settings again."""
         async with self._server:
-            saved, remembered = self.redis.save(), self.operator.asked()
+            saved, remembered, known = (
+                self.redis.save(),
+                self.operator.asked(),
+                await self.operator.symbols_with_a_grid(),
+            )
         await asyncio.sleep(after)
+        new = {symbol for symbol in SYMBOLS if self.engine.was_traded(symbol)} - known
+        if not new <= set(self.operator.settings.symbols):
+            return  # a symbol whose only grid is lost, and that left the settings meanwhile, is not found again
         async with self._server:
+            self.operator.kept |= new
             self.done[Trouble.PUT_BACK] += 1
             self.put_backs += 1
             self.redis.put_back(saved)

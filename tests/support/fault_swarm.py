@@ -19,6 +19,8 @@ class Trouble(StrEnum):
     SUSPENDED = "symbol suspended and listed again"
     DELISTED = "symbol delisted"
     LEFT_BEHIND = "buy partly filled, then the price leaves"
+    AMENDED = "order amended by hand"
+    STRAY = "order of ours without a journal entry"
     WITHDRAWN = "base withdrawn and returned"
     COIN_FEES = "fee in a coin that a grid holds"
     GONE = "base withdrawn for minutes"
@@ -47,6 +49,8 @@ _RANGES = {
     Trouble.SUSPENDED: _Range(0.2, 0.05, 0.15),
     Trouble.DELISTED: _Range(0.35, 0.1, 0.3),
     Trouble.LEFT_BEHIND: _Range(0.5, 0.1, 0.4),
+    Trouble.AMENDED: _Range(0.35, 0.1, 0.3),
+    Trouble.STRAY: _Range(0.3, 0.1, 0.3),
     Trouble.WITHDRAWN: _Range(0.35, 0.1, 0.3),
     Trouble.COIN_FEES: _Range(0.5, 1, 1),  # with three symbols
     Trouble.RESTARTED: _Range(0.3, 0.05, 0.2),

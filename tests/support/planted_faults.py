@@ -72,7 +72,7 @@ FAULTS = (
     Planted(
         "trades are read from the newest booked one",
         "tasks/orders/rules.py",
-        "    return min(_unread_from(intent, cursor_ms) for intent in intents) - TRADE_OVERLAP_MS\n",
+        "    return min(first, max(cursor_ms, first - TRADE_REACH_MS)) - TRADE_OVERLAP_MS\n",
         "    return cursor_ms\n",
     ),
     Planted(
@@ -157,6 +157,12 @@ FAULTS = (
         "tasks/tick/lost_orders.py",
         "    return [*out, _hset(keys.slots(symbol), EVERY_SLOT, str(first - 1))]\n",
         "    return []\n",
+    ),
+    Planted(
+        "amended orders keep their first amount",
+        "tasks/orders/rules.py",
+        "    if order is None or order.price <= 0 or (order.price == intent.price and order.qty == intent.qty):\n",
+        "    if order is None or order.price > 0:\n",
     ),
     Planted(
         "a write-off leaves reservations",
