@@ -182,4 +182,5 @@ FAULTS = (
         "liquidate=own is None and state.share.liquidate,",
         "liquidate=own is None,",
     ),
+    Planted("base guard off", "tasks/tick/monitor.py", "    await guard_base(desk, holdings, balances, at_ms)\n", ""),
 )
