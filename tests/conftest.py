@@ -2,9 +2,9 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 
-import ccxt.async_support
 import hypothesis
 import pytest
 import redis as sync_redis
@@ -17,7 +17,6 @@ from tests.support.virtual.loop import VirtualLoop
 
 hypothesis.settings.register_profile("gridflow", deadline=None)  # a busy machine is slow, and that is no fault
 hypothesis.settings.load_profile("gridflow")
-ccxt.async_support.Exchange.timeout_on_exit = 10  # ms after a close; ccxt waits 250 for TLS, and loopback has none
 
 LONGEST_FIRST = (
     "test_hung",
@@ -60,6 +59,13 @@ def own_environment() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
+def quick_close() -> None:
+    """After a close ccxt waits 250 ms for TLS, which loopback has not. Where ccxt is not needed, it is not imported."""
+    if ccxt := sys.modules.get("ccxt.async_support"):
+        ccxt.Exchange.timeout_on_exit = 10
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from pathlib import Path
 from flows.runtime.stack.ports import HOST
 
 PREFERRED_PORT = 4200
+SERVER_MODULE = "flows.runtime.stack.prefect_server_process"
 
 
 def api_url(port: int) -> str:
@@ -14,9 +15,8 @@ def api_url(port: int) -> str:
 
 
 def server_command(port: int) -> list[str]:
-    """The server in one process; uvicorn directly, because the `prefect` command line costs memory it never uses."""
-    application = ["uvicorn", "--factory", "prefect.server.api.server:create_app"]
-    return [sys.executable, "-m", *application, "--host", HOST, "--port", str(port), "--log-level", "warning"]
+    """The server in one process."""
+    return [sys.executable, "-m", SERVER_MODULE, str(port)]
 
 
 def common_environment(home: Path, api: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ trading side in order: pause, wait for orders in flight, cancel open orders, sav
 """
 
 import asyncio
+import importlib
 import logging
 import os
 import signal
@@ -17,6 +18,7 @@ from typing import Protocol
 import httpx
 
 from flows.runtime.stack.children import ONLY_STOP, RECYCLE, beat_files, worker_ready_file, worker_refusal_file
+from flows.runtime.stack.imports import without_collector
 from flows.runtime.stack.stop_report import worker_stop_file, write_report
 from flows.runtime.worker.deployments import PlannedDeployment, planned_deployments
 from tasks.base.deployment_names import DeploymentNames
@@ -32,6 +34,8 @@ _PREFETCH_SECONDS = 3
 # Measured: about 10 KB of growth per run, so some 100 MB until a fresh process takes over.
 _RECYCLE_AFTER = 10_000
 _WORKER_NAME = "one-machine-stack"
+_EXCHANGE_SIDE = ("ccxt.async_support",)
+_PREFECT_SIDE = ("flows.runtime.worker.deploy", "flows.runtime.worker.startup", "flows.runtime.worker.worker")
 
 
 class TradingService(Protocol):
@@ -145,15 +149,19 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     settings = load()
-    from flows.runtime.trading import service  # imports the exchange side, while the server is still starting
+    only_stop = ONLY_STOP in sys.argv
+    with without_collector():  # while the server is still starting
+        from flows.runtime.trading import service
 
+        for name in _EXCHANGE_SIDE if only_stop else (*_EXCHANGE_SIDE, *_PREFECT_SIDE):
+            importlib.import_module(name)
     trading = service()
 
     def plan() -> list[PlannedDeployment]:
         return planned_deployments(trading.settings, trading.retiring())
 
     try:
-        sys.exit(_run(settings, trading, plan))
+        sys.exit(write_stop(trading.graceful_stop()) if only_stop else _run(settings, trading, plan))
     except GridflowError as error:
         _log.error("%s", error)
         worker_refusal_file(state_dir()).write_text(str(error), encoding="utf-8")
@@ -163,8 +171,6 @@ def main() -> None:
 
 
 def _run(settings: Settings, service: TradingService, plan: Callable[[], list[PlannedDeployment]]) -> int:
-    if ONLY_STOP in sys.argv:
-        return write_stop(service.graceful_stop())
     watchdog.enable()
     ready = worker_ready_file(state_dir()).touch
     return asyncio.run(work(plan, service, ready, settings))
