@@ -1,6 +1,5 @@
 """What the end of one worker of several does: real workers, real flows, one Prefect server."""
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ import redis as sync_redis
 
 from tasks.base.keys import Keys
 from tests.support.prefect_stack import PrefectStack, prefect_stack
-from tests.support.real_workers import SETTINGS, RealWorker
+from tests.support.real_workers import RealWorker, deploy_symbols
 from tests.support.up import GRIDFLOW
 from tests.support.waiting import until
 
@@ -24,10 +23,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectStack]:
     """A server with the deployments of two symbols."""
     folder = tmp_path_factory.mktemp("prefect")
     with prefect_stack(folder / "state") as stack:
-        config = folder / "gridflow.toml"
-        config.write_text(SETTINGS, encoding="utf-8")
-        command = [GRIDFLOW, "deploy", "--config", str(config), "--state", str(folder / "none")]
-        subprocess.run(command, env=stack.environment, cwd=folder, check=True, capture_output=True)
+        deploy_symbols(stack)
         yield stack
 
 

@@ -27,7 +27,7 @@ class PrefectStack:
     api: str
     environment: dict[str, str]
     database_url: str
-    stop_server: Callable[[], None]  # the database stays
+    kill_server: Callable[[], None]  # at once; the database stays
     start_server: Callable[[], None]  # again, on the same port
 
     def client(self) -> httpx.Client:
@@ -99,10 +99,16 @@ def _servers(folder: Path) -> Iterator[PrefectStack]:
         def stop() -> None:
             runner.run(supervisors.pop().stop())
 
+        def kill_server() -> None:
+            supervisors[-1].kill()
+            stop()
+
         try:
             start(children.postgres(database, logs))
             start_server()
-            yield PrefectStack(api_url(port), {**os.environ, **environment}, database.async_url, stop, start_server)
+            yield PrefectStack(
+                api_url(port), {**os.environ, **environment}, database.async_url, kill_server, start_server
+            )
         finally:
             while supervisors:
                 stop()

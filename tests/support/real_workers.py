@@ -1,10 +1,17 @@
 """Real workers of the user's own Prefect server, on paper prices that are made up, as processes of their own."""
 
+import asyncio
 import os
 import signal
 import subprocess
+import tomllib
 from pathlib import Path
 
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.runtime.worker.deploy import deploy
+from flows.runtime.worker.deployments import planned_deployments
+from tasks.settings.model import Settings
 from tests.support.prefect_stack import PrefectStack
 from tests.support.up import GRIDFLOW, ROOT
 from tests.support.waiting import until
@@ -23,6 +30,13 @@ cells = 6
 range_pct = "0.04"
 cells = 6
 """
+
+
+def deploy_symbols(server: PrefectStack) -> None:
+    """Deploy the windows of both symbols and the other flows, as `gridflow deploy` does."""
+    settings = Settings.model_validate(tomllib.loads(SETTINGS))
+    with temporary_settings({PREFECT_API_URL: server.api}):
+        asyncio.run(deploy(planned_deployments(settings), settings.account))
 
 
 class RealWorker:
