@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -11,7 +11,6 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 import psutil
-import pytest
 
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, connect
@@ -20,18 +19,16 @@ from tasks.ledger.models import Book
 from tasks.tick.recover import open_books
 from tasks.tick.trader import GridTrader
 from tests.support.binance.config import Config
-from tests.support.binance.desk import BinanceDesk, join_binance_desk, open_binance_desk
-from tests.support.binance.faults import Fault, FaultKind
+from tests.support.binance.desk import BinanceDesk, join_binance_desk
 from tests.support.binance.record import sent_twice
 from tests.support.binance.server import LocalExchange, local_exchange
-from tests.support.binance_worker import FENCED_OFF, LIVED, own_settings, start_worker
+from tests.support.binance_worker import CALM, FENCED_OFF, LIVED, SHORT, own_settings, start_worker
 from tests.support.books import STEPS
 from tests.support.desk import BTC, settings, walk
 from tests.support.fault_check import check_books, settle
-from tests.support.mortal import Killed, Mortal
 from tests.support.redis_contents import contents
 
-AT_ONCE = 8
+AT_ONCE = 12
 THREE = (BTC, "ETH/USDT", "BNB/USDT")
 PLENTY = Decimal(10**6)
 CANDLES = 120
@@ -89,7 +86,7 @@ async def books_of(redis: RedisClient, keys: Keys, symbol: str) -> tuple[Any, ..
 
 
 @asynccontextmanager
-async def stage(redis: RedisClient, account: str) -> AsyncIterator[Stage]:
+async def stage(redis: RedisClient, account: str, trading: Mapping[str, Any] = CALM) -> AsyncIterator[Stage]:
     """A grid whose next tick books fills and places orders."""
     async with local_exchange({BTC: walk(CANDLES, seed=4)}) as server:
         first = await join_binance_desk(redis, settings(account=account, trading=PATIENT), server)
@@ -102,7 +99,7 @@ async def stage(redis: RedisClient, account: str) -> AsyncIterator[Stage]:
             await server.advance(1)
         await trader.end_lease()
         await first.close()
-        desk = await join_binance_desk(redis, own_settings(account), server)
+        desk = await join_binance_desk(redis, own_settings(account, trading), server)
         yield Stage(account, server, desk)
         await desk.close()
 
@@ -117,7 +114,7 @@ async def ended(process: BaseProcess) -> int:
 async def test_killed_at_every_wait_of_a_tick(redis: RedisClient, redis_url: str) -> None:
     """SIGKILL at the first, second, … last wait; each time the books end as they do without a kill."""
     async with stage(redis, "alive") as healthy:
-        code = await ended(start_worker(redis_url, healthy.server.url, "alive"))
+        code = await ended(start_worker(redis_url, healthy.server.url, "alive", CALM))
         assert code > LIVED
         waits = code - LIVED
         wanted = await healthy.trade_on()
@@ -126,79 +123,13 @@ async def test_killed_at_every_wait_of_a_tick(redis: RedisClient, redis_url: str
     async def killed_at(life: int) -> int:
         account = f"k{life}"
         async with turns, stage(redis, account) as one:
-            code = await ended(start_worker(redis_url, one.server.url, account, life=life))
+            code = await ended(start_worker(redis_url, one.server.url, account, CALM, life=life))
             assert await one.trade_on() == wanted, f"other books after a kill at wait {life}"
             return code
 
     assert waits > 10
     codes = await asyncio.gather(*(killed_at(life) for life in range(1, waits + 1)))
     assert codes.count(-signal.SIGKILL) >= waits - 2  # how often a tick waits differs by one or two
-
-
-async def die_with_orders_on_the_way(desk: BinanceDesk) -> None:
-    """The first tick of a grid dies while its requests are under way; they arrive a quarter of a second later."""
-    slow = Fault(kind=FaultKind.DELAY_BEFORE, method="POST", path="order", seconds=0.25)
-    await desk.server.inject(slow, count=99)
-
-    def dying(step: str) -> None:
-        if step == "reserved":
-            ticking.life, ticking.last_breath = ticking.lived + 1, 0.05
-
-    ticking = Mortal((await desk.trader(owner="dies", checkpoint=dying)).tick(), 0, Killed)
-    with pytest.raises(Killed):
-        await ticking
-    await desk.desk.redis.delete(desk.desk.keys.lease(BTC))
-    await desk.server.clear_faults()
-
-
-async def test_a_slow_lookup_proves_nothing(redis: RedisClient) -> None:
-    """An order is looked for in vain while its request is still on the way; the answer comes after the protection.
-
-    What counts is when the exchange was asked: the order came to stand in between.
-    """
-    async with open_binance_desk(redis, own_settings("slow"), {BTC: walk(60, seed=4)}) as desk:
-        await die_with_orders_on_the_way(desk)
-        slow = Fault(kind=FaultKind.DELAY_AFTER, method="GET", path="order", seconds=1.2)
-        await desk.server.inject(slow, count=99)
-        other = await desk.trader(owner="survives")
-        await other.tick()
-        assert len((await desk.server.record()).orders) > ENTRIES
-        await desk.server.clear_faults()
-        await settle(other)
-        await check_books(desk, await desk.server.record())
-
-
-async def test_redis_lost_while_orders_are_on_the_way(redis: RedisClient, redis_url: str) -> None:
-    """Recovery reads the exchange only once every request from before the loss has arrived or expired."""
-    async with open_binance_desk(redis, own_settings("lost"), {BTC: walk(60, seed=4)}) as desk:
-        await die_with_orders_on_the_way(desk)
-        await connect_and_flush(redis_url)
-        other = await desk.trader(owner="survives")
-        await settle(other)
-        for _ in range(20):
-            await desk.server.advance(2)
-            await other.tick()
-        await settle(other)
-        await check_books(desk, await desk.server.record())
-
-
-async def test_a_recovery_may_take_longer_than_the_lease(redis: RedisClient, redis_url: str) -> None:
-    """Whoever recovers keeps its lease; two that open the books at once both find them in order."""
-    async with open_binance_desk(redis, own_settings("long"), {BTC: walk(60, seed=4)}) as desk:
-        first = await desk.trader()
-        await first.tick()
-        await settle(first)
-        await connect_and_flush(redis_url)
-        long = Fault(kind=FaultKind.DELAY_AFTER, method="GET", path="allOrders", seconds=1.6)
-        await desk.server.inject(long, count=99)  # a lease lasts one second
-        markets = await desk.client.markets([BTC])
-        await asyncio.gather(*(open_books(desk.desk, markets, owner) for owner in ("one", "two")))
-        asked = [row for row in (await desk.server.record()).requests if row.path.endswith("allOrders")]
-        assert len(asked) == 2, "at the first start and once in the recovery"
-        await desk.server.clear_faults()
-        other = await desk.trader(owner="survives")
-        await settle(other)
-        await check_books(desk, await desk.server.record())
 
 
 def is_stopped(pid: int) -> bool:
@@ -228,8 +159,8 @@ async def frozen_at(redis: RedisClient, redis_url: str, step: str) -> None:
     A script refuses it, nothing that it does changes anything, and the exchange finds its requests stale.
     """
     account = f"f-{step}"
-    async with stage(redis, account) as one:
-        process = start_worker(redis_url, one.server.url, account, frozen_step=step)
+    async with stage(redis, account, SHORT) as one:
+        process = start_worker(redis_url, one.server.url, account, SHORT, frozen_step=step)
         pid = await stopped(process)
         await asyncio.sleep(1.1)  # its lease is over
         other = await one.trader()
@@ -270,9 +201,9 @@ async def test_flushed_in_the_middle(redis: RedisClient, redis_url: str) -> None
 
 async def three_symbols(redis: RedisClient, redis_url: str, account: str, flushed: bool) -> list[Any]:
     """Three grids out of one pot for 60 candles, Redis wiped after half of them or not; their books, and the pot's."""
-    symbols = dict.fromkeys(THREE, own_settings(account).symbols[BTC].model_dump())
+    symbols = dict.fromkeys(THREE, own_settings(account, CALM).symbols[BTC].model_dump())
     # Equal shares: a pot that is opened anew shares by what the symbols have earned until then.
-    own = own_settings(account, symbols=symbols, allocation_strategy="equal")
+    own = own_settings(account, CALM, symbols=symbols, allocation_strategy="equal")
     candles = {symbol: walk(60, seed=number) for number, symbol in enumerate(THREE, start=5)}
     async with local_exchange(candles, Config(weight_limit=10**6, orders_per_10s=10**4)) as server:
         desk = await join_binance_desk(redis, own, server)

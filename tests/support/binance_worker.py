@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from collections.abc import Mapping
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -21,10 +22,14 @@ _forks = get_context("forkserver")
 _forks.set_forkserver_preload([__name__])
 
 
-def own_settings(account: str, **changes: Any) -> Settings:
-    """A ±4 % grid with short windows, under an account of its own."""
-    short = {"request_valid_seconds": "0.4", "protection_seconds": "0.9", "lease_seconds": 1}
-    return settings(account=account, trading=short, **changes)
+# In SHORT a frozen worker's rights end within a second; in CALM a busy machine does not delay a request past its right.
+SHORT = {"request_valid_seconds": "0.4", "protection_seconds": "0.9", "lease_seconds": 1}
+CALM = {"request_valid_seconds": "2.5", "protection_seconds": "3", "lease_seconds": 10}
+
+
+def own_settings(account: str, trading: Mapping[str, Any], **changes: Any) -> Settings:
+    """A ±4 % grid under an account of its own; `trading`: SHORT or CALM."""
+    return settings(account=account, trading=trading, **changes)
 
 
 class _Steps:
@@ -39,9 +44,11 @@ class _Steps:
             os.kill(os.getpid(), signal.SIGSTOP)
 
 
-async def _tick(redis_url: str, exchange_url: str, account: str, life: int, frozen_step: str) -> int:
+async def _tick(
+    redis_url: str, exchange_url: str, account: str, trading: Mapping[str, Any], life: int, frozen_step: str
+) -> int:
     redis = connect(redis_url)
-    desk = await join_binance_desk(redis, own_settings(account), RemoteExchange(exchange_url))
+    desk = await join_binance_desk(redis, own_settings(account, trading), RemoteExchange(exchange_url))
     steps = _Steps(frozen_step)
     trader = await desk.trader(owner=uuid4().hex, checkpoint=steps.reached)
     waits = _Waits(life)
@@ -82,12 +89,15 @@ def _main(*arguments: Any) -> None:
     os._exit(code)
 
 
-def start_worker(redis_url: str, exchange_url: str, account: str, life: int = 0, frozen_step: str = "") -> BaseProcess:
+def start_worker(
+    redis_url: str, exchange_url: str, account: str, trading: Mapping[str, Any], life: int = 0, frozen_step: str = ""
+) -> BaseProcess:
     """One tick in a process of its own: killed at its `life`-th wait, or stopped (SIGSTOP) at a step.
 
     Exit code: -SIGKILL; FENCED_OFF + the steps it had done when a script refused its fence; 1 when the tick failed
     otherwise; LIVED + the number of waits when it lived.
     """
-    process = _forks.Process(target=_main, args=(redis_url, exchange_url, account, life, frozen_step), daemon=True)
+    arguments = (redis_url, exchange_url, account, trading, life, frozen_step)
+    process = _forks.Process(target=_main, args=arguments, daemon=True)
     process.start()
     return process
