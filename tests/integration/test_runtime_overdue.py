@@ -23,7 +23,7 @@ from tests.support.waiting import until
 _SYMBOLS = ("BTC/USDT", "ETH/USDT", "BNB/USDT")
 _TICKS = ("grid-tick/btc-usdt", "grid-tick/eth-usdt", "grid-tick/bnb-usdt")
 _OTHER = "write-file/manual"
-_MINUTE = 60  # the window length of the default settings
+_WINDOW = 600  # seconds; a run that is due now stays in time however busy the machine is
 _POLL = "/work_pools/gridflow/get_scheduled_flow_runs"
 
 
@@ -48,21 +48,24 @@ def deployed(server: PrefectStack) -> Iterator[None]:
         yield
 
 
-def _schedule(server: PrefectStack, deployment: str, seconds_ago: float) -> str:
+def _schedule(server: PrefectStack, deployment: str, seconds_ago: float, name: str = "Scheduled") -> str:
     """Create a run that was due then; its id."""
     due = (datetime.now(UTC) - timedelta(seconds=seconds_ago)).isoformat()
-    body = {"state": {"type": "SCHEDULED", "state_details": {"scheduled_time": due}}}
+    body = {"state": {"type": "SCHEDULED", "name": name, "state_details": {"scheduled_time": due}}}
     found = server.deployments()[deployment]["id"]
     with server.client() as client:
         answer = client.post(f"/deployments/{found}/create_flow_run", json=body)
     return str(answer.raise_for_status().json()["id"])
 
 
-def _outage(server: PrefectStack, windows: int) -> set[str]:
-    """That many overdue windows, one a minute for each symbol. Ids of one more for each, whose time is not over."""
+def _outage(server: PrefectStack, windows: int, marked: bool = True) -> set[str]:
+    """That many overdue windows, one a minute for each symbol. Ids of one more for each, whose time is not over.
+
+    `marked`: the server has run all the while and set each to Late; else it has just come back, and does so meanwhile.
+    """
     copies = windows // len(_TICKS) - 1
     for name in _TICKS:
-        newest = _schedule(server, name, 1.5 * _MINUTE)
+        newest = _schedule(server, name, 1.5 * _WINDOW, "Late" if marked else "Scheduled")
         asyncio.run(copy_each_minute_before(server.database_url, newest, copies))
     return {_schedule(server, name, 5) for name in _TICKS}
 
@@ -77,7 +80,7 @@ def _left(server: PrefectStack) -> set[str]:
 
 def _poll(server: PrefectStack, folder: Path, workers: int, polls: int) -> list[dict[str, Any]]:
     """What `tests.support.count_polls` prints."""
-    command = [sys.executable, "-m", "tests.support.count_polls", str(workers), str(polls)]
+    command = [sys.executable, "-m", "tests.support.count_polls", str(workers), str(polls), str(_WINDOW)]
     environment = server.environment | {"GRIDFLOW_STATE": str(folder)}
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stderr
@@ -121,7 +124,7 @@ def test_a_started_worker_trades_at_once_and_again_after_the_next_outage(server:
             states = [client.get(f"/flow_runs/{run}").raise_for_status().json()["state"]["type"] for run in runs]
         return all(state in ENDS for state in states)
 
-    with prefects_own_worker(server, tmp_path):
+    with prefects_own_worker(server, tmp_path, GRIDFLOW_TRADING__WINDOW_SECONDS=str(_WINDOW)):
         until(lambda: ended(fresh), 60)
         assert _left(server) == fresh
         assert log.read_text().count("Deleted 600 overdue windows") == 1
@@ -133,7 +136,7 @@ def test_a_started_worker_trades_at_once_and_again_after_the_next_outage(server:
 
 def test_the_one_machine_stack_deletes_every_window_that_is_due(server: PrefectStack) -> None:
     """It starts windows of its own. Runs of other flows and windows that are not due yet stay."""
-    _outage(server, 120)
+    _outage(server, 120, marked=False)
     kept = {_schedule(server, _OTHER, 3600), _schedule(server, _TICKS[0], -600)}
     asyncio.run(crash_stale_runs("gridflow"))
     assert _left(server) == kept

@@ -1,7 +1,7 @@
 """Polls with gridflow workers in this process and counts their API calls; prints one JSON list.
 
-Usage: count_polls WORKERS POLLS, with PREFECT_API_URL in the environment. Every element of the list is one poll of all
-workers at the same time: the runs each worker took (none is executed) and the paths of all API calls.
+Usage: count_polls WORKERS POLLS WINDOW_SECONDS, with PREFECT_API_URL in the environment. Every element of the list is
+one poll of all workers at the same time: the runs each worker took (none is executed) and the paths of all API calls.
 """
 
 import asyncio
@@ -50,12 +50,13 @@ class _Poller:
         return self._taken
 
 
-async def _main(workers: int, polls: int) -> list[dict[str, Any]]:
+async def _main(workers: int, polls: int, window_seconds: int) -> list[dict[str, Any]]:
     found = []
+    settings = Settings.model_validate({"trading": {"window_seconds": window_seconds}})
     async with AsyncExitStack() as stack:
         pollers = []
         for index in range(workers):
-            worker = GridflowWorker("gridflow", name=f"poller-{index}", settings=Settings())
+            worker = GridflowWorker("gridflow", name=f"poller-{index}", settings=settings)
             pollers.append(_Poller(await stack.enter_async_context(worker)))
         for _ in range(polls):
             calls.clear()
