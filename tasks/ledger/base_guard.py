@@ -42,7 +42,8 @@ class Holding(Frozen):
     ticked_ms: int = 0
     doubtful_ms: int | None = None
     orders: int = 0
-    fee_waits: bool = False  # a fee that was paid in this base is not booked yet
+    fees: Decimal = ZERO  # paid in this base, and not taken from the cells yet
+    fee_waits: bool = False  # there is such a fee
 
     @property
     def to_sell(self) -> Decimal:
@@ -136,7 +137,7 @@ def holding_of(
     book: Book,
     ticked_ms: int,
     *,
-    fee_waits: bool = False,
+    fees: Sequence[Decimal] = (),
 ) -> Holding:
     """What these records say of the symbol's base. `ticked_ms`: when its newest tick began."""
     sells = {intent.client_id: intent.qty - intent.filled for intent in intents if intent.side is Side.SELL}
@@ -149,7 +150,8 @@ def holding_of(
         ticked_ms=ticked_ms,
         doubtful_ms=min(doubtful, default=None),
         orders=len(intents),
-        fee_waits=fee_waits,
+        fees=total(fees),
+        fee_waits=bool(fees),
     )
 
 
@@ -163,8 +165,8 @@ def shortages(
 ) -> tuple[Shortage, ...]:
     """The coins that are short by one reading of the exchange: books first, then balances, then open orders.
 
-    What journalled sells no longer sell there was sold, and is still to be booked. Symbols without `orders` are left
-    out: they were not read.
+    What journalled sells no longer sell there was sold, and is still to be booked, like fees that wait. Symbols
+    without `orders` are left out: they were not read.
     """
     found = []
     for own in holdings:
@@ -174,7 +176,7 @@ def shortages(
         left = {order.client_id: order.qty - order.filled for order in resting}
         unbooked = total(max(qty - left.get(name, ZERO), ZERO) for name, qty in own.sells.items())
         balance = balances.get(coin_of(own.symbol), Balance(free=ZERO, locked=ZERO))
-        held, account = own.held - unbooked, balance.free + balance.locked
+        held, account = own.held - unbooked - own.fees, balance.free + balance.locked
         if held > account:
             found.append(Shortage(coin=coin_of(own.symbol), held=held, account=account))
     return tuple(found)

@@ -12,7 +12,7 @@ from tasks.exchange.models import Order
 from tasks.grid.models import Cell
 from tasks.ledger.audit import FundsSnapshot, SymbolSnapshot, digest_of
 from tasks.ledger.base_guard import BaseWatch, Holding, holding_of
-from tasks.ledger.models import Book, Fill
+from tasks.ledger.models import Book, Fill, QueuedFee
 from tasks.orders.models import Intent
 
 _SYMBOLS_AT_ONCE = 10  # read in one request: their records are parsed without a break
@@ -97,7 +97,7 @@ async def read_holdings(redis: RedisClient, keys: Keys, symbols: Sequence[str]) 
                 pipe.hvals(keys.intents(symbol))
                 pipe.get(keys.book(symbol))
                 pipe.get(keys.last_tick(symbol))
-                pipe.hlen(keys.fee_queue(symbol))
+                pipe.hvals(keys.fee_queue(symbol))
             answers = iter(await pipe.execute())
         for symbol in some:
             cells, intents, book, last, fees = islice(answers, 5)
@@ -107,7 +107,7 @@ async def read_holdings(redis: RedisClient, keys: Keys, symbols: Sequence[str]) 
                 [Intent.model_validate_json(text) for text in intents],
                 Book.model_validate_json(book) if book else Book(symbol=symbol),
                 _began_ms(last),
-                fee_waits=fees > 0,
+                fees=[QueuedFee.model_validate_json(text).amount for text in fees],
             )
             await asyncio.sleep(0)
     return found

@@ -332,3 +332,5 @@ def test_the_audit_counts_unbooked_sells() -> None:
     (short,) = shortages([own], {"BTC": balance("0.5", "0.1")}, {BTC: [rests]})
     assert (short.held, short.account) == (Decimal("0.65"), Decimal("0.6"))
     assert shortages([own], {}, {BTC: None}) == ()
+    waiting = own.model_copy(update={"fees": Decimal("0.05"), "fee_waits": True})
+    assert shortages([waiting], {"BTC": balance("0.5", "0.1")}, {BTC: [rests]}) == ()
