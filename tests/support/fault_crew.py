@@ -39,11 +39,11 @@ class Crew:
     how: Callable[[GridTrader], Tick]
     ticks: dict[str, Tick] = field(default_factory=dict)
 
-    async def tick(self) -> list[TickReport | None]:
-        """Tick each active symbol once. Returns the reports; None for a failed tick."""
+    async def tick(self) -> dict[str, TickReport | None]:
+        """Tick each active symbol once. Returns the reports by symbol; None for a failed tick."""
         desk = self.worker.desk
         await desk.follow_settings()
-        return [await self._tick(symbol) for symbol in await active_symbols(desk)]
+        return {symbol: await self._tick(symbol) for symbol in await active_symbols(desk)}
 
     async def _tick(self, symbol: str) -> TickReport | None:
         try:
@@ -118,24 +118,32 @@ class Crew:
         raise AssertionError(f"{symbol}: never written off")
 
     async def settle(self) -> None:
-        """Tick until the outcome of every order is known and two ticks in a row change nothing."""
-        quiet = 0
+        """Tick until every symbol ticks, the outcome of every order is known and two ticks in a row change nothing.
+
+        Raises AssertionError, and names what is left, where that takes more than _MAX_SETTLE_TICKS.
+        """
+        quiet, left = 0, ["nothing was ticked"]
         for _ in range(_MAX_SETTLE_TICKS):
             await asyncio.sleep(TICK_SECONDS)
             reports = await self.tick()
-            moving = any(one is None or one.fills or one.placed for one in reports)
-            quiet = 0 if moving or await self._has_unknown_orders() else quiet + 1
+            left = [f"{symbol} does not tick" for symbol, report in reports.items() if report is None]
+            left += [
+                f"{symbol} goes on placing" for symbol, one in reports.items() if one and (one.fills or one.placed)
+            ]
+            left += [f"in doubt: {client_id}" for client_id in await self._in_doubt()]
+            quiet = 0 if left else quiet + 1
             if quiet >= 2:
                 return
-        raise AssertionError(f"the journal never settled: {reports}")
+        raise AssertionError(f"not settled within {_MAX_SETTLE_TICKS * TICK_SECONDS:.0f} s: {'; '.join(left)}")
 
-    async def _has_unknown_orders(self) -> bool:
-        desk = self.worker.desk
+    async def _in_doubt(self) -> list[str]:
+        """Client ids of the orders whose outcome is unknown."""
+        desk, found = self.worker.desk, []
         for symbol in await active_symbols(desk):
-            entries = await desk.redis.hvals(desk.keys.intents(symbol))
-            if any('"state":"INTENT"' in str(text) or '"state":"UNKNOWN"' in str(text) for text in entries):
-                return True
-        return False
+            for client_id, text in sorted((await desk.redis.hgetall(desk.keys.intents(symbol))).items()):
+                if '"state":"INTENT"' in str(text) or '"state":"UNKNOWN"' in str(text):
+                    found.append(str(client_id))
+        return found
 
     async def follow(self, prices: Callable[[], Mapping[str, Decimal]], markets: Mapping[str, Market]) -> None:
         """Tick until orders follow settings and allocations, then settle. Runs the monitor now and then.

@@ -11,20 +11,18 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from tasks.base.errors import ExchangeError, GridflowError
+from tasks.base.errors import ExchangeError
 from tasks.base.money import from_units
 from tasks.exchange.models import Market
 from tasks.exchange.order_ids import parse_order_id
 from tasks.funds.store import set_flag
 from tasks.tick.active_symbols import active_symbols
 from tasks.tick.monitor import run_monitor
-from tasks.tick.recover import open_books
-from tasks.tick.window import BreakerOpen
 from tests.support.binance.desk import BinanceDesk
-from tests.support.binance.faults import Fault, FaultKind
 from tests.support.binance.record import Record, most_committed
 from tests.support.fault_check import check_orders_and_accounts, lot_of
 from tests.support.fault_crew import TICK_SECONDS, Crew
+from tests.support.fault_deaths import Deaths
 from tests.support.fault_draw import MONEY, MOST_PER_STEP, REAL, STEPS, SYMBOLS, Scene, plan_of
 from tests.support.fault_end import can_trade, exits_unasked, is_below_its_grids, lost_from_sight
 from tests.support.fault_events import Operator
@@ -33,7 +31,6 @@ from tests.support.fault_redis import RedisTrouble, is_compared
 from tests.support.fault_stop import Stop
 from tests.support.fault_swarm import Swarm, Trouble
 from tests.support.fault_workers import Workers
-from tests.support.mortal import Killed, Mortal
 from tests.support.redis_contents import contents
 from tests.support.virtual.desk import VirtualWorld
 from tests.support.virtual.pot_watch import PotWatch
@@ -64,7 +61,6 @@ class Play:
     rng: random.Random
     watch: PotWatch
     swarm: Swarm
-    kills: int = 0
     stopping: int = 0
     running: list[asyncio.Task[None]] = field(default_factory=list)
     desk: BinanceDesk = field(init=False)
@@ -72,6 +68,7 @@ class Play:
     operator: Operator = field(init=False)
     hazards: Hazards = field(init=False)
     redis: RedisTrouble = field(init=False)
+    deaths: Deaths = field(init=False)
     markets: Mapping[str, Market] = field(init=False)
 
     async def to_the_end(self, seed: int) -> Outcome:
@@ -84,6 +81,7 @@ class Play:
         own, done = random.Random(f"hazards {seed}"), self.operator.done
         self.hazards = Hazards(self.world.exchange, self.swarm, own, done)
         self.redis = RedisTrouble(self.world.redis, self.hazards.engine, self.operator, self.swarm, own, done)
+        self.deaths = Deaths(server, self.workers, self.operator, self.swarm, self.rng, self.markets)
         await self.operator.start()
         await self.play_with_faults()
         await server.clear_faults()
@@ -109,7 +107,7 @@ class Play:
         self.operator.done[Trouble.COIN_FEES] += len(paid)
         faults, events = dict(Counter(fault.kind for fault in after.faults)), dict(self.operator.done)
         sums = self.watch.grants, len(after.orders), len(after.trades)
-        return Outcome(seed, faults, events, self.kills, *sums, digest)
+        return Outcome(seed, faults, events, self.deaths.kills, *sums, digest)
 
     async def _check_money(self, record: Record) -> None:
         assert self.watch.wrong == [], self.watch.wrong[:3]
@@ -138,10 +136,10 @@ class Play:
             if comes(Trouble.SETTINGS):
                 self._start(self._operate(rng.choice([0, rng.uniform(0, 2)])))
             if comes(Trouble.MONITOR):
-                self._start(self._monitor(rng.uniform(0, 3)))
+                self._start(self.deaths.monitor(rng.uniform(0, 3)))
             await self._note_listing()
             symbols = await self._active_symbols()
-            await asyncio.gather(*(self._one_step(f"w{number}", symbol) for symbol in symbols))
+            await asyncio.gather(*(self.deaths.one_step(f"w{number}", symbol, self.running) for symbol in symbols))
             for symbol in symbols:
                 await desk.redis.delete(desk.keys.lease(symbol))  # as if a dead worker's had run out
             await self._check_keepers()
@@ -159,13 +157,13 @@ class Play:
         self.hazards.withdraw_for_long()
         for minute in range(_MINUTES_GONE):
             await self._tick_for_a_minute(str(minute))
-            await self._monitor(0)
+            await self.deaths.monitor(0)
 
     async def _tick_for_a_minute(self, name: str) -> None:
         keys = self.desk.desk.keys
         for turn in range(3):
             symbols = await self._active_symbols()
-            await asyncio.gather(*(self._one_tick(f"g{name} {turn} {one}", one, "") for one in symbols))
+            await asyncio.gather(*(self.deaths.one_tick(f"g{name} {turn} {one}", one, "") for one in symbols))
             for symbol in symbols:
                 await self.desk.desk.redis.delete(keys.lease(symbol))
             await asyncio.sleep(20)
@@ -220,64 +218,6 @@ class Play:
             await self.operator.act()
         except RedisError:
             return  # the operator deploys again later
-
-    async def _monitor(self, after: float) -> None:
-        """Run a worker's monitor. Now and then it is killed or freezes in the middle."""
-        await asyncio.sleep(after)
-        fatal = self._death("await", "freeze")
-        monitoring = Mortal(
-            run_monitor(self.workers.new().desk), self.rng.randint(1, 12) if fatal == "await" else 0, Killed
-        )
-        if fatal == "freeze":
-            monitoring.freezes = {self.rng.randint(1, 12): self.rng.uniform(5, 40)}
-        try:
-            await monitoring
-        except Killed:
-            self.kills += 1
-        except (GridflowError, RedisError):
-            return
-
-    def _death(self, *kinds: str) -> str:
-        """How this work ends early; '' where it does not."""
-        return self.rng.choice(kinds) if self.swarm.comes(Trouble.DEATHS) else ""
-
-    async def _one_step(self, owner: str, symbol: str) -> None:
-        fatal = self._death("step", "await", "sent", "freeze")
-        ticking = asyncio.create_task(self._one_tick(f"{owner} {symbol}", symbol, fatal))
-        await asyncio.wait({ticking}, timeout=self.rng.uniform(1, 5) if fatal == "freeze" else None)
-        self.running.append(ticking)
-
-    async def _one_tick(self, owner: str, symbol: str, fatal: str) -> None:
-        left = self.rng.randint(1, 7)
-
-        def checkpoint(step: str) -> None:
-            nonlocal left
-            left -= 1
-            if fatal == "step" and left == 0:
-                raise Killed
-            if fatal == "sent" and step == "reserved":  # dies while its orders are on their way
-                ticking.life, ticking.last_breath = ticking.lived + 1, 0.5
-
-        if fatal == "sent":
-            slow = Fault(kind=FaultKind.DELAY_BEFORE, method="POST", path="order", seconds=3)
-            await self.world.exchange.server.inject(slow, count=3)
-        other = self.operator.other_file() if self.rng.random() < 0.1 else None
-        worker = self.workers.new(other)
-        try:
-            if other is not None and self.rng.random() < 0.5:
-                await open_books(worker.desk, self.markets, owner)
-            trader = await worker.trader(symbol, owner, checkpoint)
-            ticking = Mortal(self.workers.ticks(trader)(), self.rng.randint(1, 40) if fatal == "await" else 0, Killed)
-            if fatal == "freeze":
-                ticking.freezes = {self.rng.randint(1, 40): self.rng.uniform(5, 40)}
-            ticking.last_breath = self.rng.choice([0, self.rng.uniform(0, 0.004), self.rng.uniform(0, 0.08)])
-            await ticking
-        except Killed:
-            self.kills += 1
-        except BreakerOpen as closed:
-            await asyncio.sleep(closed.wait_seconds)
-        except (GridflowError, RedisError):
-            return
 
     async def recover_and_trade(self) -> None:
         """After the faults: settle every order, trade on, follow the allocations, settle again."""
