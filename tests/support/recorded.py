@@ -5,7 +5,6 @@ import gzip
 from decimal import Decimal
 from pathlib import Path
 
-from tasks.base.money import ZERO
 from tasks.exchange.models import Candle, Market
 from tasks.paper.units import filters_for
 
@@ -15,16 +14,18 @@ CANDLE_MS = 15 * 60_000
 
 def recorded_month(symbol: str) -> list[Candle]:
     """All 2,976 candles of the month; they carry no volume."""
-    path = DATA / f"{symbol.replace('/', '-')}-15m-2024-01.csv.gz"
+    return candles_in(DATA / f"{symbol.replace('/', '-')}-15m-2024-01.csv.gz")
+
+
+def candles_in(path: Path) -> list[Candle]:
+    """The candles of a csv.gz file; without a column of volumes they are 0."""
+    names = ("open", "high", "low", "close")
     with gzip.open(path, "rt", encoding="utf-8") as stream:
         return [
             Candle(
                 at_ms=int(row["timestamp"]),
-                open=Decimal(row["open"]),
-                high=Decimal(row["high"]),
-                low=Decimal(row["low"]),
-                close=Decimal(row["close"]),
-                volume=ZERO,
+                volume=Decimal(row.get("volume") or "0"),
+                **{name: Decimal(row[name]) for name in names},
             )
             for row in csv.DictReader(stream)
         ]

@@ -9,7 +9,7 @@ from tasks.base.money import dec
 from tasks.exchange.models import PriceBand, Side
 from tasks.exchange.venues.pages import ByDay, Forward, ListCall
 from tasks.exchange.venues.signed import CcxtClientBase
-from tasks.exchange.venues.venue import Headers, LimitsLeft, RateLimits, Venue, recv_window
+from tasks.exchange.venues.venue import FeeCall, Headers, LimitsLeft, RateLimits, Venue, recv_window
 
 _WEIGHT_A_MINUTE = 6000  # of one IP address
 _ORDERS_IN_10_S = 100  # of one account
@@ -86,4 +86,5 @@ VENUE = Venue(
     price_bands=price_bands,
     says_archived=says_archived,
     limits_left=limits_left,
+    account_fees=FeeCall.ALL,  # without the discount for fees in BNB
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 from tasks.exchange.venues.pages import DAY_MS, ByCursor, ByWeek, ListCall
 from tasks.exchange.venues.signed import Answer, Params, SignedRequests, ccxt_error
-from tasks.exchange.venues.venue import Headers, LimitsLeft, RateLimits, Response, Venue, recv_window
+from tasks.exchange.venues.venue import FeeCall, Headers, LimitsLeft, RateLimits, Response, Venue, recv_window
 
 ERROR_CODES = {
     **dict.fromkeys(("110008", "110010", "170139", "170142", "170143", "170190"), "OrderNotFound"),
@@ -123,4 +123,5 @@ VENUE = Venue(
     address_ban_seconds=address_ban_seconds,
     reset_seconds=reset_seconds,
     limits_left=limits_left,
+    account_fees=FeeCall.EACH,
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 from tasks.exchange.venues.pages import DAY_MS, Backward, ListCall
 from tasks.exchange.venues.signed import Answer, Params, SignedRequests
-from tasks.exchange.venues.venue import RateLimits, Venue
+from tasks.exchange.venues.venue import FeeCall, RateLimits, Venue
 
 ERROR_CODES = {
     "50036": "InvalidNonce",  # expTime lies before the exchange's time
@@ -85,4 +85,5 @@ VENUE = Venue(
     all_orders=(_OPEN_ORDERS, *_ENDED_ORDERS),
     trades=(ListCall("fetch_my_trades", _BY_BILL), ListCall("fetch_recent_trades", _BY_BILL)),
     recent_trades_ms=2 * DAY_MS,
+    account_fees=FeeCall.EACH,
 )

@@ -27,6 +27,7 @@ file to copy. An exchange that is not listed can be traded on paper only.
 | `stops_at_gaps`: a list read to its beginning stops at a long gap older than all open orders | false |
 | `price_bands`: a market's listing (ccxt's `info`) → how far from the market an order's price may be | no bound |
 | `says_archived`: text of an error → whether an order ended long ago unfilled, without details | no error says so |
+| `account_fees`: ccxt's call for the account's own fee rates, see `FeeCall` | none: the listed rates count |
 | `limits_left`: response headers → shares of its limits that are left | unknown |
 | `address_ban_seconds`: least time that a response bans our IP address by a rule of the venue's own | 0: it does not |
 | `reset_seconds`: (headers, now) → seconds until it counts anew, where `Retry-After` is missing | unknown |
@@ -35,6 +36,7 @@ file to copy. An exchange that is not listed can be traded on paper only.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 from tasks.exchange.models import PriceBand, Side
@@ -45,6 +47,14 @@ Headers = Mapping[str, str]
 _OPEN_ORDERS = ListCall("fetch_open_orders", OnePage())
 _ALL_ORDERS = ListCall("fetch_orders", Forward(1000))
 _TRADES = ListCall("fetch_my_trades", Forward(1000))
+
+
+class FeeCall(StrEnum):
+    """ccxt's call for the account's own fee rates: of all symbols at once, or of one."""
+
+    ALL = "fetch_trading_fees"
+    EACH = "fetch_trading_fee"
+
 
 NEEDED_FEATURES = (
     "createOrder",
@@ -147,6 +157,7 @@ class Venue:
     stops_at_gaps: bool = False
     price_bands: Callable[[Mapping[str, Any]], dict[Side, PriceBand]] = _no_price_bands
     says_archived: Callable[[str], bool] = _never_archived
+    account_fees: FeeCall | None = None
     limits_left: Callable[[Headers], LimitsLeft] = _limits_unknown
     address_ban_seconds: Callable[[Response], float] = _no_address_ban
     reset_seconds: Callable[[Headers, int], float | None] = _reset_unknown

@@ -59,7 +59,7 @@ class Fault(BaseModel):
     def fits(self, method: str, path: str, params: dict[str, str]) -> bool:
         """Whether this fault may happen to that request."""
         only_method, only_paths = _ONLY.get(self.kind, ("", ()))
-        end = path.removeprefix("/api/v3/")
+        end = path.removeprefix("/api/v3/").removeprefix("/sapi/v1/")
         return (
             (not self.method or self.method == method)
             and (not self.path or self.path.strip("/") == end)

@@ -92,6 +92,7 @@ class Bybit(Venue):
             ("GET", "user/query-api"): lambda call: {"unified": 0, "uta": 1},
             ("GET", "account/info"): lambda call: {"unifiedMarginStatus": 6},
             ("GET", "account/wallet-balance"): self._balance,
+            ("GET", "account/fee-rate"): self._fee_rates,
             ("POST", "order/create"): self._place,
             ("POST", "order/cancel"): self._cancel,
             ("GET", "order/realtime"): self._realtime,
@@ -112,6 +113,11 @@ class Bybit(Venue):
         if "symbol" in call.query:
             return [self.engine.rules(call.query["symbol"])]
         return [rules for rules in self.engine.config.symbols.values() if rules.id in self.engine.candles]
+
+    def _fee_rates(self, call: Call) -> Any:
+        config = self.engine.config
+        rates = {"makerFeeRate": text(config.maker_fee), "takerFeeRate": text(config.taker_fee)}
+        return {"category": "spot", "list": [{"symbol": rules.id, **rates} for rules in self._listed(call)]}
 
     def _instruments(self, call: Call) -> Any:
         rows = [

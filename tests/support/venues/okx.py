@@ -115,6 +115,7 @@ class Okx(Venue):
             ("GET", "market/candles"): self._candles_of,
             ("GET", "market/history-candles"): self._candles_of,
             ("GET", "account/balance"): self._balance,
+            ("GET", "account/trade-fee"): self._fee_rates,
             ("POST", "trade/order"): self._place,
             ("POST", "trade/cancel-order"): self._cancel,
             ("GET", "trade/order"): self._one_order,
@@ -191,6 +192,14 @@ class Okx(Venue):
                 "1",
             ]
             for row in rows[::-1][:limit]
+        ]
+
+    def _fee_rates(self, call: Call) -> Any:
+        """Costs are negative there."""
+        self._rules(call)
+        config = self.engine.config
+        return [
+            {"level": "Lv1", "instType": "SPOT", "maker": text(-config.maker_fee), "taker": text(-config.taker_fee)}
         ]
 
     def _balance(self, call: Call) -> Any:
