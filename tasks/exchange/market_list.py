@@ -71,6 +71,8 @@ class MarketList:
 
     def refusal(self, request: OrderRequest) -> Rejected | None:
         """Why the order cannot be sent as it is: ccxt would round it to steps that changed after it was planned."""
+        if request.symbol not in (self._exchange.markets or {}):
+            return None  # ccxt loads the markets before it sends
         market = self._market(request.symbol)
         if not request.qty % market.lot_step and not request.price % market.tick_size:
             return None

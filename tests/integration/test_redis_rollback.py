@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, connect
 from tasks.control.steps import put_in_force
 from tasks.funds.models import FundCode
+from tasks.ledger.models import Book
 from tasks.settings.in_force import publish
 from tasks.settings.model import Settings
 from tasks.tick.comparing import compare_books
@@ -31,6 +33,7 @@ from tests.support.mortal import Mortal
 from tests.support.servers import RestartableRedis
 
 KEYS = Keys("main")
+BNB = "BNB/USDT"
 ETH = "ETH/USDT"
 QUICK = {"request_valid_seconds": "0.3", "protection_seconds": "0.5", "lease_seconds": 1}
 
@@ -108,6 +111,44 @@ async def test_a_restored_snapshot(server: RestartableRedis, redis: RedisClient,
         await check(desk, trader, redis)
         (event,) = [one for one in await views.events(redis, KEYS, 50) if one.type == EventKind.REDIS_RESTARTED]
         assert '"lost_orders": 0' not in str(event)
+
+
+async def test_fees_of_lost_fills_leave_their_cells_once(server: RestartableRedis, redis: RedisClient) -> None:
+    """Fees in BNB were queued and paid after the snapshot; what is booked again is queued and paid again, once."""
+    grid = {"grid": "geometric", "range_pct": "0.04", "cells": 20, "start": "balanced"}
+    own = own_settings(symbols={BTC: grid, BNB: grid})
+    candles = {BTC: walk(200, seed=1, step_bp=50), BNB: walk(200, seed=2, start="312", step_bp=50)}
+    account = {"USDT": Decimal(10_000), "BNB": Decimal(1)}
+    config = Config(weight_limit=60_000, balances=account, fee_currency="BNB")
+    async with open_binance_desk(redis, own, candles, config) as desk:
+        traders = [await desk.trader(symbol) for symbol in (BTC, BNB)]
+
+        async def both(minutes: int) -> None:
+            for _ in range(minutes):
+                for trader in traders:
+                    await trader.tick()
+                await desk.server.advance(1)
+
+        async def books() -> list[Book]:
+            return [Book.model_validate_json(await redis.get(KEYS.book(symbol)) or "") for symbol in (BTC, BNB)]
+
+        await both(15)
+        snapshot, before = server.snapshot(), await books()
+        await both(25)
+        assert (await books())[1].fee_base > before[1].fee_base
+        server.go_back(snapshot)
+        await both(40)
+        for trader in (*traders, *traders, *traders):
+            await trader.tick()
+        btc, bnb = await books()
+        assert await redis.hlen(KEYS.fee_queue(BNB)) == 0
+        assert bnb.fee_base > before[1].fee_base
+        held = {coin: one.free + one.locked for coin, one in (await desk.client.balances()).items()}
+        elsewhere = btc.other_fees["BNB"] + bnb.other_fees.get("BNB", Decimal(0))
+        assert held["BTC"] == btc.base
+        assert held["BNB"] == 1 + bnb.base + bnb.fee_base - elsewhere
+        assert held["USDT"] == 10_000 + btc.cash + bnb.cash
+        assert bnb.fee_base == elsewhere, "BNB of one's own paid nothing"
 
 
 async def test_a_plain_restart_costs_two_requests(server: RestartableRedis, redis: RedisClient) -> None:
