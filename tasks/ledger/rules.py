@@ -13,15 +13,22 @@ BASIS_STEP = Decimal("1e-8")
 
 
 def book_fill(
-    book: Book, cell: Cell, trade: Trade, client_id: str, market: Market, coin_price: Decimal | None = None
+    book: Book,
+    cell: Cell,
+    trade: Trade,
+    client_id: str,
+    market: Market,
+    coin_price: Decimal | None = None,
+    needed: Decimal = ZERO,
 ) -> tuple[Book, Cell, Fill]:
     """Book one trade of an order of the cell: the new book and cell, and the fill.
 
     `coin_price`: quote per unit of the fee's currency, where that is neither base nor quote; None: not known yet.
+    `needed`: see `fee_elsewhere`.
     """
     with exact():
         fee_quote = _fee_worth(trade, market, coin_price)
-        split = _split_fee(cell, trade, market, fee_quote or ZERO)
+        split = _split_fee(cell, trade, market, fee_quote or ZERO, needed)
         booked = _book_buy if trade.side is Side.BUY else _book_sell
         new_book, new_cell, basis, profit = booked(book, cell, trade, split)
         new_book = _count(new_book, trade, split, fee_quote)
@@ -55,10 +62,11 @@ def _fee_worth(trade: Trade, market: Market, coin_price: Decimal | None) -> Deci
     return None if coin_price is None else trade.fee * coin_price
 
 
-def fee_elsewhere(cell: Cell, trade: Trade, market: Market) -> Decimal:
+def fee_elsewhere(cell: Cell, trade: Trade, market: Market, needed: Decimal = ZERO) -> Decimal:
     """How much of the trade's fee is paid neither in quote nor from the base of its own cell, in the fee's currency.
 
-    All of a fee in a third coin; of a fee in base, for a sell, what is beyond the cell's rest.
+    All of a fee in a third coin; of a fee in base, for a sell, what is beyond the cell's rest. `needed`: base of the
+    cell that later trades of the same order sell.
     """
     if trade.fee_currency == market.quote:
         return ZERO
@@ -67,7 +75,7 @@ def fee_elsewhere(cell: Cell, trade: Trade, market: Market) -> Decimal:
     if trade.side is Side.BUY:
         return ZERO
     with exact():
-        return min(max(trade.fee, ZERO), max(trade.qty + trade.fee - cell.qty, ZERO))
+        return min(max(trade.fee, ZERO), max(trade.qty + trade.fee + needed - cell.qty, ZERO))
 
 
 class _FeeParts(NamedTuple):
@@ -79,10 +87,10 @@ class _FeeParts(NamedTuple):
     elsewhere_worth: Decimal
 
 
-def _split_fee(cell: Cell, trade: Trade, market: Market, fee_quote: Decimal) -> _FeeParts:
+def _split_fee(cell: Cell, trade: Trade, market: Market, fee_quote: Decimal, needed: Decimal) -> _FeeParts:
     if trade.fee_currency == market.quote:
         return _FeeParts(ZERO, trade.fee, ZERO, ZERO)
-    elsewhere = fee_elsewhere(cell, trade, market)
+    elsewhere = fee_elsewhere(cell, trade, market, needed)
     if trade.fee_currency == market.base:
         return _FeeParts(trade.fee - elsewhere, ZERO, elsewhere, elsewhere * trade.price)
     return _FeeParts(ZERO, ZERO, elsewhere, fee_quote)

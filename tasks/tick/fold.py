@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from tasks.base.errors import RejectReason
-from tasks.base.money import exact
+from tasks.base.money import ZERO, exact
 from tasks.exchange.models import Market, Trade
 from tasks.funds.models import FillMove
 from tasks.grid.cells import holding_order, settled
@@ -59,8 +59,11 @@ def fold(
     result = Folded(book=book, cells=dict(cells), intents=dict(intents))
     for client_id, intent in sorted(intents.items()):
         updated, trades = advance(intent, evidence.get(client_id, Evidence()), now_ms, protection_ms)
+        needed = ZERO if updated.state.ended else max(updated.qty - updated.filled, ZERO)
+        needed += sum((trade.qty for trade in trades), ZERO)
         for trade in trades:
-            updated = _book(result, updated, trade, market, coin_prices)
+            needed -= trade.qty
+            updated = _book(result, updated, trade, market, coin_prices, needed)
             result.book = with_return(result.book, result.fills[-1], allocated)
         if updated.state.ended:
             _end(result, updated, market)
@@ -70,14 +73,22 @@ def fold(
     return result
 
 
-def _book(result: Folded, intent: Intent, trade: Trade, market: Market, coin_prices: Mapping[str, Decimal]) -> Intent:
+def _book(
+    result: Folded,
+    intent: Intent,
+    trade: Trade,
+    market: Market,
+    coin_prices: Mapping[str, Decimal],
+    needed: Decimal,
+) -> Intent:
+    """Book one trade. `needed`: base that the order's later trades trade, or may still trade."""
     before = result.cells[intent.cell_key]
     price = coin_prices.get(trade.fee_currency)
-    result.book, after, fill = book_fill(result.book, before, trade, intent.client_id, market, price)
+    result.book, after, fill = book_fill(result.book, before, trade, intent.client_id, market, price, needed)
     result.cells[intent.cell_key] = after
     result.touched.add(intent.cell_key)
     result.fills.append(fill)
-    _queue_fee(result, before, trade, market, price)
+    _queue_fee(result, before, trade, market, price, needed)
     used_delta = after.used_units - before.used_units
     take = intent.take_for(trade.qty, used_delta)
     result.moves.append(
@@ -92,9 +103,11 @@ def _book(result: Folded, intent: Intent, trade: Trade, market: Market, coin_pri
     return intent.model_copy(update={"units_left": intent.units_left - take})
 
 
-def _queue_fee(result: Folded, cell: Cell, trade: Trade, market: Market, price: Decimal | None) -> None:
+def _queue_fee(
+    result: Folded, cell: Cell, trade: Trade, market: Market, price: Decimal | None, needed: Decimal
+) -> None:
     """Note the part of a fee that the order's own cell, `cell` before the trade, does not pay."""
-    amount = fee_elsewhere(cell, trade, market)
+    amount = fee_elsewhere(cell, trade, market, needed)
     if amount <= 0 or not trade.fee_currency:
         return
     own_price = trade.price if trade.fee_currency == market.base else price

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from tests.support.planted_faults import FAULTS, Planted
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("tasks", "tests/support", "tests/data")  # what a fault run needs
+PARTS = ("tasks", "tests/__init__.py", "tests/support", "tests/data")  # what a fault run needs
 
 
 class DoesNotApply(Exception):
@@ -48,9 +48,17 @@ def hunt(planted: Planted, seeds: range) -> Found:
     with TemporaryDirectory(prefix="gridflow-") as name:
         copy = Path(name)
         for part in PARTS:
-            shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+            _copy(ROOT / part, copy / part)
         (copy / planted.file).write_text(text, encoding="utf-8")
         return _first_failure(planted, copy, seeds)
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
 
 
 def _first_failure(planted: Planted, copy: Path, seeds: range) -> Found:

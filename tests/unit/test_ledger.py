@@ -82,6 +82,20 @@ def test_a_round_trip_by_hand() -> None:
     assert book.fees == Decimal("0.81")
 
 
+def test_a_base_fee_takes_nothing_that_later_trades_of_the_order_sell() -> None:
+    """A cell of 0.0101 sells 0.01 in two trades, each with a fee of 0.0001 base: one fee is the cell's, one is not."""
+    cell = grid_and_cells()[1][1].model_copy(update={"qty": Decimal("0.0101"), "basis": Decimal(404)})
+    book, half, fee = Book(symbol=BTC, base=cell.qty, basis=cell.basis), Decimal("0.005"), Decimal("0.0001")
+    queued = Decimal(0)
+    for number, needed in ((1, half), (2, Decimal(0))):
+        one = trade(number, Side.SELL, half, Decimal(41000), "BTC", fee)
+        queued += fee_elsewhere(cell, one, market(), needed)
+        book, cell, _ = book_fill(book, cell, one, "s", market(), needed=needed)
+        assert cell.qty == book.base
+    assert cell.qty == 0
+    assert queued == fee
+
+
 def test_a_third_coin_fee_without_a_price_is_booked_and_valued_later() -> None:
     """Its amount is booked at once. Its worth lowers grid profit once, by trade id, when the price is known."""
     one = trade(1, Side.BUY, Decimal("0.01"), Decimal(40000), "BNB", Decimal("0.001"))
