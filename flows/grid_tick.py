@@ -12,7 +12,6 @@ from tasks.base.deployment_names import MAIN_ACCOUNT
 from tasks.base.errors import GridflowError
 from tasks.tick.models import WindowReport
 from tasks.tick.window import LEFT
-from tasks.views.steps import record_equity
 
 
 @flow(name="grid-tick", flow_run_name="{symbol}", validate_parameters=True)
@@ -23,7 +22,7 @@ def grid_tick(symbol: str, account: str = MAIN_ACCOUNT) -> WindowReport:
     """
     trading = trading_for(account)
     report = trading.run_window(symbol, flow_run.scheduled_start_time, cancel_requested)
-    trading.run(record_equity(trading.settings, trading.desk))
+    trading.run(trading.record_equity())
     get_run_logger().info(
         "%s: %d ticks, %d fills, %d orders placed, %d failed ticks; ended: %s",
         symbol,

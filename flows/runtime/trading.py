@@ -41,6 +41,8 @@ from tasks.tick.monitor import guard_balance, rebalance, run_monitor
 from tasks.tick.order_cancelling import cancel_all_orders
 from tasks.tick.stopping import StopReport, held
 from tasks.tick.trader import GridTrader
+from tasks.views.models import StatusView
+from tasks.views.steps import read_status, record_equity
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -158,6 +160,16 @@ class TradingService:
             await redis.aclose()
         return {symbol: bool(after[symbol] and not before[symbol]) for symbol in self.settings.symbols}
 
+    async def status(self) -> StatusView:
+        """The account's status."""
+        desk = await self.desk()
+        return await read_status(desk.settings, desk.redis)
+
+    async def record_equity(self) -> None:
+        """Store this minute's point of the equity curve, where no worker of the account has done it."""
+        desk = await self.desk()
+        await record_equity(desk.settings, desk.redis)
+
     async def watch_drift(self) -> AuditReport:
         """Check the exchange's balance, then audit the pot. Differences are published as an event."""
         desk = await self.desk()
@@ -222,13 +234,14 @@ class TradingService:
 
     # --- background work -------------------------------------------------------------------------------
     async def _monitor(self) -> None:
-        """Check the exchange's balance and the rebalance triggers each minute, without a Prefect run."""
+        """Each minute, without a Prefect run: check the exchange's balance and the triggers, and note the equity."""
         while True:
             await asyncio.sleep(_MONITOR_SECONDS)
             if self._desk is None:
                 continue
             try:
                 await run_monitor(self._desk)
+                await self.record_equity()
             except Exception:  # the next check must run, whatever failed in this one
                 log.exception("monitor: check failed; the next one is in a minute")
 

@@ -187,6 +187,11 @@ class Keys:
         return self._key("equity")
 
     @property
+    def equity_minute(self) -> str:
+        """String with expiry: present while this minute has its equity point."""
+        return self._key("equity", "minute")
+
+    @property
     def log(self) -> str:
         """Capped stream of log records for the Logs screen."""
         return self._key("log")

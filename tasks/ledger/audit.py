@@ -1,14 +1,14 @@
 """Audit of the pot: compares it with what journal, cells and fills add up to. Pure."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
 
 from tasks.base.money import ZERO, from_units
-from tasks.exchange.models import Frozen, Order, Side
+from tasks.exchange.models import Frozen, Order
 from tasks.exchange.order_ids import account_tag, parse_order_id
-from tasks.funds.models import Repair
+from tasks.funds.models import FundsStatus, Repair
 from tasks.grid.models import Cell
 from tasks.ledger.base_guard import Shortage
 from tasks.ledger.models import Book, Fill
@@ -64,7 +64,10 @@ class Difference(Frozen):
 
 
 class SymbolSnapshot(Frozen):
-    """One symbol's records in Redis at one moment. `open_orders`: on the exchange just before; None where not read."""
+    """One symbol's records in Redis at one moment. `open_orders`: on the exchange just before; None where not read.
+
+    `newest`: the fill booked last.
+    """
 
     symbol: str
     used_units: int
@@ -73,20 +76,9 @@ class SymbolSnapshot(Frozen):
     cells: tuple[Cell, ...]
     intents: Mapping[str, Intent]
     book: Book
-    fills: tuple[Fill, ...] | None  # None where the capped list has lost fills
+    newest: Fill | None
     digest: str
     open_orders: tuple[Order, ...] | None = None
-
-
-class FundsSnapshot(Frozen):
-    """The pot and all its symbols at one moment."""
-
-    account: str
-    used_units: int
-    reserved_units: int
-    symbols: tuple[SymbolSnapshot, ...]
-    shortages: tuple[Shortage, ...] = ()
-    unlisted: tuple[str, ...] = ()  # symbols that the exchange does not list
 
 
 class AuditReport(Frozen):
@@ -106,41 +98,41 @@ def digest_of(cells: Sequence[str], intents: Sequence[str]) -> str:
     return hashlib.sha1("\n".join([*cells, *intents]).encode(), usedforsecurity=False).hexdigest()
 
 
-def audit(snapshot: FundsSnapshot) -> AuditReport:
-    """Recompute committed money from intents, cells, fills and open orders, and name each difference."""
-    found: list[Difference] = []
-    for symbol in snapshot.symbols:
-        found += _reservations(symbol)
-        found += _sums(symbol)
-        found += _books(symbol)
-        found += _orders(symbol, account_tag(snapshot.account))
-    used = sum(symbol.used_units for symbol in snapshot.symbols)
-    reserved = sum(symbol.reserved_units for symbol in snapshot.symbols)
-    found += _unequal("pot", Cause.POT_USED, snapshot.used_units, used)
-    found += _unequal("pot", Cause.POT_RESERVED, snapshot.reserved_units, reserved)
-    found += [
-        Difference(subject=one.coin, cause=Cause.BASE_SHORT, found=one.account, expected=one.held)
-        for one in snapshot.shortages
+def audit_symbol(symbol: SymbolSnapshot, account: str) -> list[Difference]:
+    """Recompute a symbol's committed money from intents, cells, fills and open orders, and name each difference."""
+    return [*_reservations(symbol), *_sums(symbol), *_books(symbol), *_orders(symbol, account_tag(account))]
+
+
+def audit_pot(funds: FundsStatus) -> list[Difference]:
+    """Compare the pot with the sums of its symbols. `funds`: of all symbols, read at one moment."""
+    used = sum(share.used_units for share in funds.symbols.values())
+    reserved = sum(share.reserved_units for share in funds.symbols.values())
+    return [
+        *_unequal("pot", Cause.POT_USED, funds.used_units, used),
+        *_unequal("pot", Cause.POT_RESERVED, funds.reserved_units, reserved),
     ]
-    found += [
-        Difference(subject=symbol, cause=Cause.UNLISTED, found=ZERO, expected=ZERO) for symbol in snapshot.unlisted
+
+
+def audit_base(short: Iterable[Shortage], unlisted: Iterable[str]) -> list[Difference]:
+    """Coins of which the exchange holds too little, and symbols that it does not list."""
+    return [
+        *(Difference(subject=one.coin, cause=Cause.BASE_SHORT, found=one.account, expected=one.held) for one in short),
+        *(Difference(subject=symbol, cause=Cause.UNLISTED, found=ZERO, expected=ZERO) for symbol in unlisted),
     ]
-    repairs = tuple(
-        Repair(
-            symbol=symbol.symbol,
-            digest=symbol.digest,
-            used_units=_inventory_units(symbol),
-            reservations={name: intent.units_left for name, intent in symbol.intents.items()},
-        )
-        for symbol in snapshot.symbols
+
+
+def repair_of(symbol: SymbolSnapshot) -> Repair:
+    """What corrects the symbol's money."""
+    return Repair(
+        symbol=symbol.symbol,
+        digest=symbol.digest,
+        used_units=_inventory_units(symbol),
+        reservations={name: intent.units_left for name, intent in symbol.intents.items()},
     )
-    return AuditReport(differences=tuple(found), repairs=repairs)
 
 
 def _unequal(subject: str, cause: Cause, found: int, expected: int) -> list[Difference]:
-    if found == expected:
-        return []
-    return [Difference(subject=subject, cause=cause, found=from_units(found), expected=from_units(expected))]
+    return _unlike(subject, cause, from_units(found), from_units(expected))
 
 
 def _inventory_units(symbol: SymbolSnapshot) -> int:
@@ -172,18 +164,17 @@ def _sums(symbol: SymbolSnapshot) -> list[Difference]:
 
 
 def _books(symbol: SymbolSnapshot) -> list[Difference]:
-    found = []
-    basis = total(cell.basis for cell in symbol.cells)
-    if symbol.book.basis != basis:
-        found.append(Difference(subject=symbol.symbol, cause=Cause.BOOK, found=symbol.book.basis, expected=basis))
-    if symbol.fills is not None:
-        traded = (fill.basis if fill.side is Side.BUY else -fill.basis for fill in symbol.fills)
-        from_fills = total([*traded, -symbol.book.fee_basis])
-        if from_fills != symbol.book.basis:
-            found.append(
-                Difference(subject=symbol.symbol, cause=Cause.FILLS, found=symbol.book.basis, expected=from_fills)
-            )
+    book, newest = symbol.book, symbol.newest
+    found = _unlike(symbol.symbol, Cause.BOOK, book.basis, total(cell.basis for cell in symbol.cells))
+    if book.filled_basis is not None:
+        found += _unlike(symbol.symbol, Cause.FILLS, book.basis, book.filled_basis - book.fee_basis)
+        listed = newest.filled_basis if newest is not None else None
+        found += _unlike(symbol.symbol, Cause.FILLS, book.filled_basis, ZERO if listed is None else listed)
     return found
+
+
+def _unlike(subject: str, cause: Cause, found: Decimal, expected: Decimal) -> list[Difference]:
+    return [] if found == expected else [Difference(subject=subject, cause=cause, found=found, expected=expected)]
 
 
 def _orders(symbol: SymbolSnapshot, tag: str) -> list[Difference]:

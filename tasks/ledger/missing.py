@@ -10,7 +10,7 @@ from tasks.base.money import ZERO, exact, floor_to
 from tasks.exchange.models import Side
 from tasks.grid.models import Cell
 from tasks.ledger.models import Book, Fill
-from tasks.ledger.rules import BASIS_STEP, freed_basis
+from tasks.ledger.rules import BASIS_STEP, freed_basis, running_sum
 
 
 def book_missing(book: Book, cell: Cell, qty: Decimal, at_ms: int, trade_id: str) -> tuple[Book, Cell, Fill]:
@@ -21,6 +21,7 @@ def book_missing(book: Book, cell: Cell, qty: Decimal, at_ms: int, trade_id: str
             "base": book.base - qty,
             "basis": book.basis - cost,
             "missing": book.missing + cost,
+            "filled_basis": running_sum(book, Side.SELL, cost),
             "missing_base": book.missing_base + qty,
             "sells": book.sells + 1,
         }
@@ -38,6 +39,7 @@ def book_returned(book: Book, cell: Cell, qty: Decimal, at_ms: int, trade_id: st
             "received": book.received + qty,
             "basis": book.basis + cost,
             "missing": book.missing - cost,
+            "filled_basis": running_sum(book, Side.BUY, cost),
             "missing_base": book.missing_base - qty,
             "buys": book.buys + 1,
         }
@@ -63,4 +65,5 @@ def _fill(book: Book, cell: Cell, side: Side, qty: Decimal, cost: Decimal, at_ms
         at_ms=at_ms,
         basis=cost,
         profit=ZERO,
+        filled_basis=running_sum(book, side, cost),
     )

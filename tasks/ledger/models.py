@@ -30,6 +30,7 @@ class Fill(Frozen):
     at_ms: int
     basis: Decimal  # cost added by a buy, cost freed by a sell
     profit: Decimal  # of a sell, after all fees; 0 for a buy
+    filled_basis: Decimal | None = None  # the running sum of the book with this fill in it; None in older records
 
 
 class UnvaluedFee(Frozen):
@@ -71,6 +72,8 @@ class Book(Frozen):
     unvalued: by trade id, those of other_fees whose worth is not in other_value yet.
     So a coin's amount on the account changes by base + fee_base + missing_base − the other_fees of all symbols,
     whatever is queued, as far as trades and fees change it.
+    filled_basis: cost of inventory by the fills alone, a running sum: what buys cost less what sells freed. None in an
+    older book, which is taken as right until its next fill.
     hourly_returns: hour (since the epoch) → grid profit per quote allocated when it was made; the last 72 hours.
     """
 
@@ -81,6 +84,7 @@ class Book(Frozen):
     basis: Decimal = ZERO
     missing: Decimal = ZERO
     missing_base: Decimal = ZERO
+    filled_basis: Decimal | None = None
     grid_profit: Decimal = ZERO
     fees: Decimal = ZERO
     other_fees: Mapping[str, Decimal] = Field(default_factory=dict)

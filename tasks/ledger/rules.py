@@ -32,6 +32,7 @@ def book_fill(
         booked = _book_buy if trade.side is Side.BUY else _book_sell
         new_book, new_cell, basis, profit = booked(book, cell, trade, split)
         new_book = _count(new_book, trade, split, fee_quote)
+        filled_basis = running_sum(book, trade.side, basis)
         fill = Fill(
             trade_id=trade.trade_id,
             client_id=client_id,
@@ -48,8 +49,25 @@ def book_fill(
             at_ms=trade.at_ms,
             basis=basis,
             profit=profit,
+            filled_basis=filled_basis,
         )
-        return new_book, new_cell, fill
+        return new_book.model_copy(update={"filled_basis": filled_basis}), new_cell, fill
+
+
+def running_sum(book: Book, side: Side, basis: Decimal) -> Decimal:
+    """The book's `filled_basis` with one more fill."""
+    before = book.basis + book.fee_basis if book.filled_basis is None else book.filled_basis
+    with exact():
+        return before + (basis if side is Side.BUY else -basis)
+
+
+def with_running_sums(fills: Iterable[Fill], before: Book) -> list[Fill]:
+    """Fills that were booked in another order: with their running sums in this one, from the book before them."""
+    out: list[Fill] = []
+    for fill in fills:
+        before = before.model_copy(update={"filled_basis": running_sum(before, fill.side, fill.basis)})
+        out.append(fill.model_copy(update={"filled_basis": before.filled_basis}))
+    return out
 
 
 def _fee_worth(trade: Trade, market: Market, coin_price: Decimal | None) -> Decimal | None:
@@ -137,6 +155,7 @@ def freed_basis(cell: Cell, sold: Decimal) -> Decimal:
 def write_off(book: Book, cell: Cell, at_ms: int, trade_id: str) -> tuple[Book, Cell, Fill]:
     """Write off what the cell holds: booked as a sale at price 0, whose loss is the inventory's cost."""
     with exact():
+        filled_basis = running_sum(book, Side.SELL, cell.basis)
         fill = Fill(
             trade_id=trade_id,
             client_id="",
@@ -153,8 +172,10 @@ def write_off(book: Book, cell: Cell, at_ms: int, trade_id: str) -> tuple[Book, 
             at_ms=at_ms,
             basis=cell.basis,
             profit=-cell.basis,
+            filled_basis=filled_basis,
         )
         changes = {
+            "filled_basis": filled_basis,
             "base": book.base - cell.qty,
             "basis": book.basis - cell.basis,
             "grid_profit": book.grid_profit - cell.basis,

@@ -10,10 +10,10 @@ from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Order
 from tasks.exchange.port import ExchangePort
 from tasks.funds import store as funds_store
-from tasks.funds.models import FundCode
-from tasks.ledger.audit import REPAIRABLE, AuditReport, audit
+from tasks.funds.models import FundCode, Repair
+from tasks.ledger.audit import REPAIRABLE, AuditReport, audit_base, audit_pot, audit_symbol, repair_of
 from tasks.ledger.base_guard import confirmed, shortages
-from tasks.ledger.store import funds_snapshot, read_holdings, read_watches
+from tasks.ledger.store import read_holdings, read_watches, symbol_snapshot
 
 log = logging.getLogger(__name__)
 _TRIES = 20
@@ -25,25 +25,25 @@ async def audit_funds(
     """Audit the pot. Changes nothing. With `exchange`, compare its open orders and balances too; raises ExchangeError.
 
     Without it, what the base guard has confirmed counts. A symbol that the exchange does not list is not compared.
+    Symbol by symbol, one round trip each: a trading loop that runs it is never blocked by more than one symbol.
     """
-    registered = await funds_store.registered_symbols(redis, keys=keys)
-    names = sorted({*symbols, *registered})
+    names = sorted({*symbols, *await funds_store.registered_symbols(redis, keys=keys)})
+    orders: dict[str, list[Order] | None] = dict.fromkeys(names)
     if exchange is None:
-        short = confirmed(await read_watches(redis, keys))
-        return audit((await funds_snapshot(redis, keys, names)).model_copy(update={"shortages": short}))
-    holdings = await read_holdings(redis, keys, names)
-    balances = await exchange.balances()
-    orders = {name: await _open_orders(exchange, name) for name in names}
-    listed = {name: found for name, found in orders.items() if found is not None}
-    snapshot = await funds_snapshot(redis, keys, names, listed)
-    return audit(
-        snapshot.model_copy(
-            update={
-                "shortages": shortages(holdings.values(), balances, orders),
-                "unlisted": tuple(name for name in names if name not in listed),
-            }
-        )
-    )
+        found = audit_base(confirmed(await read_watches(redis, keys)), ())
+    else:
+        holdings = await read_holdings(redis, keys, names)
+        balances = await exchange.balances()
+        orders = {name: await _open_orders(exchange, name) for name in names}
+        short = shortages(holdings.values(), balances, orders)
+        found = audit_base(short, [name for name in names if orders[name] is None])
+    repairs: list[Repair] = []
+    for name in names:
+        snapshot = await symbol_snapshot(redis, keys, name, orders[name])
+        found += audit_symbol(snapshot, keys.account)
+        repairs.append(repair_of(snapshot))
+    found += audit_pot(await funds_store.status(redis, keys=keys, symbols=names))
+    return AuditReport(differences=tuple(found), repairs=tuple(repairs))
 
 
 async def _open_orders(exchange: ExchangePort, symbol: str) -> list[Order] | None:

@@ -4,13 +4,12 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import NamedTuple
 
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Order
 from tasks.grid.models import Cell
-from tasks.ledger.audit import FundsSnapshot, SymbolSnapshot, digest_of
+from tasks.ledger.audit import SymbolSnapshot, digest_of
 from tasks.ledger.base_guard import BaseWatch, Holding, holding_of
 from tasks.ledger.models import Book, Fill, QueuedFee
 from tasks.orders.models import Intent
@@ -18,61 +17,29 @@ from tasks.orders.models import Intent
 _SYMBOLS_AT_ONCE = 10  # read in one request: their records are parsed without a break
 
 
-class _StoredSymbol(NamedTuple):
-    """The answers that `funds_snapshot` reads for one symbol, in its order."""
-
-    used_and_reserved: tuple[str | None, str | None]
-    reservations: Mapping[str, str]
-    cells: Mapping[str, str]
-    intents: Mapping[str, str]
-    book: str | None
-    fills: Sequence[str]
-
-
-async def funds_snapshot(
-    redis: RedisClient, keys: Keys, symbols: Sequence[str], open_orders: Mapping[str, Sequence[Order]] | None = None
-) -> FundsSnapshot:
-    """The pot, its symbols, their journals and cells at one moment: one transaction."""
+async def symbol_snapshot(
+    redis: RedisClient, keys: Keys, symbol: str, open_orders: Sequence[Order] | None
+) -> SymbolSnapshot:
+    """The symbol's money, journal, cells, book and newest fill at one moment: one transaction."""
     async with redis.pipeline(transaction=True) as pipe:
-        pipe.hmget(keys.funds, ["used", "reserved"])
-        for symbol in symbols:
-            pipe.hmget(keys.funds_symbol(symbol), ["used", "reserved"])
-            pipe.hgetall(keys.reservations(symbol))
-            pipe.hgetall(keys.cells(symbol))
-            pipe.hgetall(keys.intents(symbol))
-            pipe.get(keys.book(symbol))
-            pipe.lrange(keys.fills(symbol), 0, -1)
-        (used, reserved), *answers = await pipe.execute()
-    rows = iter(answers)
-    parts = [
-        _symbol_snapshot(
-            symbol, _StoredSymbol(*islice(rows, len(_StoredSymbol._fields))), (open_orders or {}).get(symbol)
-        )
-        for symbol in symbols
-    ]
-    return FundsSnapshot(
-        account=keys.account,
-        used_units=int(used or 0),
-        reserved_units=int(reserved or 0),
-        symbols=tuple(parts),
-    )
-
-
-def _symbol_snapshot(symbol: str, stored: _StoredSymbol, orders: Sequence[Order] | None) -> SymbolSnapshot:
-    used, reserved = stored.used_and_reserved
-    book = Book.model_validate_json(stored.book) if stored.book else Book(symbol=symbol)
-    is_complete = len(stored.fills) == book.buys + book.sells
+        pipe.hmget(keys.funds_symbol(symbol), ["used", "reserved"])
+        pipe.hgetall(keys.reservations(symbol))
+        pipe.hgetall(keys.cells(symbol))
+        pipe.hgetall(keys.intents(symbol))
+        pipe.get(keys.book(symbol))
+        pipe.lindex(keys.fills(symbol), 0)
+        (used, reserved), reservations, cells, intents, book, newest = await pipe.execute()
     return SymbolSnapshot(
         symbol=symbol,
         used_units=int(used or 0),
         reserved_units=int(reserved or 0),
-        reservations={name: int(units) for name, units in stored.reservations.items()},
-        cells=tuple(Cell.model_validate_json(text) for text in stored.cells.values()),
-        intents={name: Intent.model_validate_json(text) for name, text in stored.intents.items()},
-        book=book,
-        fills=tuple(Fill.model_validate_json(text) for text in stored.fills) if is_complete else None,
-        digest=digest_of(_flat(stored.cells), _flat(stored.intents)),
-        open_orders=None if orders is None else tuple(orders),
+        reservations={name: int(units) for name, units in reservations.items()},
+        cells=tuple(Cell.model_validate_json(text) for text in cells.values()),
+        intents={name: Intent.model_validate_json(text) for name, text in intents.items()},
+        book=Book.model_validate_json(book) if book else Book(symbol=symbol),
+        newest=Fill.model_validate_json(newest) if newest else None,
+        digest=digest_of(_flat(cells), _flat(intents)),
+        open_orders=None if open_orders is None else tuple(open_orders),
     )
 
 

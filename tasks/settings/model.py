@@ -93,6 +93,11 @@ class TradingSettings(Section):
         Decimal(60), description="no buys on a price older than this, in seconds, 5 to 3600"
     )
 
+    @property
+    def protection_ms(self) -> int:
+        """`protection_seconds` in ms."""
+        return int(self.protection_seconds * 1000)
+
 
 _Account = Annotated[str, matches(r"[a-z0-9][a-z0-9-]{0,15}", "must be 1 to 16 of a-z, 0-9 and -, not - first")]
 

@@ -5,7 +5,6 @@ server's ids that it carries is then of that time too, so it never equals the id
 given until one worker has raised every fence, compared each symbol with the exchange, and stored the new ids.
 """
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -28,7 +27,7 @@ from tasks.tick.fold import fold
 from tasks.tick.lease import check_code, kept, kept_lease
 from tasks.tick.lost_orders import adopt, first_lost_ms, lost_orders, orders_to_look_up
 from tasks.tick.models import SymbolState
-from tasks.tick.recover import recover
+from tasks.tick.recover import outlast_requests, recover
 from tasks.tick.trade_memory import SymbolTrades
 
 log = logging.getLogger(__name__)
@@ -67,7 +66,7 @@ async def _compare(desk: Desk, holder: str) -> None:
         return  # another worker has done it meanwhile
     if desk.exchange.apart_from_redis:
         log.warning("Redis went back or restarted: comparing with the exchange", extra={"symbols": symbols})
-        await _wait_for_requests(desk)
+        await outlast_requests(desk)
         found = [await _compare_symbol(desk, symbol, holder) for symbol in symbols]
         _, code = await repair_funds(desk.redis, desk.keys, symbols)
         if code is FundCode.CONFLICT:
@@ -75,13 +74,6 @@ async def _compare(desk: Desk, holder: str) -> None:
         await _report(desk, found)
     if not await store.end_comparison(desk.redis, keys=desk.keys, holder=holder, ids=ids):
         raise RedisRestarted(desk.keys.account)
-
-
-async def _wait_for_requests(desk: Desk) -> None:
-    """Until requests sent before the restart have arrived or expired; their journal entries may be lost."""
-    seconds = float(desk.settings.trading.protection_seconds)
-    log.info("waiting until earlier requests have arrived or expired", extra={"seconds": seconds})
-    await asyncio.sleep(seconds)
 
 
 async def _report(desk: Desk, found: Sequence[Compared]) -> None:
@@ -162,7 +154,7 @@ async def _book_lost(desk: Desk, market: Market, state: SymbolState) -> Compared
     state, evidence = changed.state, changed.evidence
     trades = [*seen.trades, *(trade for one in evidence.values() for trade in one.trades)]
     prices = await prices_of_all(exchange, {trade.fee_currency for trade in trades if trade.fee}, market)
-    protection_ms = int(desk.settings.trading.protection_seconds * 1000)
+    protection_ms = desk.settings.trading.protection_ms
     allocated = from_units(state.share.allocated_units)
     folded = fold(state.book, state.cells, state.intents, evidence, market, asked_ms, protection_ms, prices, allocated)
     found = adopt(state, folded, seen.lost, seen.trades, market, prices, allocated, desk.keys, asked_ms)

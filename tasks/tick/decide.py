@@ -63,10 +63,6 @@ class Rules:
         """Whether the symbol left the settings."""
         return self.configured is None
 
-    @property
-    def protection_ms(self) -> int:
-        return int(self.settings.trading.protection_seconds * 1000)
-
 
 class Readings(NamedTuple):
     """What one tick read. Times in ms.
@@ -151,7 +147,7 @@ def decide(rules: Rules, readings: Readings) -> Decision:
         readings.evidence,
         rules.market,
         readings.asked_ms,
-        rules.protection_ms,
+        rules.settings.trading.protection_ms,
         readings.coin_prices,
         from_units(state.share.allocated_units),
     )

@@ -14,12 +14,12 @@ from tasks.exchange.models import Market, Order, Trade
 from tasks.exchange.order_ids import OrderId, grid_of, own_order_id
 from tasks.funds.models import FeeCharge, FillMove, Write
 from tasks.grid.models import Cell
-from tasks.ledger.rules import with_return
+from tasks.ledger.rules import with_return, with_running_sums
 from tasks.orders.rules import TRADE_OVERLAP_MS
 from tasks.tick.fees import charges
 from tasks.tick.fold import Folded
 from tasks.tick.models import SymbolState
-from tasks.tick.rebuild import Rebuilt, by_cell, cells_of_other_grids, replay
+from tasks.tick.rebuild import Rebuilt, by_cell, by_time, cells_of_other_grids, replay
 from tasks.tick.records import FILLS_CAP, writes
 from tasks.tick.slots import EVERY_SLOT, order_slot
 
@@ -101,7 +101,7 @@ def adopt(
     result.cells |= cells_of_other_grids(dict(_by_exchange_id(lost)), set(result.cells))
     for name, order in lost:
         replay(result, name, order, by_order[order.exchange_id], market, coin_prices)
-    result.fills.sort(key=lambda fill: (fill.at_ms, fill.trade_id))
+    result.fills = with_running_sums(by_time(result.fills), folded.book)
     for fill in result.fills:
         result.book = with_return(result.book, fill, allocated)
     touched = {name.cell_key for name, _ in lost}

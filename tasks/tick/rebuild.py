@@ -16,7 +16,7 @@ from tasks.grid.levels import build_cells, grid_id, levels, unchecked_grid
 from tasks.grid.models import Cell, CellState, Grid
 from tasks.grid.sizing import reserve_units
 from tasks.ledger.models import Book, Fill, QueuedFee
-from tasks.ledger.rules import with_return
+from tasks.ledger.rules import with_return, with_running_sums
 from tasks.orders.models import Evidence, Intent, IntentState
 from tasks.settings.grids import StartMode, SymbolSettings
 from tasks.tick.fold import fold
@@ -140,12 +140,17 @@ def rebuild(
         by_order[trade.exchange_id].append(trade)
     for exchange_id, (name, order) in sorted(ours.items(), key=by_cell):
         replay(result, name, order, by_order[exchange_id], market, coin_prices)
-    result.fills.sort(key=lambda fill: (fill.at_ms, fill.trade_id))
+    result.fills = with_running_sums(by_time(result.fills), Book(symbol=symbol))
     for fill in result.fills:
         result.book = with_return(result.book, fill, allocated)
     current = grid.grid_id if grid else None
     result.cells = {key: cell for key, cell in result.cells.items() if cell.grid_id == current or _holds(cell)}
     return result
+
+
+def by_time(fills: Iterable[Fill]) -> list[Fill]:
+    """Oldest first."""
+    return sorted(fills, key=lambda fill: (fill.at_ms, fill.trade_id))
 
 
 def by_cell(item: tuple[str, tuple[OrderId, Order]]) -> tuple[str, int, int]:

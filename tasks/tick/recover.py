@@ -44,13 +44,18 @@ async def open_books(desk: Desk, markets: Mapping[str, Market], owner: str) -> N
     status = await desk.allocator.get_global_status_summary()
     if status.version == 0:
         if desk.exchange.apart_from_redis:
-            seconds = float(desk.settings.trading.protection_seconds)
-            log.info("new books: waiting until earlier requests have arrived or expired", extra={"seconds": seconds})
-            await asyncio.sleep(seconds)
+            await outlast_requests(desk)
         for symbol in desk.settings.symbols:
             if symbol in markets:
                 await _recover_under_lease(desk, markets[symbol], owner)
     await share_pot(desk, "start")
+
+
+async def outlast_requests(desk: Desk) -> None:
+    """Wait until requests sent before now have arrived or expired, where their journal entries may be lost."""
+    seconds = float(desk.settings.trading.protection_seconds)
+    log.info("waiting until earlier requests have arrived or expired", extra={"seconds": seconds})
+    await asyncio.sleep(seconds)
 
 
 async def _recover_under_lease(desk: Desk, market: Market, owner: str) -> None:

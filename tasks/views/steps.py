@@ -1,6 +1,6 @@
 """Reading the status, for flows, commands and screens."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +12,6 @@ from tasks.funds.allocator import GlobalFundAllocator
 from tasks.paper.stored_market import describe_market
 from tasks.settings.in_force import in_force
 from tasks.settings.model import Settings
-from tasks.tick.desk import Desk
 from tasks.tick.trading_mode import mode_of, stored_mode
 from tasks.views import store
 from tasks.views.models import EquityPoint, StatusView
@@ -20,7 +19,7 @@ from tasks.views.rules import status_view
 
 
 async def read_status(settings: Settings, redis: RedisClient) -> StatusView:
-    """The account's status; the number of round trips does not grow with the symbols."""
+    """The account's status. Read in slices of symbols, so that it never blocks a trading loop for long."""
     keys = Keys(settings.account)
     found = await in_force(redis, settings, only_look=True)
     allocator = GlobalFundAllocator.from_settings(found.settings, redis)
@@ -38,17 +37,13 @@ async def _market(redis: RedisClient, keys: Keys) -> Mapping[str, Any]:
     return found | {name: stored[name] for name in ("candles_done",) if name in stored}
 
 
-async def record_equity(settings: Settings, desk: Callable[[], Awaitable[Desk]], clock: Clock = utc_now) -> StatusView:
-    """Read the status and store it as a point of the equity curve, at most one per half window length."""
-    redis = (await desk()).redis
-    keys = Keys(settings.account)
-    view = await read_status(settings, redis)
-    now_ms = to_ms(clock())
-    newest = await store.equity_curve(redis, keys, 1)
-    if not newest or now_ms - newest[-1].at_ms >= settings.trading.window_seconds * 1000 // 2:
+async def record_equity(settings: Settings, redis: RedisClient, clock: Clock = utc_now) -> None:
+    """Store a point of the equity curve, one in each minute of an account, whichever of its workers is first."""
+    keys, now_ms = Keys(settings.account), to_ms(clock())
+    if await store.take_minute(redis, keys, now_ms):
+        view = await read_status(settings, redis)
         point = EquityPoint(at_ms=now_ms, equity=view.equity, grid_profit=view.grid_profit)
         await store.add_equity_point(redis, keys, point)
-    return view
 
 
 async def final_summary(settings: Settings, redis: RedisClient) -> dict[str, Any]:

@@ -18,7 +18,9 @@ from tasks.ledger.models import Book, Fill
 from tasks.tick.models import TickReport
 from tasks.views.models import BlockedView, EquityPoint, EventView, LogLine
 
-EQUITY_CAP = 10_000
+EQUITY_CAP = 45_000  # a month of minutes
+SLICE = 5  # symbols that are read and parsed at once; the event loop goes on between slices
+_MINUTE_MS = 60_000
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,26 @@ class _StoredSymbol(NamedTuple):
 
 
 async def account_records(redis: RedisClient, keys: Keys, symbols: Sequence[str]) -> AccountRecords:
-    """Records of every symbol, the counters and the circuit breakers, in one round trip."""
+    """Records of every symbol, the counters and the circuit breakers: a round trip, and one for each SLICE symbols."""
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.hgetall(keys.stats)
+        pipe.hgetall(keys.breakers)
+        pipe.hgetall(keys.base_watch)
+        stats, breaker_texts, watches = await pipe.execute()
+    base = [BaseWatch.model_validate_json(text) for _, text in sorted(watches.items())]
+    breakers = {name: Breaker.model_validate_json(text) for name, text in breaker_texts.items()}
+    found: dict[str, SymbolRecords] = {}
+    for first in range(0, len(symbols), SLICE):
+        some = symbols[first : first + SLICE]
+        stored = await _stored_symbols(redis, keys, some)
+        found |= {
+            symbol: _parsed(symbol, row, breakers.get(symbol, Breaker()))
+            for symbol, row in zip(some, stored, strict=True)
+        }
+    return AccountRecords(found, stats, breakers.get(EXCHANGE, Breaker()), base)
+
+
+async def _stored_symbols(redis: RedisClient, keys: Keys, symbols: Sequence[str]) -> list[_StoredSymbol]:
     async with redis.pipeline(transaction=False) as pipe:
         for symbol in symbols:
             pipe.get(keys.book(symbol))
@@ -62,16 +83,8 @@ async def account_records(redis: RedisClient, keys: Keys, symbols: Sequence[str]
             pipe.get(keys.grid(symbol))
             pipe.hvals(keys.cells(symbol))
             pipe.hlen(keys.intents(symbol))
-        pipe.hgetall(keys.stats)
-        pipe.hgetall(keys.breakers)
-        pipe.hgetall(keys.base_watch)
-        *answers, stats, breaker_texts, watches = await pipe.execute()
-    breakers = {name: Breaker.model_validate_json(text) for name, text in breaker_texts.items()}
-    rows = iter(answers)
-    stored = {symbol: _StoredSymbol(*islice(rows, len(_StoredSymbol._fields))) for symbol in symbols}
-    found = {symbol: _parsed(symbol, row, breakers.get(symbol, Breaker())) for symbol, row in stored.items()}
-    base = [BaseWatch.model_validate_json(text) for _, text in sorted(watches.items())]
-    return AccountRecords(found, stats, breakers.get(EXCHANGE, Breaker()), base)
+        rows = iter(await pipe.execute())
+    return [_StoredSymbol(*islice(rows, len(_StoredSymbol._fields))) for _ in symbols]
 
 
 def _parsed(symbol: str, stored: _StoredSymbol, breaker: Breaker) -> SymbolRecords:
@@ -164,6 +177,12 @@ async def events(redis: RedisClient, keys: Keys, limit: int) -> tuple[EventView,
         EventView(id=entry_id, at_ms=int(entry_id.split("-")[0]), type=entry["type"], body=entry["body"])
         for entry_id, entry in entries
     )
+
+
+async def take_minute(redis: RedisClient, keys: Keys, now_ms: int) -> bool:
+    """Whether the caller is the first in this minute that stores a point of the equity curve."""
+    left_ms = _MINUTE_MS - now_ms % _MINUTE_MS
+    return bool(await redis.set(keys.equity_minute, now_ms // _MINUTE_MS, nx=True, px=left_ms))
 
 
 async def add_equity_point(redis: RedisClient, keys: Keys, point: EquityPoint) -> None:

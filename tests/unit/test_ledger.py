@@ -123,3 +123,17 @@ def test_a_base_fee_beyond_the_cell_is_paid_elsewhere() -> None:
     assert (cell.qty, book.base, book.other_fees) == (ZERO, ZERO, {"BTC": Decimal("0.00001")})
     assert (book.other_value, sold.profit) == (Decimal("0.41"), Decimal("9.59"))
     assert value(book, high).identity_error == 0
+
+
+@given(histories(), st.integers(0, 40))
+@settings(max_examples=100)
+def test_the_running_sum_is_the_cost_of_inventory(
+    steps: list[tuple[bool, Decimal, Decimal, str, Decimal]], kept: int
+) -> None:
+    """Of all fills, in the book and in the newest fill; an older book without it goes on from its present cost."""
+    book, _ = play(steps)
+    assert book.filled_basis == (book.basis if book.buys else None)
+    old = Book.model_validate_json(play(steps[:kept])[0].model_dump_json(exclude={"filled_basis"}))
+    one = trade(1, Side.BUY, Decimal(1), Decimal(100), "USDT", Decimal("0.1"))
+    book, _, fill = book_fill(old, grid_and_cells()[1][0], one, "id", market())
+    assert book.filled_basis == fill.filled_basis == book.basis == old.basis + Decimal("100.1")
