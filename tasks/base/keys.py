@@ -114,6 +114,11 @@ class Keys:
         """String with expiry: who compares the books with the exchange now."""
         return self._key("server", "lock")
 
+    @property
+    def waiting(self) -> str:
+        """Hash: symbol whose books do not agree with the exchange → why. It gets no lease."""
+        return self._key("server", "waiting")
+
     # --- orders and books ------------------------------------------------------------------------------
     def intents(self, symbol: str) -> str:
         """Hash: client order id → journal entry of every order not yet settled."""

@@ -1,10 +1,12 @@
 """What an operator does with the books: audit them, repair the money, write inventory off, take base back in."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from uuid import uuid4
 
+from tasks.base.errors import StateError
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
 from tasks.funds.allocator import GlobalFundAllocator
@@ -18,11 +20,13 @@ from tasks.tick.base_return import BaseReturn
 from tasks.tick.base_return import return_base as return_missing_base
 from tasks.tick.desk import Desk
 from tasks.tick.exchange_factory import open_exchange
+from tasks.tick.store import release_symbols
 from tasks.tick.trading_mode import claim_books
 from tasks.tick.write_off import WriteOff
 from tasks.tick.write_off import write_off as write_off_inventory
 
-__all__ = ["BaseReturn", "WriteOff", "audit", "repair", "return_base", "with_running_market", "write_off"]
+log = logging.getLogger(__name__)
+__all__ = ["BaseReturn", "WriteOff", "accept", "audit", "repair", "return_base", "with_running_market", "write_off"]
 
 
 async def audit(redis: RedisClient, settings: Settings, *, with_exchange: bool) -> AuditReport:
@@ -46,6 +50,16 @@ async def repair(redis: RedisClient, settings: Settings) -> FundCode:
     """Set the money right in one step while workers go on: OK, ALREADY, or CONFLICT where they were too busy."""
     _, code = await repair_funds(redis, Keys(settings.account), list(settings.symbols))
     return code
+
+
+async def accept(redis: RedisClient, settings: Settings, symbol: str) -> None:
+    """Let a symbol trade with the books as they are, though a comparison with the exchange made it wait.
+
+    Raises StateError where it does not wait.
+    """
+    if not await release_symbols(redis, keys=Keys(settings.account), symbols=[symbol]):
+        raise StateError(f"{symbol} does not wait for its books: there is nothing to accept")
+    log.warning("books accepted as they are", extra={"symbol": symbol})
 
 
 async def write_off(redis: RedisClient, settings: Settings, symbol: str) -> WriteOff:

@@ -67,6 +67,11 @@ class CcxtClient:
         """See ExchangePort; the paper exchange lives in Redis."""
         return str(self._exchange.id) != "paper"
 
+    @property
+    def keeps_ms(self) -> int | None:
+        """See ExchangePort."""
+        return self._venue.keeps_ms
+
     async def markets(self, symbols: Sequence[str]) -> Mapping[str, Market]:
         """Filters and fees by symbol. Raises ExchangeError for a symbol the exchange does not list."""
         return await self._markets.loaded(symbols)

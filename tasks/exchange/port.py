@@ -13,6 +13,10 @@ class ExchangePort(Protocol):
     def apart_from_redis(self) -> bool:
         """Whether the exchange keeps its state when Redis is lost, so that requests may still be under way to it."""
 
+    @property
+    def keeps_ms(self) -> int | None:
+        """For how long it lists ended orders and trades, in ms; None: for ever."""
+
     async def markets(self, symbols: Sequence[str]) -> Mapping[str, Market]:
         """Filters and fees by symbol. Raises ExchangeError for a symbol the exchange does not list."""
 

@@ -4,10 +4,12 @@
 --       12 settings in force (hash)  13 format of the records (string)  14 ids of the server (see _server.lua)
 --       15 ids of the server at the last comparison with the exchange  16 lock of the comparison  (strings)
 --       17 stats (hash)  18 fee queue (hash)  19 corrections (hash)
+--       20 symbols that wait because their books do not agree (hash)
 -- ARGV  1 owner of the lease  2 lease time (ms)  3 symbol  4 newest fence that the owner knows of, 0 for none
 -- Returns {-1} while the books must be compared with the exchange and the owner does not hold that lock: Redis
 --   restarted, failed over or was restored, so it may have lost the newest records and leases. A fence below the
 --   one that the owner knows of proves it too;
+--   {-2, why} where the symbol waits and the owner does not hold that lock;
 --   {0, ms until the other holder's lease ends} when another owner holds the lease, else
 --   {fence, grid, book, last tick, cells (flat), intents (flat),
 --    {pool, used, reserved, paused, stopped, short, version of the limits,
@@ -31,6 +33,8 @@ else
   end
   if compared ~= ids and redis.call('GET', KEYS[16]) ~= ARGV[1] then return {-1} end
 end
+local why = redis.call('HGET', KEYS[20], ARGV[3])
+if why and redis.call('GET', KEYS[16]) ~= ARGV[1] then return {-2, why} end
 local owner = redis.call('GET', KEYS[1])
 if owner and owner ~= ARGV[1] then return {0, redis.call('PTTL', KEYS[1])} end
 if owner then

@@ -25,7 +25,14 @@ from tasks.tick.active_symbols import active_symbols
 from tasks.tick.desk import Desk
 from tasks.tick.fold import fold
 from tasks.tick.lease import check_code, kept, kept_lease
-from tasks.tick.lost_orders import adopt, first_lost_ms, lost_orders, orders_to_look_up
+from tasks.tick.lost_orders import (
+    adopt,
+    first_lost_ms,
+    lost_orders,
+    orders_to_look_up,
+    unexplained,
+    why_not_rebuilt,
+)
 from tasks.tick.models import SymbolState
 from tasks.tick.recover import outlast_requests, recover
 from tasks.tick.trade_memory import SymbolTrades
@@ -34,11 +41,15 @@ log = logging.getLogger(__name__)
 
 
 class Compared(NamedTuple):
-    """What the comparison of one symbol found: orders that Redis had lost, and fills that it did not have."""
+    """What the comparison of one symbol found: orders that Redis had lost, and fills that it did not have.
+
+    `waits`: why the symbol does not trade; '' where it does.
+    """
 
     symbol: str
     lost: int
     fills: int
+    waits: str = ""
 
 
 async def compare_books(desk: Desk) -> None:
@@ -67,6 +78,7 @@ async def _compare(desk: Desk, holder: str) -> None:
     if desk.exchange.apart_from_redis:
         log.warning("Redis went back or restarted: comparing with the exchange", extra={"symbols": symbols})
         await outlast_requests(desk)
+        await store.release_symbols(desk.redis, keys=desk.keys, symbols=symbols)
         found = [await _compare_symbol(desk, symbol, holder) for symbol in symbols]
         _, code = await repair_funds(desk.redis, desk.keys, symbols)
         if code is FundCode.CONFLICT:
@@ -81,8 +93,9 @@ async def _report(desk: Desk, found: Sequence[Compared]) -> None:
         "symbols": len(found),
         "lost_orders": sum(one.lost for one in found),
         "fills": sum(one.fills for one in found),
+        "waiting": [one.symbol for one in found if one.waits],
     }
-    log.warning("Redis went back or restarted: every symbol agrees with the exchange", extra=facts)
+    log.warning("Redis went back or restarted: the books were compared with the exchange", extra=facts)
     await publish_event(desk.redis, desk.keys, EventKind.REDIS_RESTARTED, facts)
 
 
@@ -117,11 +130,15 @@ async def _held(desk: Desk, symbol: str, holder: str) -> AsyncIterator[SymbolSta
 
 
 class _Seen(NamedTuple):
-    """What the exchange showed of one symbol: open orders, trades that are not booked, and lost orders."""
+    """What the exchange showed of one symbol: open orders, trades that are not booked, and lost orders.
+
+    `unexplained`: those of the trades that neither the journal nor a lost order explains.
+    """
 
     open_orders: Sequence[Order]
     trades: Sequence[Trade]
     lost: Sequence[tuple[OrderId, Order]]
+    unexplained: Sequence[Trade]
 
 
 async def _read(desk: Desk, market: Market, state: SymbolState) -> _Seen:
@@ -135,14 +152,19 @@ async def _read(desk: Desk, market: Market, state: SymbolState) -> _Seen:
     unlisted = orders_to_look_up(trades, open_orders, known)
     answers = [await exchange.order(symbol, one.client_id or "", one.exchange_id) for one in unlisted]
     slots = await store.order_slots(redis, keys=keys, symbol=symbol)
-    orders = [*open_orders, *(order for order in answers if order is not None)]
-    return _Seen(open_orders, trades, lost_orders(orders, state.intents.keys(), slots, keys.account))
+    looked_up = [order for order in answers if order is not None]
+    lost = lost_orders([*open_orders, *looked_up], state.intents.keys(), slots, keys.account)
+    adopted = [order for _, order in lost]
+    rest = unexplained(trades, [*open_orders, *looked_up], state.intents.keys(), adopted, keys.account)
+    return _Seen(open_orders, trades, lost, rest)
 
 
 async def _book_lost(desk: Desk, market: Market, state: SymbolState) -> Compared:
     """Book the orders that the journal has as a tick does, then the lost ones, in one step."""
     symbol, exchange, intents = market.symbol, desk.exchange, list(state.intents.values())
     seen = await _read(desk, market, state)
+    if seen.unexplained:
+        return await _rebuild(desk, market, state, len(seen.unexplained))
     asked_ms = to_ms(desk.clock())
     valid_ms = int(desk.settings.trading.request_valid_seconds * 1000)
     memory, account = SymbolTrades(desk, symbol), desk.keys.account
@@ -166,3 +188,24 @@ async def _book_lost(desk: Desk, market: Market, state: SymbolState) -> Compared
     for _, order in seen.lost:
         log.warning("order that Redis had lost", extra={"symbol": symbol, "id": order.client_id})
     return Compared(symbol, len(seen.lost), found.fills)
+
+
+async def _rebuild(desk: Desk, market: Market, state: SymbolState, missing: int) -> Compared:
+    """Rebuild the symbol from the exchange: `missing` trades belong to orders that have ended by the books.
+
+    Where the exchange alone does not show all that the books need, the symbol waits for an operator instead.
+    """
+    symbol, now_ms = market.symbol, to_ms(desk.clock())
+    why = why_not_rebuilt(state, symbol in desk.settings.symbols, desk.exchange.keeps_ms, now_ms)
+    if not why:
+        if await recover(desk, market, state):
+            return Compared(symbol, 0, missing)
+        why = "the exchange lists no order of it"
+    waits = (
+        f"{symbol} does not trade: {missing} of its trades are on the exchange and not in the books, and the books "
+        f"cannot be rebuilt: {why}. Compare `gridflow status` with the account, then let it trade with the books as "
+        f"they are: gridflow recover --accept {symbol}"
+    )
+    log.error("books do not agree with the exchange", extra={"symbol": symbol, "why": waits})
+    await store.hold_symbol(desk.redis, keys=desk.keys, symbol=symbol, why=waits)
+    return Compared(symbol, 0, 0, waits)

@@ -7,11 +7,13 @@ back to before it was journalled.
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from tasks.base.keys import Keys
 from tasks.exchange.models import Market, Order, Trade
 from tasks.exchange.order_ids import OrderId, grid_of, own_order_id
+from tasks.exchange.venues.pages import DAY_MS
 from tasks.funds.models import FeeCharge, FillMove, Write
 from tasks.grid.models import Cell
 from tasks.ledger.rules import with_return, with_running_sums
@@ -76,6 +78,38 @@ def orders_to_look_up(trades: Iterable[Trade], orders: Iterable[Order], journal:
         if trade.exchange_id not in listed and trade.exchange_id not in journal:
             found.setdefault(trade.exchange_id, trade)
     return list(found.values())
+
+
+def unexplained(
+    trades: Iterable[Trade], looked_up: Iterable[Order], journal: Collection[str], lost: Iterable[Order], account: str
+) -> list[Trade]:
+    """Trades, not booked yet, of this account's orders that have ended by the books: nothing would book them.
+
+    `looked_up`: the orders of the trades that the journal does not have. `journal`: client ids of its entries.
+    """
+    adopted = {order.exchange_id for order in lost}
+    ended = {
+        order.exchange_id
+        for order in looked_up
+        if own_order_id(order.client_id, account) is not None and order.client_id not in journal
+    }
+    return [trade for trade in trades if trade.exchange_id in ended - adopted]
+
+
+def why_not_rebuilt(state: SymbolState, is_configured: bool, keeps_ms: int | None, now_ms: int) -> str:
+    """Why the symbol's books cannot be rebuilt from the exchange alone; '' where they can.
+
+    `keeps_ms`: for how long the exchange lists orders and trades; None: for ever.
+    """
+    opened_ms = state.book.opened_ms or (state.grid.created_ms if state.grid else 0)
+    if not is_configured:
+        return "it left the settings, which say what its grid was"
+    if keeps_ms is not None and opened_ms < now_ms - keeps_ms:
+        since = f"{datetime.fromtimestamp(opened_ms / 1000, UTC):%Y-%m-%d}"
+        return f"they go back to {since}, and the exchange lists trades of the last {keeps_ms // DAY_MS} days only"
+    if state.book.fee_base:
+        return "its cells have paid fees of other symbols, which the exchange lists elsewhere"
+    return ""
 
 
 def adopt(

@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from tasks.base.clock import to_ms
 from tasks.base.errors import LeaseLost, StateError
 from tasks.base.money import from_units
 from tasks.exchange.models import Market
 from tasks.funds.models import FundCode, Write
 from tasks.grid.levels import grid_id, old_grid_id
+from tasks.ledger.models import QueuedFee
 from tasks.ledger.steps import repair_funds
 from tasks.orders.evidence import prices_of_all
 from tasks.settings.in_force import publish
@@ -16,6 +18,7 @@ from tasks.tick import store
 from tasks.tick.desk import Desk
 from tasks.tick.fees import summed
 from tasks.tick.lease import kept_lease
+from tasks.tick.lost_orders import cycle_writes
 from tasks.tick.models import SymbolState
 from tasks.tick.rebuild import Rebuilt, own_orders, rebuild
 from tasks.tick.record_format import upgrade_records
@@ -76,6 +79,7 @@ async def _recover_under_lease(desk: Desk, market: Market, owner: str) -> None:
 async def recover(desk: Desk, market: Market, state: SymbolState) -> bool:
     """Rebuild the symbol from the exchange's orders and trades. False where it lists no order of ours.
 
+    Books that are there are replaced: an earlier recovery did not finish, or they do not agree with the exchange.
     The caller holds the symbol's lease. The grid is written last: it marks the recovery as complete. A recovery that is
     killed before that starts over. Raises LeaseLost, ExchangeUnavailable, StateError.
     """
@@ -93,8 +97,14 @@ async def recover(desk: Desk, market: Market, state: SymbolState) -> bool:
     rebuilt = rebuild(symbol, settings, market, orders, trades, allocated, prices, account, old_grids)
     if rebuilt is None:
         return False
-    fees = [] if state.book.opened_ms else _queued_fees(desk, symbol, rebuilt)  # with the first book: once
-    await _commit(desk, symbol, state.fence, [*_writes(desk, symbol, rebuilt), *fees])
+    changes = _writes(desk, symbol, rebuilt)
+    if state.book.opened_ms:
+        booked = await store.all_booked_trades(desk.redis, keys=desk.keys, symbol=symbol)
+        changes += _queued(desk, [fee for fee in rebuilt.fees if fee.trade_id not in booked])
+        changes += cycle_writes(rebuilt.cells, to_ms(desk.clock()), desk.keys, symbol)
+    else:
+        changes += _queued_fees(desk, symbol, rebuilt)
+    await _commit(desk, symbol, state.fence, changes)
     _, code = await repair_funds(desk.redis, desk.keys, list(desk.settings.symbols))
     if code is FundCode.CONFLICT:
         raise StateError(
@@ -114,10 +124,15 @@ def _queued_fees(desk: Desk, symbol: str, rebuilt: Rebuilt) -> list[Write]:
     Its first tick after the rebuild takes them from its cells.
     """
     sums = [summed(rebuilt.fees, payer, symbol) for payer in desk.settings.symbols]
+    return _queued(desk, [fee for fee in sums if fee is not None])
+
+
+def _queued(desk: Desk, fees: Iterable[QueuedFee]) -> list[Write]:
+    """The writes that queue these fees for the configured symbols that pay them."""
     return [
         Write(key=desk.keys.fee_queue(fee.payer), verb="HSET", field=fee.field, value=fee.model_dump_json())
-        for fee in sums
-        if fee is not None
+        for fee in fees
+        if fee.payer in desk.settings.symbols
     ]
 
 
@@ -128,9 +143,9 @@ async def _commit(desk: Desk, symbol: str, fence: int, writes: list[Write]) -> N
 
 
 def _writes(desk: Desk, symbol: str, rebuilt: Rebuilt) -> list[Write]:
-    """The writes of all records but the grid. They replace the records of an earlier, unfinished recovery."""
+    """The writes of all records but the grid. They replace all records there are, such as of an unfinished recovery."""
     keys = desk.keys
-    replaced = (keys.cells, keys.intents, keys.slots, keys.fills, keys.seen)
+    replaced = (keys.grid, keys.cells, keys.intents, keys.slots, keys.fills, keys.seen)
     out = [Write(key=name(symbol), verb="DEL") for name in replaced]
     out.append(Write(key=keys.book(symbol), verb="SET", value=rebuilt.book.model_dump_json()))
     hashes = (

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from tasks.base.errors import RedisRestarted
+from tasks.base.errors import RedisRestarted, StateError
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, script
 from tasks.exchange.limits.breaker_store import is_at_rest
@@ -18,6 +18,8 @@ from tasks.tick.record_format import check_format
 
 OTHERS_CAP = 5000
 R = TypeVar("R", Grid, Book, Cell, Intent, QueuedFee)
+
+_WAITS = -2  # answer of begin.lua
 
 # The numbers that begin.lua returns, in the same order.
 _NUMBERS = (
@@ -44,8 +46,8 @@ async def begin(
 ) -> tuple[SymbolState | None, int]:
     """Take or renew the lease and read the symbol's state; (None, ms to wait) while another owner holds it.
 
-    `known_fence`: the newest that this process got. Raises RedisRestarted while the books must be compared with the
-    exchange, unless `owner` is the one who compares them.
+    `known_fence`: the newest that this process got. Raises StateError where the symbol waits (`hold_symbol`), and
+    RedisRestarted while the books must be compared with the exchange, unless `owner` is the one who compares them.
     """
     names = [
         keys.lease(symbol),
@@ -67,10 +69,13 @@ async def begin(
         keys.stats,
         keys.fee_queue(symbol),
         keys.corrections(symbol),
+        keys.waiting,
     ]
     answer = await script(client, "tasks.tick", "begin")(keys=names, args=[owner, lease_ms, symbol, known_fence])
     if answer[0] == 0:
         return None, int(answer[1])
+    if answer[0] == _WAITS:
+        raise StateError(str(answer[1]))
     if answer[0] < 0:
         raise RedisRestarted(keys.account)
     return _parse(symbol, answer), 0
@@ -180,6 +185,21 @@ async def end_comparison(client: RedisClient, *, keys: Keys, holder: str, ids: s
     """Let leases be given again; False where the lock is lost or the server is another one by now."""
     names = [keys.compared, keys.comparison_lock, keys.settings]
     return bool(await script(client, "tasks.tick", "end_comparison")(keys=names, args=[holder, ids]))
+
+
+async def hold_symbol(client: RedisClient, *, keys: Keys, symbol: str, why: str) -> None:
+    """Give the symbol no lease until `release_symbols`."""
+    await client.hset(keys.waiting, symbol, why)
+
+
+async def release_symbols(client: RedisClient, *, keys: Keys, symbols: Sequence[str]) -> int:
+    """Let the symbols trade with the books that Redis holds; how many waited."""
+    return int(await client.hdel(keys.waiting, *symbols)) if symbols else 0
+
+
+async def all_booked_trades(client: RedisClient, *, keys: Keys, symbol: str) -> set[str]:
+    """The ids of all trades that are in the books."""
+    return {str(trade_id) for trade_id in await client.zrange(keys.seen(symbol), 0, -1)}
 
 
 async def demand_comparison(client: RedisClient, *, keys: Keys) -> None:

@@ -28,3 +28,16 @@ async def _value(redis: RedisClient, key: str, kind: str) -> Any:
     if kind == "stream":
         return await redis.xrange(key)
     return await redis.get(key)
+
+
+async def dumped(redis: RedisClient) -> dict[str, bytes]:
+    """Every key as RESTORE takes it."""
+    keys = [str(key) async for key in redis.scan_iter()]
+    return {key: await redis.dump(key) for key in keys}  # type: ignore[misc]
+
+
+async def put_back(redis: RedisClient, keys: dict[str, bytes]) -> None:
+    """Empty the server and write the dumped keys, which then never expire."""
+    await redis.flushall()
+    for key, body in keys.items():
+        await redis.restore(key, 0, body)

@@ -38,24 +38,31 @@ def redis_server(folder: Path, binary: Path | None = None) -> Iterator[str]:
 class RestartableRedis:
     """A server on a fixed port that keeps its data over a restart."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._port = free_port()
+    def __init__(self, folder: Path, binary: Path | None = None) -> None:
+        self._folder, self._binary = folder, binary or Path(get_binary_path())
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
-        self.url = f"redis://127.0.0.1:{self._port}/0"
+        self.url = f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
         """Start it, or start it again."""
-        options = ["--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]
-        command = [str(get_binary_path()), *options, "--dir", str(self._folder)]
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]
+        command = [str(self._binary), *options, "--dir", str(self._folder)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        wait_for_server(lambda: socket.create_connection(("127.0.0.1", self._port), 0.2).close(), self._process)
+        wait_for_server(lambda: socket.create_connection(("127.0.0.1", self.port), 0.2).close(), self._process)
 
     def stop(self) -> None:
         """End it; its data stays on disk."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait(60)
+            self._process = None
+
+    def kill(self) -> None:
+        """End it at once, as a crash does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
             self._process = None
 
     def snapshot(self) -> Path:
@@ -69,9 +76,7 @@ class RestartableRedis:
 
     def go_back(self, snapshot: Path) -> None:
         """Kill it and start it on the same port from an earlier `snapshot`."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait(10)
+        self.kill()
         shutil.rmtree(self._data)
         shutil.copytree(snapshot, self._data)
         self.start()

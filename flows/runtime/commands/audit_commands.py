@@ -22,12 +22,16 @@ from tasks.settings.running import redis_url
 @click.command()
 @common_options
 @json_option
-def recover(config: Path | None, state: Path | None, as_json: bool) -> None:
+@click.option("--accept", metavar="SYMBOL", help="Let a symbol trade that waits because its books do not agree.")
+def recover(config: Path | None, state: Path | None, as_json: bool, accept: str | None) -> None:
     """Rebuild books, reservations and positions from the exchange where Redis has lost them.
 
     Workers do the same before a symbol's first tick. Symbols that Redis still holds are not touched.
     """
     settings = load(config)
+    if accept is not None:
+        _accept(settings, state, accept, as_json)
+        return
     override_environment({"GRIDFLOW_REDIS_URL": redis_url(settings, state)})
     from flows.runtime.trading import TradingService
     from tasks.control.books import with_running_market
@@ -46,6 +50,17 @@ def recover(config: Path | None, state: Path | None, as_json: bool) -> None:
         return
     for symbol, done in rebuilt.items():
         click.echo(f"{symbol}: {'rebuilt from the exchange' if done else 'nothing to recover'}")
+
+
+def _accept(settings: Settings, state: Path | None, symbol: str, as_json: bool) -> None:
+    from tasks.control import books
+
+    async def work() -> None:
+        async with redis_client(settings, state) as redis:
+            await books.accept(redis, settings, symbol)
+
+    asyncio.run(work())
+    click.echo(json.dumps({"accepted": symbol}) if as_json else f"{symbol}: trades with the books as they are")
 
 
 @click.group()

@@ -119,6 +119,7 @@ VENUE = Venue(
         ),
     ),
     trades=(ListCall("fetch_my_trades", ByWeek(100, _RETENTION_MS, _MAX_EMPTY_WEEKS)),),
+    keeps_ms=_RETENTION_MS,
     stops_at_gaps=True,
     address_ban_seconds=address_ban_seconds,
     reset_seconds=reset_seconds,

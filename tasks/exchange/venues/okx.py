@@ -86,4 +86,5 @@ VENUE = Venue(
     trades=(ListCall("fetch_my_trades", _BY_BILL), ListCall("fetch_recent_trades", _BY_BILL)),
     recent_trades_ms=2 * DAY_MS,
     account_fees=FeeCall.EACH,
+    keeps_ms=89 * DAY_MS,  # three months
 )

@@ -24,6 +24,7 @@ file to copy. An exchange that is not listed can be traded on paper only.
 | `all_orders`: the lists that together hold every order; a later list overrides an earlier one | `fetch_orders` |
 | `trades`: the lists that together hold every trade; likewise | `fetch_my_trades` |
 | `recent_trades_ms`: the last list of `trades` alone is complete for this long | 0: all lists are needed |
+| `keeps_ms`: for how long it lists ended orders and trades | for ever |
 | `stops_at_gaps`: a list read to its beginning stops at a long gap older than all open orders | false |
 | `price_bands`: a market's listing (ccxt's `info`) → how far from the market an order's price may be | no bound |
 | `says_archived`: text of an error → whether an order ended long ago unfilled, without details | no error says so |
@@ -154,6 +155,7 @@ class Venue:
     all_orders: tuple[ListCall, ...] = (_ALL_ORDERS,)
     trades: tuple[ListCall, ...] = (_TRADES,)
     recent_trades_ms: int = 0
+    keeps_ms: int | None = None
     stops_at_gaps: bool = False
     price_bands: Callable[[Mapping[str, Any]], dict[Side, PriceBand]] = _no_price_bands
     says_archived: Callable[[str], bool] = _never_archived
