@@ -189,17 +189,17 @@ async def test_a_window_skips_ticks_and_recovers_by_itself(
 ) -> None:
     """While the breaker is open the exchange is left alone; skipped ticks are no failures; a probe brings it back."""
     desk = await open_desk(redis, settings(), {BTC: walk(50)})
-    plain, calls = desk.client.open_orders, 0
+    plain, calls = desk.client.orders_and_ticker, 0
     down = True
 
-    async def open_orders(*arguments: Any, **named: Any) -> Any:
+    async def orders_and_ticker(*arguments: Any, **named: Any) -> Any:
         nonlocal calls
         calls += 1
         if down:
             raise DOWN
         return await plain(*arguments, **named)
 
-    monkeypatch.setattr(desk.client, "open_orders", open_orders)
+    monkeypatch.setattr(desk.client, "orders_and_ticker", orders_and_ticker)
     shared = breakers(redis)
     for _ in range(2):
         given = await shared.allowed(BTC, "earlier")

@@ -1,10 +1,12 @@
 -- Purpose: forbid every call until a time. An earlier ban is extended, never shortened.
--- KEYS  1 ban (string: until, ms)
+-- KEYS  1 ban (string: until and since, ms)
 -- ARGV  1 ms from now
 -- Returns ms until the ban in force ends.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local stored = tonumber(redis.call('GET', KEYS[1]) or 0)
+local stored = tonumber(string.match(redis.call('GET', KEYS[1]) or '', '^%d+') or 0)
 local till = math.max(stored, now + tonumber(ARGV[1]))
-if till > stored then redis.call('SET', KEYS[1], string.format('%.0f', till), 'PX', string.format('%.0f', till - now)) end
+if till > stored then
+  redis.call('SET', KEYS[1], string.format('%.0f %.0f', till, now), 'PX', string.format('%.0f', till - now))
+end
 return till - now

@@ -18,6 +18,7 @@ from tasks.exchange.limits.circuit_breaker import (
     Phase,
     after_tick,
     before_tick,
+    end_of_ban,
 )
 
 log = logging.getLogger(__name__)
@@ -167,9 +168,10 @@ class Breakers:
             pipe.time()
             found, ban, (seconds, micros) = await pipe.execute()
         texts = {name: text or "" for name, text in zip((symbol, EXCHANGE), found, strict=True)}
+        now_ms = int(seconds) * 1000 + int(micros) // 1000
         return _Snapshot(
-            now_ms=int(seconds) * 1000 + int(micros) // 1000,
-            banned_until_ms=int(ban or 0),
+            now_ms=now_ms,
+            banned_until_ms=end_of_ban(ban or "", now_ms),
             texts=texts,
             states={name: Breaker.model_validate_json(text) if text else Breaker() for name, text in texts.items()},
         )

@@ -2,8 +2,8 @@
 --   now. None while a ban is in force; and the bucket must keep what the requests' priority leaves to more urgent ones.
 --   What the exchange says is left corrects the bucket downwards first. A request that costs more than the capacity is
 --   granted when the bucket is full, and leaves it in debt. A clock that was set back neither fills the bucket nor stops
---   it: `at` becomes the present time, and what is left stays.
--- KEYS  1 bucket (hash: left, at)  2 ban (string: until, ms)
+--   it: `at` becomes the present time, and what is left stays. Nor does it lengthen a ban, which keeps its duration.
+-- KEYS  1 bucket (hash: left, at)  2 ban (string: until and since, ms)
 -- ARGV  1 cost of one request (ms of the exchange's time)  2 requests wanted (0 only corrects)  3 capacity (ms)
 --       4 refill (ms per ms)  5 reserve to leave (ms)  6 most that is left as the exchange says (ms), or -1
 -- Returns {code, requests granted, ms, Redis time (ms)}:
@@ -30,7 +30,13 @@ if reported >= 0 and reported < left then
 elseif is_ahead then
   keep(left)
 end
-local ban = tonumber(redis.call('GET', KEYS[2]) or 0)
+local till, since = string.match(redis.call('GET', KEYS[2]) or '', '^(%d+) ?(%d*)')
+local ban = tonumber(till or 0)
+if tonumber(since or 0) and tonumber(since or 0) > math.ceil(now) then
+  ban = math.ceil(now) + ban - tonumber(since)
+  local stands = string.format('%.0f %.0f', ban, math.ceil(now))
+  redis.call('SET', KEYS[2], stands, 'PX', string.format('%.0f', math.max(ban - math.ceil(now), 1)))
+end
 if ban > now then return {2, 0, math.ceil(ban - now), math.floor(now)} end
 if cost <= 0 or wanted <= 0 then return {0, wanted, math.floor(left), math.floor(now)} end
 local needed, granted = math.min(cost + reserve, capacity), 0

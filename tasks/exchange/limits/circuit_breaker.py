@@ -79,10 +79,26 @@ class Decision(NamedTuple):
     probe: bool = False
 
 
+def end_of_ban(stored: str, now_ms: int) -> int:
+    """When a ban ends (ms), from its record `until since`; 0 for none. A clock set back does not lengthen it."""
+    until, _, since = stored.partition(" ")
+    return int(until or 0) - max(int(since or 0) - now_ms, 0)
+
+
+def _by_this_clock(breaker: Breaker, now_ms: int) -> Breaker:
+    """The breaker with its times moved where the clock was set back, so that it does not stay open for longer."""
+    step = breaker.since_ms - now_ms
+    if step <= 0:
+        return breaker
+    moved = {name: getattr(breaker, name) - step for name in ("retry_at_ms", "probe_until_ms", "since_ms")}
+    return breaker.model_copy(update=moved)
+
+
 def before_tick(
     breaker: Breaker, rules: BreakerRules, now_ms: int, owner: str, banned_until_ms: int = 0
 ) -> tuple[Breaker, Decision]:
     """Decide whether `owner` may tick; also the breaker's new state. An owner that gets the probe must report back."""
+    breaker = _by_this_clock(breaker, now_ms)
     if banned_until_ms > now_ms:
         if breaker.phase is not Phase.OPEN or breaker.retry_at_ms < banned_until_ms:
             breaker = _opened(breaker, now_ms, banned_until_ms, "the exchange allows no calls")

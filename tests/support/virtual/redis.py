@@ -44,8 +44,10 @@ class VirtualRedis:
     """The server, its socket and its clock file.
 
     `after_script`: called after each script, before its answer is delivered. `on_restart`: called after each restart.
+    `step`: how far its clock was set ahead (seconds; below 0: back).
     """
 
+    step = 0.0
     after_script: Callable[[], None] | None = None
     on_restart: Callable[[], None] | None = None
 
@@ -116,8 +118,8 @@ class VirtualRedis:
 
     def show(self, clock: VirtualClock) -> None:
         """Set the server's clock to `clock`."""
-        if clock.passed != self._shown:
-            self._shown = clock.passed
+        if clock.passed + self.step != self._shown:
+            self._shown = clock.passed + self.step
             os.pwrite(self._file, _clock_text(self._shown).encode(), 0)
 
     def close(self) -> None:
