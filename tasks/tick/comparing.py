@@ -59,6 +59,7 @@ async def compare_books(desk: Desk) -> None:
     lies in the same Redis and went back with it, so only the fences are raised.
     Raises RedisRestarted where another worker is doing it, StateError, ExchangeUnavailable.
     """
+    desk.explained.clear()  # trades may have left the books
     holder = f"compare-{uuid4().hex}"
     if not await store.lock_comparison(desk.redis, keys=desk.keys, holder=holder, lock_ms=desk.lease_ms):
         raise RedisRestarted(desk.keys.account)

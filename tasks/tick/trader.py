@@ -157,7 +157,6 @@ class GridTrader:
         try:
             state, wait_ms = await take(lease_ms=desk.lease_ms, known_fence=known)
         except RedisRestarted:
-            desk.explained.clear()
             await compare_books(desk)
             state, wait_ms = await take(lease_ms=desk.lease_ms, known_fence=known)
         if state is None:
