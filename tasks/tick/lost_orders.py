@@ -109,6 +109,8 @@ def why_not_rebuilt(state: SymbolState, is_configured: bool, keeps_ms: int | Non
         return f"they go back to {since}, and the exchange lists trades of the last {keeps_ms // DAY_MS} days only"
     if state.book.fee_base:
         return "its cells have paid fees of other symbols, which the exchange lists elsewhere"
+    if state.book.missing_base:
+        return "base of it is booked as missing, which no trade shows"
     return ""
 
 
