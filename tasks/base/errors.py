@@ -74,6 +74,7 @@ class RejectReason(StrEnum):
     WOULD_TAKE = "WOULD_TAKE"
     EXPIRED_REQUEST = "EXPIRED_REQUEST"
     RATE_LIMITED = "RATE_LIMITED"  # refused by the shared rate budget: never sent
+    NOT_SENT = "NOT_SENT"  # it would have left later than it is good for: never sent
     OTHER = "OTHER"
 
 

@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 
 import ccxt
 
-from tasks.base.errors import ExchangeUnavailable, OrderArchived, UnknownSymbol
+from tasks.base.errors import ExchangeUnavailable, OrderArchived, RejectReason, UnknownSymbol
 from tasks.base.money import plain
 from tasks.exchange.clock_sync import ClockSync
 from tasks.exchange.limits.priority import Priority, call_scope, max_wait_of, one_of_batch, priority_of, request_batch
+from tasks.exchange.limits.send_by import NotSent, send_by
 from tasks.exchange.market_list import MarketList
 from tasks.exchange.models import (
     Accepted,
@@ -21,6 +22,7 @@ from tasks.exchange.models import (
     OrderRequest,
     OrderStatus,
     Placement,
+    Rejected,
     Side,
     Ticker,
     Trade,
@@ -130,7 +132,7 @@ class CcxtClient:
         placed.update(zip(own, answers, strict=True))
 
     async def _place_one(self, request: OrderRequest) -> Placement:
-        with one_of_batch():
+        with one_of_batch(), send_by(request.signed_at_ms + request.valid_ms):
             return await self._place_now(request)
 
     async def _place_now(self, request: OrderRequest) -> Placement:
@@ -144,6 +146,8 @@ class CcxtClient:
                 self._params(request),
             )
             return self._placement(raw, request)
+        except NotSent as error:
+            return Rejected(client_id=request.client_id, reason=RejectReason.NOT_SENT, detail=str(error))
         except ccxt.BaseError as error:
             await self._clock_sync.resync_after(error)
             return refusal_of(error, request.client_id)

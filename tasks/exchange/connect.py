@@ -6,6 +6,7 @@ from typing import Any
 import ccxt.async_support
 
 from tasks.base.errors import ConfigError, Problem
+from tasks.exchange.limits.send_by import SentInTime
 from tasks.exchange.live_checks import live_problems, reach_problems
 from tasks.exchange.venues.registry import venue_of
 from tasks.settings.model import ExchangeSettings
@@ -27,9 +28,10 @@ def ccxt_exchange(settings: ExchangeSettings) -> Any:
 
 @cache
 def client_class(exchange_id: str) -> type:
-    """ccxt's client class of the exchange, with the venue's own methods before ccxt's."""
+    """ccxt's client class of the exchange, with the venue's own methods before ccxt's. It sends no order too late."""
     methods, plain = venue_of(exchange_id).client_methods, getattr(ccxt.async_support, exchange_id)
-    return plain if methods is object else type(plain.__name__, (methods, plain), {})
+    own = () if methods is object else (methods,)
+    return type(plain.__name__, (*own, SentInTime, plain), {})
 
 
 def _built(settings: ExchangeSettings) -> Any:

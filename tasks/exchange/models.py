@@ -58,6 +58,7 @@ class Market(Frozen):
     max_qty: Positive | None = None
     min_notional: NotNegative = Decimal(0)
     max_notional: Positive | None = None
+    max_orders: int | None = None  # that may be open in the symbol, of the whole account
     buy_band: PriceBand = PriceBand()
     sell_band: PriceBand = PriceBand()
     maker_fee: Decimal

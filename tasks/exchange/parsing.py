@@ -241,7 +241,8 @@ def market_of(raw: Mapping[str, Any], precision_mode: int, venue: Venue) -> Mark
     def step(precision: float | int) -> Decimal:
         return dec(precision) if precision_mode == ccxt.TICK_SIZE else Decimal(1).scaleb(-int(precision))
 
-    limits, bands = raw["limits"], venue.price_bands(raw.get("info") or {})
+    listed = raw.get("info") or {}
+    limits, bands = raw["limits"], venue.price_bands(listed)
     return Market(
         symbol=raw["symbol"],
         base=raw["base"],
@@ -252,6 +253,7 @@ def market_of(raw: Mapping[str, Any], precision_mode: int, venue: Venue) -> Mark
         max_qty=_or_none(limits["amount"].get("max")),
         min_notional=or_zero(limits["cost"].get("min")),
         max_notional=_or_none(limits["cost"].get("max")),
+        max_orders=venue.listed_max_orders(listed) or venue.max_orders,
         buy_band=bands[Side.BUY],
         sell_band=bands[Side.SELL],
         maker_fee=dec(raw["maker"]),

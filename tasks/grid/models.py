@@ -33,6 +33,8 @@ class IdleReason(StrEnum):
     BELOW_MINIMUM = "BELOW_MINIMUM"  # the order would be below the exchange's minimum
     ABOVE_MAXIMUM = "ABOVE_MAXIMUM"  # the order would be above the exchange's maximum
     TOO_FAR = "TOO_FAR"  # the exchange refuses orders so far from the market's price
+    MAX_ORDERS = "MAX_ORDERS"  # the exchange allows no more open orders; nearer levels have them
+    RATE_LIMITED = "RATE_LIMITED"  # orders wait for the rate limit: this one is planned again at the next tick
     REJECTED = "REJECTED"  # the exchange refused the last order; the cell waits before the next one
     NO_BASE = "NO_BASE"  # too little of the base is free on the exchange to sell what the cell holds
     GRID_UNFIT = "GRID_UNFIT"  # the exchange's present filters or fees do not allow the grid: it only sells
@@ -139,6 +141,7 @@ class Limits(Frozen):
     market_changed: bool = False  # other filters than at the last plan: what they refused is planned anew
     free_base: Decimal | None = None  # base that is free on the exchange; None where it was not read
     refused: Mapping[str, str] = Field(default_factory=dict)  # cell key → reason of the last refusal
+    other_orders: int = 0  # open orders of the account in the symbol that belong to no cell
     now_ms: int = 0
 
     @property

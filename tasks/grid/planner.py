@@ -9,6 +9,7 @@ from tasks.exchange.models import Market, Side
 from tasks.exchange.order_ids import OrderId, Purpose
 from tasks.grid.cells import is_off_level
 from tasks.grid.models import Cell, CellState, Grid, GridPlan, IdleReason, Limits, PlannedOrder, RestingBuy
+from tasks.grid.order_limit import nearest_orders
 from tasks.grid.resizing import NO_RESIZING, Candidate, resize
 from tasks.grid.sizing import amounts, holds_nothing, reserve_units, smallest_qty
 from tasks.market.models import Snapshot
@@ -61,6 +62,8 @@ class _Planner:
         self.cancel: list[str] = []
         self.place: list[PlannedOrder] = []
         self.idle: dict[str, IdleReason] = {}
+        self.making_room: tuple[str, ...] = ()  # client ids of orders that leave their place to nearer ones
+        self.unfunded: set[str] = set()  # client ids of buys that the pot will hardly grant
         self.missing = 0  # units that cells without an order lack because of the symbol's allocation
         self.amounts = self._amounts()
 
@@ -162,6 +165,8 @@ class _Planner:
         if reason is None:
             self.symbol_free -= units
             self.global_free -= units
+        else:
+            self.unfunded.add(client_order_id(self.account_tag, cell, Purpose.BUY))
         self._place(cell, Purpose.BUY, price, qty, units)
 
     def _buy_price(self, cell: Cell) -> Decimal | None:
@@ -212,13 +217,24 @@ class _Planner:
             missing = max(self.missing - max(self.symbol_free, 0), 0)
             sizeable, fixed = self._resting_buys()
             chosen = resize(sizeable, self.limits, *free, missing=missing, fixed=fixed)
+        cancel = (*self.cancel, *chosen.cancel)
+        self._keep_to_order_limit(cancel)
         return GridPlan(
-            cancel=(*self.cancel, *chosen.cancel),
+            cancel=(*cancel, *self.making_room),
             resized=chosen.resized,
             to_resize=chosen.waiting,
             place=tuple(self.place),
             idle_reasons=self.idle,
         )
+
+    def _keep_to_order_limit(self, cancelled: Sequence[str]) -> None:
+        """Keep to the number of open orders that the exchange allows: the nearest levels get them."""
+        if self.market.max_orders is None:
+            return
+        most = self.market.max_orders - self.limits.other_orders
+        allowed = nearest_orders(self.place, self.cells, self.snapshot.price, most, cancelled, self.unfunded)
+        self.place, self.making_room = list(allowed.place), allowed.cancel
+        self.idle |= {order.cell_key: IdleReason.MAX_ORDERS for order in allowed.waiting}
 
     def _resting_buys(self) -> tuple[list[Candidate], list[Candidate]]:
         """Resting buys of this grid that are not cancelled yet: those that can be resized, and the others."""

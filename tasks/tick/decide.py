@@ -28,7 +28,7 @@ from tasks.tick.corrections import NOTHING, Booked, book_corrections, settled_wr
 from tasks.tick.fees import charges, pay_fees, value_pending
 from tasks.tick.fold import Folded, fold
 from tasks.tick.grid_change import change_grid, is_empty, level_cells, move_dust
-from tasks.tick.limits import limits_of, resting_buys, waiting_for_base
+from tasks.tick.limits import limits_of, other_orders, resting_buys, waiting_for_base
 from tasks.tick.models import SymbolState, TickReport
 from tasks.tick.order_requests import Granted, outcome_of
 from tasks.tick.records import dropped_cells, published, slot_writes, writes
@@ -306,6 +306,7 @@ def _plan(rules: Rules, decision: Decision, grid: Grid) -> None:
         unfit=unfit,
         market_changed=rules.market_changed,
         free_base=readings.free_base,
+        others=other_orders(readings.open_orders, folded),
     )
     tag = account_tag(rules.keys.account)
     cells = list(folded.cells.values())

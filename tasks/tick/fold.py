@@ -146,6 +146,12 @@ def refuse(result: Folded, intent: Intent, market: Market, retry_ms: int, reason
     result.cells[cell.key] = cell.model_copy(update={"refusals": cell.refusals + 1, "refusal": reason})
 
 
+def give_up(result: Folded, intent: Intent, market: Market, retry_ms: int, reason: RejectReason, now_ms: int) -> None:
+    """End an order that was never sent; its cell sends none before `retry_ms`. That is no refusal by the exchange."""
+    ended = {"state": IntentState.NEVER_PLACED, "note": reason.value, "ended_ms": now_ms}
+    _end(result, intent.model_copy(update=ended), market, retry_ms)
+
+
 def accept(result: Folded, intent: Intent) -> None:
     """Forget the cell's refusals: the exchange accepted its order."""
     cell = result.cells[intent.cell_key]

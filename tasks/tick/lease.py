@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from redis.exceptions import RedisError
 
-from tasks.base.errors import LeaseLost, RedisRestarted
+from tasks.base.errors import LeaseLost, RedisRestarted, StateError
 from tasks.funds.models import FundCode
 from tasks.tick import store
 from tasks.tick.desk import Desk
@@ -16,11 +16,15 @@ log = logging.getLogger(__name__)
 
 
 def check_code(code: FundCode, symbol: str, fence: int, account: str) -> None:
-    """Raise LeaseLost or RedisRestarted where a script refused the fence."""
+    """Raise LeaseLost or RedisRestarted where a script refused the fence, StateError where the books have changed."""
     if code is FundCode.STALE_FENCE:
         raise LeaseLost(symbol, fence)
     if code is FundCode.RESTARTED:
         raise RedisRestarted(account)
+    if code is FundCode.CONFLICT:
+        raise StateError(
+            f"{symbol}: another process changed the books during this tick. The next tick reads them again"
+        )
 
 
 @asynccontextmanager

@@ -1,9 +1,10 @@
 """The limits for a tick's plan: of the pot and of the operator; and the orders that can be resized. Pure."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 from tasks.base.keys import Keys
-from tasks.exchange.models import Side
+from tasks.exchange.models import Order, Side
 from tasks.funds.models import FundCode, Write
 from tasks.grid.levels import configured_size
 from tasks.grid.models import GridPlan, IdleReason, Limits, RestingBuy
@@ -28,10 +29,11 @@ def limits_of(
     unfit: bool = False,
     market_changed: bool = False,
     free_base: Decimal | None = None,
+    others: int = 0,
 ) -> Limits:
     """The limits, from the tick's reading and its fold. The reserve script checks them again.
 
-    `unfit`: the grid. `market_changed`, `free_base`: see `Limits`.
+    `unfit`: the grid. `market_changed`, `free_base`: see `Limits`. `others`: its `other_orders`.
     """
     own = settings.symbols.get(state.share.symbol)
     used_delta = sum(move.used_delta for move in folded.moves)
@@ -55,8 +57,15 @@ def limits_of(
         unfit=unfit,
         market_changed=market_changed,
         free_base=free_base,
+        other_orders=others,
         now_ms=now_ms,
     )
+
+
+def other_orders(open_orders: Sequence[Order], folded: Folded) -> int:
+    """Open orders of the account in the symbol that belong to no cell: of others, and orphans beside a cell's order."""
+    own = {cell.order_id for cell in folded.cells.values()}
+    return sum(order.client_id not in own for order in open_orders)
 
 
 def resting_buys(folded: Folded) -> dict[str, RestingBuy]:

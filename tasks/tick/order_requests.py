@@ -10,15 +10,27 @@ from tasks.exchange.order_ids import Purpose
 from tasks.funds.models import Reservation
 from tasks.grid.models import Cell, PlannedOrder
 from tasks.orders.models import Intent, IntentState
-from tasks.tick.fold import Folded, accept, refuse
+from tasks.tick.fold import Folded, accept, give_up, refuse
 from tasks.tick.slots import order_slot
 
 log = logging.getLogger(__name__)
+MOST_PER_BATCH = 50  # orders that are journalled and sent together; more would expire before they are sent
 REJECTION_WAIT_MS = 30_000
 MAX_WAIT_MS = 600_000
+NEVER_SENT = frozenset({RejectReason.NOT_SENT, RejectReason.RATE_LIMITED})
 _AT_ONCE = 2  # refusals in a row before the wait starts to double
 # Shorter waits, where the refusal has nothing to do with the order itself.
 _WAITS_MS = {RejectReason.WOULD_TAKE: 0, RejectReason.EXPIRED_REQUEST: 0, RejectReason.RATE_LIMITED: 5_000}
+
+
+def batches(orders: Sequence[PlannedOrder]) -> list[Sequence[PlannedOrder]]:
+    """The orders in groups of at most MOST_PER_BATCH; one empty group where there are none."""
+    return [orders[first : first + MOST_PER_BATCH] for first in range(0, max(len(orders), 1), MOST_PER_BATCH)]
+
+
+def must_wait(answers: Sequence[Placement]) -> bool:
+    """Whether a batch could not be sent as a whole: the next ones would not be sent in time either."""
+    return any(isinstance(answer, Rejected) and answer.reason in NEVER_SENT for answer in answers)
 
 
 class Granted(NamedTuple):
@@ -99,7 +111,7 @@ def outcome_of(
 ) -> Folded:
     """The journal after the exchange's answers, one per granted order.
 
-    Accepted: the intent is open. Rejected: it ends and its money is released. Unknown: a later tick looks it up.
+    Accepted: the intent is open. Rejected or never sent: it ends, its money is freed. Unknown: it is looked up later.
     """
     outcome = Folded(book=folded.book, cells=folded.cells, intents=folded.intents)
     for (intent, _), answer in zip(granted, answers, strict=True):
@@ -108,6 +120,9 @@ def outcome_of(
             update = {"state": IntentState.OPEN, "exchange_id": answer.order.exchange_id}
             outcome.changed.append(intent.model_copy(update=update))
             accept(outcome, intent)
+        elif isinstance(answer, Rejected) and answer.reason in NEVER_SENT:
+            log.warning("order not sent; it is planned anew", extra=fields | {"reason": answer.reason.value})
+            give_up(outcome, intent, market, now_ms + _WAITS_MS.get(answer.reason, 0), answer.reason, now_ms)
         elif isinstance(answer, Rejected):
             log.warning("order refused by the exchange", extra=fields | {"reason": answer.reason.value})
             wait = wait_after(answer.reason, outcome.cells[intent.cell_key].refusals, intent.side)

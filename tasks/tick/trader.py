@@ -1,16 +1,13 @@
 """`GridTrader`: ticks one symbol. A tick reads all state again, so the process may be killed at any point."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 from functools import partial
 
 from tasks.base.errors import GridflowError, RedisRestarted, StateError, UnknownSymbol
 from tasks.base.money import ZERO, from_units
-from tasks.exchange.models import Market, Placement
-from tasks.funds.models import FundCode
-from tasks.grid.cells import with_order
-from tasks.grid.models import PlannedOrder
+from tasks.exchange.models import Market
 from tasks.orders.evidence import gather_evidence, third_coin_prices
 from tasks.tick import store
 from tasks.tick.adopting import adopt_orders
@@ -23,13 +20,13 @@ from tasks.tick.limits import needs_free_base, still_refused
 from tasks.tick.listing import listed_markets
 from tasks.tick.markets import filter_refused
 from tasks.tick.models import SymbolState, TickReport
-from tasks.tick.order_requests import Granted, intent_of, requests, reservation_of
+from tasks.tick.order_requests import batches, must_wait, requests
+from tasks.tick.placing import Placed, put_off, reserve_batch
 from tasks.tick.recover import open_books, recover
 from tasks.tick.sharing import share_pot
 from tasks.tick.trade_memory import SymbolTrades
 
 log = logging.getLogger(__name__)
-MOST_PER_BATCH = 50  # orders that are journalled and sent together; more would expire before they are sent
 Checkpoint = Callable[[str], None]
 BreakerCheck = Callable[[], Awaitable[None]]
 
@@ -52,11 +49,6 @@ class SymbolLeft(GridflowError):
 
 def _no_checkpoint(step: str) -> None:
     """The default checkpoint."""
-
-
-def _batches(orders: Sequence[PlannedOrder]) -> list[Sequence[PlannedOrder]]:
-    """The orders in groups of at most MOST_PER_BATCH; one empty group where there are none."""
-    return [orders[first : first + MOST_PER_BATCH] for first in range(0, max(len(orders), 1), MOST_PER_BATCH)]
 
 
 class GridTrader:
@@ -97,16 +89,19 @@ class GridTrader:
                 await share_pot(self.desk, "symbol left")
                 raise SymbolLeft(self.symbol)
             await self._cancel(decision)
-            granted: list[Granted] = []
-            answers: list[Placement] = []
-            refused = still_refused(decision.plan)
-            for orders in _batches(decision.plan.place):
-                batch = await self._reserve(decision, orders, refused)
+            placed = Placed(refused=still_refused(decision.plan))
+            groups = batches(decision.plan.place)
+            for number, orders in enumerate(groups, start=1):
+                batch = await reserve_batch(self.desk, decision, orders, placed.refused)
                 self._checkpoint("reserved")
-                answers += await self._send(batch)
-                granted += batch
+                answers = await self.desk.exchange.place(requests(batch, self._valid_ms))
+                placed.granted += batch
+                placed.answers += answers
                 self._checkpoint("sent")
-            return await self._finish(decision, granted, answers, refused)
+                if must_wait(answers):
+                    put_off(decision, groups[number:])
+                    break
+            return await self._finish(decision, placed)
 
     async def end_lease(self) -> None:
         """Give the lease back, so that another worker can tick the symbol at once."""
@@ -223,18 +218,11 @@ class GridTrader:
                 writes=decision.changes,
                 charges=decision.charges,
             )
-            self._check_code(code, decision)
+            check_code(code, self.symbol, decision.readings.state.fence, self.desk.keys.account)
             self._known_trades.note([fill.trade_id for fill in decision.folded.fills])
         self._checkpoint("recorded")
         self._log(decision)
         await report_corrections(self.desk, decision.corrected.fills)
-
-    def _check_code(self, code: FundCode, decision: Decision) -> None:
-        check_code(code, self.symbol, decision.readings.state.fence, self.desk.keys.account)
-        if code is FundCode.CONFLICT:
-            raise StateError(
-                f"{self.symbol}: another process changed the books during this tick. The next tick reads them again"
-            )
 
     def _log(self, decision: Decision) -> None:
         state, symbol = decision.readings.state, self.symbol
@@ -267,45 +255,16 @@ class GridTrader:
         await self.desk.exchange.cancel(self.symbol, decision.cancel)
         self._checkpoint("cancelled")
 
-    async def _reserve(
-        self, decision: Decision, orders: Sequence[PlannedOrder], refused: dict[str, str]
-    ) -> list[Granted]:
-        """Journal and fund a batch. Returns the granted orders; adds the refusals to `refused`, by cell key."""
-        now_ms, folded = self._now(), decision.folded
-        intents = [intent_of(order, self.symbol, now_ms) for order in orders]
-        cells = [with_order(folded.cells[order.cell_key], order) for order in orders]
-        planned = zip(orders, intents, cells, strict=True)
-        answers = await self.desk.allocator.reserve(
-            self.symbol,
-            decision.readings.state.fence,
-            [reservation_of(intent, order.purpose, cell) for order, intent, cell in planned],
-        )
-        granted = []
-        for intent, cell, answer in zip(intents, cells, answers, strict=True):
-            self._check_code(answer.code, decision)
-            if answer.grant is not None:
-                granted.append(Granted(intent, answer.grant))
-                folded.cells[cell.key] = cell
-                folded.intents[intent.client_id] = intent
-            elif answer.code is not FundCode.ALREADY:
-                refused[cell.key] = answer.code.name
-                facts = {"symbol": self.symbol, "cell": cell.key, "reason": answer.code.name}
-                log.info("buy refused by the pot", extra=facts | {"price": str(intent.price)})
-        return granted
-
-    async def _send(self, granted: Sequence[Granted]) -> list[Placement]:
-        return await self.desk.exchange.place(requests(granted, self._valid_ms))
-
-    async def _finish(
-        self, decision: Decision, granted: Sequence[Granted], answers: Sequence[Placement], refused: Mapping[str, str]
-    ) -> TickReport:
+    async def _finish(self, decision: Decision, placed: Placed) -> TickReport:
         """Write the answers, delete empty cells of earlier grids and publish the report, in one script."""
-        report, ended, changes = conclude(self._rules(), decision, granted, answers, refused, self._now())
+        report, ended, changes = conclude(
+            self._rules(), decision, placed.granted, placed.answers, placed.refused, self._now()
+        )
         fence = decision.readings.state.fence
         code, _ = await self.desk.allocator.release(self.symbol, fence, ids=ended, writes=changes)
-        self._check_code(code, decision)
+        check_code(code, self.symbol, decision.readings.state.fence, self.desk.keys.account)
         self.desk.markets.planned(self.market)
-        if filter_refused(answers):
+        if filter_refused(placed.answers):
             self.desk.markets.read_soon()
         self._checkpoint("finished")
         if report.left:

@@ -6,6 +6,7 @@ Everything runs in virtual time.
 import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -17,6 +18,7 @@ import pytest
 from tasks.base.errors import ExchangeUnavailable, RejectReason
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
+from tasks.exchange import client as client_module
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.connect import ccxt_exchange
 from tasks.exchange.models import Accepted, Grant, OrderRequest, OrderStatus, Placement, Rejected, Side, Unknown
@@ -251,6 +253,13 @@ async def test_the_whole_way_of_a_live_worker(redis: RedisClient, tmp_path: Path
 # ---- stale requests
 
 
+@pytest.fixture
+def _unaware(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that froze after its own look at the clock: only the exchange can refuse what it sends."""
+    monkeypatch.setattr(client_module, "send_by", lambda at_ms: nullcontext())
+
+
+@pytest.mark.usefixtures("_unaware")
 @pytest.mark.parametrize("age_ms", [1_500, 40_000])
 async def test_a_stale_request_is_refused(stand: Stand, age_ms: int) -> None:
     """By the exchange, which never saw the order."""
@@ -261,18 +270,29 @@ async def test_a_stale_request_is_refused(stand: Stand, age_ms: int) -> None:
     assert isinstance(await stand.place(), Accepted)
 
 
+@pytest.mark.usefixtures("_unaware")
 async def test_okx_says_expired_in_its_other_way(tmp_path: Path) -> None:
     """As an order that expired, instead of a header in the past."""
     async with virtual_venue("okx", tmp_path, {BTC: walk(5)}, config()) as at:
         assert isinstance(at.venue, Okx)
         at.venue.expired = Refusal("50037", "Order expired.", of_order=True)
         stand = stand_at(at)
+        await stand.client.markets([BTC])
         placement = await stand.place(signed_at_ms=now_ms() - 1500, valid_ms=1000)
         assert isinstance(placement, Rejected)
         assert placement.reason is RejectReason.EXPIRED_REQUEST
         await stand.client.close()
 
 
+async def test_what_would_leave_too_late_is_not_sent(stand: Stand) -> None:
+    """The client itself knows that the request is good no longer: the exchange never hears of it."""
+    placement = await stand.place(signed_at_ms=now_ms() - 1001, valid_ms=1000)
+    assert isinstance(placement, Rejected)
+    assert placement.reason is RejectReason.NOT_SENT
+    assert all(row.method == "GET" for row in (await stand.server.record()).requests)
+
+
+@pytest.mark.usefixtures("_unaware")
 async def test_a_worker_frozen_after_signing(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it signed in time and sends too late is refused, though its signature is right."""
     send, signed = stand.ccxt.fetch, []

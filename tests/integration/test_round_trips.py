@@ -15,7 +15,8 @@ from tasks.exchange.venues.venue import RateLimits
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.settings.model import Settings
 from tasks.tick.desk import Desk
-from tasks.tick.trader import MOST_PER_BATCH, GridTrader
+from tasks.tick.order_requests import MOST_PER_BATCH
+from tasks.tick.trader import GridTrader
 from tests.support.binance.config import Config, SymbolRules
 from tests.support.binance.desk import real_ccxt
 from tests.support.binance.server import LocalExchange, local_exchange

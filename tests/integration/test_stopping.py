@@ -148,7 +148,7 @@ async def test_a_tick_under_way_places_nothing_once_the_pot_is_stopped(redis: Re
     before = await redis.hkeys(KEYS.intents(BTC))
 
     late = await desk.trader()
-    reserve = late._reserve
+    reserve = desk.desk.allocator.reserve
 
     async def stopped_first(*arguments: Any) -> Any:
         if kind == "hold":
@@ -157,7 +157,7 @@ async def test_a_tick_under_way_places_nothing_once_the_pot_is_stopped(redis: Re
             await stop(redis, own)
         return await reserve(*arguments)
 
-    late._reserve = stopped_first  # type: ignore[method-assign,assignment]
+    desk.desk.allocator.reserve = stopped_first  # type: ignore[method-assign,assignment]
     await desk.exchange.advance(1)
     report = await late.tick()
     assert report.placed == 0

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from tasks.base.errors import ConfigError, Problem
 from tasks.exchange.live_checks import id_problems, live_problems
+from tasks.exchange.venues.registry import venue_of
 from tasks.settings.environment import override_environment
 from tasks.settings.load import load
 from tasks.settings.model import Settings
@@ -30,6 +31,17 @@ def check_market_data(settings: Settings) -> None:
 def check_exchange(settings: Settings) -> None:
     """For real orders: check that the exchange supports them. Sends nothing. Raises ConfigError with all problems."""
     _refuse(live_problems(settings.exchange))
+
+
+def order_limit_notes(settings: Settings) -> list[str]:
+    """What to know about grids with more levels than the exchange allows open orders in one symbol. No problem."""
+    most = venue_of(settings.exchange.id).max_orders
+    return [
+        f"{symbol}: {grid.cells} cells, but {settings.exchange.id} allows {most} open orders in one symbol. "
+        f"The {most} nearest levels get orders, the others wait (MAX_ORDERS). Paper trading has no such limit"
+        for symbol, grid in settings.symbols.items()
+        if most is not None and grid.cells > most
+    ]
 
 
 def _refuse(problems: list[Problem]) -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from flows.runtime.commands.connections import run_with_redis
 from flows.runtime.commands.options import common_options, json_option
-from flows.runtime.commands.preflight import start_problems
+from flows.runtime.commands.preflight import order_limit_notes, start_problems
 from flows.runtime.commands.settings_file import settings_file
 from tasks.base.errors import ConfigError, GridflowError, Problem
 from tasks.base.money import plain
@@ -52,6 +52,7 @@ def check(config: Path | None, state: Path | None, as_json: bool) -> None:
     settings = load(config, start_problems)
     changes = _changes(settings, state)
     rows = [_summary(name, symbol, settings) for name, symbol in settings.symbols.items()]
+    notes = order_limit_notes(settings)
     pool = plain(settings.total_funds * settings.global_max_usage)
     head = {
         "account": settings.account,
@@ -62,7 +63,8 @@ def check(config: Path | None, state: Path | None, as_json: bool) -> None:
         "strategy": settings.allocation_strategy.value,
     }
     if as_json:
-        click.echo(json.dumps(head | {"symbols": rows, "differs": changes.differing, "leaving": changes.leaving}))
+        found = {"symbols": rows, "notes": notes, "differs": changes.differing, "leaving": changes.leaving}
+        click.echo(json.dumps(head | found))
         return
     table = Table(title=" · ".join(f"{name} {value}" for name, value in head.items()), title_justify="left")
     for name in rows[0]:
@@ -71,6 +73,8 @@ def check(config: Path | None, state: Path | None, as_json: bool) -> None:
         table.add_row(*row.values())
     Console().print(table)
     click.echo("The settings are valid.")
+    for note in notes:
+        click.echo(note)
     if changes.differing:
         click.echo(f"They differ from the settings in force in: {', '.join(changes.differing)}")
     for symbol, held in changes.leaving.items():

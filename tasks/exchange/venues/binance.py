@@ -52,12 +52,23 @@ def _share_left(used: str | None, limit: int) -> float | None:
 _SIDE_PREFIX = {Side.BUY: "bid", Side.SELL: "ask"}
 
 
+def _filters(listed: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """A market's filters by type, from its listing (ccxt's `info`)."""
+    return {str(one.get("filterType")): one for one in listed.get("filters") or [] if isinstance(one, Mapping)}
+
+
+def listed_max_orders(listed: Mapping[str, Any]) -> int | None:
+    """Open orders that the account may have in the market: the filter MAX_NUM_ORDERS."""
+    found = _filters(listed).get("MAX_NUM_ORDERS")
+    return int(found["maxNumOrders"]) if found else None
+
+
 def price_bands(listed: Mapping[str, Any]) -> dict[Side, PriceBand]:
     """How far from the average price orders may be, from a market's listing (ccxt's `info`).
 
     Source: Binance, "Filters". PERCENT_PRICE_BY_SIDE has multipliers for each side, PERCENT_PRICE one pair for both.
     """
-    filters = {str(one.get("filterType")): one for one in listed.get("filters") or [] if isinstance(one, Mapping)}
+    filters = _filters(listed)
     by_side, both = filters.get("PERCENT_PRICE_BY_SIDE"), filters.get("PERCENT_PRICE")
     bands = {side: PriceBand() for side in Side}
     for side, prefix in _SIDE_PREFIX.items():
@@ -84,6 +95,8 @@ VENUE = Venue(
     all_orders=(ListCall("fetch_orders", Forward(1000, "orderId")),),
     trades=(ListCall("fetch_my_trades", ByDay(1000, "fromId")),),
     price_bands=price_bands,
+    max_orders=200,
+    listed_max_orders=listed_max_orders,
     says_archived=says_archived,
     limits_left=limits_left,
     account_fees=FeeCall.ALL,  # without the discount for fees in BNB

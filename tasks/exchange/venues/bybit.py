@@ -109,6 +109,7 @@ VENUE = Venue(
     sandbox_hosts=frozenset({"api-testnet.bybit.com"}),
     rate_limits=RateLimits(address_window_ms=5_000, account_window_ms=5_000),
     client_methods=BybitMethods,
+    max_orders=500,
     open_orders=_OPEN_ORDERS,
     all_orders=(
         _OPEN_ORDERS,

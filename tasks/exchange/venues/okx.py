@@ -78,6 +78,7 @@ VENUE = Venue(
     credentials=("api_key", "secret", "password"),
     sandbox_hosts=frozenset({"www.okx.com"}),  # the live host too; ccxt marks each sandbox request by a header
     rate_limits=RateLimits(),
+    max_orders=500,
     client_methods=OkxMethods,
     encode_order_id=encode_order_id,
     decode_order_id=decode_order_id,

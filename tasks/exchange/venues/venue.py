@@ -27,6 +27,8 @@ file to copy. An exchange that is not listed can be traded on paper only.
 | `keeps_ms`: for how long it lists ended orders and trades | for ever |
 | `stops_at_gaps`: a list read to its beginning stops at a long gap older than all open orders | false |
 | `price_bands`: a market's listing (ccxt's `info`) → how far from the market an order's price may be | no bound |
+| `max_orders`: open orders that it allows in one symbol | no bound known |
+| `listed_max_orders`: a market's listing (ccxt's `info`) → the same for that market | it does not say |
 | `says_archived`: text of an error → whether an order ended long ago unfilled, without details | no error says so |
 | `account_fees`: ccxt's call for the account's own fee rates, see `FeeCall` | none: the listed rates count |
 | `limits_left`: response headers → shares of its limits that are left | unknown |
@@ -117,6 +119,10 @@ def _no_price_bands(_listed: Mapping[str, Any]) -> dict[Side, PriceBand]:
     return {side: PriceBand() for side in Side}
 
 
+def _not_listed(_listed: Mapping[str, Any]) -> int | None:
+    return None
+
+
 def _never_archived(_error: str) -> bool:
     return False
 
@@ -158,6 +164,8 @@ class Venue:
     keeps_ms: int | None = None
     stops_at_gaps: bool = False
     price_bands: Callable[[Mapping[str, Any]], dict[Side, PriceBand]] = _no_price_bands
+    max_orders: int | None = None
+    listed_max_orders: Callable[[Mapping[str, Any]], int | None] = _not_listed
     says_archived: Callable[[str], bool] = _never_archived
     account_fees: FeeCall | None = None
     limits_left: Callable[[Headers], LimitsLeft] = _limits_unknown

@@ -77,6 +77,7 @@ class Config(BaseModel):
     `fee_currency`: `quote` on both sides; `base`: of what is received, as Binance charges; `BNB` where the account
     has enough of it and BNB is listed, else of what is received. `fill_parts`: trades per fill. `partial_share`: how
     much of the rest of a resting order fills when a candle reaches it, in `partial_chance` of the cases (seeded).
+    `archive_ms`: how long an order that ended unfilled can be looked up.
     `time_reaches_ms`: how far trades that are asked for by `startTime` alone reach.
     `weight_limit` for the IP in each `weight_window_ms`; after `strikes` more requests over it the IP is banned for
     `ban_seconds`.
@@ -96,6 +97,7 @@ class Config(BaseModel):
     partial_chance: Share = 1.0
     seed: int = 1
     time_reaches_ms: int = DAY_MS
+    archive_ms: Annotated[int, Field(ge=0)] = 90 * DAY_MS
     weight_limit: int = 6000
     weight_window_ms: Annotated[int, Field(ge=1000)] = 60_000
     orders_per_10s: int = 100

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tests.support.binance import market_data, payloads
 from tests.support.binance.config import DAY_MS
 from tests.support.binance.engine import Engine
-from tests.support.binance.errors import BinanceError, missing, nothing_to_cancel
+from tests.support.binance.errors import BinanceError, archived, missing, nothing_to_cancel
 from tests.support.binance.payloads import Json
 
 PAGE, LONGEST_PAGE = 500, 1000
@@ -54,6 +54,8 @@ def _order(engine: Engine, ask: Ask) -> Json:
     order = engine.find(ask.symbol(engine), ask.params, ask.as_of)
     state = order.at(ask.as_of)
     assert state is not None
+    if not state.open and not state.executed and ask.now_ms - state.at_ms >= engine.config.archive_ms:
+        raise archived()
     return payloads.order(order, state)
 
 

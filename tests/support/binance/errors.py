@@ -40,6 +40,12 @@ def no_such_order() -> BinanceError:
     return BinanceError(-2013, "Order does not exist.")
 
 
+def archived() -> BinanceError:
+    """A query for an order that ended unfilled long ago."""
+    text = "Order was canceled or expired with no executed qty over 90 days ago and has been archived."
+    return BinanceError(-2026, text)
+
+
 def nothing_to_cancel() -> BinanceError:
     """A cancel of an order that is not open."""
     return BinanceError(-2011, "Unknown order sent.")
