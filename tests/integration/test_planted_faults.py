@@ -5,7 +5,7 @@ import pytest
 from tests.support.mutations import DoesNotApply, changed, hunt
 from tests.support.planted_faults import FAULTS, Planted
 
-QUICK = ("journal skipped", "reservation released twice", "a fill is booked twice")
+QUICK = ("journal skipped", "reservation released twice", "a fill is not noted as booked")
 SEEDS = range(10)
 
 
