@@ -9,6 +9,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -17,12 +18,14 @@ from uuid import uuid4
 
 from redis.exceptions import RedisError
 
+from flows.runtime.background import each_minute, flush_logs
+from flows.runtime.beating import Beating
 from tasks.base import log_setup
 from tasks.base.cancelling import cancel_and_wait
 from tasks.base.clock import utc_now
 from tasks.base.errors import GridflowError, StackError
 from tasks.base.keys import Keys
-from tasks.base.redis_client import connect
+from tasks.base.redis_client import RedisClient, connect
 from tasks.control.steps import resume_everything, stop
 from tasks.funds.models import RebalanceReport
 from tasks.ledger.audit import AuditReport
@@ -33,6 +36,7 @@ from tasks.settings.secret_values import secret_texts
 from tasks.tick import watchdog, window
 from tasks.tick.active_symbols import active_symbols, retiring_symbols
 from tasks.tick.clock_check import check_clock
+from tasks.tick.coverage import Coverage, read_coverage
 from tasks.tick.desk import Desk
 from tasks.tick.desk_opening import close_desk, open_desk
 from tasks.tick.listing import market_of_symbol
@@ -46,7 +50,6 @@ from tasks.views.steps import read_status, record_equity
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-_MONITOR_SECONDS = 60
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -75,20 +78,26 @@ class TradingService:
         self._thread.start()
         self._opening = asyncio.Lock()
         self._watchdog = watchdog.Watchdog(self._loop, self._thread)
-        self._background = [self._submit(self._flush_logs()), self._submit(self._monitor())]
+        self.beating = Beating(self._redis_url, self.keys)
+        logs = flush_logs(self._logs, self._redis_url, self.keys.log)
+        always = (logs, each_minute(self._check), self.beating.run())
+        self._background = [self._submit(work) for work in always]
 
     @property
     def settings(self) -> Settings:
         """The settings in force. Before the desk is open, the settings of this process."""
         return self._own_settings if self._desk is None else self._desk.settings
 
-    def _submit(self, work: Coroutine[Any, Any, T]) -> Any:
+    def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` on the trading loop and wait for it."""
-        result: T = self._submit(work).result()
-        return result
+        return self._submit(work).result()
+
+    def connect(self) -> RedisClient:
+        """A Redis client for another event loop than the trading loop."""
+        return connect(self._redis_url)
 
     async def desk(self) -> Desk:
         """The Redis client, exchange client and fund allocator of this process. The first call opens them."""
@@ -118,26 +127,48 @@ class TradingService:
 
         The window ends early once `cancelled()` is true or `request_stop` was called.
         """
-        report: WindowReport = self._submit(self._window(symbol, scheduled, cancelled)).result()
-        return report
-
-    async def _window(self, symbol: str, scheduled: datetime | None, cancelled: Callable[[], bool]) -> WindowReport:
-        trader = await self._trader(symbol)
         start = (scheduled or utc_now()).timestamp()
+        return self._submit(self._window(symbol, start, lambda: "cancelled" if cancelled() else None)).result()
 
-        def end_reason() -> str | None:
-            if self._stopping.is_set():
-                return "stopping"
-            return "cancelled" if cancelled() else None
+    def own_window(self, symbol: str, since_ms: int, end_reason: Callable[[], str | None]) -> Future[WindowReport]:
+        """Begin a window that Prefect did not hand out. It ends at once where another worker holds the lease.
 
-        if self._stopping.is_set():  # the worker fetched this run before the stop
-            return WindowReport(symbol=symbol, ticks=0, fills=0, placed=0, failed_ticks=0, ended="stopping")
+        `since_ms`: since when the worker runs the symbol by itself. `end_reason`: why it must end early, if it must.
+        """
+        return self._submit(self._window(symbol, utc_now().timestamp(), end_reason, since_ms))
+
+    async def _window(
+        self, symbol: str, start: float, end_reason: Callable[[], str | None], own_since_ms: int | None = None
+    ) -> WindowReport:
+        """`own_since_ms`: see `own_window`; None for a window of a Prefect run, which waits for the lease."""
+        held = self.beating.begin_window(symbol, own_since_ms)
         on_tick, on_end = self._watchdog.window(symbol)
         try:
-            until = start + self.settings.trading.window_seconds
-            return await window.run_window(trader, until, utc_now, end_reason, on_tick=on_tick)
+            trader = await self._trader(symbol)
+            if self._stopping.is_set():  # the worker fetched this run before the stop
+                return WindowReport(symbol=symbol, ticks=0, fills=0, placed=0, failed_ticks=0, ended="stopping")
+            return await window.run_window(
+                trader,
+                start + self.settings.trading.window_seconds,
+                utc_now,
+                lambda: "stopping" if self._stopping.is_set() else end_reason(),
+                on_tick=on_tick,
+                waits_for_lease=own_since_ms is None,
+            )
         finally:
             on_end()
+            self.beating.end_window(held)
+
+    async def _look(self) -> Coverage:
+        return await read_coverage(await self.desk(), self.beating.heartbeat)
+
+    def look(self) -> Future[Coverage]:
+        """Which symbols need windows, and who runs them now. Raises GridflowError where this process cannot trade."""
+        return self._submit(self._look())
+
+    def leave(self) -> Future[None]:
+        """Tell the other workers that this one is gone."""
+        return self._submit(self.beating.end())
 
     def rebalance(self, force: bool, reason: str) -> RebalanceReport:
         """Share the pot again by the settings in force. `force`: without waiting for a trigger."""
@@ -232,30 +263,11 @@ class TradingService:
         """Touch `file` each second from the trading loop. Another process can see from it that the loop runs."""
         self._background.append(self._submit(watchdog.beat(file)))
 
-    # --- background work -------------------------------------------------------------------------------
-    async def _monitor(self) -> None:
-        """Each minute, without a Prefect run: check the exchange's balance and the triggers, and note the equity."""
-        while True:
-            await asyncio.sleep(_MONITOR_SECONDS)
-            if self._desk is None:
-                continue
-            try:
-                await run_monitor(self._desk)
-                await self.record_equity()
-            except Exception:  # the next check must run, whatever failed in this one
-                log.exception("monitor: check failed; the next one is in a minute")
-
-    async def _flush_logs(self) -> None:
-        redis = connect(self._redis_url)
-        try:
-            while True:
-                try:
-                    await self._logs.flush_to(redis, self.keys.log)
-                except RedisError:
-                    await asyncio.sleep(5)  # the lines stay in the queue; the terminal has shown them
-                await asyncio.sleep(1)
-        finally:
-            await redis.aclose()
+    async def _check(self) -> None:
+        """The check of each minute: the exchange's balance, the triggers of a rebalance, and a point of the equity."""
+        if self._desk is not None:
+            await run_monitor(self._desk)
+            await self.record_equity()
 
     def close(self) -> None:
         """Close the exchange and Redis, and end the loop."""
@@ -268,6 +280,7 @@ class TradingService:
     async def _close(self) -> None:
         current = asyncio.current_task()
         await cancel_and_wait([task for task in asyncio.all_tasks() if task is not current])
+        await self.beating.end()
         if self._desk is not None:
             try:
                 await self._logs.flush_to(self._desk.redis, self.keys.log)

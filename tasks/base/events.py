@@ -24,6 +24,7 @@ class EventKind(StrEnum):
     BASE_RESTORED = "base_restored"  # it holds enough again (base_guard.lua)
     BASE_MISSING = "base_missing"  # base that the account does not hold left the cells at cost
     BASE_RETURNED = "base_returned"  # base that came back is in the cells again
+    DEPLOYMENTS_MENDED = "deployments_mended"  # a worker restored deployments or the work pool at the Prefect server
     WRITTEN_OFF = "written_off"  # a symbol's inventory was booked out at cost
 
 

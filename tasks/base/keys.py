@@ -119,6 +119,17 @@ class Keys:
         """Hash: symbol whose books do not agree with the exchange → why. It gets no lease."""
         return self._key("server", "waiting")
 
+    # --- workers and Prefect ---------------------------------------------------------------------------
+    @property
+    def workers(self) -> str:
+        """Hash: worker id → its newest heartbeat, `ms` and JSON (see tasks/tick/heartbeat.py)."""
+        return self._key("workers")
+
+    @property
+    def prefect(self) -> str:
+        """String: what the Prefect server last said about the account's pool and deployments (JSON)."""
+        return self._key("prefect")
+
     # --- orders and books ------------------------------------------------------------------------------
     def intents(self, symbol: str) -> str:
         """Hash: client order id → journal entry of every order not yet settled."""

@@ -18,6 +18,7 @@ from tasks.tick.trader import GridTrader, LeaseHeld, SymbolLeft
 
 log = logging.getLogger(__name__)
 LEFT = "left"  # end reason: the symbol left the settings and holds nothing
+ELSEWHERE = "lease held elsewhere"  # end reason
 _SLICE_SECONDS = 0.25  # a sleeping window checks this often whether it should end
 _LEASE_POLL_SECONDS = 1.0
 _MAX_WAIT_SECONDS = 15.0
@@ -52,18 +53,19 @@ async def run_window(
     end_reason: Callable[[], str | None],
     breakers: Breakers | None = None,
     on_tick: Callable[[float], None] = _ignore_tick,
+    waits_for_lease: bool = True,
 ) -> WindowReport:
     """Tick until `ends_at` (epoch seconds) or until `end_reason` returns a reason. A failed tick does not end it.
 
     `breakers`: circuit breakers, those with the default rules if absent. `on_tick` is called after each tick with the
-    seconds until the next one.
+    seconds until the next one. `waits_for_lease`: wait while another worker holds the lease, else end.
     """
     totals = _Totals()
     breakers = breakers or Breakers(trader.desk.redis, trader.desk.keys)
     ended = "late" if clock().timestamp() >= ends_at else None
     try:
         while ended is None:
-            wait = await _tick_once(trader, breakers, totals)
+            wait = await _tick_once(trader, breakers, totals, waits_for_lease)
             if isinstance(wait, str):
                 ended = wait
                 break
@@ -83,7 +85,7 @@ async def run_window(
     )
 
 
-async def _tick_once(trader: GridTrader, breakers: Breakers, totals: _Totals) -> float | str:
+async def _tick_once(trader: GridTrader, breakers: Breakers, totals: _Totals, waits_for_lease: bool) -> float | str:
     """Tick once. Returns the seconds to wait before the next tick, or the reason why the window ends."""
     try:
         report = await guarded_tick(trader, breakers)
@@ -91,6 +93,8 @@ async def _tick_once(trader: GridTrader, breakers: Breakers, totals: _Totals) ->
         log.info("tick skipped: circuit breaker open", extra={"symbol": trader.symbol, "why": str(skipped)})
         return min(max(skipped.wait_seconds, _SLICE_SECONDS), _MAX_WAIT_SECONDS)
     except LeaseHeld as held:
+        if not waits_for_lease:
+            return ELSEWHERE
         return min(max(held.wait_ms, 50) / 1000, _LEASE_POLL_SECONDS)
     except LeaseLost:
         return await _after_lost_lease(trader)
@@ -120,7 +124,7 @@ async def _after_lost_lease(trader: GridTrader) -> float | str:
             return _LEASE_POLL_SECONDS
     except RedisError as unread:
         log.warning("the lease was not read", extra={"symbol": trader.symbol, "error": str(unread)})
-    return "lease held elsewhere"
+    return ELSEWHERE
 
 
 async def _record_failure(trader: GridTrader, totals: _Totals, error: str, *, unlisted: bool = False) -> float:

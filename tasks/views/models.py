@@ -86,6 +86,8 @@ class SymbolView(View):
     unlisted: bool = False  # it failed because the exchange does not list the symbol
     breaker: Phase = Phase.CLOSED  # of the symbol's circuit breaker
     breaker_until_ms: int | None = None  # while open: when it is tried again
+    without_prefect_since_ms: int | None = None  # since when a worker runs its windows because Prefect hands none out
+    paused_in_prefect: bool = False  # its deployment or schedule, or the work pool, is switched off
 
 
 class StatusView(View):
@@ -125,6 +127,8 @@ class StatusView(View):
     breaker: Phase = Phase.CLOSED  # of the exchange's circuit breaker
     breaker_until_ms: int | None = None  # while open: when it is tried again
     breaker_why: str = ""
+    prefect_away_since_ms: int | None = None  # since when the Prefect server has not answered a worker
+    prefect_note: str = ""  # a limit in Prefect that keeps windows waiting
 
     @property
     def prices(self) -> str:

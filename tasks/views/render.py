@@ -32,6 +32,10 @@ def _clock(at_ms: int) -> str:
     return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%H:%M:%S}"
 
 
+def _minute(at_ms: int) -> str:
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%H:%M}"
+
+
 def _breaker(view: StatusView | SymbolView) -> str:
     if view.breaker_until_ms is None:
         return view.breaker.value.replace("_", "-")
@@ -39,12 +43,16 @@ def _breaker(view: StatusView | SymbolView) -> str:
 
 
 def _flags(symbol: SymbolView) -> str:
-    """A symbol's unusual states, in brackets: retiring, selling at the market, paused."""
+    """A symbol's unusual states, in brackets: retiring, selling at the market, paused, without Prefect."""
     words = [] if symbol.state is Lifecycle.TRADING else [symbol.state.value]
     if symbol.liquidate:
         words.append("selling at the market")
     if symbol.paused:
         words.append("paused")
+    if symbol.paused_in_prefect:
+        words.append("paused in Prefect")
+    if symbol.without_prefect_since_ms is not None:
+        words.append(f"without Prefect since {_minute(symbol.without_prefect_since_ms)}")
     return f" ({', '.join(words)})" if words else ""
 
 
@@ -96,6 +104,11 @@ def status_table(view: StatusView) -> RenderableType:
         parts.insert(1, f"Prices: {view.prices}")
     if view.breaker is not Phase.CLOSED:
         parts.insert(0, f"The exchange's circuit breaker is {_breaker(view)}: {view.breaker_why}")
+    if view.prefect_away_since_ms is not None:
+        since = _minute(view.prefect_away_since_ms)
+        parts.append(f"The Prefect server has not answered since {since}. Workers run the windows without it.")
+    if view.prefect_note:
+        parts.append(view.prefect_note)
     if view.settings_differ:
         fields = ", ".join(view.settings_differ)
         parts.append(f"This file differs from the settings in force in: {fields}. `gridflow deploy` puts it in force.")

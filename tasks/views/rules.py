@@ -14,13 +14,19 @@ from tasks.ledger.rules import total, unvalued_fees, value
 from tasks.settings.in_force import InForce
 from tasks.settings.model import Settings
 from tasks.tick.active_symbols import Lifecycle, lifecycle_of
+from tasks.tick.heartbeat import dead_after_ms
 from tasks.tick.models import TickFailure, TickReport
 from tasks.views.models import BaseView, StatusView, SymbolView
 from tasks.views.store import AccountRecords, SymbolRecords
 
 
 def symbol_view(
-    settings: Settings, records: SymbolRecords, share: TraderAllocation, stats: Mapping[str, str]
+    settings: Settings,
+    records: SymbolRecords,
+    share: TraderAllocation,
+    stats: Mapping[str, str],
+    own_since_ms: int | None = None,
+    paused_in_prefect: bool = False,
 ) -> SymbolView:
     """One symbol. Before its first tick there is no price, and nothing to value."""
     symbol, last, grid = share.symbol, records.last, records.grid
@@ -50,6 +56,8 @@ def symbol_view(
         failed_tick_ms=failure.at_ms if failure else None,
         failed_tick_why=failure.error if failure else "",
         unlisted=failure.unlisted if failure else False,
+        without_prefect_since_ms=own_since_ms,
+        paused_in_prefect=paused_in_prefect,
         **_breaker_fields(records.breaker),
         **_share_fields(share),
         **_tick_fields(last),
@@ -111,8 +119,19 @@ def status_view(
     `found`: the settings in force. `mode`: the trading mode of the books.
     """
     settings = found.settings
+    living = records.workers.living(dead_after_ms(int(settings.trading.lease_seconds * 1000)))
+    own = {window.symbol: window.since_ms for worker in living for window in worker.windows if window.own}
+    away = [each.prefect_away_since_ms for each in living if each.prefect_away_since_ms is not None]
+    prefect = records.prefect
     symbols = tuple(
-        symbol_view(settings, one, funds.symbols[symbol], records.stats)
+        symbol_view(
+            settings,
+            one,
+            funds.symbols[symbol],
+            records.stats,
+            own.get(symbol),
+            prefect is not None and prefect.is_paused(symbol),
+        )
         for symbol, one in sorted(records.symbols.items())
     )
 
@@ -144,6 +163,8 @@ def status_view(
         base=tuple(map(_base_view, records.base)),
         **_breaker_fields(records.breaker),
         breaker_why=records.breaker.why,
+        prefect_away_since_ms=min(away, default=None),
+        prefect_note=prefect.limit_note if prefect is not None else "",
         **_pot_fields(funds),
     )
 

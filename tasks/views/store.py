@@ -15,7 +15,9 @@ from tasks.funds.models import FundCode, RebalanceReport
 from tasks.grid.models import Cell, Grid
 from tasks.ledger.base_guard import BaseWatch
 from tasks.ledger.models import Book, Fill
+from tasks.tick.heartbeat import Workers, parsed_workers
 from tasks.tick.models import TickReport
+from tasks.tick.prefect_record import PrefectRecord, parsed_record
 from tasks.views.models import BlockedView, EquityPoint, EventView, LogLine
 
 EQUITY_CAP = 45_000  # a month of minutes
@@ -37,11 +39,13 @@ class SymbolRecords:
 
 @dataclass(frozen=True)
 class AccountRecords:
-    """What Redis holds of every symbol, the counters, the exchange's circuit breaker and the comparisons of base."""
+    """What Redis holds of every symbol, the counters, the exchange's breaker, comparisons of base, and the workers."""
 
     symbols: Mapping[str, SymbolRecords]
     stats: Mapping[str, str]
     breaker: Breaker
+    workers: Workers
+    prefect: PrefectRecord | None
     base: Sequence[BaseWatch] = ()
 
 
@@ -61,7 +65,11 @@ async def account_records(redis: RedisClient, keys: Keys, symbols: Sequence[str]
         pipe.hgetall(keys.stats)
         pipe.hgetall(keys.breakers)
         pipe.hgetall(keys.base_watch)
-        stats, breaker_texts, watches = await pipe.execute()
+        pipe.time()
+        pipe.hgetall(keys.workers)
+        pipe.get(keys.prefect)
+        stats, breaker_texts, watches, (seconds, micros), heartbeats, prefect = await pipe.execute()
+    workers = parsed_workers(int(seconds) * 1000 + int(micros) // 1000, heartbeats)
     base = [BaseWatch.model_validate_json(text) for _, text in sorted(watches.items())]
     breakers = {name: Breaker.model_validate_json(text) for name, text in breaker_texts.items()}
     found: dict[str, SymbolRecords] = {}
@@ -72,7 +80,7 @@ async def account_records(redis: RedisClient, keys: Keys, symbols: Sequence[str]
             symbol: _parsed(symbol, row, breakers.get(symbol, Breaker()))
             for symbol, row in zip(some, stored, strict=True)
         }
-    return AccountRecords(found, stats, breakers.get(EXCHANGE, Breaker()), base)
+    return AccountRecords(found, stats, breakers.get(EXCHANGE, Breaker()), workers, parsed_record(prefect), base)
 
 
 async def _stored_symbols(redis: RedisClient, keys: Keys, symbols: Sequence[str]) -> list[_StoredSymbol]:

@@ -14,7 +14,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.runtime.worker.deploy import deploy
 from flows.runtime.worker.deployments import PlannedDeployment
-from flows.runtime.worker.startup import crash_stale_runs
+from flows.runtime.worker.startup import delete_late_windows
 from tests.support.prefect_backlog import copy_each_minute_before
 from tests.support.prefect_stack import PrefectStack, prefect_stack
 from tests.support.prefect_worker import ENDS, ROOT, prefects_own_worker
@@ -138,5 +138,5 @@ def test_the_one_machine_stack_deletes_every_window_that_is_due(server: PrefectS
     """It starts windows of its own. Runs of other flows and windows that are not due yet stay."""
     _outage(server, 120, marked=False)
     kept = {_schedule(server, _OTHER, 3600), _schedule(server, _TICKS[0], -600)}
-    asyncio.run(crash_stale_runs("gridflow"))
+    asyncio.run(delete_late_windows("gridflow"))
     assert _left(server) == kept

@@ -42,9 +42,11 @@ def deploy_symbols(server: PrefectStack) -> None:
 class RealWorker:
     """One worker process: `gridflow worker …`, or whatever `command` says."""
 
-    def __init__(self, server: PrefectStack, redis_url: str, folder: Path, *command: str) -> None:
+    def __init__(
+        self, server: PrefectStack, redis_url: str, folder: Path, *command: str, settings: str = SETTINGS
+    ) -> None:
         config = folder / "gridflow.toml"
-        config.write_text(SETTINGS, encoding="utf-8")
+        config.write_text(settings, encoding="utf-8")
         self._log = folder / f"{len(list(folder.glob('*.log')))}.log"
         more = {"GRIDFLOW_REDIS_URL": redis_url, "GRIDFLOW_CONFIG": str(config), "PREFECT_WORKER_QUERY_SECONDS": "1"}
         more["PREFECT_WORKER_PREFETCH_SECONDS"] = "3"

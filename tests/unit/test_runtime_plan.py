@@ -7,6 +7,8 @@ from typing import Any
 import yaml
 
 from flows.runtime.worker.deployments import ANCHOR, PlannedDeployment, planned_deployments
+from flows.runtime.worker.job_configuration import job_template
+from flows.runtime.worker.worker import GridflowWorker
 from tasks.settings.model import Settings
 
 _YAML = Path(__file__).parents[2] / "prefect.yaml"
@@ -66,3 +68,8 @@ def test_every_schedule_of_prefect_yaml_keeps_its_phase_and_its_switch() -> None
     """Without a slug a deploy recreates a schedule as active; without an anchor it moves it; `active` overrides it."""
     schedules = [each for raw in yaml.safe_load(_YAML.read_text())["deployments"] for each in raw["schedules"]]
     assert all({"slug", "anchor_date"} <= set(each) and "active" not in each for each in schedules)
+
+
+def test_the_template_of_the_work_pool_is_that_of_the_worker_type() -> None:
+    """`prefect work-pool create --type gridflow` takes the one, `gridflow deploy` the other."""
+    assert job_template() == GridflowWorker.get_default_base_job_template()

@@ -13,7 +13,7 @@ from tasks.base.errors import StackError
 from tasks.settings.environment import configured_prefect_api, override_environment
 from tasks.settings.load import CONFIG_VARIABLE, load
 
-_PREFETCH_SECONDS = 3  # the end waits for runs that were fetched and have not begun
+_PREFETCH_SECONDS = 12  # longer than the ten seconds between two polls, so that a window begins on time
 
 
 @click.command()

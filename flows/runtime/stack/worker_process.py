@@ -21,6 +21,7 @@ from flows.runtime.stack.children import ONLY_STOP, RECYCLE, beat_files, worker_
 from flows.runtime.stack.imports import without_collector
 from flows.runtime.stack.stop_report import worker_stop_file, write_report
 from flows.runtime.worker.deployments import PlannedDeployment, planned_deployments
+from flows.runtime.worker.trading_side import OpenTrading
 from tasks.base.deployment_names import DeploymentNames
 from tasks.base.errors import ConfigError, GridflowError
 from tasks.settings.environment import configured_prefect_api, state_dir
@@ -53,10 +54,12 @@ async def work(
     on_ready: Callable[[], None],
     settings: Settings,
     recycle_after: int = _RECYCLE_AFTER,
+    trading: OpenTrading | None = None,
 ) -> int:
     """Deploy and run until SIGTERM, then stop the pot; or until the process has run long enough and asks for a restart.
 
     `plan` returns the deployments. It is called once the trading service is open and knows the settings in force.
+    `trading`: see GridflowWorker.
     Returns the process's exit code: 0, 1 when the stop left orders open, or RECYCLE when they are left to the next
     process.
     """
@@ -72,27 +75,29 @@ async def work(
     await _deploy(await asyncio.to_thread(plan), settings.account)
     if not stop_asked.is_set():
         on_ready()
-        if await _run_flows(service, settings, recycle_after):
+        if await _run_flows(service, settings, recycle_after, trading):
             return RECYCLE
     assert not beating.done()
     return await _stop_pot(service)
 
 
 async def _deploy(planned: list[PlannedDeployment], account: str) -> None:
-    """Deploy, settle what an earlier worker left, and start a window of each symbol."""
+    """Deploy, delete the windows that nobody ran, and start a window of each symbol."""
     from flows.runtime.worker.deploy import deploy
-    from flows.runtime.worker.startup import crash_stale_runs, start_windows_now
+    from flows.runtime.worker.startup import delete_late_windows, start_windows_now
 
     # The stack's server is its own: what an earlier version deployed without an account is this account's.
     report = await deploy(planned, account, unmarked_owner=account)
     _log.info(
         "deployed: %d created, %d changed, %d removed", *map(len, (report.created, report.changed, report.removed))
     )
-    await crash_stale_runs(DeploymentNames(account).pool)
+    await delete_late_windows(DeploymentNames(account).pool)
     await start_windows_now(planned)
 
 
-async def _run_flows(service: TradingService, settings: Settings, recycle_after: int) -> bool:
+async def _run_flows(
+    service: TradingService, settings: Settings, recycle_after: int, trading: OpenTrading | None
+) -> bool:
     """Run flows until SIGTERM, or until the process has run long enough; whether it asks for a restart."""
     from flows.runtime.worker.worker import GridflowWorker
 
@@ -109,6 +114,7 @@ async def _run_flows(service: TradingService, settings: Settings, recycle_after:
         prefetch_seconds=_PREFETCH_SECONDS,
         settings=settings,
         request_stop=request_stop,
+        trading=trading,
         recycle_after=recycle_after,
     )
     await worker.start(printer=_log.info)
@@ -161,7 +167,7 @@ def main() -> None:
         return planned_deployments(trading.settings, trading.retiring())
 
     try:
-        sys.exit(write_stop(trading.graceful_stop()) if only_stop else _run(settings, trading, plan))
+        sys.exit(write_stop(trading.graceful_stop()) if only_stop else _run(settings, trading, plan, service))
     except GridflowError as error:
         _log.error("%s", error)
         worker_refusal_file(state_dir()).write_text(str(error), encoding="utf-8")
@@ -170,10 +176,15 @@ def main() -> None:
         trading.close()
 
 
-def _run(settings: Settings, service: TradingService, plan: Callable[[], list[PlannedDeployment]]) -> int:
+def _run(
+    settings: Settings,
+    service: TradingService,
+    plan: Callable[[], list[PlannedDeployment]],
+    trading: OpenTrading,
+) -> int:
     watchdog.enable()
     ready = worker_ready_file(state_dir()).touch
-    return asyncio.run(work(plan, service, ready, settings))
+    return asyncio.run(work(plan, service, ready, settings, trading=trading))
 
 
 if __name__ == "__main__":

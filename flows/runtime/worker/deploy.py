@@ -7,6 +7,7 @@ Several accounts may use one server. A deployment belongs to the account in its 
 set no such parameter and used the pool `gridflow` only: such a deployment belongs to account `main`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -17,14 +18,16 @@ from prefect.client.schemas.filters import FlowFilter
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
-from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 
 from flows.runtime.worker.deployments import POOL_TYPE, Every, PlannedDeployment
-from flows.runtime.worker.worker import GridflowWorker
+from flows.runtime.worker.engine import load_flow
+from flows.runtime.worker.job_configuration import job_template
 from tasks.base.deployment_names import GRID_TICK, MAIN_ACCOUNT, DeploymentNames
 
 _PAGE = 200
+# What decides whether a run does what it should.
+_MENDED = frozenset({"entrypoint", "parameters", "work_pool_name", "path", "pull_steps", "enforce_parameter_schema"})
 
 
 @dataclass
@@ -35,6 +38,7 @@ class DeployReport:
     changed: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
+    fields: dict[str, list[str]] = field(default_factory=dict)  # changed deployment → the fields that were written
 
 
 async def deploy(
@@ -49,7 +53,7 @@ async def deploy(
     pool = DeploymentNames(account).pool
     async with get_client() as client:
         await _ensure_pool(client, pool)
-        existing = dict(await _existing(client, {plan.flow_name for plan in planned}))
+        existing = dict(await existing_deployments(client, {plan.flow_name for plan in planned}))
         for plan in planned:
             await _apply(client, plan, pool, existing.get(plan.full_name), report)
         wanted = {plan.full_name for plan in planned}
@@ -58,6 +62,26 @@ async def deploy(
                 await _delete(client, found)
                 report.removed.append(full)
     return report
+
+
+async def mend(
+    client: PrefectClient, planned: list[PlannedDeployment], account: str, paused: Callable[[PlannedDeployment], bool]
+) -> list[str]:
+    """Restore what was deleted or changed by somebody else; what was restored, in words.
+
+    Unlike `deploy` it removes nothing, and leaves descriptions and versions alone: a worker of another version may
+    have deployed. `paused`: whether a deleted deployment was paused, and so is created paused.
+    """
+    names = DeploymentNames(account)
+    mended = [f"work pool {names.pool} created"] if await _ensure_pool(client, names.pool) else []
+    existing = dict(await existing_deployments(client, {plan.flow_name for plan in planned}))
+    for plan in planned:
+        found = existing.get(plan.full_name)
+        report = DeployReport()
+        await _apply(client, plan, names.pool, found, report, only=_MENDED, paused=found is None and paused(plan))
+        mended += [f"{name} created" for name in report.created]
+        mended += [f"{name} restored ({', '.join(fields)})" for name, fields in report.fields.items() if fields]
+    return mended
 
 
 async def remove_tick_deployment(settings_account: str, symbol: str) -> bool:
@@ -91,19 +115,22 @@ async def _delete(client: PrefectClient, found: DeploymentResponse) -> bool:
     return True
 
 
-async def _ensure_pool(client: PrefectClient, name: str) -> None:
+async def _ensure_pool(client: PrefectClient, name: str) -> bool:
+    """Create the work pool where it is missing; whether it was."""
     try:
         await client.read_work_pool(name)
     except ObjectNotFound:
-        template = GridflowWorker.get_default_base_job_template()
-        pool = WorkPoolCreate(name=name, type=POOL_TYPE, base_job_template=template)
+        pool = WorkPoolCreate(name=name, type=POOL_TYPE, base_job_template=job_template())
         try:
             await client.create_work_pool(pool)
         except ObjectAlreadyExists:  # another machine did the same at this moment
-            return
+            return False
+        return True
+    return False
 
 
-async def _existing(client: PrefectClient, flow_names: set[str]) -> list[tuple[str, DeploymentResponse]]:
+async def existing_deployments(client: PrefectClient, flow_names: set[str]) -> list[tuple[str, DeploymentResponse]]:
+    """Every deployment of these flows, of all accounts, with its full name."""
     by_name = FlowFilter.model_validate({"name": {"any_": sorted(flow_names)}})
     names = {flow.id: flow.name for flow in await client.read_flows(flow_filter=by_name)}
     found: list[DeploymentResponse] = []
@@ -120,8 +147,11 @@ async def _apply(
     pool: str,
     existing: DeploymentResponse | None,
     report: DeployReport,
+    only: frozenset[str] | None = None,
+    paused: bool = False,
 ) -> None:
-    flow = load_flow_from_entrypoint(plan.entrypoint)
+    """`only`: the fields of an existing deployment that are compared; all where absent. `paused`: for a new one."""
+    flow = load_flow(plan.entrypoint)
     wanted: dict[str, Any] = {
         "version": flow.version,
         "description": flow.description,
@@ -138,13 +168,15 @@ async def _apply(
     if existing is None:
         flow_id = await client.create_flow_from_name(flow.name)
         schedules = [DeploymentScheduleCreate(**_schedule(plan.every), active=True)] if plan.every else []
-        await client.create_deployment(flow_id, plan.name, schedules=schedules, **wanted)
+        await client.create_deployment(flow_id, plan.name, schedules=schedules, paused=paused, **wanted)
         report.created.append(plan.full_name)
         return
-    changes = {name: value for name, value in wanted.items() if getattr(existing, name) != value}
+    compared = {name: value for name, value in wanted.items() if only is None or name in only}
+    changes = {name: value for name, value in compared.items() if getattr(existing, name) != value}
     if changes:
         await client.update_deployment(existing.id, DeploymentUpdate(**changes))
     moved = plan.every is not None and await _apply_schedule(client, plan.every, existing)
+    report.fields[plan.full_name] = [*changes, *(["schedule"] if moved else [])]
     (report.changed if changes or moved else report.unchanged).append(plan.full_name)
 
 

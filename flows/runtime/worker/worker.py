@@ -2,16 +2,15 @@
 
 A stock process worker starts a Python process per flow run, which costs seconds of CPU. Here a run costs a thread:
 the flow is imported once, its engine runs in a thread of its own, and the worker's event loop only talks to the API.
-Everything that depends on internals of Prefect 3.9 is in this file.
+What depends on internals of Prefect 3.9 is in this file and in `engine`.
 """
 
 import asyncio
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -19,18 +18,21 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 from prefect.client.schemas.filters import FlowRunFilter
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import WorkerFlowRunResponse
-from prefect.flow_engine import run_flow
-from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.settings import PREFECT_WORKER_QUERY_SECONDS
-from prefect.states import Cancelled
-from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
-from pydantic import PrivateAttr
+from prefect.states import Failed, Scheduled
+from prefect.workers.base import BaseVariables, BaseWorker, BaseWorkerResult
 
-from flows.runtime.worker.cancelling import cancel_flag
 from flows.runtime.worker.deployments import POOL_TYPE
+from flows.runtime.worker.ended_runs import EndedRuns
+from flows.runtime.worker.engine import load_flow, parameter_problem, run_engine
+from flows.runtime.worker.guarding import Guarding
+from flows.runtime.worker.job_configuration import GridflowJobConfiguration
+from flows.runtime.worker.orphans import mark_of
 from flows.runtime.worker.overdue import delete_due_windows, overdue
+from flows.runtime.worker.patient_loops import PatientLoops
+from flows.runtime.worker.trading_side import OpenTrading, WorkerFacts, open_service
 from tasks.base.deployment_names import GRID_TICK, DeploymentNames
 from tasks.settings.load import load
 from tasks.settings.model import Settings
@@ -38,29 +40,13 @@ from tasks.tick import watchdog
 
 _MAX_THREADS = 1000
 _CANCEL_POLL_SECONDS = 2.0
-_MAX_BACK_OFF_SECONDS = 30.0
+_SETTLE_SECONDS = 10.0
 
 
 def _request_stop() -> None:
     from flows.runtime.trading import request_stop  # its stages are needed only where there is trading to do
 
     request_stop()
-
-
-@cache
-def _load_flow(entrypoint: str) -> Flow[..., Any]:
-    loaded: Flow[..., Any] = load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)
-    return loaded
-
-
-class GridflowJobConfiguration(BaseJobConfiguration):
-    """No options. It carries the deployment's entry point to the run, which saves an API call."""
-
-    _entrypoint: str | None = PrivateAttr(default=None)
-
-    def prepare_for_flow_run(self, flow_run: FlowRun, deployment: Any = None, *args: Any, **kwargs: Any) -> None:
-        super().prepare_for_flow_run(flow_run, deployment, *args, **kwargs)
-        self._entrypoint = deployment.entrypoint if deployment is not None else None
 
 
 class GridflowWorkerResult(BaseWorkerResult):
@@ -81,12 +67,14 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
         *args: Any,
         settings: Settings | None = None,
         request_stop: Callable[[], None] = _request_stop,
+        trading: OpenTrading | None = open_service,
         recycle_after: int | None = None,
         **kwargs: Any,
     ) -> None:
         """Create a worker.
 
         `settings`: the account and its window length; without them they are loaded when the worker starts.
+        `trading`: opens the process's trading service, for windows that Prefect does not hand out; None: without them.
         `recycle_after`: drain after that many runs, because a process that runs the engine slowly grows.
         """
         super().__init__(*args, **kwargs)
@@ -95,7 +83,11 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
         self._request_stop = request_stop
         self._runs_left = recycle_after
         self.recycling = False
+        self._trading = trading
+        self._guarding = Guarding()
         self._cancel_flags: dict[UUID, threading.Event] = {}
+        self._ended = EndedRuns(self._propose_crashed_state)
+        self._loops = PatientLoops()
         self._draining = False
         self._drain_asked: anyio.Event | None = None
         self._threads = anyio.CapacityLimiter(_MAX_THREADS)
@@ -112,16 +104,26 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
         self._drain_asked = anyio.Event()
         watchdog.enable()
         self._drain_on_signals()
-        async with self, anyio.create_task_group() as loops:
-            loops.start_soon(self._forever, self.get_and_submit_flow_runs, PREFECT_WORKER_QUERY_SECONDS.value())
-            loops.start_soon(self._forever, self._sync_and_initialize, self.heartbeat_interval_seconds)
-            loops.start_soon(self._forever, self._look_for_cancelling, _CANCEL_POLL_SECONDS)
+        account = self._own_settings().account
+        guarding = self._guarding.running(self._trading, account, self._facts, self._loops.try_again_now)
+        forever = self._loops.forever
+        async with guarding, self, anyio.create_task_group() as loops:
+            loops.start_soon(forever, self.get_and_submit_flow_runs, PREFECT_WORKER_QUERY_SECONDS.value())
+            loops.start_soon(forever, self._sync_and_initialize, self.heartbeat_interval_seconds)
+            loops.start_soon(forever, self._look_for_cancelling, _CANCEL_POLL_SECONDS)
+            loops.start_soon(forever, self._settle, _SETTLE_SECONDS)
             printer(f"Worker {self.name!r} started!")
             await self._drain_asked.wait()
-            while self._submitting_flow_run_ids or self._cancel_flags:  # noqa: ASYNC110 - the base class fills the first
+            while self._submitting_flow_run_ids or self._cancel_flags or not self._guarding.is_idle:  # noqa: ASYNC110
                 await anyio.sleep(0.05)
             loops.cancel_scope.cancel()
         printer(f"Worker {self.name!r} stopped!")
+
+    def _facts(self) -> WorkerFacts:
+        def runs() -> set[UUID]:
+            return {*self._submitting_flow_run_ids, *self._cancel_flags, *self._ended.ids}
+
+        return WorkerFacts(self.name, runs, lambda: self._draining)
 
     def drain(self) -> None:
         """Take no more runs, ask running windows to end early, leave `start` when the last one has ended."""
@@ -156,17 +158,6 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
         if self._runs_left <= 0:
             self.recycling = True
             self.drain()
-
-    async def _forever(self, work: Callable[[], Awaitable[Any]], seconds: float) -> None:
-        pause = seconds
-        while True:
-            try:
-                await work()
-                pause = seconds
-            except Exception as error:  # noqa: BLE001 - a server that is away, restarts or errs must not end the worker
-                pause = min(pause * 2, max(seconds, _MAX_BACK_OFF_SECONDS))
-                self._logger.warning("Prefect API call failed, trying again in %.0f s: %r", pause, error)
-            await anyio.sleep(pause)
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         return [] if self._draining else await super().get_and_submit_flow_runs()
@@ -230,38 +221,56 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
         try:
             if configuration._entrypoint is None:
                 raise ValueError("the deployment has no entry point")
-            flow = await anyio.to_thread.run_sync(_load_flow, configuration._entrypoint, limiter=self._threads)
+            flow = await anyio.to_thread.run_sync(load_flow, configuration._entrypoint, limiter=self._threads)
             if task_status is not None:
-                task_status.started(str(flow_run.id))
-            if self._draining:  # taken before the drain began, but its flow may only now be loaded
-                self._stop_windows()
-            ended = await anyio.to_thread.run_sync(_run_engine, flow, flow_run, flag, limiter=self._threads)
-            await self._settle(flow_run, ended)
+                guard = self._guarding.guard
+                task_status.started(str(flow_run.id) if guard is None else mark_of(guard.me))
+            if problem := parameter_problem(flow, flow_run):
+                await self.client.set_flow_run_state(flow_run.id, Failed(message=problem), force=True)
+            elif await self._is_to_begin(flow_run):
+                ended = await anyio.to_thread.run_sync(run_engine, flow, flow_run, flag, limiter=self._threads)
+                self._ended.add(flow_run, ended)
+            else:
+                await self._give_back(flow_run)
         finally:
             self._cancel_flags.pop(flow_run.id, None)
             self._count_run()
+        await self._settle()
         return GridflowWorkerResult(status_code=0, identifier=str(flow_run.id))
 
-    async def _settle(self, flow_run: FlowRun, ended: State | BaseException) -> None:
-        """Give the run its final state where the engine could not: cancelled runs, and crashes of the engine."""
-        state = ended if isinstance(ended, State) else (await self.client.read_flow_run(flow_run.id)).state
-        if state is None or state.is_final() or state.is_paused() or state.is_scheduled():
-            return
-        if state.type == StateType.CANCELLING:
-            await self.client.set_flow_run_state(flow_run.id, Cancelled(message="Ended early on request."), force=True)
-        else:
-            await self._propose_crashed_state(flow_run, f"The run's engine ended without a final state: {ended!r}")
+    async def _is_to_begin(self, flow_run: FlowRun) -> bool:
+        """Wait until the run's time, as it is fetched before. False once the worker drains."""
+        wait = (flow_run.expected_start_time - datetime.now(UTC)).total_seconds()
+        if wait > 0 and self._drain_asked is not None:
+            with anyio.move_on_after(wait):
+                await self._drain_asked.wait()
+        return not self._draining
+
+    async def _give_back(self, flow_run: FlowRun) -> None:
+        """Let another worker run what this one has fetched and not begun."""
+        again = Scheduled(scheduled_time=flow_run.expected_start_time, message="The worker that fetched it ends.")
+        await self.client.set_flow_run_state(flow_run.id, again, force=True)
+
+    async def _propose_pending_state(self, flow_run: FlowRun) -> bool:
+        return not self._draining and await super()._propose_pending_state(flow_run)
+
+    async def _settle(self) -> None:
+        await self._ended.settle(self.client)
 
     # --- cancelling ------------------------------------------------------------------------------------
     async def _setup_cancellation_observer(self) -> None:
         """Not used: it watches only runs that have not started and holds a web socket for it."""
 
     async def _look_for_cancelling(self) -> None:
+        """Ask runs to end that an operator cancelled or suspended. A suspended window ends like a cancelled one."""
         waiting = [run_id for run_id, flag in self._cancel_flags.items() if not flag.is_set()]
         if not waiting:
             return
-        wanted = {"id": {"any_": waiting}, "state": {"type": {"any_": [StateType.CANCELLING]}}}
+        asked = [StateType.CANCELLING, StateType.PAUSED]
+        wanted = {"id": {"any_": waiting}, "state": {"type": {"any_": asked}}}
         for found in await self.client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(wanted)):
+            if found.state is not None and found.state.type == StateType.PAUSED:
+                self._ended.suspended(found.id)
             with suppress(KeyError):
                 self._cancel_flags[found.id].set()
 
@@ -271,17 +280,3 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
 
     async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:
         """Skipped: one worker type, one pool; the labels cost a write per run and tell nothing."""
-
-
-def _run_engine(flow: Flow[..., Any], flow_run: FlowRun, flag: threading.Event) -> State | BaseException:
-    """Run the flow in this thread until the engine is done with it; errors are returned, never raised."""
-    # Without a deployment id the engine starts no suspension observer (a thread, a loop and a web socket per run);
-    # the engine reads the whole run again before it calls the flow.
-    unobserved = flow_run.model_copy(update={"deployment_id": None})
-    try:
-        with cancel_flag(flag):
-            ended: Any = run_flow(flow, flow_run=unobserved, return_type="state")
-            state: State = asyncio.run(ended) if asyncio.iscoroutine(ended) else ended
-            return state
-    except BaseException as error:  # noqa: BLE001 - SystemExit in a flow must not end the worker's other runs
-        return error

@@ -1,0 +1,37 @@
+"""What a trading service does in the background, on its trading loop."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from redis.exceptions import RedisError
+
+from tasks.base.log_setup import RedisLogHandler
+from tasks.base.redis_client import connect
+
+log = logging.getLogger(__name__)
+_MONITOR_SECONDS = 60
+
+
+async def each_minute(check: Callable[[], Awaitable[None]]) -> None:
+    """Check each minute, without a Prefect run."""
+    while True:
+        await asyncio.sleep(_MONITOR_SECONDS)
+        try:
+            await check()
+        except Exception:  # the next check must run, whatever failed in this one
+            log.exception("monitor: check failed; the next one is in a minute")
+
+
+async def flush_logs(logs: RedisLogHandler, redis_url: str, key: str) -> None:
+    """Write the log lines of this process to Redis each second."""
+    redis = connect(redis_url)
+    try:
+        while True:
+            try:
+                await logs.flush_to(redis, key)
+            except RedisError:
+                await asyncio.sleep(5)  # the lines stay in the queue; the terminal has shown them
+            await asyncio.sleep(1)
+    finally:
+        await redis.aclose()

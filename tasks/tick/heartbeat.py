@@ -1,0 +1,107 @@
+"""Heartbeats of the processes that trade: who is there, and whose windows it runs.
+
+Every process that trades writes its heartbeat each BEAT_SECONDS, and at once when its windows change. The time in it
+is Redis's, so ages do not depend on the clocks of the machines.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ConfigDict
+
+from tasks.base.keys import Keys
+from tasks.base.redis_client import RedisClient, script
+from tasks.exchange.models import Frozen
+
+BEAT_SECONDS = 5.0
+_FORGET_MS = 600_000
+
+
+def dead_after_ms(lease_ms: int) -> int:
+    """The age at which a heartbeat counts as dead: the lease, and at least two beats."""
+    return max(lease_ms, int(2 * BEAT_SECONDS * 1000))
+
+
+class _Told(Frozen):
+    """Base of what a worker tells others. A later version may tell more: an unknown field must not make it dead."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class HeldWindow(_Told):
+    """A window that a worker runs: of a Prefect run, or its own because Prefect handed none out."""
+
+    symbol: str
+    own: bool = False
+    since_ms: int
+
+
+class Heartbeat(_Told):
+    """What a worker says about itself."""
+
+    worker: str  # id of the process
+    name: str = ""  # at the Prefect server; '' in a process that is no Prefect worker
+    version: str
+    host: str
+    pid: int
+    started_ms: int
+    at_ms: int = 0  # when it was written, by Redis's clock
+    lag_ms: int = 0  # longest delay of the trading loop since the heartbeat before
+    guards: bool = False  # runs windows that Prefect does not hand out
+    draining: bool = False  # takes no more windows
+    prefect_away_since_ms: int | None = None  # since when the Prefect server has not answered this worker
+    windows: tuple[HeldWindow, ...] = ()
+    runs: tuple[str, ...] = ()  # ids of the Prefect runs that it has taken and not finished
+
+
+class Workers(Frozen):
+    """All heartbeats, and Redis's time when they were read."""
+
+    now_ms: int
+    heartbeats: tuple[Heartbeat, ...] = ()
+
+    def living(self, ms: int) -> tuple[Heartbeat, ...]:
+        """The workers whose heartbeat is not older than `ms`, by id."""
+        return tuple(each for each in self.heartbeats if self.now_ms - each.at_ms <= ms)
+
+
+def parsed_workers(now_ms: int, stored: Mapping[str, str]) -> Workers:
+    """The heartbeats in the hash `Keys.workers`; unreadable ones, of a later version, are left out."""
+    found = [_parsed(text) for _, text in sorted(stored.items())]
+    return Workers(now_ms=now_ms, heartbeats=tuple(each for each in found if each is not None))
+
+
+def _parsed(text: str) -> Heartbeat | None:
+    at_ms, _, body = text.partition(" ")
+    try:
+        return Heartbeat.model_validate_json(body).model_copy(update={"at_ms": int(at_ms)})
+    except ValueError:
+        return None
+
+
+async def beat(redis: RedisClient, *, keys: Keys, heartbeat: Heartbeat) -> Workers:
+    """Write this worker's heartbeat; everybody's, its own included."""
+    return await _beat(redis, keys, heartbeat.worker, heartbeat.model_dump_json(exclude={"at_ms"}))
+
+
+async def end_beating(redis: RedisClient, *, keys: Keys, worker: str) -> None:
+    """Remove the heartbeat of a worker that ends in order: others then need not wait until it counts as dead."""
+    await _beat(redis, keys, worker, "")
+
+
+async def _beat(redis: RedisClient, keys: Keys, worker: str, body: str) -> Workers:
+    now_ms, flat = await script(redis, "tasks.tick", "beat")(keys=[keys.workers], args=[worker, body, _FORGET_MS])
+    return parsed_workers(int(now_ms), _pairs(flat))
+
+
+async def read_workers(redis: RedisClient, keys: Keys) -> Workers:
+    """Everybody's heartbeat, in one round trip."""
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.time()
+        pipe.hgetall(keys.workers)
+        (seconds, micros), stored = await pipe.execute()
+    return parsed_workers(int(seconds) * 1000 + int(micros) // 1000, stored)
+
+
+def _pairs(flat: Sequence[Any]) -> dict[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
