@@ -51,11 +51,15 @@ def run_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture(autouse=True)
-def own_environment() -> Iterator[None]:
-    """No setting of this machine reaches a test, and what a command puts into the environment ends with its test."""
+def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No setting of this machine reaches a test, and what a command puts into the environment ends with its test.
+
+    Each test has a state folder of its own, with its own history.
+    """
     before = dict(os.environ)
     for name in [name for name in os.environ if name.startswith("GRIDFLOW_")]:
         del os.environ[name]
+    os.environ["GRIDFLOW_STATE"] = str(tmp_path_factory.mktemp("state"))
     yield
     os.environ.clear()
     os.environ.update(before)

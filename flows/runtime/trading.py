@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from redis.exceptions import RedisError
 
+from flows.runtime.archiving import Archiving
 from flows.runtime.background import each_minute, flush_logs
 from flows.runtime.beating import Beating
 from tasks.base import log_setup
@@ -64,7 +65,8 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 class TradingService:
     """Owns the trading loop. Its public methods may be called from any thread and return when the work is done."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, archives: bool = True) -> None:
+        """`archives`: move records from Redis to the history database while the process runs."""
         if settings.redis_url is None:
             raise StackError("no Redis is configured. Start with `gridflow up`, or set GRIDFLOW_REDIS_URL")
         self._own_settings = settings
@@ -77,6 +79,7 @@ class TradingService:
         self._thread = threading.Thread(target=self._loop.run_forever, name="trading-loop", daemon=True)
         self._thread.start()
         self._opening = asyncio.Lock()
+        self._archiving = Archiving(settings, self._redis_url) if archives else None
         self._watchdog = watchdog.Watchdog(self._loop, self._thread)
         self.beating = Beating(self._redis_url, self.keys)
         logs = flush_logs(self._logs, self._redis_url, self.keys.log)
@@ -103,7 +106,11 @@ class TradingService:
         """The Redis client, exchange client and fund allocator of this process. The first call opens them."""
         async with self._opening:
             if self._desk is None:
+                if self._archiving is not None:
+                    await self._archiving.check()
                 self._desk = await open_desk(self._own_settings, self._redis_url)
+                if self._archiving is not None:
+                    self._archiving.start()
                 if watchdog.is_enabled():  # imports and market lists keep the loop busy until now
                     self._watchdog.start()
         return self._desk
@@ -273,6 +280,8 @@ class TradingService:
         """Close the exchange and Redis, and end the loop."""
         self._watchdog.stop()
         self.run(self._close())
+        if self._archiving is not None:
+            self._archiving.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from tasks.base.keys import Keys
+from tasks.base.outbox import RecordKind, fields_of
 from tasks.base.redis_client import RedisClient
 
 EVENTS_CAP = 200
@@ -25,9 +26,16 @@ class EventKind(StrEnum):
     BASE_MISSING = "base_missing"  # base that the account does not hold left the cells at cost
     BASE_RETURNED = "base_returned"  # base that came back is in the cells again
     DEPLOYMENTS_MENDED = "deployments_mended"  # a worker restored deployments or the work pool at the Prefect server
+    HISTORY_AWAY = "history_away"  # the history database does not answer or cannot write; records wait in Redis
+    HISTORY_BACK = "history_back"  # it does again
+    HISTORY_FULL = "history_full"  # so many records wait in Redis that there are no new buys
     WRITTEN_OFF = "written_off"  # a symbol's inventory was booked out at cost
 
 
 async def publish_event(redis: RedisClient, keys: Keys, kind: EventKind, facts: Any) -> None:
-    """Add an event to the account's capped stream; `facts` becomes its JSON body."""
-    await redis.xadd(keys.events, {"type": kind.value, "body": json.dumps(facts)}, maxlen=EVENTS_CAP, approximate=True)
+    """Add an event to the account's capped stream and to the outbox; `facts` becomes its JSON body."""
+    body = json.dumps(facts)
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.xadd(keys.events, {"type": kind.value, "body": body}, maxlen=EVENTS_CAP, approximate=True)
+        pipe.xadd(keys.outbox, fields_of(RecordKind.EVENT, f"{kind.value}|{body}"))
+        await pipe.execute()

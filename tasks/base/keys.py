@@ -29,7 +29,8 @@ class Keys:
     # --- money -----------------------------------------------------------------------------------------
     @property
     def funds(self) -> str:
-        """Hash: the pot. units: pool, used, reserved, short, adopted; flags; version, inputs; holds (`owner=until`)."""
+        """Hash: the pot. units: pool, used, reserved, short, adopted; flags; version, inputs; holds (`owner=until`);
+        history_full."""
         return self._key("funds")
 
     @property
@@ -216,6 +217,27 @@ class Keys:
     def events(self) -> str:
         """Capped stream of domain events (allocation_updated, …)."""
         return self._key("events")
+
+    # --- history ---------------------------------------------------------------------------------------
+    @property
+    def outbox(self) -> str:
+        """Stream: records that are not in the history database yet. See `tasks/base/outbox.py`. Never trimmed."""
+        return self._key("outbox")
+
+    @property
+    def history(self) -> str:
+        """Hash: the archiver's state. place (of the database), waiting, bytes, away_ms, away_why, archived_ms."""
+        return self._key("history")
+
+    @property
+    def history_lease(self) -> str:
+        """String with expiry: the archiver that moves records to the database now."""
+        return self._key("history", "lease")
+
+    @property
+    def history_fence(self) -> str:
+        """Counter: fence number of the newest archiver."""
+        return self._key("history", "fence")
 
     # --- rate limits and circuit breakers ------------------------------------------------------------------
     @property

@@ -58,12 +58,12 @@ async def _set_paused(redis: RedisClient, settings: Settings, symbols: Sequence[
     if unknown:
         raise ConfigError(unknown, "the command")
     keys = Keys(settings.account)
-    hashes = [keys.funds_symbol(symbol) for symbol in symbols] or [keys.funds]
-    await store.set_flag(redis, hashes=hashes, flag="paused", value=paused)
+    await store.set_operator_flag(redis, keys=keys, symbols=symbols, flag="paused", value=paused)
 
 
 async def _set_stopped(redis: RedisClient, settings: Settings, stopped: bool) -> None:
-    await store.set_flag(redis, hashes=[Keys(settings.account).funds], flag="stopped", value=stopped)
+    keys = Keys(settings.account)
+    await store.set_operator_flag(redis, keys=keys, symbols=(), flag="stopped", value=stopped)
 
 
 class Published(Frozen):
@@ -113,8 +113,7 @@ async def sell_off(redis: RedisClient, settings: Settings, symbols: Sequence[str
     ]
     if problems:
         raise ConfigError(problems, "the command")
-    hashes = [keys.funds_symbol(symbol) for symbol in symbols]
-    await store.set_flag(redis, hashes=hashes, flag="liquidate", value=True)
+    await store.set_operator_flag(redis, keys=keys, symbols=symbols, flag="liquidate", value=True)
 
 
 async def preview_order(

@@ -1,6 +1,7 @@
 -- Purpose: grant money to a batch of orders of one symbol and journal each granted order, in one step.
 -- Checks and grants each item on its own: one refusal does not refuse the batch. Idempotent by slot and sequence.
--- KEYS  1 funds            hash: pool, used, reserved (units of 1e-8 quote), paused, short, max_committed, stopped, holds
+-- KEYS  1 funds            hash: pool, used, reserved (units of 1e-8 quote), paused, short, max_committed, stopped, holds,
+--                          history_full
 --       2 funds of symbol  hash: allocated, used, reserved (units), paused
 --       3 fence            counter: newest fence of the symbol
 --       4 reservations     hash: id -> units held
@@ -10,6 +11,7 @@
 --       8 blocked counts   hash: symbol|code -> refusals
 --       9 blocked list     capped list of refusals
 --       10 ids of the server (string, see _server.lua)
+--       11 outbox          stream: journal entries and refusals for the history (_outbox.lua)
 -- ARGV  1 fence  2 symbol  3 time (ms)  4 cap of the blocked list  5 count n
 --       then n times (n from 1 to 1000): id, slot, sequence, units (0 for a sell), journal entry, cell key, cell record
 -- Returns n codes:
@@ -17,7 +19,8 @@
 --   1 ALREADY        this slot has journalled this sequence or a later one; nothing changed
 --   2 SYMBOL_LIMIT   the symbol's committed money would exceed its allocation
 --   3 GLOBAL_LIMIT   the pool would be exceeded, or the exchange holds less quote than promised
---   4 PAUSED         new buys are paused, or trading is stopped (sells too then; see _holds.lua)
+--   4 PAUSED         new buys are paused, or too many records wait for the history database (history_full), or
+--                    trading is stopped (sells too then; see _holds.lua)
 --   5 STALE_FENCE    a newer lease exists for the symbol
 --   6 UNKNOWN_SYMBOL the symbol is not registered
 --   8 RESTARTED      Redis is another server than the one that gave the lease
@@ -35,11 +38,12 @@ local refused = stale(KEYS[3], ARGV[1], KEYS[10])
 if refused > 0 then return all(refused) end
 local mine = call('HMGET', share, 'allocated', 'used', 'reserved', 'paused')
 if not mine[1] then return all(6) end
-local pot = call('HMGET', funds, 'pool', 'used', 'reserved', 'paused', 'short', 'max_committed', 'stopped', 'holds')
+local pot = call('HMGET', funds, 'pool', 'used', 'reserved', 'paused', 'short', 'max_committed', 'stopped', 'holds',
+  'history_full')
 local committed = (mine[2] or 0) + (mine[3] or 0)
 local total = (pot[2] or 0) + (pot[3] or 0)
 local allocated, pool = tonumber(mine[1]), tonumber(pot[1] or 0)
-local paused = mine[4] == '1' or pot[4] == '1'
+local paused = mine[4] == '1' or pot[4] == '1' or pot[9] == '1'
 local short = tonumber(pot[5] or 0) > 0
 local stopped = pot[7] == '1' or held(pot[8])
 
@@ -72,12 +76,15 @@ for i = 1, count do
     slots[n + 1], slots[n + 2] = slot, ARGV[p + 2]
     held[n + 1], held[n + 2] = id, ARGV[p + 3]
     journal[n + 1], journal[n + 2] = id, ARGV[p + 4]
+    archive(KEYS[11], 'order', ARGV[p + 4])
     cells[n + 1], cells[n + 2] = ARGV[p + 5], ARGV[p + 6]
     n = n + 2
     committed, total, granted = committed + units, total + units, granted + units
   elseif code > 1 then
     call('HINCRBY', KEYS[8], ARGV[2] .. '|' .. code, 1)
-    call('LPUSH', KEYS[9], ARGV[3] .. '|' .. ARGV[2] .. '|' .. code .. '|' .. ARGV[p + 3] .. '|' .. ARGV[p])
+    local refusal = ARGV[3] .. '|' .. ARGV[2] .. '|' .. code .. '|' .. ARGV[p + 3] .. '|' .. ARGV[p]
+    call('LPUSH', KEYS[9], refusal)
+    archive(KEYS[11], 'blocked', refusal)
     call('LTRIM', KEYS[9], 0, tonumber(ARGV[4]) - 1)
   end
   codes[i] = code

@@ -6,6 +6,7 @@
 --       6 set of all symbols ever registered  7 format of the records (set when the pot is first shared)
 --       8 settings in force (hash: version)
 --       9.. per symbol, in the order of ARGV: funds of symbol, cells, intents, fence
+--       the last one: outbox (stream; _outbox.lua)
 -- ARGV  1 expected version  2 pool (units)  3 report (JSON)  4 cap of reports and, roughly, of events
 --       5 digest of the operator's inputs  6 time of a scheduled dynamic step (ms), 0 where this is none
 --       7 format  8 version of the settings they follow from, 0 where none were in force
@@ -77,4 +78,5 @@ redis.call('LPUSH', KEYS[3], ARGV[3])
 redis.call('LTRIM', KEYS[3], 0, tonumber(ARGV[4]) - 1)
 redis.call('HINCRBY', KEYS[4], 'rebalances', 1)
 redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[4], '*', 'type', 'allocation_updated', 'body', ARGV[3])
+archive(KEYS[#KEYS], 'rebalance', ARGV[3])
 return {0, version}

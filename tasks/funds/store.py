@@ -60,7 +60,7 @@ def _book_keys(keys: Keys, symbol: str) -> list[str]:
 @lru_cache(maxsize=4096)  # reserve is called most often
 def _reserve_keys(keys: Keys, symbol: str) -> tuple[str, ...]:
     more = (keys.slots(symbol), keys.intents(symbol), keys.cells(symbol), keys.blocked_counts, keys.blocked)
-    return (*_book_keys(keys, symbol), *more, keys.server)
+    return (*_book_keys(keys, symbol), *more, keys.server, keys.outbox)
 
 
 def _encode_writes(writes: Sequence[Write], first_key: int) -> tuple[list[str], list[str | int]]:
@@ -177,7 +177,7 @@ async def set_limits(
     for row in rows:
         names += [keys.funds_symbol(row[0]), keys.cells(row[0]), keys.intents(row[0]), keys.fence(row[0])]
         argv += row
-    code, version = await script(client, _PACKAGE, "set_limits")(keys=names, args=argv)
+    code, version = await script(client, _PACKAGE, "set_limits")(keys=[*names, keys.outbox], args=argv)
     return FundCode(code), int(version)
 
 
@@ -205,6 +205,13 @@ async def set_flag(client: RedisClient, *, hashes: Sequence[str], flag: str, val
     return int(await script(client, _PACKAGE, "set_flag")(keys=list(hashes), args=[flag, int(value)]))
 
 
+async def set_operator_flag(client: RedisClient, *, keys: Keys, symbols: Sequence[str], flag: str, value: bool) -> int:
+    """Set or clear an operator's flag on `symbols`, or on the pot where there are none; the history gets it too."""
+    names = [*(keys.funds_symbol(symbol) for symbol in symbols)] or [keys.funds]
+    scopes = list(symbols) or [""]
+    return int(await script(client, _PACKAGE, "set_flag")(keys=[*names, keys.outbox], args=[flag, int(value), *scopes]))
+
+
 async def all_symbols(client: RedisClient, *, keys: Keys) -> list[str]:
     """All symbols ever registered, those that left included, sorted."""
     return sorted(str(symbol) for symbol in await client.sunion([keys.symbols, keys.funds_symbols]))
@@ -227,7 +234,8 @@ async def may_trigger(client: RedisClient, *, keys: Keys) -> bool:
 
 async def guard(client: RedisClient, *, keys: Keys, held_units: int) -> tuple[int, int]:
     """Compare the quote on the exchange with what the pot promises; units missing now, and at the last comparison."""
-    now, before = await script(client, _PACKAGE, "guard")(keys=[keys.funds, keys.events], args=[held_units, REPORT_CAP])
+    names = [keys.funds, keys.events, keys.outbox]
+    now, before = await script(client, _PACKAGE, "guard")(keys=names, args=[held_units, REPORT_CAP])
     return int(now), int(before)
 
 

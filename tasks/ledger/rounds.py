@@ -52,7 +52,7 @@ def with_fill(lots: Iterable[Lot], found: Round | None, fill: Fill) -> tuple[tup
     held = tuple(lots)
     with exact():
         if fill.side is Side.BUY:
-            return (*held, Lot(at_ms=fill.at_ms, qty=fill.qty)), found
+            return (*held, Lot.model_construct(at_ms=fill.at_ms, qty=fill.qty)), None
         left, sold = _taken(held, fill.qty)
         return left, _grown(found or _empty(fill, sold), fill, sold)
 
@@ -62,8 +62,8 @@ def _taken(lots: tuple[Lot, ...], qty: Decimal) -> tuple[tuple[Lot, ...], list[L
     sold: list[Lot] = []
     for position, lot in enumerate(lots):
         if qty < lot.qty:
-            sold += [Lot(at_ms=lot.at_ms, qty=qty)] if qty else []
-            return (Lot(at_ms=lot.at_ms, qty=lot.qty - qty), *lots[position + 1 :]), sold
+            sold += [Lot.model_construct(at_ms=lot.at_ms, qty=qty)] if qty else []
+            return (Lot.model_construct(at_ms=lot.at_ms, qty=lot.qty - qty), *lots[position + 1 :]), sold
         sold.append(lot)
         qty -= lot.qty
     return (), sold
@@ -71,7 +71,7 @@ def _taken(lots: tuple[Lot, ...], qty: Decimal) -> tuple[tuple[Lot, ...], list[L
 
 def _empty(fill: Fill, sold: list[Lot]) -> Round:
     opened_ms = min((lot.at_ms for lot in sold), default=fill.at_ms)
-    return Round(
+    return Round.model_construct(
         symbol=fill.symbol,
         sell_id=fill.client_id or fill.trade_id,
         cell_key=fill.cell_key,

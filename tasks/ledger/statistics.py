@@ -40,33 +40,30 @@ class Tally(Frozen):
     def __add__(self, other: "Tally") -> "Tally":
         """The totals of both."""
         with exact():
-            return Tally(**{name: getattr(self, name) + getattr(other, name) for name in Tally.model_fields})
+            return Tally.model_construct(**{name: value + getattr(other, name) for name, value in self})
 
     def __neg__(self) -> "Tally":
         """What takes these totals out of a sum."""
-        return Tally(**{name: -getattr(self, name) for name in Tally.model_fields})
+        return Tally.model_construct(**{name: -value for name, value in self})
 
 
 def tally_of_fill(fill: Fill) -> Tally:
     """The totals of one fill."""
     buys = int(fill.side is Side.BUY)
-    return Tally(buys=buys, sells=1 - buys, volume=fill.quote, fees=fill.fee_quote, profit=fill.profit)
+    return Tally.model_construct(buys=buys, sells=1 - buys, volume=fill.quote, fees=fill.fee_quote, profit=fill.profit)
 
 
 def tally_of_round(one: Round) -> Tally:
     """The totals of one round. Its fills count its profit."""
     won = max(one.profit, ZERO)
-    return Tally(rounds=1, wins=int(one.profit > 0), won=won, lost=won - one.profit, held_ms=one.held_ms)
+    return Tally.model_construct(
+        rounds=1, wins=int(one.profit > 0), won=won, lost=won - one.profit, held_ms=one.held_ms
+    )
 
 
 def total_of(tallies: Iterable[Tally]) -> Tally:
     """The sum of `tallies`."""
-    sums: dict[str, Decimal | int] = dict.fromkeys(Tally.model_fields, 0)
-    with exact():
-        for tally in tallies:
-            for name in sums:
-                sums[name] += getattr(tally, name)
-    return Tally(**sums)
+    return sum(tallies, Tally())
 
 
 class CurvePoint(Frozen):

@@ -43,8 +43,9 @@ async def publish(redis: RedisClient, settings: Settings, *, only_first: bool = 
     `only_first`: publish only where no settings are in force.
     """
     body = json.dumps(shared_part(settings))
-    key = Keys(settings.account).settings
-    version = await script(redis, "tasks.settings", "publish_settings")(keys=[key], args=[body, int(only_first)])
+    keys = Keys(settings.account)
+    names = [keys.settings, keys.outbox]
+    version = await script(redis, "tasks.settings", "publish_settings")(keys=names, args=[body, int(only_first)])
     return int(version)
 
 

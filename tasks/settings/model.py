@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from tasks.base.money import MAX_QUOTE
 from tasks.settings.grids import AnyGrid, GeometricSettings, StartMode
 from tasks.settings.section import Fee, Section, Share
-from tasks.settings.text_rules import checked_api_url, checked_redis_url, matches
+from tasks.settings.text_rules import checked_api_url, checked_database_url, checked_redis_url, matches
 
 
 class AllocationStrategy(StrEnum):
@@ -99,6 +99,15 @@ class TradingSettings(Section):
         return int(self.protection_seconds * 1000)
 
 
+class HistorySettings(Section):
+    """The durable record of all that happened."""
+
+    outbox_mb: Annotated[int, Field(ge=1, le=65_536)] = Field(
+        256,
+        description="MB that records may take in Redis while the database is away, 1 to 65536; no new buys beyond it",
+    )
+
+
 _Account = Annotated[str, matches(r"[a-z0-9][a-z0-9-]{0,15}", "must be 1 to 16 of a-z, 0-9 and -, not - first")]
 
 
@@ -151,3 +160,9 @@ class Settings(Section):
         description="refused or accepted: real orders on a Redis that may lose records, because it has no append-only "
         "file or may evict keys",
     )
+    database_url: Annotated[SecretStr, AfterValidator(checked_database_url)] | None = Field(
+        None,
+        description="database of the history, postgresql+asyncpg://user:password@host/name or "
+        "sqlite+aiosqlite:///path; absent: history.db in the state folder; several hosts need PostgreSQL",
+    )
+    history: HistorySettings = HistorySettings()

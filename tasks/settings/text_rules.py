@@ -7,6 +7,9 @@ from pydantic import AfterValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
 API_URL_RULE = "must be http:// or https:// and a host, without user or password"
+DATABASE_URL_RULE = (
+    "must be postgresql+asyncpg://user:password@host/name, or sqlite+aiosqlite:/// with the path of a file"
+)
 REDIS_URL_RULE = "must be redis:// or rediss:// with a host and at most a database number, or unix:// with a path"
 
 
@@ -34,6 +37,17 @@ def checked_redis_url(secret: SecretStr) -> SecretStr:
     parts = _parts(secret.get_secret_value())
     if parts is None or not _names_a_redis(parts):
         raise PydanticCustomError("wrong_text", REDIS_URL_RULE)
+    return secret
+
+
+def checked_database_url(secret: SecretStr) -> SecretStr:
+    """The database URL, unchanged. Refuses other databases and drivers, and a URL without a file or a name."""
+    parts = _parts(secret.get_secret_value())
+    schemes = ("postgresql+asyncpg", "sqlite+aiosqlite")
+    if parts is None or parts.scheme not in schemes or parts.path.strip("/") in ("", ":memory:"):
+        raise PydanticCustomError("wrong_text", DATABASE_URL_RULE)
+    if parts.scheme == "sqlite+aiosqlite" and parts.netloc:
+        raise PydanticCustomError("wrong_text", DATABASE_URL_RULE)
     return secret
 
 

@@ -2,6 +2,7 @@
 -- is missing booked by the next tick of its symbol. A coin whose record is not the one that was read before is left
 -- alone: another worker has compared it meanwhile.
 -- KEYS  1 comparisons (hash: coin -> JSON)  2 events (stream)  3.. per coin: corrections of its symbol (hash)
+--       the last one: outbox (stream; _outbox.lua)
 -- ARGV  1 rough cap of the stream  2 count n, then n times:
 --       coin, record read before ('' for none), record to store, kind of the event ('' for none), its body,
 --       field of the correction ('' for none), the correction
@@ -14,7 +15,10 @@ for i = 1, tonumber(ARGV[2]) do
   p = p + 7
   if (redis.call('HGET', KEYS[1], coin) or '') == before then
     redis.call('HSET', KEYS[1], coin, record)
-    if kind ~= '' then redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], '*', 'type', kind, 'body', body) end
+    if kind ~= '' then
+      redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], '*', 'type', kind, 'body', body)
+      archive(KEYS[#KEYS], 'event', kind .. '|' .. body)
+    end
     if field ~= '' then redis.call('HSETNX', KEYS[2 + i], field, correction) end
     out[i] = 1
   else

@@ -77,7 +77,7 @@ async def _store(desk: Desk, judged: list[_Judged]) -> None:
     args: list[str | int] = [EVENTS_CAP, len(judged)]
     for one in judged:
         args += _arguments(one)
-    stored = await script(desk.redis, "tasks.tick", "base_guard")(keys=names, args=args)
+    stored = await script(desk.redis, "tasks.tick", "base_guard")(keys=[*names, desk.keys.outbox], args=args)
     for one, done in zip(judged, stored, strict=True):
         if done:
             _log(one.verdict)

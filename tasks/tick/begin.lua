@@ -17,6 +17,7 @@
 --     version of the settings, 1 while the exchange bans us else 0},
 --    {breaker of symbol, breaker of the exchange}, format, fee queue (flat), corrections (values)};
 --    missing strings are ''.
+-- paused of the pot: by an operator, or while too many records wait for the history database (history_full).
 -- stopped: by an operator, or by a process that holds the pot stopped (_holds.lua).
 local compared, ids = redis.call('GET', KEYS[15]), server_ids()
 local has_books = redis.call('HEXISTS', KEYS[8], 'version') == 1
@@ -54,6 +55,7 @@ local function add(value) numbers[#numbers + 1] = tonumber(value or 0) end
 local pot = redis.call('HMGET', KEYS[8], 'pool', 'used', 'reserved', 'paused', 'stopped', 'short', 'version')
 for i = 1, 7 do add(pot[i]) end
 if held(redis.call('HGET', KEYS[8], 'holds')) then numbers[5] = 1 end
+if redis.call('HGET', KEYS[8], 'history_full') == '1' then numbers[4] = 1 end
 local share = redis.call('HMGET', KEYS[9], 'allocated', 'used', 'reserved', 'paused', 'liquidate')
 add(share[1] and 1 or 0)
 for i = 1, 5 do add(share[i]) end

@@ -31,7 +31,7 @@ from tasks.tick.grid_change import change_grid, is_empty, level_cells, move_dust
 from tasks.tick.limits import limits_of, other_orders, resting_buys, waiting_for_base
 from tasks.tick.models import SymbolState, TickReport
 from tasks.tick.order_requests import Granted, outcome_of
-from tasks.tick.records import dropped_cells, published, slot_writes, writes
+from tasks.tick.records import dropped_cells, grid_writes, published, slot_writes, writes
 from tasks.tick.report import Tick, report_of
 from tasks.tick.slots import first_cycle
 
@@ -269,7 +269,7 @@ def _rounded_again(rules: Rules, decision: Decision, held: Grid, configured: Sym
     decision.unfit = "; ".join(map(str, problems))
     if decision.unfit or grid is held:
         return held
-    decision.changes.append(Write(key=rules.keys.grid(rules.symbol), verb="SET", value=grid.model_dump_json()))
+    decision.changes += grid_writes(rules.keys, grid)
     return grid
 
 

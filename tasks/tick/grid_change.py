@@ -10,6 +10,7 @@ from tasks.funds.models import FillMove, Write
 from tasks.grid.cells import is_off_level, is_unrounded
 from tasks.grid.models import Cell, CellState, Grid
 from tasks.tick.fold import Folded
+from tasks.tick.records import grid_writes
 
 
 def is_empty(cell: Cell) -> bool:
@@ -33,7 +34,7 @@ def change_grid(folded: Folded, grid: Grid, fresh: Sequence[Cell], keys: Keys) -
     added = [cell for cell in fresh if cell.key not in kept]
     folded.cells = kept | {cell.key: cell for cell in added}
     symbol = grid.symbol
-    changes = [Write(key=keys.grid(symbol), verb="SET", value=grid.model_dump_json())]
+    changes = grid_writes(keys, grid)
     changes += [Write(key=keys.cells(symbol), verb="HDEL", field=key) for key in gone]
     changes += [
         Write(key=keys.cells(symbol), verb="HSET", field=cell.key, value=cell.model_dump_json()) for cell in added

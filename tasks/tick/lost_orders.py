@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from tasks.base.keys import Keys
+from tasks.base.outbox import RecordKind
 from tasks.exchange.models import Market, Order, Trade
 from tasks.exchange.order_ids import OrderId, grid_of, own_order_id
 from tasks.exchange.venues.pages import DAY_MS
@@ -22,7 +23,7 @@ from tasks.tick.fees import charges
 from tasks.tick.fold import Folded
 from tasks.tick.models import SymbolState
 from tasks.tick.rebuild import Rebuilt, by_cell, by_time, cells_of_other_grids, replay
-from tasks.tick.records import FILLS_CAP, writes
+from tasks.tick.records import archived, fill_writes, writes
 from tasks.tick.slots import EVERY_SLOT, order_slot
 
 _CYCLES_FROM_MS = 1_577_836_800_000  # 2020-01-01: the seconds since then are a cycle of at most nine digits until 2051
@@ -157,10 +158,11 @@ def _lost_writes(result: Rebuilt, touched: Collection[str], keys: Keys, symbol: 
     ids = [one.order_id for key in touched if (one := result.cells[key]).order_id]
     out = [_hset(keys.cells(symbol), key, result.cells[key].model_dump_json()) for key in sorted(touched)]
     out += [_hset(keys.intents(symbol), one, result.intents[one].model_dump_json()) for one in sorted(ids)]
+    out += [archived(keys, RecordKind.ORDER, result.intents[one].model_dump_json()) for one in sorted(ids)]
     out += [_hset(keys.slots(symbol), slot, str(cycle)) for slot, cycle in sorted(result.slots.items())]
     for fill in result.fills:
         out.append(Write(key=keys.seen(symbol), verb="ZADD", field=str(fill.at_ms), value=fill.trade_id))
-        out.append(Write(key=keys.fills(symbol), verb="LPUSH", field=str(FILLS_CAP), value=fill.model_dump_json()))
+        out += fill_writes(keys, fill)
     if result.fills:
         out.append(Write(key=keys.book(symbol), verb="SET", value=result.book.model_dump_json()))
     return out

@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from tasks.base.keys import Keys
+from tasks.base.outbox import RecordKind
 from tasks.funds.models import Write
+from tasks.grid.models import Grid
+from tasks.ledger.models import Fill
 from tasks.tick.fold import Folded
 from tasks.tick.models import TickReport
 from tasks.tick.slots import compacted
@@ -18,19 +21,39 @@ def writes(result: Folded, keys: Keys, symbol: str) -> list[Write]:
         Write(key=keys.cells(symbol), verb="HSET", field=key, value=result.cells[key].model_dump_json())
         for key in sorted(result.touched)
     ]
-    out += [
-        Write(key=keys.intents(symbol), verb="HSET", field=intent.client_id, value=intent.model_dump_json())
-        for intent in result.changed
-    ]
+    for intent in result.changed:
+        text = intent.model_dump_json()
+        out.append(Write(key=keys.intents(symbol), verb="HSET", field=intent.client_id, value=text))
+        out.append(archived(keys, RecordKind.ORDER, text))
     for intent in result.ended:
         out.append(Write(key=keys.intents(symbol), verb="HDEL", field=intent.client_id))
-        out.append(Write(key=keys.orders(symbol), verb="LPUSH", field=str(ORDERS_CAP), value=intent.model_dump_json()))
+        text = intent.model_dump_json()
+        out.append(Write(key=keys.orders(symbol), verb="LPUSH", field=str(ORDERS_CAP), value=text))
+        out.append(archived(keys, RecordKind.ORDER, text))
     for fill in result.fills:
-        out.append(Write(key=keys.fills(symbol), verb="LPUSH", field=str(FILLS_CAP), value=fill.model_dump_json()))
+        out += fill_writes(keys, fill)
     out += [Write(key=keys.fee_queue(symbol), verb="HDEL", field=field) for field in result.paid]
     if result.fills or result.paid or result.valued:
         out.append(Write(key=keys.book(symbol), verb="SET", value=result.book.model_dump_json()))
     return out
+
+
+def archived(keys: Keys, kind: RecordKind, body: str) -> Write:
+    """The write that appends a record to the outbox, for the history."""
+    return Write(key=keys.outbox, verb="XADD", field=kind.value, value=body)
+
+
+def fill_writes(keys: Keys, fill: Fill) -> list[Write]:
+    """The writes for one booked fill."""
+    text = fill.model_dump_json()
+    listed = Write(key=keys.fills(fill.symbol), verb="LPUSH", field=str(FILLS_CAP), value=text)
+    return [listed, archived(keys, RecordKind.FILL, text)]
+
+
+def grid_writes(keys: Keys, grid: Grid) -> list[Write]:
+    """The writes that put a grid in force."""
+    text = grid.model_dump_json()
+    return [Write(key=keys.grid(grid.symbol), verb="SET", value=text), archived(keys, RecordKind.GRID, text)]
 
 
 def slot_writes(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from tasks.base.clock import to_ms
 from tasks.base.errors import LeaseLost, StateError
 from tasks.base.money import from_units
+from tasks.base.outbox import RecordKind
 from tasks.exchange.models import Market
 from tasks.funds.models import FundCode, Write
 from tasks.grid.levels import grid_id, old_grid_id
@@ -22,7 +23,7 @@ from tasks.tick.lost_orders import cycle_writes
 from tasks.tick.models import SymbolState
 from tasks.tick.rebuild import Rebuilt, own_orders, rebuild
 from tasks.tick.record_format import upgrade_records
-from tasks.tick.records import FILLS_CAP
+from tasks.tick.records import archived, fill_writes, grid_writes
 from tasks.tick.sharing import share_pot
 from tasks.tick.trading_mode import claim_books
 
@@ -111,8 +112,7 @@ async def recover(desk: Desk, market: Market, state: SymbolState) -> bool:
             f"{symbol}: the pot could not be repaired while other workers changed it; the next tick tries again"
         )
     if rebuilt.grid is not None:
-        grid = Write(key=desk.keys.grid(symbol), verb="SET", value=rebuilt.grid.model_dump_json())
-        await _commit(desk, symbol, state.fence, [grid])
+        await _commit(desk, symbol, state.fence, grid_writes(desk.keys, rebuilt.grid))
     facts = {"symbol": symbol, "orders": len(orders), "fills": len(rebuilt.fills), "open": len(rebuilt.intents)}
     log.warning("rebuilt from the exchange", extra=facts)
     return True
@@ -155,7 +155,8 @@ def _writes(desk: Desk, symbol: str, rebuilt: Rebuilt) -> list[Write]:
     )
     for key, fields in hashes:
         out += [Write(key=key, verb="HSET", field=name, value=value) for name, value in fields.items()]
-    for fill in rebuilt.fills[-FILLS_CAP:]:
+    out += [archived(keys, RecordKind.ORDER, intent.model_dump_json()) for intent in rebuilt.intents.values()]
+    for fill in rebuilt.fills:
         out.append(Write(key=keys.seen(symbol), verb="ZADD", field=str(fill.at_ms), value=fill.trade_id))
-        out.append(Write(key=keys.fills(symbol), verb="LPUSH", field=str(FILLS_CAP), value=fill.model_dump_json()))
+        out += fill_writes(keys, fill)
     return out

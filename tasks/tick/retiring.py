@@ -7,7 +7,7 @@ from tasks.grid.models import Cell, CellState
 from tasks.ledger.rules import write_off
 from tasks.tick.fold import Folded
 from tasks.tick.grid_change import DustMoved, is_dust, merged_dust
-from tasks.tick.records import FILLS_CAP
+from tasks.tick.records import fill_writes
 
 
 def gather_dust(folded: Folded, market: Market, keys: Keys, now_ms: int) -> DustMoved | None:
@@ -40,7 +40,7 @@ def written_off(folded: Folded, cell_keys: list[str], keys: Keys, now_ms: int) -
         moves.append(FillMove(trade_id=name, at_ms=now_ms, reservation_id="", used_delta=-before.used_units))
         cell = folded.cells[key].model_dump_json()
         changes.append(Write(key=keys.cells(symbol), verb="HSET", field=key, value=cell))
-        changes.append(Write(key=keys.fills(symbol), verb="LPUSH", field=str(FILLS_CAP), value=fill.model_dump_json()))
+        changes += fill_writes(keys, fill)
     changes.append(Write(key=keys.book(symbol), verb="SET", value=folded.book.model_dump_json()))
     return DustMoved(moves, changes)
 

@@ -90,6 +90,16 @@ class SymbolView(View):
     paused_in_prefect: bool = False  # its deployment or schedule, or the work pool, is switched off
 
 
+class HistoryView(Frozen):
+    """The history database and what waits for it. `away_ms`: since when it does not answer; None: it does."""
+
+    waiting: int = 0  # records in Redis that are not in the database yet
+    waiting_bytes: int = 0
+    away_ms: int | None = None
+    away_why: str = ""
+    full: bool = False  # so much waits that there are no new buys
+
+
 class StatusView(View):
     """The account now."""
 
@@ -129,6 +139,7 @@ class StatusView(View):
     breaker_why: str = ""
     prefect_away_since_ms: int | None = None  # since when the Prefect server has not answered a worker
     prefect_note: str = ""  # a limit in Prefect that keeps windows waiting
+    history: HistoryView = HistoryView()
 
     @property
     def prices(self) -> str:
@@ -151,6 +162,7 @@ class EquityPoint(View):
     at_ms: int
     equity: Decimal
     grid_profit: Decimal
+    capital: Decimal = ZERO  # total_funds then; 0 where an earlier version wrote the point
 
 
 class EventView(Frozen):

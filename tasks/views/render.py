@@ -11,7 +11,7 @@ from rich.table import Table
 from tasks.base.money import plain
 from tasks.exchange.limits.circuit_breaker import Phase
 from tasks.tick.active_symbols import Lifecycle
-from tasks.views.models import StatusView, SymbolView
+from tasks.views.models import HistoryView, StatusView, SymbolView
 
 
 def _money(amount: Decimal) -> str:
@@ -68,6 +68,18 @@ def _table(title: str, names: tuple[str, ...], numbers_from: int = 0) -> Table:
     return table
 
 
+def _history(found: HistoryView) -> list[RenderableType]:
+    """What is wrong with the history; nothing while it is written."""
+    waiting = f"{found.waiting:,} records ({found.waiting_bytes / 1e6:,.1f} MB) wait in Redis"
+    lines: list[RenderableType] = []
+    if found.full:
+        lines.append(f"No new buys: history full. {waiting}.")
+    if found.away_ms is not None:
+        since = f"{datetime.fromtimestamp(found.away_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        lines.append(f"The history is not written since {since}: {found.away_why}. {waiting}; trading goes on.")
+    return lines
+
+
 def status_table(view: StatusView) -> RenderableType:
     """The account's totals, the money of each symbol, and what each symbol does; fits 80 columns."""
     flags = [name for name, on in (("paused", view.paused), ("stopped", view.stopped)) if on]
@@ -118,6 +130,7 @@ def status_table(view: StatusView) -> RenderableType:
             what = f"{plain(symbol.missing_base)} {coin} left the account without a sell; its cost"
             parts.append(f"{symbol.symbol}: {what}, {_money(symbol.missing)} {view.quote}, is in no other column.")
     parts = [*(str(base) for base in view.base if base.confirmed), *parts]
+    parts[:0] = _history(view.history)
     if view.short:
         parts.insert(
             0, f"The exchange holds {_money(view.short)} {view.quote} less than the pot promises: no new buys."

@@ -165,6 +165,7 @@ def status_view(
         breaker_why=records.breaker.why,
         prefect_away_since_ms=min(away, default=None),
         prefect_note=prefect.limit_note if prefect is not None else "",
+        history=records.history,
         **_pot_fields(funds),
     )
 

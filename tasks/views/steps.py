@@ -14,7 +14,7 @@ from tasks.settings.in_force import in_force
 from tasks.settings.model import Settings
 from tasks.tick.trading_mode import mode_of, stored_mode
 from tasks.views import store
-from tasks.views.models import EquityPoint, StatusView
+from tasks.views.models import StatusView
 from tasks.views.rules import status_view
 
 
@@ -42,8 +42,7 @@ async def record_equity(settings: Settings, redis: RedisClient, clock: Clock = u
     keys, now_ms = Keys(settings.account), to_ms(clock())
     if await store.take_minute(redis, keys, now_ms):
         view = await read_status(settings, redis)
-        point = EquityPoint(at_ms=now_ms, equity=view.equity, grid_profit=view.grid_profit)
-        await store.add_equity_point(redis, keys, point)
+        await store.add_equity_point(redis, keys, view, now_ms)
 
 
 async def final_summary(settings: Settings, redis: RedisClient) -> dict[str, Any]:

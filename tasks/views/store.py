@@ -7,7 +7,8 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from tasks.base.keys import Keys
-from tasks.base.money import from_units
+from tasks.base.money import from_units, plain
+from tasks.base.outbox import RecordKind, fields_of
 from tasks.base.redis_client import RedisClient
 from tasks.exchange.limits.breaker_store import EXCHANGE
 from tasks.exchange.limits.circuit_breaker import Breaker
@@ -18,7 +19,7 @@ from tasks.ledger.models import Book, Fill
 from tasks.tick.heartbeat import Workers, parsed_workers
 from tasks.tick.models import TickReport
 from tasks.tick.prefect_record import PrefectRecord, parsed_record
-from tasks.views.models import BlockedView, EquityPoint, EventView, LogLine
+from tasks.views.models import BlockedView, EquityPoint, EventView, HistoryView, LogLine, StatusView
 
 EQUITY_CAP = 45_000  # a month of minutes
 SLICE = 5  # symbols that are read and parsed at once; the event loop goes on between slices
@@ -44,6 +45,7 @@ class AccountRecords:
     symbols: Mapping[str, SymbolRecords]
     stats: Mapping[str, str]
     breaker: Breaker
+    history: HistoryView
     workers: Workers
     prefect: PrefectRecord | None
     base: Sequence[BaseWatch] = ()
@@ -68,7 +70,10 @@ async def account_records(redis: RedisClient, keys: Keys, symbols: Sequence[str]
         pipe.time()
         pipe.hgetall(keys.workers)
         pipe.get(keys.prefect)
-        stats, breaker_texts, watches, (seconds, micros), heartbeats, prefect = await pipe.execute()
+        pipe.hgetall(keys.history)
+        pipe.xlen(keys.outbox)
+        pipe.hget(keys.funds, "history_full")
+        stats, breaker_texts, watches, (seconds, micros), heartbeats, prefect, *archive = await pipe.execute()
     workers = parsed_workers(int(seconds) * 1000 + int(micros) // 1000, heartbeats)
     base = [BaseWatch.model_validate_json(text) for _, text in sorted(watches.items())]
     breakers = {name: Breaker.model_validate_json(text) for name, text in breaker_texts.items()}
@@ -80,7 +85,20 @@ async def account_records(redis: RedisClient, keys: Keys, symbols: Sequence[str]
             symbol: _parsed(symbol, row, breakers.get(symbol, Breaker()))
             for symbol, row in zip(some, stored, strict=True)
         }
-    return AccountRecords(found, stats, breakers.get(EXCHANGE, Breaker()), workers, parsed_record(prefect), base)
+    history = _history(*archive)
+    return AccountRecords(
+        found, stats, breakers.get(EXCHANGE, Breaker()), history, workers, parsed_record(prefect), base
+    )
+
+
+def _history(archive: Mapping[str, str], waiting: int, full: str | None) -> HistoryView:
+    return HistoryView(
+        waiting=int(waiting),
+        waiting_bytes=int(archive.get("bytes", 0)),
+        away_ms=int(archive["away_ms"]) if "away_ms" in archive else None,
+        away_why=archive.get("away_why", ""),
+        full=full == "1",
+    )
 
 
 async def _stored_symbols(redis: RedisClient, keys: Keys, symbols: Sequence[str]) -> list[_StoredSymbol]:
@@ -193,11 +211,22 @@ async def take_minute(redis: RedisClient, keys: Keys, now_ms: int) -> bool:
     return bool(await redis.set(keys.equity_minute, now_ms // _MINUTE_MS, nx=True, px=left_ms))
 
 
-async def add_equity_point(redis: RedisClient, keys: Keys, point: EquityPoint) -> None:
-    """Store one point of the equity curve."""
+async def add_equity_point(redis: RedisClient, keys: Keys, view: StatusView, now_ms: int) -> None:
+    """Store the status as one point of the equity curve, and with its symbols in the outbox."""
+    point = EquityPoint(at_ms=now_ms, equity=view.equity, grid_profit=view.grid_profit, capital=view.total_funds)
+    symbols = {
+        symbol.symbol: {
+            "worth": plain(symbol.equity_change),
+            "grid_profit": plain(symbol.grid_profit),
+            "price": None if symbol.price is None else plain(symbol.price),
+        }
+        for symbol in view.symbols
+    }
+    body = json.dumps(point.model_dump(mode="json") | {"symbols": symbols})
     async with redis.pipeline(transaction=True) as pipe:
         pipe.lpush(keys.equity_history, point.model_dump_json())
         pipe.ltrim(keys.equity_history, 0, EQUITY_CAP - 1)
+        pipe.xadd(keys.outbox, fields_of(RecordKind.EQUITY, body))
         await pipe.execute()
 
 

@@ -14,7 +14,6 @@ from tasks.funds.models import Reservation, SymbolPerformance
 from tasks.settings.model import Settings
 from tasks.tick import store as tick_store
 from tasks.views import store as views_store
-from tasks.views.models import EquityPoint
 from tasks.views.steps import read_status
 from tests.support.desk import TestDesk, open_desk, walk
 
@@ -57,8 +56,7 @@ async def _trade(desk: TestDesk, redis: RedisClient, own: Settings, candles: int
         await desk.exchange.advance(1)
         if minute % 5 == 0:
             view = await read_status(own, redis)
-            point = EquityPoint(at_ms=begun + minute * 60_000, equity=view.equity, grid_profit=view.grid_profit)
-            await views_store.add_equity_point(redis, desk.desk.keys, point)
+            await views_store.add_equity_point(redis, desk.desk.keys, view, begun + minute * 60_000)
     for trader in traders:
         await trader.tick()
 

@@ -27,6 +27,7 @@ from tests.support.fault_draw import MONEY, MOST_PER_STEP, REAL, STEPS, SYMBOLS,
 from tests.support.fault_end import can_trade, exits_unasked, is_below_its_grids, lost_from_sight
 from tests.support.fault_events import Operator
 from tests.support.fault_hazards import Hazards
+from tests.support.fault_history import check_history
 from tests.support.fault_redis import RedisTrouble, is_compared
 from tests.support.fault_stop import Stop
 from tests.support.fault_swarm import Swarm, Trouble
@@ -103,6 +104,7 @@ class Play:
         ids = (keys.server, keys.compared)  # of the Redis server: each start has others
         seen = after.model_dump_json() + await contents(self.desk.desk.redis, but=ids)
         digest = hashlib.sha256(seen.encode()).hexdigest()
+        check_history(self.world.redis.path, keys.account, after, unlisted=self.hazards.gone)
         paid = [trade for trade in after.trades if trade.fee_asset == "BNB" and trade.symbol != "BNBUSDT"]
         self.operator.done[Trouble.COIN_FEES] += len(paid)
         faults, events = dict(Counter(fault.kind for fault in after.faults)), dict(self.operator.done)

@@ -1,7 +1,8 @@
 """Waiting for a condition instead of sleeping."""
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 BUSY = 4  # a machine busy with other work takes up to so many times as long
 
@@ -12,3 +13,11 @@ def until(question: Callable[[], object], seconds: float, what: str = "it") -> N
     while not question():
         assert time.monotonic() < deadline, f"waited {BUSY * seconds} s for {what}"
         time.sleep(0.05)
+
+
+async def until_so(question: Callable[[], Awaitable[object]], seconds: float = 10, what: str = "it") -> None:
+    """The same for a question that is awaited."""
+    deadline = time.monotonic() + BUSY * seconds
+    while not await question():
+        assert time.monotonic() < deadline, f"waited {BUSY * seconds} s for {what}"
+        await asyncio.sleep(0.05)

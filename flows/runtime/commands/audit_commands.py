@@ -40,7 +40,7 @@ def recover(config: Path | None, state: Path | None, as_json: bool, accept: str 
         async with redis_client(settings, state) as redis:
             return await with_running_market(redis, load(config))
 
-    trading = TradingService(asyncio.run(read_market()))
+    trading = TradingService(asyncio.run(read_market()), archives=False)
     try:
         rebuilt = trading.recover()
     finally:

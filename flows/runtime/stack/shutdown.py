@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 
 from flows.runtime.stack import children
 from flows.runtime.stack.child_processes import Processes
+from flows.runtime.stack.history import drain_history
 from flows.runtime.stack.report import Summarise, completed_windows
 from flows.runtime.stack.stop_report import (
     UNKNOWN,
@@ -48,6 +49,9 @@ class StackShutdown:
         in_order = await self._stop_trading(without_redis)
         self.result = replace(self.result, stopped=in_order)
         await self._processes.stop(children.DASHBOARD)
+        if redis is not None and not without_redis and self._traded:
+            self._processes.note_stopping("the last records to reach the history")
+            await drain_history(self._settings, redis, self._folder, self._say)
         record = self._processes.record
         if record is not None:
             self.summary["flow_runs_completed"] = await asyncio.to_thread(

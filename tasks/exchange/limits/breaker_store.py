@@ -155,7 +155,7 @@ class Breakers:
             args: list[str | int] = [EVENTS_CAP]
             for name, new in changed.items():
                 args += [name, seen.texts[name], new.model_dump_json(), _event(name, seen.states[name], new)]
-            if await self._swap(keys=[self._keys.breakers, self._keys.events], args=args):
+            if await self._swap(keys=[self._keys.breakers, self._keys.events, self._keys.outbox], args=args):
                 for name, new in changed.items():
                     _log(name, seen.states[name], new)
                 return

@@ -1,0 +1,74 @@
+"""The process's archiver: in a thread and an event loop of its own, so that no database ever delays a tick."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from tasks.base.cancelling import cancel_and_wait
+from tasks.base.keys import Keys
+from tasks.base.redis_client import RedisClient, connect
+from tasks.settings.environment import state_dir
+from tasks.settings.model import Settings
+
+T = TypeVar("T")
+_CLOSE_SECONDS = 10
+
+
+class Archiving:
+    """Archives an account's records until it is closed. The thread starts with the first call."""
+
+    def __init__(self, settings: Settings, redis_url: str) -> None:
+        self._settings, self._redis_url = settings, redis_url
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._redis: RedisClient | None = None
+        self._archiver: Any = None
+        self._running: asyncio.Task[None] | None = None
+
+    async def check(self) -> None:
+        """Raises StateError where this process must not write the history. See `Archiver.check`."""
+        await asyncio.wrap_future(self._submit(self._check()))
+
+    def start(self) -> None:
+        """Archive from now on."""
+        self._submit(self._start())
+
+    def close(self) -> None:
+        """End archiving. Records that wait stay in Redis."""
+        if self._loop is None or self._thread is None:
+            return
+        self._submit(self._close()).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_CLOSE_SECONDS)
+        self._loop.close()
+        self._loop = None
+
+    def _submit(self, work: Coroutine[Any, Any, T]) -> Any:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=self._loop.run_forever, name="archiver", daemon=True)
+            self._thread.start()
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def _check(self) -> None:
+        if self._archiver is None:
+            from tasks.history.archiver import Archiver  # imports the database's libraries
+            from tasks.history.database import Database, history_url
+
+            self._redis = connect(self._redis_url)
+            database = Database(history_url(self._settings, state_dir()))
+            most_mb = self._settings.history.outbox_mb
+            self._archiver = Archiver(self._redis, Keys(self._settings.account), database, most_mb)
+        await self._archiver.check()
+
+    async def _start(self) -> None:
+        if self._running is None:
+            self._running = asyncio.create_task(self._archiver.run(), name="archiver")
+
+    async def _close(self) -> None:
+        if self._running is not None:
+            await cancel_and_wait([self._running])
+        if self._archiver is not None and self._redis is not None:
+            await self._archiver.close()
+            await self._redis.aclose()

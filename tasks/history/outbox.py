@@ -1,0 +1,82 @@
+"""Reading the outbox, and the archiver's state in Redis."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tasks.base.keys import Keys
+from tasks.base.outbox import Record
+from tasks.base.redis_client import RedisClient, script
+
+LEASE_MS = 10_000
+MOST_RECORDS = 1000
+_PACKAGE = "tasks.history"
+_FREE_AGAIN = 0.9  # buys go on once the outbox is below this share of its bound
+
+
+class Reading(NamedTuple):
+    """The oldest records, and the right to archive them. `server`: ids of the Redis server that they are in."""
+
+    fence: int
+    server: str
+    records: tuple[Record, ...]
+
+
+class Backlog(NamedTuple):
+    """What waits in the outbox."""
+
+    records: int
+    bytes: int
+
+
+async def read(redis: RedisClient, keys: Keys, owner: str) -> Reading | None:
+    """The oldest records; None while another archiver has the lease."""
+    names = [keys.history_lease, keys.history_fence, keys.outbox]
+    answer = await script(redis, _PACKAGE, "read_outbox")(keys=names, args=[owner, LEASE_MS, MOST_RECORDS])
+    if len(answer) == 1:
+        return None
+    fence, server, entries = answer
+    return Reading(int(fence), str(server), tuple(_record(str(name), flat) for name, flat in entries))
+
+
+def _record(entry_id: str, flat: Sequence[str]) -> Record:
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    return Record(entry_id, fields.get("kind", ""), fields.get("body", ""))
+
+
+async def delete(redis: RedisClient, keys: Keys, reading: Reading) -> None:
+    """Delete what is in the database. Where Redis is another server by now, it is read and found there again."""
+    ids = [record.entry_id for record in reading.records]
+    if ids:
+        await script(redis, _PACKAGE, "delete_archived")(keys=[keys.outbox], args=[reading.server, *ids])
+
+
+async def give_up(redis: RedisClient, keys: Keys, owner: str) -> None:
+    """Let another archiver take over at once, if `owner` still has the lease."""
+    await script(redis, "tasks.tick", "end_lease")(keys=[keys.history_lease], args=[owner])
+
+
+async def backlog(redis: RedisClient, keys: Keys) -> Backlog:
+    """How many records wait, and how much memory they take."""
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.xlen(keys.outbox)
+        pipe.memory_usage(keys.outbox)
+        count, size = await pipe.execute()
+    return Backlog(int(count), int(size or 0))
+
+
+async def store_backlog(redis: RedisClient, keys: Keys, found: Backlog, most_bytes: int) -> bool:
+    """Store what waits, for the status; refuse new buys while it is too much. Whether that has just begun."""
+    was_full = await redis.hget(keys.funds, "history_full") == "1"
+    is_full = found.bytes > most_bytes * (_FREE_AGAIN if was_full else 1)
+    await redis.hset(keys.history, mapping={"waiting": found.records, "bytes": found.bytes})
+    if is_full != was_full:
+        await redis.hset(keys.funds, "history_full", int(is_full))
+    return is_full and not was_full
+
+
+async def leader_place(redis: RedisClient, keys: Keys) -> str | None:
+    """Which database the archiver with the lease writes to; None where nobody has it."""
+    if not await redis.exists(keys.history_lease):
+        return None
+    place = await redis.hget(keys.history, "place")
+    return None if place is None else str(place)

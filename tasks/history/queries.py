@@ -1,0 +1,306 @@
+"""Reading the history: pages of fills, totals of any time span, the equity curve."""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Select, Table, Text, and_, func, select, tuple_, type_coerce
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tasks.base.money import ZERO, exact
+from tasks.exchange.models import Frozen, Side
+from tasks.history import tables
+from tasks.history.rows import DAY_MS, HOUR_MS
+from tasks.history.thinning import thinned
+from tasks.ledger.models import Fill
+from tasks.ledger.statistics import CurvePoint, Tally, total_of
+
+_FILLS = tables.FILLS.c
+_DAYS = tables.DAYS.c
+_KEY = (_FILLS.at_ms, _FILLS.symbol, _FILLS.trade_id)
+_FILL_COLUMNS = [column for column in tables.FILLS.columns if column.name != "account"]
+_ROUNDS = tables.ROUNDS.c
+_MINUTES_SPAN_MS = 3 * DAY_MS  # a longer curve is made of hours
+
+
+class Cursor(NamedTuple):
+    """A place between fills: right after (older than) this one, newest first."""
+
+    at_ms: int
+    symbol: str
+    trade_id: str
+
+    def text(self) -> str:
+        """For URLs."""
+        return f"{self.at_ms}|{self.symbol}|{self.trade_id}"
+
+    @classmethod
+    def of(cls, text: str) -> "Cursor":
+        """The cursor that `text` returned. Raises ValueError."""
+        at_ms, symbol, trade_id = text.split("|", 2)
+        return cls(int(at_ms), symbol, trade_id)
+
+
+class FillFilter(Frozen):
+    """Which fills. None: any. `from_ms` is part of the span, `to_ms` is not."""
+
+    symbol: str | None = None
+    side: Side | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+
+
+class Page(NamedTuple):
+    """Fills, newest first, and the places of the pages around them; None at an end."""
+
+    fills: tuple[Fill, ...]
+    newer: Cursor | None
+    older: Cursor | None
+
+
+async def fills_page(
+    connection: AsyncConnection,
+    account: str,
+    wanted: FillFilter,
+    limit: int,
+    older_than: Cursor | None = None,
+    newer_than: Cursor | None = None,
+) -> Page:
+    """The newest fills, or those next to a cursor. The time of a page does not grow with its place."""
+    asked = select(*_FILL_COLUMNS).where(*_conditions(account, wanted))
+    newest_first = [column.desc() for column in _KEY]
+    if newer_than is not None:
+        asked = asked.where(tuple_(*_KEY) > tuple_(*newer_than)).order_by(*_KEY)
+    elif older_than is not None:
+        asked = asked.where(tuple_(*_KEY) < tuple_(*older_than)).order_by(*newest_first)
+    else:
+        asked = asked.order_by(*newest_first)
+    rows = list(await connection.execute(asked.limit(limit + 1)))
+    has_more, rows = len(rows) > limit, rows[:limit]
+    if newer_than is not None:
+        rows.reverse()
+    found = tuple(_fill(row) for row in rows)
+    if not found:
+        return Page((), None, None)
+    has_newer = has_more if newer_than is not None else older_than is not None
+    has_older = True if newer_than is not None else has_more
+    return Page(found, _cursor(found[0]) if has_newer else None, _cursor(found[-1]) if has_older else None)
+
+
+async def fills_at(
+    connection: AsyncConnection, account: str, wanted: FillFilter, limit: int, position: int
+) -> tuple[Fill, ...]:
+    """`limit` fills from that position on, newest first. The totals of the days say in which day it is."""
+    skipped = 0
+    to_ms = wanted.to_ms
+    for day, count in await _days(connection, account, wanted):
+        start, end = max(day * DAY_MS, wanted.from_ms or 0), min((day + 1) * DAY_MS, wanted.to_ms or 2**62)
+        if start > day * DAY_MS or end < (day + 1) * DAY_MS:
+            part = wanted.model_copy(update={"from_ms": start, "to_ms": end})
+            count = await _count(connection, account, part)
+        to_ms = end
+        if skipped + count > position:
+            break
+        skipped += count
+    else:
+        return ()
+    rest = wanted.model_copy(update={"to_ms": to_ms})
+    asked = select(*_FILL_COLUMNS).where(*_conditions(account, rest)).order_by(*(column.desc() for column in _KEY))
+    rows = await connection.execute(asked.limit(limit).offset(position - skipped))
+    return tuple(_fill(row) for row in rows)
+
+
+async def count_fills(connection: AsyncConnection, account: str, wanted: FillFilter) -> int:
+    """How many fills there are, exactly: whole days from their totals, the rest counted."""
+    total = 0
+    for start, end, is_whole in _spans(wanted.from_ms, wanted.to_ms):
+        part = wanted.model_copy(update={"from_ms": start, "to_ms": end})
+        if is_whole:
+            total += sum(count for _, count in await _days(connection, account, part))
+        else:
+            total += await _count(connection, account, part)
+    return total
+
+
+async def tally_between(
+    connection: AsyncConnection, account: str, start_ms: int, end_ms: int, symbol: str | None = None
+) -> Tally:
+    """The totals of all fills and rounds from `start_ms` to `end_ms` (not part of it); of one symbol or of all."""
+    found: list[Tally] = []
+    for start, end, is_whole in _spans(start_ms, end_ms):
+        if is_whole:
+            found.append(await _tally_of_days(connection, account, start, end, symbol))
+        else:
+            found.append(await _tally_of_part(connection, account, start, end, symbol))
+    return total_of(found)
+
+
+async def _tally_of_days(
+    connection: AsyncConnection, account: str, start: int | None, end: int | None, symbol: str | None
+) -> Tally:
+    """The sum of the rows of days, column by column."""
+    names = ("volume", "fees", "profit", "rounds", "wins", "won", "lost", "held_ms")
+    asked = select(_DAYS.side, _DAYS.fills, *(_DAYS[name] for name in names))
+    asked = asked.where(*_day_conditions(account, FillFilter(symbol=symbol), start, end))
+    rows = (await connection.execute(asked)).all()
+    if not rows:
+        return Tally()
+    sides, counts, *columns = zip(*rows, strict=True)
+    buys = sum(count for side, count in zip(sides, counts, strict=True) if side == Side.BUY.value)
+    with exact():
+        sums = {name: sum(column) for name, column in zip(names, columns, strict=True)}
+    return Tally.model_validate(sums | {"buys": buys, "sells": sum(counts) - buys})
+
+
+async def _tally_of_part(
+    connection: AsyncConnection, account: str, start: int | None, end: int | None, symbol: str | None
+) -> Tally:
+    """The sum of the fills and rounds of a part of a day."""
+    part = FillFilter(symbol=symbol, from_ms=start, to_ms=end)
+    asked: Select[Any] = select(_FILLS.side, _FILLS.quote, _FILLS.fee_quote, _FILLS.profit)
+    fills = (await connection.execute(asked.where(*_conditions(account, part)))).all()
+    of_span = [_ROUNDS.account == account, _ROUNDS.closed_ms >= start, _ROUNDS.closed_ms < end]
+    of_span += [_ROUNDS.symbol == symbol] if symbol is not None else []
+    rounds = (await connection.execute(select(_ROUNDS.profit, _ROUNDS.held_ms).where(*of_span))).all()
+    buys = sum(side == Side.BUY.value for side, *_ in fills)
+    won = [profit for profit, _ in rounds if profit > 0]
+    with exact():
+        return Tally(
+            buys=buys,
+            sells=len(fills) - buys,
+            volume=sum((quote for _, quote, _, _ in fills), ZERO),
+            fees=sum((fee for _, _, fee, _ in fills), ZERO),
+            profit=sum((profit for _, _, _, profit in fills), ZERO),
+            rounds=len(rounds),
+            wins=len(won),
+            won=sum(won, ZERO),
+            lost=-sum((profit for profit, _ in rounds if profit < 0), ZERO),
+            held_ms=sum(held_ms for _, held_ms in rounds),
+        )
+
+
+async def traded_symbols(connection: AsyncConnection, account: str) -> list[str]:
+    """All symbols with a fill, sorted."""
+    asked = select(_DAYS.symbol).where(_DAYS.account == account).distinct().order_by(_DAYS.symbol)
+    return list((await connection.execute(asked)).scalars())
+
+
+async def equity_curve(
+    connection: AsyncConnection, account: str, start_ms: int, end_ms: int, points: int, symbol: str = ""
+) -> list[CurvePoint]:
+    """At most about `points` points, oldest first, from the last one before `start_ms` on.
+
+    Minutes for a few days, else the extremes of hours. Thinned so that the highest and lowest stay. `symbol` '': the
+    account's equity; else the symbol's equity change.
+    """
+    equity, hours = tables.EQUITY.c, tables.EQUITY_HOURS.c
+    own = and_(equity.account == account, equity.symbol == symbol)
+    names = (equity.at_ms, _as_text(equity.worth), _as_text(equity.capital))
+    before = select(*names).where(own, equity.at_ms < start_ms).order_by(equity.at_ms.desc()).limit(1)
+    found: list[tuple[int, str, str]] = [(*row,) for row in await connection.execute(before)]
+    if end_ms - start_ms > _MINUTES_SPAN_MS:
+        bounds = (hours.hour_ms, _as_text(hours.lowest), _as_text(hours.highest), hours.last_ms, _as_text(hours.last))
+        asked: Select[Any] = select(*bounds, _as_text(hours.capital))
+        asked = asked.where(hours.account == account, hours.symbol == symbol)
+        asked = asked.where(hours.hour_ms >= start_ms // HOUR_MS * HOUR_MS, hours.hour_ms < end_ms)
+        for hour_ms, lowest, highest, last_ms, last, capital in await connection.execute(asked.order_by(hours.hour_ms)):
+            found += [(hour_ms, lowest, capital), (hour_ms + 1, highest, capital), (last_ms, last, capital)]
+    else:
+        inside = select(*names).where(own, equity.at_ms >= start_ms, equity.at_ms < end_ms).order_by(equity.at_ms)
+        found += [(*row,) for row in await connection.execute(inside)]
+    kept = thinned([float(worth) for _, worth, _ in found], points)  # floats choose points; amounts stay exact
+    return [CurvePoint(at_ms=found[i][0], equity=Decimal(found[i][1]), capital=Decimal(found[i][2])) for i in kept]
+
+
+def _as_text(column: ColumnElement[Decimal]) -> ColumnElement[str]:
+    """The stored text of an amount: most points of a curve are left out, so they are not converted."""
+    return type_coerce(column, Text)
+
+
+async def prices_at(
+    connection: AsyncConnection, account: str, symbols: Iterable[str], at_ms: int, *, after: bool
+) -> dict[str, Decimal]:
+    """Each symbol's price at its first hour from `at_ms` on, or at its last hour before it; only where there is one."""
+    hours, found = tables.EQUITY_HOURS.c, {}
+    for symbol in symbols:
+        own = [hours.account == account, hours.symbol == symbol, hours.price.is_not(None)]
+        asked = select(hours.price).where(*own, hours.hour_ms >= at_ms if after else hours.hour_ms < at_ms)
+        asked = asked.order_by(hours.hour_ms if after else hours.hour_ms.desc()).limit(1)
+        price = (await connection.execute(asked)).scalar()
+        if price:
+            found[symbol] = Decimal(price)
+    return found
+
+
+async def newest_rows(connection: AsyncConnection, account: str, table: Table, limit: int) -> list[dict[str, Any]]:
+    """The newest rows of a table with a time, newest first, without the account."""
+    columns = [column for column in table.columns if column.name != "account"]
+    asked = select(*columns).where(table.c.account == account).order_by(table.c.at_ms.desc()).limit(limit)
+    return [dict(row) for row in (await connection.execute(asked)).mappings()]
+
+
+# --- conditions --------------------------------------------------------------------------------------------
+def _conditions(account: str, wanted: FillFilter) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = [_FILLS.account == account]
+    if wanted.symbol is not None:
+        found.append(_FILLS.symbol == wanted.symbol)
+    if wanted.side is not None:
+        found.append(_FILLS.side == wanted.side.value)
+    if wanted.from_ms is not None:
+        found.append(_FILLS.at_ms >= wanted.from_ms)
+    if wanted.to_ms is not None:
+        found.append(_FILLS.at_ms < wanted.to_ms)
+    return found
+
+
+def _day_conditions(
+    account: str, wanted: FillFilter, from_ms: int | None, to_ms: int | None
+) -> list[ColumnElement[bool]]:
+    """Of every day that has a part of the span."""
+    found: list[ColumnElement[bool]] = [_DAYS.account == account]
+    if wanted.symbol is not None:
+        found.append(_DAYS.symbol == wanted.symbol)
+    if wanted.side is not None:
+        found.append(_DAYS.side == wanted.side.value)
+    if from_ms is not None:
+        found.append(_DAYS.day >= from_ms // DAY_MS)
+    if to_ms is not None:
+        found.append(_DAYS.day < -(-to_ms // DAY_MS))
+    return found
+
+
+async def _days(connection: AsyncConnection, account: str, wanted: FillFilter) -> list[tuple[int, int]]:
+    """(day, fills) of every day that has a part of the span, newest first."""
+    asked = select(_DAYS.day, func.sum(_DAYS.fills)).group_by(_DAYS.day).order_by(_DAYS.day.desc())
+    asked = asked.where(*_day_conditions(account, wanted, wanted.from_ms, wanted.to_ms))
+    return [(int(day), int(count)) for day, count in await connection.execute(asked)]
+
+
+async def _count(connection: AsyncConnection, account: str, wanted: FillFilter) -> int:
+    asked = select(func.count()).select_from(tables.FILLS).where(*_conditions(account, wanted))
+    return int((await connection.execute(asked)).scalar_one())
+
+
+def _spans(from_ms: int | None, to_ms: int | None) -> list[tuple[int | None, int | None, bool]]:
+    """A span cut into whole UTC days and the parts of days at its ends: (from, to, is whole)."""
+    first = None if from_ms is None else -(-from_ms // DAY_MS) * DAY_MS
+    last = None if to_ms is None else to_ms // DAY_MS * DAY_MS
+    if first is not None and last is not None and first > last:
+        return [(from_ms, to_ms, False)]
+    found: list[tuple[int | None, int | None, bool]] = []
+    if from_ms != first:
+        found.append((from_ms, first, False))
+    if first is None or last is None or first < last:
+        found.append((first, last, True))
+    if to_ms != last:
+        found.append((last, to_ms, False))
+    return found
+
+
+def _fill(row: Sequence[Any]) -> Fill:
+    values = {column.name: value for column, value in zip(_FILL_COLUMNS, row, strict=True)}
+    return Fill.model_construct(**values | {"side": Side(values["side"])})
+
+
+def _cursor(fill: Fill) -> Cursor:
+    return Cursor(fill.at_ms, fill.symbol, fill.trade_id)

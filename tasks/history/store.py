@@ -1,0 +1,196 @@
+"""Writing batches to the history's tables."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any, TypeVar
+
+from sqlalchemy import Column, Table, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tasks.history import tables
+from tasks.history.rows import DAY_MS, HOUR_MS, MINUTE_MS, Batch, Row, changes_between
+from tasks.history.totals import FillTotals, day_row, hours_of, sell_id, tally_of_day
+from tasks.ledger.models import Fill
+from tasks.ledger.rounds import Round, lots_as_json, lots_from_json
+
+T = TypeVar("T")
+_FILL_FIELDS = {column.name for column in tables.FILLS.columns} - {"account"}
+_MOST_KEYS = 400  # in one query; SQLite takes some thousand values
+
+
+class StaleArchiver(Exception):
+    """Another archiver has taken over: this one writes nothing any more."""
+
+
+async def claim(connection: AsyncConnection, account: str, fence: int, now_ms: int) -> None:
+    """Let no archiver with a lower fence write, and no other one before this transaction ends.
+
+    Raises StaleArchiver where one with a higher fence has written.
+    """
+    first = {"account": account, "fence": fence, "archived_ms": now_ms, "has_lists": False}
+    await add(connection, tables.ARCHIVES, [first])
+    archives = tables.ARCHIVES.c
+    mine = (archives.account == account) & (archives.fence <= fence)
+    done = await connection.execute(update(tables.ARCHIVES).where(mine).values(fence=fence, archived_ms=now_ms))
+    if done.rowcount == 0:
+        raise StaleArchiver
+
+
+async def has_lists(connection: AsyncConnection, account: str) -> bool:
+    """Whether the lists of earlier versions have been archived."""
+    archives = tables.ARCHIVES.c
+    return bool((await connection.execute(select(archives.has_lists).where(archives.account == account))).scalar())
+
+
+async def set_has_lists(connection: AsyncConnection, account: str) -> None:
+    """The lists of earlier versions have been archived."""
+    mine = update(tables.ARCHIVES).where(tables.ARCHIVES.c.account == account)
+    await connection.execute(mine.values(has_lists=True))
+
+
+async def add(connection: AsyncConnection, table: Table, rows: Sequence[Row]) -> None:
+    """Insert rows. One whose key is there already changes nothing."""
+    if rows:
+        await connection.execute(_insert(connection, table).on_conflict_do_nothing(), rows)
+
+
+async def put(connection: AsyncConnection, table: Table, rows: Sequence[Row]) -> None:
+    """Insert rows, or replace those with the same keys. In a table with a sequence, a lower one replaces nothing."""
+    if not rows:
+        return
+    insert = _insert(connection, table)
+    keys = [column.name for column in table.primary_key]
+    changes = {column.name: insert.excluded[column.name] for column in table.columns if column.name not in keys}
+    newer = insert.excluded.sequence > table.c.sequence if "sequence" in table.c else None
+    await connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changes, where=newer), rows)
+
+
+def _insert(connection: AsyncConnection, table: Table) -> Any:
+    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
+    return dialect.insert(table)
+
+
+async def write(connection: AsyncConnection, account: str, batch: Batch) -> None:
+    """Write a batch. What is in the tables already is not counted again."""
+    own = {"account": account}
+    await _write_fills(connection, account, batch.fills)
+    await _write_points(connection, account, batch.points)
+    await _write_settings(connection, account, batch.settings)
+    for name, rows in batch.added.items():
+        await add(connection, tables.table_of(name), [own | row for row in rows])
+    for name, rows in batch.put.items():
+        await put(connection, tables.table_of(name), [own | row for row in rows])
+    await _end_grids(connection, account, {str(row["symbol"]) for row in batch.put["grids"]})
+
+
+async def _write_fills(connection: AsyncConnection, account: str, fills: Sequence[Fill]) -> None:
+    keys = [(fill.symbol, fill.trade_id) for fill in fills]
+    known = set(await _found(connection, account, tables.FILLS, ("symbol", "trade_id"), keys, ("symbol", "trade_id")))
+    fresh = {key: fill for key, fill in zip(keys, fills, strict=True) if key not in known}
+    if not fresh:
+        return
+    own = {"account": account}
+    new = sorted(fresh.values(), key=lambda fill: (fill.at_ms, fill.trade_id))
+    totals = await _totals(connection, account, new)
+    for fill in new:
+        totals.add(fill)
+    rows = [own | fill.model_dump(include=_FILL_FIELDS) | {"side": fill.side.value} for fill in new]
+    await add(connection, tables.FILLS, rows)
+    await put(connection, tables.ROUNDS, [own | one.model_dump() for one in totals.rounds.values()])
+    await put(connection, tables.DAYS, [own | day_row(day, tally) for day, tally in totals.days.items()])
+    lots = [
+        own | {"symbol": symbol, "cell_key": key, "lots": json.dumps(lots_as_json(lots))}
+        for (symbol, key), lots in totals.lots.items()
+    ]
+    await put(connection, tables.LOTS, lots)
+
+
+async def _totals(connection: AsyncConnection, account: str, fills: Sequence[Fill]) -> FillTotals:
+    """The stored totals that `fills` change."""
+    found = FillTotals()
+    cells = {(fill.symbol, fill.cell_key) for fill in fills}
+    for symbol, key, lots in await _found(
+        connection, account, tables.LOTS, ("symbol", "cell_key"), cells, ("symbol", "cell_key", "lots")
+    ):
+        found.lots[symbol, key] = lots_from_json(json.loads(lots))
+    sells = {(fill.symbol, sell_id(fill)) for fill in fills}
+    names = tuple(Round.model_fields)
+    for row in await _found(connection, account, tables.ROUNDS, ("symbol", "sell_id"), sells, names):
+        one = Round.model_validate(dict(zip(names, row, strict=True)))
+        found.rounds[one.symbol, one.sell_id] = one
+    moments = [(fill.symbol, fill.at_ms) for fill in fills]
+    moments += [(one.symbol, one.closed_ms) for one in found.rounds.values()]
+    days = {(symbol, at_ms // DAY_MS) for symbol, at_ms in moments}
+    names = tuple(column.name for column in tables.DAYS.columns)
+    for row in await _found(connection, account, tables.DAYS, ("symbol", "day"), days, names):
+        values = dict(zip(names, row, strict=True))
+        found.days[values["symbol"], values["side"], values["day"]] = tally_of_day(values)
+    return found
+
+
+async def _write_points(connection: AsyncConnection, account: str, points: Sequence[Row]) -> None:
+    """At most one point a minute: the first."""
+    own = {"account": account}
+    minutes: dict[tuple[str, int], Row] = {}
+    for point in points:
+        at_ms = point["at_ms"] // MINUTE_MS * MINUTE_MS
+        minutes.setdefault((point["symbol"], at_ms), point | {"at_ms": at_ms})
+    if not minutes:
+        return
+    key = ("symbol", "at_ms")
+    for known in await _found(connection, account, tables.EQUITY, key, minutes, key):
+        del minutes[known[0], known[1]]
+    new = sorted(minutes.values(), key=lambda point: point["at_ms"])
+    touched = {(point["symbol"], point["at_ms"] // HOUR_MS * HOUR_MS) for point in new}
+    names = tuple(column.name for column in tables.EQUITY_HOURS.columns)
+    rows = await _found(connection, account, tables.EQUITY_HOURS, ("symbol", "hour_ms"), touched, names)
+    hours = [dict(zip(names, row, strict=True)) for row in rows]
+    known_hours = {(row["symbol"], row["hour_ms"]): row for row in hours}
+    await add(connection, tables.EQUITY, [own | point for point in new])
+    await put(connection, tables.EQUITY_HOURS, [own | row for row in hours_of(new, known_hours).values()])
+
+
+async def _write_settings(connection: AsyncConnection, account: str, versions: Sequence[Row]) -> None:
+    """Each version with its difference to the one before."""
+    settings = tables.SETTINGS.c
+    for row in versions:
+        earlier = select(settings.body).where(settings.account == account, settings.at_ms < row["at_ms"])
+        before = (await connection.execute(earlier.order_by(settings.at_ms.desc()).limit(1))).scalar()
+        changes = changes_between(json.loads(before) if before else {}, json.loads(row["body"]))
+        await add(connection, tables.SETTINGS, [{"account": account, "changes": json.dumps(changes)} | row])
+
+
+async def _end_grids(connection: AsyncConnection, account: str, symbols: Iterable[str]) -> None:
+    """A grid ends when the symbol's next one begins."""
+    grids = tables.GRIDS.c
+    for symbol in symbols:
+        own = (grids.account == account) & (grids.symbol == symbol)
+        rows = (await connection.execute(select(grids.from_ms).where(own).order_by(grids.from_ms))).scalars().all()
+        for since, until in pairwise(rows):
+            one = update(tables.GRIDS).where(own, grids.from_ms == since)
+            await connection.execute(one.values(until_ms=until))
+
+
+async def _found(
+    connection: AsyncConnection,
+    account: str,
+    table: Table,
+    key: tuple[str, str],
+    wanted: Iterable[tuple[Any, Any]],
+    names: tuple[str, ...],
+) -> list[tuple[Any, ...]]:
+    """Columns `names` of the rows whose two columns `key` are among `wanted`."""
+    columns: list[Column[Any]] = [table.c[name] for name in names]
+    first, second = (table.c[name] for name in key)
+    rows: list[tuple[Any, ...]] = []
+    for part in _parts(sorted(wanted)):
+        asked = select(*columns).where(table.c.account == account, tuple_(first, second).in_(part))
+        rows += [tuple(row) for row in await connection.execute(asked)]
+    return rows
+
+
+def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for first in range(0, len(items), _MOST_KEYS):
+        yield items[first : first + _MOST_KEYS]

@@ -1,0 +1,137 @@
+"""What the history costs: `python -m tests.benchmarks.history_benchmark [FILLS]`, on SQLite and PostgreSQL.
+
+FILLS (default 1,000,000) over 10 symbols and two years, written as the archiver writes them; then each question of the
+screens, many times.
+"""
+
+import asyncio
+import random
+import statistics as naive
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sqlalchemy import URL
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tasks.exchange.models import Side
+from tasks.history import queries
+from tasks.history.database import Database
+from tasks.history.outbox import MOST_RECORDS
+from tasks.history.queries import FillFilter
+from tasks.history.rows import DAY_MS, Batch
+from tasks.history.store import claim, write
+from tests.support.history import file_database, new_database, postgres_server
+from tests.support.many_fills import many_fills
+
+SYMBOLS = [f"{letter}{letter}/USDT" for letter in "ABCDEFGHIJ"]
+START_MS, SPAN_MS = 1_700_000_000_000, 730 * DAY_MS
+PAGE = 50
+TIMES = 60
+
+
+async def write_all(database: Database, count: int) -> float:
+    """Fills a second, everything that the archiver does in the database included."""
+    fills, begun = list(many_fills(count, SYMBOLS, START_MS, SPAN_MS)), time.perf_counter()
+    for first in range(0, count, MOST_RECORDS):
+        async with database.begin() as connection:
+            await claim(connection, "main", 1, 1)
+            await write(connection, "main", Batch(fills=fills[first : first + MOST_RECORDS]))
+    return count / (time.perf_counter() - begun)
+
+
+async def write_curve(database: Database) -> None:
+    """An hour's points for two years, as the roll-up keeps them."""
+    points = [
+        {
+            "symbol": "",
+            "at_ms": at_ms,
+            "worth": random.Random(at_ms).randint(900, 1100),
+            "grid_profit": 1,
+            "capital": 1000,
+        }
+        | {"price": None}
+        for at_ms in range(START_MS, START_MS + SPAN_MS, 1_800_000)
+    ]
+    for first in range(0, len(points), 5000):
+        async with database.begin() as connection:
+            await write(connection, "main", Batch(points=points[first : first + 5000]))
+
+
+async def p95(database: Database, ask: Callable[[AsyncConnection], Awaitable[object]], times: int = TIMES) -> float:
+    """The 95th percentile of the time to answer, in ms."""
+    took = []
+    async with database.connection() as connection:
+        for _ in range(times):
+            begun = time.perf_counter()
+            await ask(connection)
+            took.append((time.perf_counter() - begun) * 1000)
+    return sorted(took)[int(len(took) * 0.95)] if len(took) > 2 else naive.mean(took)
+
+
+async def measure(kind: str, url: URL, count: int) -> None:
+    """Write, ask, print."""
+    database, rng = Database(url), random.Random(1)
+    await database.open()
+    print(f"{kind}: archiver {await write_all(database, count):,.0f} fills/s")
+    await write_curve(database)
+
+    def moment() -> int:
+        return START_MS + rng.randrange(SPAN_MS)
+
+    def some() -> FillFilter:
+        return FillFilter(symbol=rng.choice([None, *SYMBOLS]), side=rng.choice([None, *Side]))
+
+    def spans() -> FillFilter:
+        start = moment()
+        return some().model_copy(update={"from_ms": start, "to_ms": start + rng.randrange(90 * DAY_MS)})
+
+    def page(connection: AsyncConnection, *, newer: bool) -> Awaitable[object]:
+        place = queries.Cursor(moment(), "EE/USDT", "5")
+        around = {"newer_than": place} if newer else {"older_than": place}
+        return queries.fills_page(connection, "main", some(), PAGE, **around)
+
+    async def filtered(connection: AsyncConnection) -> None:
+        wanted = spans()
+        await queries.count_fills(connection, "main", wanted)
+        await queries.fills_page(connection, "main", wanted, PAGE)
+
+    async def jump(connection: AsyncConnection) -> None:
+        await queries.fills_at(connection, "main", FillFilter(), PAGE, rng.randrange(count))
+
+    async def month(connection: AsyncConnection) -> None:
+        start = moment()
+        await queries.tally_between(connection, "main", start, start + 30 * DAY_MS)
+
+    async def everything(connection: AsyncConnection) -> None:
+        await queries.tally_between(connection, "main", START_MS + 5, START_MS + SPAN_MS)
+
+    async def curve(connection: AsyncConnection) -> None:
+        await queries.equity_curve(connection, "main", START_MS, START_MS + SPAN_MS, 2000)
+
+    questions: list[tuple[str, Callable[[AsyncConnection], Awaitable[object]], int]] = [
+        ("next page", lambda connection: page(connection, newer=False), TIMES),
+        ("previous page", lambda connection: page(connection, newer=True), TIMES),
+        ("jump to a page", jump, TIMES),
+        ("filter: total and first page", filtered, TIMES),
+        ("statistics of a month", month, 20),
+        ("statistics of all", everything, 3),
+        ("equity curve of two years", curve, 10),
+    ]
+    for name, ask, times in questions:
+        print(f"{kind}: {name}, p95 {await p95(database, ask, times):.1f} ms")
+    await database.close()
+
+
+async def main(count: int) -> None:
+    """Both databases, one after the other."""
+    with TemporaryDirectory(prefix="gridflow-") as name:
+        await measure("SQLite", file_database(Path(name)), count)
+        with postgres_server(Path(name) / "postgres") as server:
+            await measure("PostgreSQL", await new_database(server), count)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000))

@@ -1,0 +1,289 @@
+"""The archiver: every record reaches the database exactly once, and nothing that happens to it stops trading."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import URL, event, func, select
+
+from flows.runtime.trading import TradingService
+from tasks.base.errors import StateError
+from tasks.base.keys import Keys
+from tasks.base.outbox import RecordKind, fields_of
+from tasks.base.redis_client import RedisClient
+from tasks.exchange.models import Side
+from tasks.funds import store as funds_store
+from tasks.history import outbox, tables
+from tasks.history.archiver import Archiver
+from tasks.history.database import Database
+from tasks.history.store import StaleArchiver
+from tasks.ledger.models import Book, Fill
+from tasks.settings.environment import state_dir
+from tasks.tick.models import TickReport
+from tasks.views.steps import read_status
+from tests.support.archive_worker import start_archiver
+from tests.support.desk import BTC, candle, open_desk, settings, walk
+from tests.support.history import file_database, postgres_server
+from tests.support.waiting import until_so
+
+KEYS = Keys("main")
+
+
+def fill(number: int) -> Fill:
+    """A buy of a cell of its own."""
+    one, nothing = Decimal(1), Decimal(0)
+    amounts = {"price": one, "qty": one, "quote": one, "fee": nothing, "fee_quote": nothing, "basis": one}
+    names = {"trade_id": f"{number}", "client_id": f"o{number}", "cell_key": f"g.{number}", "fee_currency": "USDT"}
+    return Fill(symbol=BTC, side=Side.BUY, maker=True, at_ms=number, profit=nothing, **amounts, **names)
+
+
+async def append(redis: RedisClient, *numbers: int) -> None:
+    """Put fills into the outbox."""
+    for number in numbers:
+        await redis.xadd(KEYS.outbox, fields_of(RecordKind.FILL, fill(number).model_dump_json()))
+
+
+async def archived(database: Database) -> tuple[list[int], int]:
+    """The numbers of the fills in the table, and how many the totals of the days count."""
+    async with database.connection() as connection:
+        found = (await connection.execute(select(tables.FILLS.c.trade_id))).scalars().all()
+        counted = (await connection.execute(select(func.sum(tables.DAYS.c.fills)))).scalar()
+    return sorted(map(int, found)), int(counted or 0)
+
+
+@pytest.fixture
+async def archiver(redis: RedisClient, database_url: URL) -> AsyncIterator[Archiver]:
+    """An archiver on a new database."""
+    found = Archiver(redis, KEYS, Database(database_url), 256)
+    yield found
+    await found.close()
+
+
+@pytest.mark.parametrize("first", [1, 2])
+async def test_killed_at_every_wait(redis: RedisClient, redis_url: str, database_url: URL, first: int) -> None:
+    """SIGKILL in each wait of an archiver, with two new fills before each: every fill is in the table once.
+
+    Every other wait from the first one, and from the second one.
+    """
+    url = database_url.render_as_string(hide_password=False)
+    database = Database(database_url)
+    await database.open()
+    await append(redis, *range(1000, 1050))
+    for life in count(first, 2):
+        await append(redis, 2 * life, 2 * life + 1)
+        process = start_archiver(redis_url, url, life)
+        await asyncio.to_thread(process.join, 30)
+        await redis.delete(KEYS.history_lease)  # as if it had run out
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == -signal.SIGKILL
+    assert life > 20, "it was killed in many places"
+    lives = range(first, life + 1, 2)
+    wanted = [number for each in lives for number in (2 * each, 2 * each + 1)] + [*range(1000, 1050)]
+    assert await archived(database) == (wanted, len(wanted))
+    assert await redis.xlen(KEYS.outbox) == 0
+    await database.close()
+
+
+async def test_of_two_archivers_one_writes(redis: RedisClient, archiver: Archiver, database_url: URL) -> None:
+    """The other waits for the lease; one whose lease ran out in the middle is refused by the database."""
+    other = Archiver(redis, KEYS, Database(database_url), 256)
+    await append(redis, 1, 2)
+    assert await archiver.step() == 2
+    await append(redis, 3)
+    assert await other.step() is None
+    reading = await outbox.read(redis, KEYS, archiver._owner)
+    assert reading is not None
+    await redis.delete(KEYS.history_lease)
+    assert await other.step() == 1
+    with pytest.raises(StaleArchiver):
+        await archiver._write(reading)
+    database = Database(database_url)
+    assert await archived(database) == ([1, 2, 3], 3)
+    await other.close()
+    await database.close()
+
+
+async def test_records_of_another_redis_are_not_deleted(redis: RedisClient, archiver: Archiver) -> None:
+    """After a failover an entry may have the id of one that was read, and other contents."""
+    await append(redis, 1)
+    reading = await outbox.read(redis, KEYS, archiver._owner)
+    assert reading is not None
+    await outbox.delete(redis, KEYS, reading._replace(server="another one"))
+    assert await redis.xlen(KEYS.outbox) == 1
+    await outbox.delete(redis, KEYS, reading)
+    assert await redis.xlen(KEYS.outbox) == 0
+
+
+async def test_what_trading_commits_reaches_the_tables(
+    redis: RedisClient, archiver: Archiver, database_url: URL
+) -> None:
+    """Fills, orders, the grid, the rebalance, a pause, a refusal, an event and settings; once, with equal sums."""
+    desk = await open_desk(redis, settings(), {BTC: walk(80)})
+    trader = await desk.trader()
+    fills = 0
+    for _ in range(20):
+        fills += (await trader.tick()).fills
+        await desk.exchange.advance(4)
+        await archiver.step()
+    await funds_store.set_operator_flag(redis, keys=KEYS, symbols=[BTC], flag="paused", value=True)
+    await archiver.drain(20)
+    assert fills > 5
+    database = Database(database_url)
+    async with database.connection() as connection:
+
+        async def all_of(table: Any) -> list[dict[str, Any]]:
+            return [dict(row) for row in (await connection.execute(select(table))).mappings()]
+
+        booked = {str(name) for name in await redis.zrange(KEYS.seen(BTC), 0, -1)}
+        assert {row["trade_id"] for row in await all_of(tables.FILLS)} == booked
+        assert len(booked) == fills
+        rounds, days = await all_of(tables.ROUNDS), await all_of(tables.DAYS)
+        book = (await desk.desk.redis.get(KEYS.book(BTC))) or ""
+        profit = sum(row["profit"] for row in days)
+        assert Book.model_validate_json(book).grid_profit == profit
+        assert sum(row["profit"] for row in rounds) == profit
+        assert all(row["held_ms"] > 0 for row in rounds)
+        orders = {row["client_id"]: row for row in await all_of(tables.ORDERS)}
+        assert {name for name, row in orders.items() if row["ended_ms"] is None} == set(
+            await redis.hkeys(KEYS.intents(BTC))
+        )
+        assert len(await all_of(tables.GRIDS)) == len(await all_of(tables.REBALANCES)) == 1
+        (flag,) = await all_of(tables.FLAGS)
+        assert (flag["scope"], flag["flag"], flag["value"]) == (BTC, "paused", 1)
+        assert await all_of(tables.UNREADABLE) == []
+    await database.close()
+    await desk.close()
+
+
+async def test_lists_of_an_earlier_version_are_taken_over_once(
+    redis: RedisClient, archiver: Archiver, database_url: URL
+) -> None:
+    """Those fills count although no outbox had them; later ones are not doubled."""
+    await redis.sadd(KEYS.symbols, BTC)
+    await redis.rpush(KEYS.fills(BTC), *(fill(number).model_dump_json() for number in (3, 2, 1)))
+    await append(redis, 3, 4)
+    await archiver.step()
+    database = Database(database_url)
+    assert await archived(database) == ([1, 2, 3, 4], 4)
+    await database.close()
+
+
+async def test_while_the_database_is_away_trading_goes_on(redis: RedisClient, tmp_path: Path) -> None:
+    """The status says since when and how much waits; when it is back, it catches up by itself."""
+    desk = await open_desk(redis, settings(), {BTC: walk(60)})
+    trader = await desk.trader()
+    with postgres_server(tmp_path / "first", keep=True) as url:
+        archiver = Archiver(redis, KEYS, Database(url), 256)
+        await archiver.check()
+        running = asyncio.create_task(archiver.run())
+        await trader.tick()
+        await until_so(lambda: _is_empty(redis))
+    for _ in range(5):
+        await desk.exchange.advance(4)
+        assert (await trader.tick()).not_placed == 0
+    await until_so(lambda: _away(redis))
+    view = await read_status(settings(), redis)
+    assert view.history.waiting == await redis.xlen(KEYS.outbox) > 5
+    assert view.history.away_ms is not None
+    assert "history_away" in await _event_kinds(redis)
+    with postgres_server(tmp_path / "first") as url:
+        await until_so(lambda: _is_empty(redis))
+        database = Database(url)
+        booked = await redis.zcard(KEYS.seen(BTC))
+        assert len((await archived(database))[0]) == booked > 0
+        await database.close()
+        assert (await read_status(settings(), redis)).history.away_ms is None
+        assert "history_back" in await _event_kinds(redis)
+        running.cancel()
+        await archiver.close()
+    await desk.close()
+
+
+async def _is_empty(redis: RedisClient) -> bool:
+    return await redis.xlen(KEYS.outbox) == 0
+
+
+async def _away(redis: RedisClient) -> bool:
+    return await redis.hget(KEYS.history, "away_ms") is not None
+
+
+async def _event_kinds(redis: RedisClient) -> list[str]:
+    entries: Any = await redis.xrange(KEYS.events)
+    return [str(entry["type"]) for _, entry in entries]
+
+
+async def test_a_full_disk_is_said_and_stops_no_trade(redis: RedisClient, tmp_path: Path) -> None:
+    """SQLite's own error reaches the status; nothing is deleted from Redis, and nothing half-written."""
+    database = Database(file_database(tmp_path))
+    await database.open()
+    event.listen(database.engine.sync_engine, "connect", lambda raw, _: raw.execute("PRAGMA max_page_count = 1"))
+    archiver = Archiver(redis, KEYS, database, 256)
+    await append(redis, *range(500))
+    running = asyncio.create_task(archiver.run())
+    await until_so(lambda: _away(redis))
+    assert "full" in (await read_status(settings(), redis)).history.away_why
+    assert await redis.xlen(KEYS.outbox) >= 500
+    assert await archived(database) == ([], 0)
+    running.cancel()
+    await archiver.close()
+
+
+async def test_beyond_its_bound_in_memory_there_are_no_new_buys(redis: RedisClient, tmp_path: Path) -> None:
+    """Buys are refused as PAUSED and the status says `history full`; sells go on; it ends by itself."""
+    desk = await open_desk(redis, settings(), {BTC: [candle(n, "42000", "42001", "41999", "42000") for n in range(20)]})
+    trader = await desk.trader()
+    await redis.xadd(KEYS.outbox, {"kind": "event", "body": "x|" + "y" * 1_200_000})
+    archiver = Archiver(redis, KEYS, Database(file_database(tmp_path)), 1)
+    await archiver._store_backlog()
+    report: TickReport = await trader.tick()
+    assert (await read_status(settings(), redis)).history.full
+    assert "history_full" in await _event_kinds(redis)
+    assert report.placed == 0
+    assert set(report.idle.values()) <= {"PAUSED", "ABOVE_PRICE"}
+    assert await archiver.drain(20) == 0
+    archiver._stored_at = float("-inf")
+    await archiver.step()
+    assert not (await read_status(settings(), redis)).history.full
+    assert (await trader.tick()).placed > 0
+    await archiver.close()
+    await desk.close()
+
+
+async def test_a_second_file_for_one_account_is_refused(
+    redis: RedisClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker on another host, or with another state folder, would split the history in two."""
+    monkeypatch.setattr(outbox, "LEASE_MS", 300)
+    first = Archiver(redis, KEYS, Database(file_database(tmp_path)), 256)
+    await first.step()
+    await redis.persist(KEYS.history_lease)
+    second = Archiver(redis, KEYS, Database(file_database(tmp_path)), 256)
+    with pytest.raises(StateError, match=r"keeps its history in .*, this one in .*GRIDFLOW_DATABASE_URL"):
+        await second.check()
+    await first.close()
+    await second.check()
+    await second.close()
+
+
+async def test_a_worker_archives_what_it_trades(redis: RedisClient, redis_url: str) -> None:
+    """The trading service of every worker moves its records to the file in the state folder."""
+    own = settings(redis_url=redis_url, paper={"market": "synthetic", "speed": "600"})
+    service = TradingService(own)
+    try:
+        report = await asyncio.to_thread(service.run_window, BTC, None, lambda: True)
+        assert report.placed > 0
+        await until_so(lambda: _is_empty(redis))
+    finally:
+        await asyncio.to_thread(service.close)
+    database = Database(URL.create("sqlite+aiosqlite", database=str(state_dir() / "history.db")))
+    async with database.connection() as connection:
+        orders = (await connection.execute(select(func.count()).select_from(tables.ORDERS))).scalar()
+    assert orders == report.placed
+    await database.close()
+    assert await redis.get(KEYS.history_lease) is None, "given back"

@@ -1,0 +1,68 @@
+"""The history at the end of a fault run: what the archiver makes of the outbox, against the exchange's own record."""
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Collection
+from pathlib import Path
+from uuid import uuid4
+
+from sqlalchemy import URL, func, select
+
+from tasks.base.keys import Keys
+from tasks.base.redis_client import connect
+from tasks.history import tables
+from tasks.history.archiver import Archiver
+from tasks.history.database import Database
+from tests.support.binance.record import Record
+
+
+def check_history(socket: Path, account: str, record: Record, unlisted: Collection[str]) -> None:
+    """Raise AssertionError unless every trade of the record is in the table exactly once, and no other one.
+
+    Trades of `unlisted` symbols may be missing: the exchange no longer shows them.
+
+    The archiver runs in a thread and a loop of its own, in real time.
+    """
+    found: list[list[tuple[str, str]] | BaseException] = []
+
+    def run() -> None:
+        try:
+            found.append(asyncio.run(_archived(socket, account)))
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            found.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    (fills,) = found
+    if isinstance(fills, BaseException):
+        raise fills
+    booked = Counter((symbol.replace("/", ""), name) for symbol, name in fills if ":" not in name)
+    traded = Counter((trade.symbol, str(trade.trade_id)) for trade in record.trades)
+    gone = {symbol.replace("/", "") for symbol in unlisted}
+    lacking = {trade for trade in traded - booked if trade[0] not in gone}
+    assert not lacking, f"the history lacks {lacking}"
+    assert not booked - traded, f"the history has too much: {booked - traded}"
+
+
+async def _archived(socket: Path, account: str) -> list[tuple[str, str]]:
+    redis, database = connect(f"unix://{socket}"), _database(socket.parent)
+    archiver = Archiver(redis, Keys(account), database, 256)
+    try:
+        assert await archiver.drain(30) == 0, "records were left in Redis"
+        fills = tables.FILLS.c
+        async with database.connection() as connection:
+            rows = (await connection.execute(select(fills.symbol, fills.trade_id))).all()
+            counted = (await connection.execute(select(func.sum(tables.DAYS.c.fills)))).scalar()
+            unread = (await connection.execute(select(tables.UNREADABLE))).all()
+        assert counted in (len(rows), None), "the totals of the days count other fills"
+        assert unread == [], unread
+        return [(str(symbol), str(name)) for symbol, name in rows]
+    finally:
+        await archiver.close()
+        await redis.aclose()
+
+
+def _database(folder: Path) -> Database:
+    return Database(URL.create("sqlite+aiosqlite", database=str(folder / f"{uuid4().hex}.db")))
