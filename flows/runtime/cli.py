@@ -37,6 +37,8 @@ _COMMANDS = {
         "Sell what symbols that left the settings still hold.",
     ),
     "recover": ("audit_commands", "recover", "Rebuild from the exchange what Redis has lost."),
+    "history": ("history_commands", "history", "Export the history, or import an export."),
+    "export-trades": ("history_commands", "export_trades", "Write all trades for tax tools."),
     "resume": ("pause_commands", "resume", "End a pause or a stop."),
 }
 

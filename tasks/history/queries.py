@@ -195,21 +195,28 @@ async def equity_curve(
     """
     equity, hours = tables.EQUITY.c, tables.EQUITY_HOURS.c
     own = and_(equity.account == account, equity.symbol == symbol)
-    names = (equity.at_ms, _as_text(equity.worth), _as_text(equity.capital))
+    names = (equity.at_ms, *map(_as_text, (equity.worth, equity.capital, equity.grid_profit)))
     before = select(*names).where(own, equity.at_ms < start_ms).order_by(equity.at_ms.desc()).limit(1)
-    found: list[tuple[int, str, str]] = [(*row,) for row in await connection.execute(before)]
+    found: list[tuple[int, str, str, str]] = [(*row,) for row in await connection.execute(before)]
     if end_ms - start_ms > _MINUTES_SPAN_MS:
         bounds = (hours.hour_ms, _as_text(hours.lowest), _as_text(hours.highest), hours.last_ms, _as_text(hours.last))
-        asked: Select[Any] = select(*bounds, _as_text(hours.capital))
+        asked: Select[Any] = select(*bounds, _as_text(hours.capital), _as_text(hours.grid_profit))
         asked = asked.where(hours.account == account, hours.symbol == symbol)
         asked = asked.where(hours.hour_ms >= start_ms // HOUR_MS * HOUR_MS, hours.hour_ms < end_ms)
-        for hour_ms, lowest, highest, last_ms, last, capital in await connection.execute(asked.order_by(hours.hour_ms)):
-            found += [(hour_ms, lowest, capital), (hour_ms + 1, highest, capital), (last_ms, last, capital)]
+        rows = await connection.execute(asked.order_by(hours.hour_ms))
+        for hour_ms, lowest, highest, last_ms, last, *rest in rows:
+            found += [(hour_ms, lowest, *rest), (hour_ms + 1, highest, *rest), (last_ms, last, *rest)]
     else:
         inside = select(*names).where(own, equity.at_ms >= start_ms, equity.at_ms < end_ms).order_by(equity.at_ms)
         found += [(*row,) for row in await connection.execute(inside)]
-    kept = thinned([float(worth) for _, worth, _ in found], points)  # floats choose points; amounts stay exact
-    return [CurvePoint(at_ms=found[i][0], equity=Decimal(found[i][1]), capital=Decimal(found[i][2])) for i in kept]
+    kept = thinned([float(worth) for _, worth, *_ in found], points)  # floats choose points; amounts stay exact
+    return [_curve_point(*found[place]) for place in kept]
+
+
+def _curve_point(at_ms: int, worth: str, capital: str, grid_profit: str) -> CurvePoint:
+    return CurvePoint.model_construct(
+        at_ms=at_ms, equity=Decimal(worth), capital=Decimal(capital), grid_profit=Decimal(grid_profit)
+    )
 
 
 def _as_text(column: ColumnElement[Decimal]) -> ColumnElement[str]:

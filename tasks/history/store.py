@@ -38,6 +38,14 @@ async def claim(connection: AsyncConnection, account: str, fence: int, now_ms: i
         raise StaleArchiver
 
 
+async def lock(connection: AsyncConnection, account: str) -> None:
+    """Let nobody else write the account's history before this transaction ends."""
+    first = {"account": account, "fence": 0, "archived_ms": 0, "has_lists": False}
+    await add(connection, tables.ARCHIVES, [first])
+    mine = tables.ARCHIVES.c.account == account
+    await connection.execute(update(tables.ARCHIVES).where(mine).values(account=account))
+
+
 async def has_lists(connection: AsyncConnection, account: str) -> bool:
     """Whether the lists of earlier versions have been archived."""
     archives = tables.ARCHIVES.c

@@ -72,6 +72,7 @@ class CurvePoint(Frozen):
     at_ms: int
     equity: Decimal
     capital: Decimal
+    grid_profit: Decimal = ZERO
 
 
 class Drawdown(Frozen):

@@ -100,6 +100,35 @@ class HistoryView(Frozen):
     full: bool = False  # so much waits that there are no new buys
 
 
+class ResultsView(View):
+    """Results of a time span, in quote; see `tasks.ledger.statistics` for the formulas. None: not defined."""
+
+    name: str
+    from_ms: int
+    to_ms: int
+    trades: int = 0
+    buys: int = 0
+    sells: int = 0
+    rounds: int = 0
+    win_rate: Decimal | None = None
+    profit_factor: Decimal | None = None
+    average_held_ms: int | None = None
+    volume: Decimal = ZERO
+    fees: Decimal = ZERO
+    grid_profit: Decimal = ZERO
+    total_pnl: Decimal | None = None
+    floating: Decimal | None = None
+    grid_apr: Decimal | None = None
+    total_apr: Decimal | None = None
+    buy_and_hold: Decimal | None = None
+    sharpe: Decimal | None = None
+    sortino: Decimal | None = None
+    max_drawdown: Decimal = ZERO  # share of the equity at the peak
+    max_drawdown_quote: Decimal = ZERO
+    drawdown_from_ms: int | None = None
+    drawdown_to_ms: int | None = None
+
+
 class StatusView(View):
     """The account now."""
 
@@ -140,6 +169,7 @@ class StatusView(View):
     prefect_away_since_ms: int | None = None  # since when the Prefect server has not answered a worker
     prefect_note: str = ""  # a limit in Prefect that keeps windows waiting
     history: HistoryView = HistoryView()
+    results: tuple[ResultsView, ...] = ()  # of today, 7 and 30 days; empty where the history was not read
 
     @property
     def prices(self) -> str:

@@ -1,6 +1,6 @@
 """The status as a table for a terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -11,7 +11,7 @@ from rich.table import Table
 from tasks.base.money import plain
 from tasks.exchange.limits.circuit_breaker import Phase
 from tasks.tick.active_symbols import Lifecycle
-from tasks.views.models import HistoryView, StatusView, SymbolView
+from tasks.views.models import HistoryView, ResultsView, StatusView, SymbolView
 
 
 def _money(amount: Decimal) -> str:
@@ -80,6 +80,21 @@ def _history(found: HistoryView) -> list[RenderableType]:
     return lines
 
 
+def results_table(results: Sequence[ResultsView]) -> Table:
+    """What was earned in each span of time; fits 80 columns. JSON has all figures."""
+    names = ("span", "trades", "grid", "total", "fees", "grid APR", "total APR")
+    table = _table("Results (UTC)", names, 1)
+    for one in results:
+        amounts = (one.grid_profit, one.total_pnl, one.fees)
+        row = ["–" if amount is None else _money(amount) for amount in amounts]
+        table.add_row(one.name, f"{one.trades:,}", *row, _share(one.grid_apr), _share(one.total_apr))
+    return table
+
+
+def _share(share: Decimal | None) -> str:
+    return "–" if share is None else f"{share * 100:,.1f} %"
+
+
 def status_table(view: StatusView) -> RenderableType:
     """The account's totals, the money of each symbol, and what each symbol does; fits 80 columns."""
     flags = [name for name, on in (("paused", view.paused), ("stopped", view.stopped)) if on]
@@ -104,6 +119,7 @@ def status_table(view: StatusView) -> RenderableType:
             _when(symbol),
         )
     parts: list[RenderableType] = [head, pot, money, work]
+    parts += [results_table(view.results)] if view.results else []
     parts += [
         f"{symbol.symbol}: the tick at {_clock(symbol.failed_tick_ms)} failed. {symbol.failed_tick_why}"
         for symbol in view.symbols

@@ -29,6 +29,8 @@ RUN_BY = {
     "gridflow funds": "tests/integration/test_change_commands.py",
     "gridflow liquidate": "tests/integration/test_change_commands.py",
     "gridflow stop": "tests/integration/test_runtime_up.py",
+    "gridflow history": "tests/integration/test_history_transfer.py",
+    "gridflow export-trades": "tests/integration/test_history_transfer.py",
     "gridflow init": "tests/unit/test_settings.py",
     "gridflow check": "tests/unit/test_settings.py",
     "gridflow deploy": "tests/integration/test_runtime_prefect.py",
@@ -63,7 +65,7 @@ def test_every_gridflow_command_parses() -> None:
     for command in COMMANDS:
         words = shlex.split(command.split("uv run ", 1)[1])
         if words[0] == "gridflow":
-            group = words[1:3] if words[1] == "funds" else words[1:2]
+            group = words[1:3] if words[1] in ("funds", "history") else words[1:2]
             known = CliRunner().invoke(cli, [*group, "--help"]).output
             assert all(word in known for word in words[2:] if word.startswith("--"))
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
@@ -14,23 +15,30 @@ from flows.runtime.stack import children
 from flows.runtime.stack.prefect_server import common_environment
 from flows.runtime.stack.stale_processes import living_in_order
 from flows.runtime.worker.deployments import planned_deployments
-from tasks.base.errors import ConfigError, StackError
+from tasks.base.clock import utc_now
+from tasks.base.errors import ConfigError, GridflowError, StackError
 from tasks.base.redis_client import RedisClient
 from tasks.settings.environment import override_environment, state_dir
 from tasks.settings.load import load
 from tasks.settings.model import Settings
 from tasks.settings.running import Identity, has_redis, prefect_api, running_stack, stale_stack
-from tasks.views.models import StatusView
+from tasks.views.models import ResultsView, StatusView
 
 _DEPLOY_SECONDS = 120.0
+_HISTORY_SECONDS = 1.5
 
 
 @click.command()
 @common_options
 @json_option
 def status(config: Path | None, state: Path | None, as_json: bool) -> None:
-    """Show money, grids and orders as Redis holds them now."""
+    """Show money, grids and orders as Redis holds them now, and the results of today, 7 and 30 days.
+
+    Without a running stack it shows the results alone.
+    """
     settings = settings_in_force(config, state)
+    if not has_redis(settings, state) and _show_past(settings, state, as_json):
+        return
     stack = running_stack(state)
     killed = stale_stack(state)
     stale = living_in_order(killed) if killed else {}
@@ -41,7 +49,8 @@ def status(config: Path | None, state: Path | None, as_json: bool) -> None:
 
     async def work(redis: RedisClient) -> StatusView:
         view = await read_status(settings, redis)
-        return view.model_copy(update={"settings_differ": await _differing(config, redis)})
+        past = await _results(settings, state, view.total_funds)
+        return view.model_copy(update={"settings_differ": await _differing(config, redis), "results": past})
 
     view = run_with_redis(work, settings, state)
     if as_json:
@@ -56,6 +65,38 @@ def status(config: Path | None, state: Path | None, as_json: bool) -> None:
     from tasks.views.render import status_table
 
     Console().print(status_table(view))
+
+
+async def _results(settings: Settings, state: Path | None, capital: Decimal) -> tuple[ResultsView, ...]:
+    """The results in the history; none where there is no history, or where it does not answer in time."""
+    from tasks.views.history import opened_history, recent_results  # imports the database's libraries
+
+    try:
+        async with asyncio.timeout(_HISTORY_SECONDS), opened_history(settings, state_dir(state)) as database:
+            if database is None:
+                return ()
+            return await recent_results(database, settings.account, capital, utc_now())
+    except (GridflowError, TimeoutError) as error:
+        click.echo(f"The history was not read: {error or 'it does not answer in time'}", err=True)
+        return ()
+
+
+def _show_past(settings: Settings, state: Path | None, as_json: bool) -> bool:
+    """Show the results of a stopped stack; whether there are any."""
+    found = asyncio.run(_results(settings, state, settings.total_funds))
+    if not found:
+        return False
+    click.echo(f"No stack runs on {state_dir(state)}: from its history", err=True)
+    if as_json:
+        shown = {"account": settings.account, "results": [one.model_dump(mode="json") for one in found]}
+        click.echo(json.dumps(shown))
+        return True
+    from rich.console import Console
+
+    from tasks.views.render import results_table
+
+    Console().print(results_table(found))
+    return True
 
 
 async def _differing(config: Path | None, redis: RedisClient) -> tuple[str, ...]:
