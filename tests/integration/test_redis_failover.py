@@ -96,7 +96,7 @@ async def quiet(trader: GridTrader, redis: RedisClient) -> None:
         states = " ".join(map(str, await redis.hvals(KEYS.intents(trader.symbol))))
         if not (report.placed or report.fills or '"INTENT"' in states or '"UNKNOWN"' in states):
             return
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)
     raise AssertionError("the journal never settled")
 
 

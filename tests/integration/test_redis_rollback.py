@@ -35,7 +35,7 @@ from tests.support.servers import RestartableRedis
 KEYS = Keys("main")
 BNB = "BNB/USDT"
 ETH = "ETH/USDT"
-QUICK = {"request_valid_seconds": "0.3", "protection_seconds": "0.5", "lease_seconds": 1}
+QUICK = {"request_valid_seconds": "0.3", "protection_seconds": "0.5", "lease_seconds": 2}
 
 
 class Killed(BaseException):
@@ -59,7 +59,7 @@ async def redis(server: RestartableRedis) -> AsyncIterator[RedisClient]:
     await client.aclose()
 
 
-def own_settings(lease_seconds: int = 1, **changes: Any) -> Settings:
+def own_settings(lease_seconds: int = 2, **changes: Any) -> Settings:
     """One busy grid; a comparison waits half a second."""
     return settings(trading=QUICK | {"lease_seconds": lease_seconds}, **changes)
 
