@@ -30,6 +30,13 @@ class Archiving:
         """Raises StateError where this process must not write the history. See `Archiver.check`."""
         await asyncio.wrap_future(self._submit(self._check()))
 
+    async def restore_flags(self) -> None:
+        """Set the stop and the pauses that Redis has lost. Raises StateError where the database does not answer."""
+        await asyncio.wrap_future(self._submit(self._restore_flags()))
+
+    async def _restore_flags(self) -> None:
+        await self._archiver.restore_flags()
+
     def start(self) -> None:
         """Archive from now on."""
         self._submit(self._start())

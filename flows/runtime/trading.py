@@ -108,7 +108,8 @@ class TradingService:
             if self._desk is None:
                 if self._archiving is not None:
                     await self._archiving.check()
-                self._desk = await open_desk(self._own_settings, self._redis_url)
+                restore = self._archiving.restore_flags if self._archiving is not None else None
+                self._desk = await open_desk(self._own_settings, self._redis_url, restore)
                 if self._archiving is not None:
                     self._archiving.start()
                 if watchdog.is_enabled():  # imports and market lists keep the loop busy until now

@@ -28,6 +28,7 @@ class EventKind(StrEnum):
     DEPLOYMENTS_MENDED = "deployments_mended"  # a worker restored deployments or the work pool at the Prefect server
     HISTORY_AWAY = "history_away"  # the history database does not answer or cannot write; records wait in Redis
     HISTORY_BACK = "history_back"  # it does again
+    FLAGS_RESTORED = "flags_restored"  # Redis was lost: stop and pauses hold again, from the history
     HISTORY_FULL = "history_full"  # so many records wait in Redis that there are no new buys
     WRITTEN_OFF = "written_off"  # a symbol's inventory was booked out at cost
 

@@ -226,7 +226,8 @@ class Keys:
 
     @property
     def history(self) -> str:
-        """Hash: the archiver's state. place (of the database), waiting, bytes, away_ms, away_why, archived_ms."""
+        """Hash: the archiver's state. place (of the database), waiting, bytes, away_ms, away_why; restored_ms,
+        restored (flags)."""
         return self._key("history")
 
     @property

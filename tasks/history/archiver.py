@@ -21,6 +21,7 @@ from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
 from tasks.history import outbox
 from tasks.history.database import Database, HistoryUnavailable
+from tasks.history.flags import restore_flags
 from tasks.history.lists import records_in_lists
 from tasks.history.rows import batch_of
 from tasks.history.store import StaleArchiver, claim, has_lists, set_has_lists, write
@@ -76,6 +77,17 @@ class Archiver:
                     "or the same state folder for workers on one host"
                 )
             await asyncio.sleep(0.25)
+
+    async def restore_flags(self) -> None:
+        """Set the stop and the pauses that Redis has lost. Raises StateError where the database does not answer."""
+        try:
+            await self._open()
+            await restore_flags(self._redis, self._keys, self._database, self._clock)
+        except HistoryUnavailable as error:
+            raise StateError(
+                f"Redis holds no books, and whether an operator stopped trading is not known: {error}. Trading begins "
+                "when the database answers"
+            ) from error
 
     async def run(self) -> None:
         """Archive until cancelled. No failure ends it."""

@@ -1,7 +1,9 @@
 """Reading the outbox, and the archiver's state in Redis."""
 
+import asyncio
+import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tasks.base.keys import Keys
 from tasks.base.outbox import Record
@@ -10,6 +12,7 @@ from tasks.base.redis_client import RedisClient, script
 LEASE_MS = 10_000
 MOST_RECORDS = 1000
 _PACKAGE = "tasks.history"
+_POLL_SECONDS = 0.1
 _FREE_AGAIN = 0.9  # buys go on once the outbox is below this share of its bound
 
 
@@ -72,6 +75,17 @@ async def store_backlog(redis: RedisClient, keys: Keys, found: Backlog, most_byt
     if is_full != was_full:
         await redis.hset(keys.funds, "history_full", int(is_full))
     return is_full and not was_full
+
+
+async def is_archived(redis: RedisClient, keys: Keys, seconds: float) -> bool:
+    """Whether all records of now reach the database within that time. Does not wait where nobody archives."""
+    newest: Any = await redis.xrevrange(keys.outbox, count=1)
+    deadline = time.monotonic() + seconds
+    while newest and await redis.xrange(keys.outbox, max=newest[0][0], count=1):
+        if time.monotonic() >= deadline or not await redis.exists(keys.history_lease):
+            return False
+        await asyncio.sleep(_POLL_SECONDS)
+    return True
 
 
 async def leader_place(redis: RedisClient, keys: Keys) -> str | None:

@@ -1,6 +1,7 @@
 """`Desk`: the connections and settings that all traders of a process share."""
 
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from tasks.base.clock import Clock, to_ms, utc_now
@@ -15,12 +16,17 @@ from tasks.tick.markets import Markets
 log = logging.getLogger(__name__)
 
 
+async def _nothing_to_restore() -> None:
+    """The default of `restore_flags`."""
+
+
 @dataclass
 class Desk:
     """The settings in force, Redis client, exchange client, fund allocator and markets of one process.
 
     `fences`: the newest fence that this process got, by symbol. A Redis with a lower one has gone back in time.
     `explained`: by symbol, ids of trades that this process knows to be in the books or not ours, the oldest first.
+    `restore_flags` is called before the books are opened where Redis holds none: an operator's stop holds again.
     """
 
     settings: Settings
@@ -33,6 +39,7 @@ class Desk:
     markets: Markets = field(default_factory=Markets)
     fences: dict[str, int] = field(default_factory=dict)
     explained: dict[str, dict[str, None]] = field(default_factory=dict)
+    restore_flags: Callable[[], Awaitable[None]] = _nothing_to_restore
 
     async def follow_settings(self) -> None:
         """Load the settings in force. Raises StateError where this process cannot trade by them."""

@@ -1,6 +1,7 @@
 """Opens what the traders of a process share: Redis, the exchange and the fund allocator."""
 
 import logging
+from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
 from tasks.base.clock import utc_now
@@ -21,7 +22,9 @@ from tasks.tick.trading_mode import claim_books, is_live
 log = logging.getLogger(__name__)
 
 
-async def open_desk(settings: Settings, redis_url: str) -> Desk:
+async def open_desk(
+    settings: Settings, redis_url: str, restore_flags: Callable[[], Awaitable[None]] | None = None
+) -> Desk:
     """Connect to Redis and the exchange, and share the pot.
 
     `settings`: this process's own. The desk trades by the settings in force. Raises StateError, ConfigError or
@@ -40,6 +43,8 @@ async def open_desk(settings: Settings, redis_url: str) -> Desk:
         exchange = await open_exchange(settings, redis)
         allocator = GlobalFundAllocator.from_settings(settings, redis)
         desk = Desk(settings, redis, exchange, allocator, keys, utc_now)
+        if restore_flags is not None:
+            desk.restore_flags = restore_flags
         desk.markets.add(await listed_markets(exchange, list(settings.symbols)))
         await refuse_unknown_symbols(redis, keys, settings, desk.markets.known)
         await open_books(desk, desk.markets.known, owner=uuid4().hex)

@@ -47,6 +47,7 @@ async def open_books(desk: Desk, markets: Mapping[str, Market], owner: str) -> N
     await desk.follow_settings()
     status = await desk.allocator.get_global_status_summary()
     if status.version == 0:
+        await desk.restore_flags()
         if desk.exchange.apart_from_redis:
             await outlast_requests(desk)
         for symbol in desk.settings.symbols:

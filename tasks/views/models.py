@@ -98,6 +98,8 @@ class HistoryView(Frozen):
     away_ms: int | None = None
     away_why: str = ""
     full: bool = False  # so much waits that there are no new buys
+    restored_ms: int | None = None  # when flags were restored, because Redis was lost
+    restored: str = ""  # which: `stopped, BTC/USDT paused`
 
 
 class ResultsView(View):

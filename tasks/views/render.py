@@ -74,6 +74,8 @@ def _history(found: HistoryView) -> list[RenderableType]:
     lines: list[RenderableType] = []
     if found.full:
         lines.append(f"No new buys: history full. {waiting}.")
+    if found.restored_ms is not None:
+        lines.append(f"Redis was lost; restored from the history at {_clock(found.restored_ms)} UTC: {found.restored}.")
     if found.away_ms is not None:
         since = f"{datetime.fromtimestamp(found.away_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
         lines.append(f"The history is not written since {since}: {found.away_why}. {waiting}; trading goes on.")

@@ -98,6 +98,8 @@ def _history(archive: Mapping[str, str], waiting: int, full: str | None) -> Hist
         away_ms=int(archive["away_ms"]) if "away_ms" in archive else None,
         away_why=archive.get("away_why", ""),
         full=full == "1",
+        restored_ms=int(archive["restored_ms"]) if "restored_ms" in archive else None,
+        restored=archive.get("restored", ""),
     )
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, event, func, select
+from sqlalchemy import URL, event, func, make_url, select
 
 from flows.runtime.trading import TradingService
 from tasks.base.errors import StateError
 from tasks.base.keys import Keys
 from tasks.base.outbox import RecordKind, fields_of
 from tasks.base.redis_client import RedisClient
+from tasks.control import steps as control
 from tasks.exchange.models import Side
 from tasks.funds import store as funds_store
 from tasks.history import outbox, tables
@@ -287,3 +288,54 @@ async def test_a_worker_archives_what_it_trades(redis: RedisClient, redis_url: s
     assert orders == report.placed
     await database.close()
     assert await redis.get(KEYS.history_lease) is None, "given back"
+
+
+async def test_a_stop_and_a_pause_outlive_the_loss_of_redis(redis: RedisClient, redis_url: str) -> None:
+    """FLUSHALL, then a start: still stopped before anything trades, and the status says why."""
+    own = settings(redis_url=redis_url, paper={"market": "synthetic"})
+    first = TradingService(own)
+    await asyncio.to_thread(first.open)
+    await control.stop(redis, own)
+    await control.pause(redis, own, [BTC])
+    await until_so(lambda: _is_empty(redis))
+    await asyncio.to_thread(first.close)
+    await redis.flushall()
+    second = TradingService(own)
+    try:
+        report = await asyncio.to_thread(second.run_window, BTC, None, lambda: True)
+        assert report.placed == 0
+        view = await read_status(own, redis)
+        assert view.stopped
+        assert view.symbols[0].paused
+        assert view.history.restored == f"stopped, {BTC} paused"
+        assert "flags_restored" in await _event_kinds(redis)
+        await control.resume_everything(redis, own)
+        await until_so(lambda: _is_empty(redis))
+    finally:
+        await asyncio.to_thread(second.close)
+    await redis.flushall()
+    third = TradingService(own)
+    try:
+        assert (await asyncio.to_thread(third.run_window, BTC, None, lambda: True)).placed > 0
+    finally:
+        await asyncio.to_thread(third.close)
+
+
+async def test_without_an_answer_about_flags_lost_books_are_not_opened(redis: RedisClient, tmp_path: Path) -> None:
+    """It is not known whether an operator stopped trading."""
+    archiver = Archiver(redis, KEYS, Database(make_url("postgresql+asyncpg://u:pw@127.0.0.1:9/x")), 256)
+    with pytest.raises(StateError, match="whether an operator stopped trading is not known"):
+        await archiver.restore_flags()
+    await archiver.close()
+
+
+async def test_a_command_says_whether_its_flag_is_durable(redis: RedisClient, archiver: Archiver) -> None:
+    """Only once it is in the database; it waits for an archiver that works, not for one that is not there."""
+    assert await outbox.is_archived(redis, KEYS, 5), "nothing waits"
+    await control.stop(redis, settings())
+    assert not await outbox.is_archived(redis, KEYS, 5), "nobody archives"
+    running = asyncio.create_task(archiver.run())
+    await until_so(lambda: _is_empty(redis))
+    await control.pause(redis, settings(), [BTC])
+    assert await outbox.is_archived(redis, KEYS, 20)
+    running.cancel()

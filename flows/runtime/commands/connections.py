@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from flows.runtime.stack import children
 from flows.runtime.stack.processes import age_seconds
 from tasks.base.errors import PrefectUnavailable, StackError
+from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, connect
 from tasks.control.prefect_runs import PrefectRuns
 from tasks.settings.model import Settings
@@ -23,6 +24,7 @@ _COMMAND_SECONDS = 4.5  # for a whole command, from its start
 _MIN_SECONDS = 2.0  # for Redis, where the machine was slow to start the command
 _PREFECT_SECONDS = 2.5
 _REPORT_EVERY_SECONDS = 4.0
+_DURABLE_SECONDS = 1.5
 
 
 def run_with_redis(work: Callable[[RedisClient], Awaitable[T]], settings: Settings, state: Path | None) -> T:
@@ -53,6 +55,19 @@ async def redis_client(settings: Settings, state: Path | None) -> AsyncIterator[
         raise StackError(f"{redis_not_answering(settings, state)} ({error or type(error).__name__})") from error
     finally:
         await client.aclose()
+
+
+async def is_durable(redis: RedisClient, settings: Settings) -> bool:
+    """Whether what was just written reaches the history database within a second and a half."""
+    from tasks.history.outbox import is_archived
+
+    return await is_archived(redis, Keys(settings.account), _DURABLE_SECONDS)
+
+
+def note_durable(durable: bool) -> None:
+    """Say on stderr where a command's change is in force and not in the history yet."""
+    if not durable:
+        click.echo("In force, not yet durable: the history does not hold it yet. A worker archives it", err=True)
 
 
 def redis_not_answering(settings: Settings, state: Path | None) -> str:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
-from flows.runtime.commands.connections import run_with_redis
+from flows.runtime.commands.connections import is_durable, note_durable, run_with_redis
 from flows.runtime.commands.options import common_options, settings_in_force
+from tasks.base.redis_client import RedisClient
 
 
 @click.command()
@@ -16,7 +17,12 @@ def pause(config: Path | None, state: Path | None, symbols: tuple[str, ...]) -> 
     from tasks.control import steps as control  # imports the trading stages
 
     settings = settings_in_force(config, state)
-    run_with_redis(lambda redis: control.pause(redis, settings, symbols), settings, state)
+
+    async def work(redis: RedisClient) -> bool:
+        await control.pause(redis, settings, symbols)
+        return await is_durable(redis, settings)
+
+    note_durable(run_with_redis(work, settings, state))
     click.echo(f"Paused: {_named(symbols)}")
 
 
@@ -28,7 +34,12 @@ def resume(config: Path | None, state: Path | None, symbols: tuple[str, ...]) ->
     from tasks.control import steps as control
 
     settings = settings_in_force(config, state)
-    run_with_redis(lambda redis: control.resume(redis, settings, symbols), settings, state)
+
+    async def work(redis: RedisClient) -> bool:
+        await control.resume(redis, settings, symbols)
+        return await is_durable(redis, settings)
+
+    note_durable(run_with_redis(work, settings, state))
     click.echo(f"Resumed: {_named(symbols)}")
 
 

@@ -10,7 +10,14 @@ from pathlib import Path
 
 import click
 
-from flows.runtime.commands.connections import Progress, check_prefect, redis_client, run_with_redis
+from flows.runtime.commands.connections import (
+    Progress,
+    check_prefect,
+    is_durable,
+    note_durable,
+    redis_client,
+    run_with_redis,
+)
 from flows.runtime.commands.options import common_options, json_option, settings_in_force
 from flows.runtime.stack import record as record_file
 from flows.runtime.stack.processes import resume
@@ -25,6 +32,7 @@ from flows.runtime.stack.stop_report import (
     worker_stop_file,
 )
 from tasks.base.errors import StackError
+from tasks.base.redis_client import RedisClient
 from tasks.control import runs
 from tasks.control.prefect_runs import PrefectRuns
 from tasks.settings.environment import configured_prefect_api, state_dir
@@ -129,7 +137,11 @@ def _stop_by_redis(settings: Settings, state: Path | None, seconds: float) -> St
     """Without Prefect: stop the pot in Redis, and wait until the workers' ticks have cancelled its orders."""
     from tasks.control import steps as control  # imports the trading stages
 
-    run_with_redis(lambda redis: control.stop(redis, settings), settings, state)
+    async def work(redis: RedisClient) -> bool:
+        await control.stop(redis, settings)
+        return await is_durable(redis, settings)
+
+    note_durable(run_with_redis(work, settings, state))
     progress, deadline = Progress(), time.monotonic() + seconds
     while True:
         found = _read_now(settings, state) or UNKNOWN
