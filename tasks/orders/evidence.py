@@ -144,18 +144,19 @@ async def third_coin_prices(
     `pending`: coins of fees whose worth is not booked yet. A coin whose price cannot be read now is left out.
     """
     paid = {trade.fee_currency for one in evidence.values() for trade in one.trades if trade.fee}
-    return await prices_of_coins(exchange, paid | set(pending), market)
+    return await prices_of_coins(exchange, paid | set(pending), market.symbol)
 
 
-async def prices_of_coins(exchange: ExchangePort, coins: Collection[str], market: Market) -> Mapping[str, Decimal]:
-    """Price in quote of each coin that is neither the market's base nor its quote; 0 where it has no market.
+async def prices_of_coins(exchange: ExchangePort, coins: Collection[str], symbol: str) -> Mapping[str, Decimal]:
+    """Price in quote of each coin that is neither the symbol's base nor its quote; 0 where it has no market.
 
     A coin whose price cannot be read now is left out, so that it does not delay the booking of fills.
     """
     prices: dict[str, Decimal] = {}
-    for coin in sorted(set(coins) - {market.base, market.quote}):
+    base, quote = symbol.split("/")
+    for coin in sorted(set(coins) - {base, quote}):
         try:
-            prices[coin] = (await exchange.ticker(f"{coin}/{market.quote}")).last
+            prices[coin] = (await exchange.ticker(f"{coin}/{quote}")).last
         except UnknownSymbol:
             log.error("fee coin has no market; valued at 0", extra={"coin": coin})
             prices[coin] = ZERO
@@ -164,10 +165,10 @@ async def prices_of_coins(exchange: ExchangePort, coins: Collection[str], market
     return prices
 
 
-async def prices_of_all(exchange: ExchangePort, coins: Collection[str], market: Market) -> Mapping[str, Decimal]:
+async def prices_of_all(exchange: ExchangePort, coins: Collection[str], symbol: str) -> Mapping[str, Decimal]:
     """As `prices_of_coins`, but raises ExchangeUnavailable where a price cannot be read now."""
-    prices = await prices_of_coins(exchange, coins, market)
-    missing = sorted(set(coins) - {market.base, market.quote} - prices.keys())
+    prices = await prices_of_coins(exchange, coins, symbol)
+    missing = sorted(set(coins) - set(symbol.split("/")) - prices.keys())
     if missing:
-        raise ExchangeUnavailable(f"{market.symbol}: no price of the fee coin {', '.join(missing)}; it is tried again")
+        raise ExchangeUnavailable(f"{symbol}: no price of the fee coin {', '.join(missing)}; it is tried again")
     return prices

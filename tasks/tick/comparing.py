@@ -176,7 +176,7 @@ async def _book_lost(desk: Desk, market: Market, state: SymbolState) -> Compared
         check_code(await desk.allocator.adopt(symbol, state.fence, changed.items), symbol, state.fence, account)
     state, evidence = changed.state, changed.evidence
     trades = [*seen.trades, *(trade for one in evidence.values() for trade in one.trades)]
-    prices = await prices_of_all(exchange, {trade.fee_currency for trade in trades if trade.fee}, market)
+    prices = await prices_of_all(exchange, {trade.fee_currency for trade in trades if trade.fee}, market.symbol)
     protection_ms = desk.settings.trading.protection_ms
     allocated = from_units(state.share.allocated_units)
     folded = fold(state.book, state.cells, state.intents, evidence, market, asked_ms, protection_ms, prices, allocated)

@@ -151,7 +151,7 @@ def decide(rules: Rules, readings: Readings) -> Decision:
         readings.coin_prices,
         from_units(state.share.allocated_units),
     )
-    value_pending(folded, readings.coin_prices, rules.market)
+    value_pending(folded, readings.coin_prices)
     pay_fees(folded, state.fee_queue, rules.market, readings.now_ms)
     decision = Decision(readings, Snapshot(market=rules.market, ticker=readings.ticker), folded)
     decision.corrected = _corrected(rules, decision)

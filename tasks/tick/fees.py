@@ -29,11 +29,13 @@ class Payer(NamedTuple):
     free: Decimal
 
 
-def value_pending(folded: Folded, coin_prices: Mapping[str, Decimal], market: Market) -> None:
+def value_pending(folded: Folded, coin_prices: Mapping[str, Decimal]) -> None:
     """Book the worth of fees that had none when they were booked, where their coin has a price now.
 
     Changes `folded`.
     """
+    symbol = folded.book.symbol
+    quote = symbol.split("/")[1]
     for trade_id, fee in sorted(folded.book.unvalued.items()):
         price = coin_prices.get(fee.coin)
         if price is None:
@@ -43,8 +45,8 @@ def value_pending(folded: Folded, coin_prices: Mapping[str, Decimal], market: Ma
         folded.book = value_fee(folded.book, trade_id, worth)
         folded.valued.append(
             QueuedFee(
-                payer=f"{fee.coin}/{market.quote}",
-                source=market.symbol,
+                payer=f"{fee.coin}/{quote}",
+                source=symbol,
                 trade_id=trade_id,
                 amount=fee.amount,
                 worth=worth,
@@ -53,16 +55,17 @@ def value_pending(folded: Folded, coin_prices: Mapping[str, Decimal], market: Ma
         )
 
 
-def pay_fees(folded: Folded, queue: Mapping[str, QueuedFee], market: Market, now_ms: int) -> None:
+def pay_fees(folded: Folded, queue: Mapping[str, QueuedFee], market: Market | None, now_ms: int) -> None:
     """Take queued fees, and those that the symbol's own sells just left, from its cells, oldest first.
 
     Cells without an order pay first: remainders, then the highest sell price; then base that no open order sells.
     Where that is too little, the farthest sells are named in `folded.to_cancel`, and the fee waits for their end. Where
     all cells together hold too little, they pay what they can; the rest stays a fee in a third coin. A fee whose worth
-    is not known yet waits. Changes `folded`.
+    is not known yet waits. `market`: None where the exchange no longer lists the symbol. Changes `folded`.
     """
-    own = {fee.field: fee for fee in folded.fees if fee.payer == market.symbol}
-    folded.fees = [fee for fee in folded.fees if fee.payer != market.symbol]
+    symbol = folded.book.symbol
+    own = {fee.field: fee for fee in folded.fees if fee.payer == symbol}
+    folded.fees = [fee for fee in folded.fees if fee.payer != symbol]
     needed = ZERO  # by fees that wait
     for field, fee in sorted({**queue, **own}.items(), key=lambda item: (item[1].at_ms, item[0])):
         ready = payers(folded)
@@ -129,7 +132,7 @@ def _locked(folded: Folded) -> Decimal:
     return sum((_in_sell(folded, cell) for cell in folded.cells.values()), ZERO)
 
 
-def _pay(folded: Folded, fee: QueuedFee, ready: list[Payer], market: Market, now_ms: int) -> None:
+def _pay(folded: Folded, fee: QueuedFee, ready: list[Payer], market: Market | None, now_ms: int) -> None:
     """Take the fee, or what there is of it, from the payers in turn."""
     assert fee.worth is not None
     left, used_delta = fee.amount, 0
@@ -141,7 +144,7 @@ def _pay(folded: Folded, fee: QueuedFee, ready: list[Payer], market: Market, now
         worth = worth_left if part == left else _share(fee.worth, part, fee.amount)
         before = folded.cells[payer.key]
         folded.book, after = pay_fee(folded.book, before, part, worth)
-        folded.cells[payer.key] = lightened(after, market)
+        folded.cells[payer.key] = lightened(after, market) if market else after
         folded.touched.add(payer.key)
         used_delta += after.used_units - before.used_units
         with exact():

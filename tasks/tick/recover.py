@@ -94,7 +94,7 @@ async def recover(desk: Desk, market: Market, state: SymbolState) -> bool:
     old_grids = {old_grid_id(symbol, settings): grid_id(symbol, settings)} if desk.settings.sole_account else None
     own = own_orders(orders, account, old_grids)
     coins = {trade.fee_currency for trade in trades if trade.fee and trade.exchange_id in own}
-    prices = await prices_of_all(desk.exchange, coins, market)
+    prices = await prices_of_all(desk.exchange, coins, market.symbol)
     allocated = from_units(state.share.allocated_units) or desk.allocator.even_share
     rebuilt = rebuild(symbol, settings, market, orders, trades, allocated, prices, account, old_grids)
     if rebuilt is None:

@@ -63,7 +63,7 @@ def report_of(tick: Tick, outcome: Folded, trading: TradingSettings, *, retiring
         outside=not tick.grid.levels[0] <= price <= tick.grid.levels[-1],
         unfit=tick.unfit,
         retiring=retiring,
-        left=retiring and not outcome.intents and all(map(is_empty, outcome.cells.values())),
+        left=retiring and not (outcome.intents or outcome.book.unvalued) and all(map(is_empty, outcome.cells.values())),
         next_in=_interval(tick.grid, price, samples, trading, is_active).quantize(Decimal("0.001")),
         samples=samples,
     )

@@ -1,6 +1,7 @@
 """Writing off what a symbol holds and can no longer sell, for instance because it was delisted."""
 
 import logging
+from collections.abc import Mapping
 from decimal import Decimal
 
 from tasks.base.clock import to_ms
@@ -9,9 +10,11 @@ from tasks.base.events import EventKind, publish_event
 from tasks.base.money import ZERO, plain
 from tasks.exchange.models import Frozen
 from tasks.funds.models import FundCode, Write
+from tasks.orders.evidence import prices_of_all
 from tasks.orders.models import IntentState
 from tasks.tick import store
 from tasks.tick.desk import Desk
+from tasks.tick.fees import charges, pay_fees, value_pending
 from tasks.tick.fold import Folded
 from tasks.tick.models import SymbolState
 from tasks.tick.records import dropped_cells, slot_writes, writes
@@ -32,9 +35,10 @@ class WriteOff(Frozen):
 async def write_off(desk: Desk, symbol: str, owner: str) -> WriteOff:
     """Write off everything that the symbol holds; its cost is booked as a loss in grid profit.
 
-    The orders of a symbol that the exchange does not list end, their money is released, and its empty cells go.
-    Raises StateError where a worker ticks the symbol now, where it holds nothing, and where it can still be sold: the
-    exchange lists it, and it is configured or has open orders.
+    Fees that its cells still have to pay are taken first. The orders of a symbol that the exchange does not list end,
+    their money is released, and its empty cells go. Raises StateError where a worker ticks the symbol now, where it
+    holds nothing, where the worth of a fee is not known, and where it can still be sold: the exchange lists it, and it
+    is configured or has open orders. Raises ExchangeUnavailable where the price of a fee coin cannot be read.
     """
     await desk.follow_settings()
     listed = await _is_listed(desk, symbol)
@@ -43,7 +47,8 @@ async def write_off(desk: Desk, symbol: str, owner: str) -> WriteOff:
         raise StateError(f"a worker is ticking {symbol} now. Try again in a few seconds")
     try:
         _refuse(desk, symbol, state, listed)
-        done = await _book(desk, symbol, state)
+        coins = {fee.coin for fee in state.book.unvalued.values()}
+        done = await _book(desk, symbol, state, await prices_of_all(desk.exchange, coins, symbol))
     finally:
         await store.end_lease(desk.redis, keys=desk.keys, symbol=symbol, owner=owner)
     await share_pot(desk, "symbol left")
@@ -67,6 +72,12 @@ def _refuse(desk: Desk, symbol: str, state: SymbolState, listed: bool) -> None:
     holds = any(cell.qty or cell.basis for cell in state.cells.values())
     if not holds and (listed or not state.cells):
         raise StateError(f"{symbol} holds nothing: there is nothing to write off")
+    waiting = sorted(fee.source for fee in state.fee_queue.values() if fee.worth is None)
+    if waiting:
+        raise StateError(
+            f"{symbol} pays fees of {waiting[0]} whose worth is not known yet. Wait for the next tick of {waiting[0]}, "
+            "or write that symbol off first where it is not listed any more"
+        )
     if not listed:
         return
     if symbol in desk.settings.symbols:
@@ -75,23 +86,31 @@ def _refuse(desk: Desk, symbol: str, state: SymbolState, listed: bool) -> None:
         raise StateError(f"{symbol} is listed and has {len(state.intents)} open orders. Wait until they are filled")
 
 
-async def _book(desk: Desk, symbol: str, state: SymbolState) -> WriteOff:
-    """In one script: book the cells' holdings as written off, end the orders of a delisted symbol, delete the cells."""
+async def _book(desk: Desk, symbol: str, state: SymbolState, coin_prices: Mapping[str, Decimal]) -> WriteOff:
+    """In one script: value and pay fees, write off what the cells hold then, end a delisted symbol's orders."""
     keys, now_ms = desk.keys, to_ms(desk.clock())
-    folded = Folded(book=state.book, cells=dict(state.cells), intents=dict(state.intents))
-    holding = [key for key, cell in sorted(state.cells.items()) if cell.qty or cell.basis]
-    qty = sum((state.cells[key].qty for key in holding), ZERO)
-    cost = sum((state.cells[key].basis for key in holding), ZERO)
+    cells = {key: cell.model_copy(update={"order_id": None}) for key, cell in state.cells.items()}
+    folded = Folded(book=state.book, cells=cells, intents={})
+    value_pending(folded, coin_prices)
+    pay_fees(folded, state.fee_queue, None, now_ms)
+    holding = [key for key, cell in sorted(folded.cells.items()) if cell.qty or cell.basis]
+    qty = sum((folded.cells[key].qty for key in holding), ZERO)
+    cost = sum((folded.cells[key].basis for key in holding), ZERO)
     booked = written_off(folded, holding, keys, now_ms)
     ended = {"state": IntentState.CANCELLED, "ended_ms": now_ms, "note": "written off"}
-    gone = Folded(book=folded.book, cells=folded.cells, intents={})
+    gone = Folded(book=folded.book, cells=folded.cells, intents={}, paid=folded.paid)
     gone.ended = [intent.model_copy(update=ended) for intent in state.intents.values()]
     slots = await store.order_slots(desk.redis, keys=keys, symbol=symbol)
     changes: list[Write] = [*booked.writes, *writes(gone, keys, symbol)]
     changes += dropped_cells(keys, symbol, sorted(state.cells))
     changes += slot_writes(slots, [], "", keys, symbol)
     code = await desk.allocator.record_trade(
-        symbol, state.fence, fills=booked.moves, ended=[intent.client_id for intent in gone.ended], writes=changes
+        symbol,
+        state.fence,
+        fills=[*folded.moves, *booked.moves],
+        ended=[intent.client_id for intent in gone.ended],
+        writes=changes,
+        charges=charges(folded.fees, folded.valued),
     )
     if code in (FundCode.STALE_FENCE, FundCode.RESTARTED):
         raise LeaseLost(symbol, state.fence)

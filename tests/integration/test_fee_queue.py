@@ -11,16 +11,19 @@ from typing import Any
 import pytest
 
 from tasks.base import redis_client
+from tasks.base.errors import ExchangeUnavailable, StateError
 from tasks.base.money import ZERO
 from tasks.exchange.models import Candle
 from tasks.ledger.models import Book, QueuedFee
 from tasks.ledger.rules import total, value
 from tasks.tick.recover import open_books
+from tasks.tick.write_off import write_off
 from tasks.views.steps import read_status
 from tests.support.binance.config import Config
 from tests.support.binance.desk import BinanceDesk
 from tests.support.binance.faults import Fault, FaultKind
 from tests.support.books import STEPS
+from tests.support.delisted import Delisted
 from tests.support.desk import walk
 from tests.support.fee_month import QUOTE, RATE, SYMBOLS, check_account, play_month, settings_of_month
 from tests.support.mortal import Killed
@@ -199,6 +202,41 @@ def test_a_worth_that_cannot_be_read_is_booked_later() -> None:
         await settle(desk)
         await check_account(desk, STOCK)
         assert (await read_status(desk.desk.settings, desk.desk.redis)).unvalued_fees == {}
+
+    play(work)
+
+
+def test_a_write_off_values_and_pays_fees_first() -> None:
+    """Neither a source that is delisted before its fees have a worth nor a delisted payer leaves a fee behind."""
+
+    async def work(world: VirtualWorld, desk: BinanceDesk) -> None:
+        await trade(desk, 3)
+        await settle(desk)
+        no_price = Fault(kind=FaultKind.DROP_BEFORE, path="ticker/24hr", match={"symbol": "BNBUSDT"})
+        await desk.server.inject(no_price, count=1000)
+        while not (await book(desk, BTC)).unvalued:
+            await desk.server.advance(1)
+            await tick(desk, BTC)
+            await asyncio.sleep(60)
+        before, amount = await book(desk, BNB), total(fee.amount for fee in await queued(desk))
+        desk.desk.exchange = Delisted(desk.client, BNB)
+        with pytest.raises(StateError, match="fees of BTC/USDT whose worth is not known yet"):
+            await write_off(desk.desk, BNB, "operator")
+        desk.desk.exchange = Delisted(desk.client, BTC)
+        with pytest.raises(ExchangeUnavailable, match="no price of the fee coin BNB"):
+            await write_off(desk.desk, BTC, "operator")
+        await desk.server.clear_faults()
+        await write_off(desk.desk, BTC, "operator")
+        assert (await book(desk, BTC)).unvalued == {}
+        assert None not in {fee.worth for fee in await queued(desk)}
+        desk.desk.exchange = Delisted(desk.client, BNB)
+        done = await write_off(desk.desk, BNB, "operator")
+        after = await book(desk, BNB)
+        assert await queued(desk) == []
+        assert amount > 0
+        assert after.fee_base == before.fee_base + amount
+        assert (after.base, done.qty) == (0, before.base - amount)
+        assert (await book(desk, BTC)).other_value + (await book(desk, "ETH/USDT")).other_value == -after.other_value
 
     play(work)
 

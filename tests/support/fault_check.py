@@ -13,7 +13,7 @@ from tasks.base.money import from_units
 from tasks.base.redis_client import RedisClient
 from tasks.exchange.order_ids import parse_order_id
 from tasks.ledger.audit import Cause
-from tasks.ledger.models import Book, Fill, QueuedFee
+from tasks.ledger.models import Book, Fill
 from tasks.ledger.rules import total, value
 from tasks.ledger.steps import audit_funds
 from tasks.tick.models import TickReport
@@ -136,8 +136,6 @@ async def check_orders_and_accounts(
     for symbol, (book, written_off, _) in books.items():
         coin = symbol.partition("/")[0]
         off, cash = written_off + change_of(unread, coin), cash + book.cash
-        queue = [QueuedFee.model_validate_json(one) for one in await redis.hvals(keys.fee_queue(symbol))]
-        off -= total(fee.amount for fee in queue if fee.source in unlisted)  # not valued before it was delisted
         base = balances.get(coin)
         held = base.free + base.locked if base else Decimal(0)
         pays_fees = symbol in unlisted and any(

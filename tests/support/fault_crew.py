@@ -102,7 +102,8 @@ class Crew:
         desk = self.worker.desk
         await desk.exchange.refreshed_markets(SYMBOLS)
         await run_monitor(desk)
-        for symbol in sorted(set(symbols) & set(await registered_symbols(desk.redis, keys=desk.keys))):
+        left = set(symbols) & set(await registered_symbols(desk.redis, keys=desk.keys))
+        for symbol in sorted(left, key=SYMBOLS.index):  # BNB, the payer of the others' fees comes last
             await self._write_off(symbol)
 
     async def _write_off(self, symbol: str) -> None:
@@ -112,7 +113,8 @@ class Crew:
             except RedisRestarted:
                 await self.tick()  # compares the books with the exchange
             except StateError:
-                await asyncio.sleep(TICK_SECONDS)  # somebody holds the lease
+                await asyncio.sleep(TICK_SECONDS)  # somebody holds the lease, or fees of another symbol have no worth
+                await self.tick()
             else:
                 return
         raise AssertionError(f"{symbol}: never written off")

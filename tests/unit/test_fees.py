@@ -221,7 +221,7 @@ class Account:
         moved = {name: trader.intents[name] for name in evidence}
         folded = fold(trader.book, trader.cells, moved, evidence, market, self.now_ms, 0, prices, ZERO)
         folded.intents = {name: one for name, one in trader.intents.items() if name not in moved} | folded.intents
-        value_pending(folded, prices, market)
+        value_pending(folded, prices)
         pay_fees(folded, trader.queue, market, self.now_ms)
         trader.book, trader.cells, trader.intents = folded.book, folded.cells, folded.intents
         trader.used += sum(move.used_delta for move in folded.moves)
