@@ -235,7 +235,7 @@ def test_a_write_off_values_and_pays_fees_first() -> None:
         assert await queued(desk) == []
         assert amount > 0
         assert after.fee_base == before.fee_base + amount
-        assert (after.base, done.qty) == (0, before.base - amount)
+        assert (after.base, done.qty) == (ZERO, before.base - amount)
         assert (await book(desk, BTC)).other_value + (await book(desk, "ETH/USDT")).other_value == -after.other_value
 
     play(work)
