@@ -49,10 +49,11 @@ def status(config: Path | None, state: Path | None, as_json: bool) -> None:
 
     async def work(redis: RedisClient) -> StatusView:
         view = await read_status(settings, redis)
-        past = await _results(settings, state, view.total_funds)
-        return view.model_copy(update={"settings_differ": await _differing(config, redis), "results": past})
+        return view.model_copy(update={"settings_differ": await _differing(config, redis)})
 
     view = run_with_redis(work, settings, state)
+    past = asyncio.run(_results(settings, state, view.total_funds))  # apart: its time is not Redis's
+    view = view.model_copy(update={"results": past})
     if as_json:
         urls = stack.urls if stack else {}
         pids = {name: process.pid for name, process in stale.items()}
