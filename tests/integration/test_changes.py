@@ -500,7 +500,7 @@ async def test_a_pause_is_counted_and_told_once(redis: RedisClient, caplog: pyte
     desk = await opened(redis, {BTC: GRID | {"start": "flat"}})
     trader = await desk.trader()
     await redis.hset(KEYS.funds, "paused", "1")
-    caplog.set_level("INFO", "tasks.tick.trader")
+    caplog.set_level("INFO", "tasks.tick.placing")
     for _ in range(4):
         await trader.tick()
     told = [record for record in caplog.records if record.message == "buy refused by the pot"]
