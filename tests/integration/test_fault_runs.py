@@ -26,7 +26,7 @@ from tests.support.fault_play import Outcome
 from tests.support.fault_run import Wrong, stage
 from tests.support.virtual.redis import VirtualRedis
 
-SCENARIOS = 180
+SCENARIOS = 120
 PART = 30
 ROOT = Path(__file__).parents[2]
 REPLAYED = range(27, 31)  # whole and plain ones, of one symbol and of three

@@ -13,6 +13,7 @@ from tasks.base.money import from_units
 from tasks.base.redis_client import RedisClient
 from tasks.exchange.order_ids import parse_order_id
 from tasks.ledger.audit import Cause
+from tasks.ledger.base_guard import CorrectionKind
 from tasks.ledger.models import Book, Fill
 from tasks.ledger.rules import total, value
 from tasks.ledger.steps import audit_funds
@@ -133,9 +134,13 @@ async def check_orders_and_accounts(
         journal = {str(name) for name in await redis.hkeys(keys.intents(symbol))}
         assert resting == journal, f"{symbol}: no keeper: {resting - journal}, no order: {journal - resting}"
     cash = change_of(unread, desk.desk.settings.quote)
-    for symbol, (book, written_off, _) in books.items():
+    for symbol, (book, written_off, _, was_short) in books.items():
         coin = symbol.partition("/")[0]
         off, cash = written_off + change_of(unread, coin), cash + book.cash
+        if (
+            was_short or written_off
+        ):  # base outside the cells pays fees of other symbols while the cells hold too little
+            off += book.fee_base - total(one.book.other_fees.get(coin, Decimal(0)) for one in books.values())
         base = balances.get(coin)
         held = base.free + base.locked if base else Decimal(0)
         pays_fees = symbol in unlisted and any(
@@ -156,12 +161,13 @@ async def check_orders_and_accounts(
 class _Checked(NamedTuple):
     """A symbol's book; the base that was written off, or was missing and is back on the account by now.
 
-    `unread`: its last trades, where it was delisted before they were read.
+    `unread`: its last trades, where it was delisted before they were read. `was_short`: base was booked as missing.
     """
 
     book: Book
     written_off: Decimal
     unread: tuple[TradeRow, ...]
+    was_short: bool
 
 
 async def _check_book(redis: RedisClient, keys: Keys, record: Record, symbol: str) -> _Checked:
@@ -176,7 +182,8 @@ async def _check_book(redis: RedisClient, keys: Keys, record: Record, symbol: st
     assert value(book, Decimal("42123.45")).identity_error == 0
     fills = [Fill.model_validate_json(one) for one in await redis.lrange(keys.fills(symbol), 0, -1)]
     off = total([book.missing_base, *(fill.qty for fill in fills if fill.trade_id.startswith("write-off:"))])
-    return _Checked(book, off, tuple(unread))
+    was_short = any(fill.trade_id.startswith(f"{CorrectionKind.MISSING}:") for fill in fills)
+    return _Checked(book, off, tuple(unread), was_short)
 
 
 def change_of(trades: Iterable[TradeRow], asset: str) -> Decimal:

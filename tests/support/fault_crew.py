@@ -94,7 +94,10 @@ class Crew:
             assert missing <= taken.get(coin_of(symbol), Decimal(0)), f"{symbol}: {missing} is missing, more than taken"
             if missing:
                 found += 1
-                await return_base(desk, symbol, missing, again=True, seconds=0)
+                held = (await read_holdings(desk.redis, desk.keys, [symbol]))[symbol].held
+                balance = (await desk.exchange.balances())[coin_of(symbol)]
+                back = min(missing, balance.free + balance.locked - held)  # fees may have been paid from it meanwhile
+                await return_base(desk, symbol, back, again=True, seconds=0)
         return found
 
     async def write_off(self, symbols: Sequence[str]) -> None:
