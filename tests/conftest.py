@@ -19,6 +19,7 @@ hypothesis.settings.register_profile("gridflow", deadline=None)  # a busy machin
 hypothesis.settings.load_profile("gridflow")
 
 LONGEST_FIRST = (
+    "test_without_prefect",
     "test_hung",
     "test_fault_runs",
     "test_runtime_prefect",
@@ -33,6 +34,8 @@ LONGEST_FIRST = (
     "test_funds_machine",
     "test_crash",
     "test_dashboard",
+    "test_redis_failover",
+    "test_archiver",
 )
 
 

@@ -219,7 +219,7 @@ def test_a_draining_worker_gives_back_what_it_has_fetched_and_not_begun(
     worker = RealWorker(deployed, redis_url, tmp_path, settings=SETTINGS)
     try:
         worker.wait_started()
-        due = datetime.now(UTC) + timedelta(seconds=60)
+        due = datetime.now(UTC) + timedelta(seconds=30)
         body = {"state": {"type": "SCHEDULED", "state_details": {"scheduled_time": due.isoformat()}}}
         with deployed.client() as client:
             found = deployed.deployments()["log-status/five-minutes"]["id"]
