@@ -12,6 +12,7 @@ from tests.support.desk import BTC, candle, open_desk, settings
 GRID = settings(
     total_funds="1000",
     symbols={BTC: {"lower": "100", "upper": "110", "cells": 1, "quote_per_cell": "50", "start": "flat"}},
+    trading={"request_valid_seconds": "5", "protection_seconds": "15", "lease_seconds": 10},  # for slow machines
 )
 PATH = [candle(0, "105", "105", "99", "104"), candle(1, "104", "111", "104", "108")]
 
