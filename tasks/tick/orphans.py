@@ -4,7 +4,7 @@ An orphan is journalled before anything is done about it, with what it can still
 filled is booked as for any order. A sell is kept where its cell holds that amount and has no order.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
@@ -21,6 +21,8 @@ from tasks.orders.rules import amended
 from tasks.tick.models import SymbolState
 from tasks.tick.rebuild import cells_of_other_grids
 from tasks.tick.slots import order_slot
+
+_RESTING = (IntentState.OPEN, IntentState.PARTIAL)
 
 
 class Orphan(NamedTuple):
@@ -99,6 +101,14 @@ def adopt(state: SymbolState, evidence: Mapping[str, Evidence], orphans: Sequenc
         if order is not None and order.status is OrderStatus.OPEN:
             more += changed.units_left - intent.units_left
             result.items.append(_item(changed, Purpose(intent.side.value), cells[intent.cell_key]))
+    for intent in _without_cell(intents.values(), cells):
+        cell = cells[intent.cell_key]
+        if intent.side is Side.SELL and cell.qty >= intent.qty - intent.filled:
+            cells[cell.key] = holding_order(cell, intent.side, intent.client_id, intent.cycle)
+        else:
+            intents[intent.client_id] = intent.model_copy(update={"orphan": True})
+        item = _item(intents[intent.client_id], Purpose(intent.side.value), cells[intent.cell_key])
+        result.items.append(item)
     for orphan in orphans:
         name, order = orphan.name, orphan.order
         cells |= cells_of_other_grids({order.exchange_id: (name, order)}, set(cells))
@@ -117,6 +127,15 @@ def adopt(state: SymbolState, evidence: Mapping[str, Evidence], orphans: Sequenc
     changes = {"cells": cells, "intents": intents, "share": share, "pool_free_units": state.pool_free_units - more}
     result.state = state.model_copy(update=changes)
     return result
+
+
+def _without_cell(intents: Iterable[Intent], cells: Mapping[str, Cell]) -> list[Intent]:
+    """Resting orders whose cell has no order: Redis went back while its books were compared with the exchange.
+
+    The cell would get a second order.
+    """
+    resting = [intent for intent in intents if intent.state in _RESTING and not intent.orphan]
+    return [intent for intent in resting if intent.cell_key in cells and cells[intent.cell_key].order_id is None]
 
 
 def _is_kept(orphan: Orphan, cell: Cell) -> bool:
