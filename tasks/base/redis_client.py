@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cache, partial
 from importlib.resources import files
 from typing import Any, TypeAlias, TypeVar
@@ -115,3 +115,8 @@ def script(client: RedisClient, package: str, name: str) -> Script:
     A call is one EVALSHA; where the server does not know the script (again), redis-py loads it and repeats the call.
     """
     return partial(registered(script_source(package, name)), client=client)
+
+
+def hash_of(flat: Sequence[str]) -> dict[str, str]:
+    """A hash that a script returned, sorted by field. Its order in Redis differs between servers."""
+    return dict(sorted(zip(flat[::2], flat[1::2], strict=True)))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from tasks.base.keys import Keys
 from tasks.base.outbox import Record
-from tasks.base.redis_client import RedisClient, script
+from tasks.base.redis_client import RedisClient, hash_of, script
 
 LEASE_MS = 10_000
 MOST_RECORDS = 1000
@@ -42,7 +42,7 @@ async def read(redis: RedisClient, keys: Keys, owner: str) -> Reading | None:
 
 
 def _record(entry_id: str, flat: Sequence[str]) -> Record:
-    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    fields = hash_of(flat)
     return Record(entry_id, fields.get("kind", ""), fields.get("body", ""))
 
 

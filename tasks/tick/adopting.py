@@ -95,4 +95,7 @@ async def _report(desk: Desk, found: Adoption) -> None:
         if item.id not in found.orphans:
             intent = found.state.intents[item.id]
             facts = {"symbol": intent.symbol, "id": item.id, "price": str(intent.price), "qty": str(intent.qty)}
-            log.warning("an order was changed on the exchange; the journal follows it", extra=facts)
+            if item.id in found.relinked:
+                log.error("a resting order had no cell", extra=facts | {"kept": not intent.orphan})
+            else:
+                log.warning("an order was changed on the exchange; the journal follows it", extra=facts)

@@ -4,13 +4,12 @@ Every process that trades writes its heartbeat each BEAT_SECONDS, and at once wh
 is Redis's, so ages do not depend on the clocks of the machines.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 from pydantic import ConfigDict
 
 from tasks.base.keys import Keys
-from tasks.base.redis_client import RedisClient, script
+from tasks.base.redis_client import RedisClient, hash_of, script
 from tasks.exchange.models import Frozen
 
 BEAT_SECONDS = 5.0
@@ -22,13 +21,13 @@ def dead_after_ms(lease_ms: int) -> int:
     return max(lease_ms, int(2 * BEAT_SECONDS * 1000))
 
 
-class _Told(Frozen):
-    """Base of what a worker tells others. A later version may tell more: an unknown field must not make it dead."""
+class _Record(Frozen):
+    """Base of the records of a heartbeat. Unknown fields are ignored: a later version of the program may write more."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class HeldWindow(_Told):
+class HeldWindow(_Record):
     """A window that a worker runs: of a Prefect run, or its own because Prefect handed none out."""
 
     symbol: str
@@ -36,7 +35,7 @@ class HeldWindow(_Told):
     since_ms: int
 
 
-class Heartbeat(_Told):
+class Heartbeat(_Record):
     """What a worker says about itself."""
 
     worker: str  # id of the process
@@ -80,7 +79,7 @@ def _parsed(text: str) -> Heartbeat | None:
 
 
 async def beat(redis: RedisClient, *, keys: Keys, heartbeat: Heartbeat) -> Workers:
-    """Write this worker's heartbeat; everybody's, its own included."""
+    """Write this worker's heartbeat. Returns the heartbeats of all workers."""
     return await _beat(redis, keys, heartbeat.worker, heartbeat.model_dump_json(exclude={"at_ms"}))
 
 
@@ -91,17 +90,13 @@ async def end_beating(redis: RedisClient, *, keys: Keys, worker: str) -> None:
 
 async def _beat(redis: RedisClient, keys: Keys, worker: str, body: str) -> Workers:
     now_ms, flat = await script(redis, "tasks.tick", "beat")(keys=[keys.workers], args=[worker, body, _FORGET_MS])
-    return parsed_workers(int(now_ms), _pairs(flat))
+    return parsed_workers(int(now_ms), hash_of(flat))
 
 
 async def read_workers(redis: RedisClient, keys: Keys) -> Workers:
-    """Everybody's heartbeat, in one round trip."""
+    """The heartbeats of all workers, in one round trip."""
     async with redis.pipeline(transaction=False) as pipe:
         pipe.time()
         pipe.hgetall(keys.workers)
         (seconds, micros), stored = await pipe.execute()
     return parsed_workers(int(seconds) * 1000 + int(micros) // 1000, stored)
-
-
-def _pairs(flat: Sequence[Any]) -> dict[str, str]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))

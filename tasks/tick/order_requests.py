@@ -58,12 +58,12 @@ def intent_of(order: PlannedOrder, symbol: str, now_ms: int) -> Intent:
 
 
 def reservation_of(intent: Intent, purpose: Purpose, cell: Cell) -> Reservation:
-    """The reservation for an order. Its records are written exactly when the money is granted."""
+    """The reservation for what is left of an order. Its records are written exactly when the money is granted."""
     return Reservation(
         id=intent.client_id,
         slot=order_slot(intent.cell_key, purpose),
         sequence=intent.cycle,
-        units=intent.units,
+        units=intent.units_left,
         intent=intent.model_dump_json(),
         cell_key=cell.key,
         cell=cell.model_dump_json(),

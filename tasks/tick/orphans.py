@@ -19,8 +19,8 @@ from tasks.grid.sizing import reserve_units
 from tasks.orders.models import Evidence, Intent, IntentState
 from tasks.orders.rules import amended
 from tasks.tick.models import SymbolState
+from tasks.tick.order_requests import reservation_of
 from tasks.tick.rebuild import cells_of_other_grids
-from tasks.tick.slots import order_slot
 
 _RESTING = (IntentState.OPEN, IntentState.PARTIAL)
 
@@ -45,13 +45,14 @@ class Orphan(NamedTuple):
 class Adoption:
     """The symbol's state and evidence with everything journalled that `items` journals.
 
-    `orphans`: client ids, kept or not.
+    `orphans`: client ids, kept or not. `relinked`: client ids of journalled orders that their cells had lost.
     """
 
     state: SymbolState
     evidence: dict[str, Evidence]
     items: list[Reservation] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
+    relinked: list[str] = field(default_factory=list)
 
 
 def unjournalled(state: SymbolState, orders: Sequence[Order], account: str) -> list[Order]:
@@ -100,15 +101,16 @@ def adopt(state: SymbolState, evidence: Mapping[str, Evidence], orphans: Sequenc
         intents[client_id] = changed
         if order is not None and order.status is OrderStatus.OPEN:
             more += changed.units_left - intent.units_left
-            result.items.append(_item(changed, Purpose(intent.side.value), cells[intent.cell_key]))
-    for intent in _without_cell(intents.values(), cells):
+            result.items.append(reservation_of(changed, Purpose(intent.side.value), cells[intent.cell_key]))
+    for intent in _unlinked(intents.values(), cells):
         cell = cells[intent.cell_key]
         if intent.side is Side.SELL and cell.qty >= intent.qty - intent.filled:
             cells[cell.key] = holding_order(cell, intent.side, intent.client_id, intent.cycle)
         else:
             intents[intent.client_id] = intent.model_copy(update={"orphan": True})
-        item = _item(intents[intent.client_id], Purpose(intent.side.value), cells[intent.cell_key])
-        result.items.append(item)
+        linked = intents[intent.client_id]
+        result.items.append(reservation_of(linked, Purpose(intent.side.value), cells[intent.cell_key]))
+        result.relinked.append(intent.client_id)
     for orphan in orphans:
         name, order = orphan.name, orphan.order
         cells |= cells_of_other_grids({order.exchange_id: (name, order)}, set(cells))
@@ -118,7 +120,7 @@ def adopt(state: SymbolState, evidence: Mapping[str, Evidence], orphans: Sequenc
             cell = holding_order(cell, order.side, intent.client_id, name.cycle)
         cells[cell.key], intents[intent.client_id] = cell, intent
         more += intent.units_left
-        result.items.append(_item(intent, name.purpose, cell))
+        result.items.append(reservation_of(intent, name.purpose, cell))
         result.evidence[intent.client_id] = orphan.evidence
         result.orphans.append(intent.client_id)
     if not result.items and intents == state.intents:
@@ -129,7 +131,7 @@ def adopt(state: SymbolState, evidence: Mapping[str, Evidence], orphans: Sequenc
     return result
 
 
-def _without_cell(intents: Iterable[Intent], cells: Mapping[str, Cell]) -> list[Intent]:
+def _unlinked(intents: Iterable[Intent], cells: Mapping[str, Cell]) -> list[Intent]:
     """Resting orders whose cell has no order: Redis went back while its books were compared with the exchange.
 
     The cell would get a second order.
@@ -173,16 +175,4 @@ def _intent(orphan: Orphan, market: Market, *, kept: bool) -> Intent:
         trade_ids=tuple(trade.trade_id for trade in orphan.booked),
         note="found without a journal entry",
         orphan=not kept,
-    )
-
-
-def _item(intent: Intent, purpose: Purpose, cell: Cell) -> Reservation:
-    return Reservation(
-        id=intent.client_id,
-        slot=order_slot(intent.cell_key, purpose),
-        sequence=intent.cycle,
-        units=intent.units_left,
-        intent=intent.model_dump_json(),
-        cell_key=cell.key,
-        cell=cell.model_dump_json(),
     )

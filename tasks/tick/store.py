@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from tasks.base.errors import RedisRestarted, StateError
 from tasks.base.keys import Keys
-from tasks.base.redis_client import RedisClient, script
+from tasks.base.redis_client import RedisClient, hash_of, script
 from tasks.exchange.limits.breaker_store import is_at_rest
 from tasks.funds.models import TraderAllocation
 from tasks.grid.models import Cell, Grid
@@ -81,11 +81,6 @@ async def begin(
     return _parse(symbol, answer), 0
 
 
-def _pairs(flat: Sequence[str]) -> dict[str, str]:
-    """A hash, sorted by field. Redis returns the fields in an order that differs between servers."""
-    return dict(sorted(zip(flat[::2], flat[1::2], strict=True)))
-
-
 @lru_cache(maxsize=16_384)  # most records do not change from tick to tick, and models are frozen
 def _record(model: type[R], text: str) -> R:
     return model.model_validate_json(text)
@@ -102,8 +97,8 @@ def _parse(symbol: str, answer: Sequence[Any]) -> SymbolState:
         grid=_record(Grid, grid) if grid else None,
         book=_record(Book, book) if book else Book(symbol=symbol),
         last=TickReport.model_validate_json(last) if last else None,
-        cells={key: _record(Cell, text) for key, text in _pairs(cells).items()},
-        intents={key: _record(Intent, text) for key, text in _pairs(intents).items()},
+        cells={key: _record(Cell, text) for key, text in hash_of(cells).items()},
+        intents={key: _record(Intent, text) for key, text in hash_of(intents).items()},
         share=TraderAllocation(
             symbol=symbol,
             registered=bool(number["registered"]),
@@ -119,7 +114,7 @@ def _parse(symbol: str, answer: Sequence[Any]) -> SymbolState:
         settings_version=number["settings_version"],
         paused=bool(number["paused"]),
         stopped=bool(number["stopped"]),
-        fee_queue={field: _record(QueuedFee, text) for field, text in _pairs(fees).items()},
+        fee_queue={field: _record(QueuedFee, text) for field, text in hash_of(fees).items()},
         corrections=tuple(BaseCorrection.model_validate_json(text) for text in corrections),
         must_check_breakers=bool(number["banned"]) or not all(map(is_at_rest, breakers)),
     )

@@ -57,7 +57,7 @@ def test_a_sell_that_the_cell_can_fill_is_the_cells_order_again() -> None:
     assert (found.state.cells[KEY].order_id, found.state.cells[KEY].cycle) == ("o1", 9)
     assert found.state.cells[KEY].state is CellState.SELLING
     assert not found.state.intents["o1"].orphan
-    assert [item.id for item in found.items] == ["o1"]
+    assert [item.id for item in found.items] == found.relinked == ["o1"]
 
 
 def test_any_other_is_cancelled() -> None:
