@@ -124,6 +124,15 @@ def trading_metrics(reading: Reading) -> Iterable[Metric]:
     yield _per_symbol("open_orders", "Orders not yet settled", symbols, lambda symbol: symbol.open_orders)
     yield _per_symbol("orders_resolving", "Orders whose outcome is unknown", symbols, lambda symbol: symbol.resolving)
     yield _per_symbol(
+        "dark", "1 while nobody ticks the symbol, though somebody should", symbols, lambda symbol: float(symbol.dark)
+    )
+    yield _per_symbol(
+        "late_seconds", "How much later than planned its next tick is", symbols, lambda symbol: symbol.late_seconds
+    )
+    yield _gauge("workers", "Processes that trade, by their heartbeats", sum(one.alive for one in status.workers))
+    lag = max((one.lag_ms for one in status.workers if one.alive), default=0) / 1000
+    yield _gauge("worker_loop_lag_seconds", "Longest delay of a worker's trading loop since its heartbeat before", lag)
+    yield _per_symbol(
         "last_tick_age_seconds",
         "Time since the last tick ended",
         symbols,

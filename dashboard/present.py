@@ -19,7 +19,6 @@ from tasks.views.models import BlockedView, EquityPoint, LogLine, StatusView, Sy
 
 Row: TypeAlias = dict[str, str | int | float | bool | None]
 
-LATE_TICK_SECONDS = 120.0
 _FAILURES = 5
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -68,14 +67,11 @@ def tick_ages(view: StatusView, now_ms: int, limit: int = 12) -> str:
     return " · ".join(shown) + (f" · and {more} more" if more else "")
 
 
-def late_symbols(view: StatusView, now_ms: int) -> list[str]:
-    """Symbols that have been ticked before, but not lately."""
-    late = []
-    for symbol in view.symbols:
-        age = tick_age(symbol, now_ms)
-        if age is not None and age > LATE_TICK_SECONDS:
-            late.append(symbol.symbol)
-    return late
+def dark_text(view: StatusView) -> str:
+    """Symbols that nobody ticks, and why; empty where there is none. At most five symbols."""
+    shown = [f"{symbol.symbol}: {symbol.dark_why}" for symbol in view.dark[:_FAILURES]]
+    more = f" · and {len(view.dark) - _FAILURES} more" if len(view.dark) > _FAILURES else ""
+    return " · ".join(shown) + more
 
 
 def breaker_text(view: StatusView) -> str:
@@ -187,11 +183,13 @@ def share_rows(view: StatusView) -> list[Row]:
 
 
 def symbol_state(view: StatusView, symbol: SymbolView) -> str:
-    """`trading`, `paused` or `stopped`; `retiring` or `left` for a symbol that is no longer configured."""
+    """`trading`, `dark`, `paused` or `stopped`; `retiring` or `left` for a symbol that is no longer configured."""
     if symbol.state is not Lifecycle.TRADING:
         return symbol.state.value
     if view.stopped:
         return "stopped"
+    if symbol.dark:
+        return "dark"
     return "paused" if view.paused or symbol.paused else "trading"
 
 

@@ -28,8 +28,8 @@ SHARE_COLUMNS = {
     "state": columns.text(
         "State",
         80,
-        "paused: no new buys; stopped: no orders at all; retiring: left the settings and sells what it holds; "
-        "left: holds nothing any more",
+        "dark: nobody ticks it; paused: no new buys; stopped: no orders at all; "
+        "retiring: left the settings and sells what it holds; left: holds nothing any more",
     ),
     "allocated": columns.money("Allocated", "the most it may commit"),
     "cap": columns.money("Cap", "the most it may be allocated"),

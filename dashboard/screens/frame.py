@@ -9,16 +9,14 @@ import streamlit as st
 from dashboard.connection import NoData, reader
 from dashboard.present import (
     Row,
-    age_text,
     base_text,
     breaker_text,
+    dark_text,
     escaped,
     failure_text,
-    late_symbols,
     money,
     percent,
     signed,
-    tick_age,
     tick_ages,
 )
 from dashboard.tables import arrow_table
@@ -83,12 +81,9 @@ def header(view: StatusView) -> None:
     failed = failure_text(view)
     if failed:
         st.error(escaped(failed), icon=":material/error:")
-    late = late_symbols(view, now)
-    if late:
-        oldest = max(tick_age(symbol, now) or 0 for symbol in view.symbols)
-        names = ", ".join(late[:10])
-        text = f"No tick for up to {age_text(oldest)}: {names}. Is a worker running?"
-        st.warning(escaped(text), icon=":material/timer_off:")
+    dark = dark_text(view)
+    if dark:
+        st.error(escaped(f"Nobody ticks {dark}"), icon=":material/timer_off:")
 
 
 _PLAIN_DELTA = {"delta_color": "off", "delta_arrow": "off"}
@@ -101,8 +96,11 @@ def _badges(view: StatusView) -> None:
         st.badge("Stopped", color="red", icon=":material/stop_circle:")
     elif view.paused:
         st.badge("Paused", color="orange", icon=":material/pause_circle:")
-    else:
+    elif not view.dark:
         st.badge("Trading", color="green", icon=":material/play_circle:")
+    if view.dark:
+        text = f"{len(view.dark)} of {len(view.symbols)} symbol(s) dark"
+        st.badge(text, color="red", icon=":material/timer_off:")
     paused = [symbol.symbol for symbol in view.symbols if symbol.paused]
     if paused:
         st.badge(escaped(f"{len(paused)} symbol(s) paused"), color="orange")

@@ -8,6 +8,7 @@ from redis.exceptions import RedisError
 
 from tasks.base.log_setup import RedisLogHandler
 from tasks.base.redis_client import connect
+from tasks.tick.heartbeat import BEAT_SECONDS
 
 log = logging.getLogger(__name__)
 _MONITOR_SECONDS = 60
@@ -21,6 +22,18 @@ async def each_minute(check: Callable[[], Awaitable[None]]) -> None:
             await check()
         except Exception:  # the next check must run, whatever failed in this one
             log.exception("monitor: check failed; the next one is in a minute")
+
+
+async def each_beat(look: Callable[[], Awaitable[None]]) -> None:
+    """Look each BEAT_SECONDS. While Redis does not answer, its own log lines say so."""
+    while True:
+        await asyncio.sleep(BEAT_SECONDS)
+        try:
+            await look()
+        except RedisError as error:
+            log.debug("no look for dark symbols", extra={"error": str(error)})
+        except Exception:  # the next look must come, whatever failed in this one
+            log.exception("the look for dark symbols failed; the next one is in some seconds")
 
 
 async def flush_logs(logs: RedisLogHandler, redis_url: str, key: str) -> None:

@@ -19,7 +19,7 @@ from uuid import uuid4
 from redis.exceptions import RedisError
 
 from flows.runtime.archiving import Archiving
-from flows.runtime.background import each_minute, flush_logs
+from flows.runtime.background import each_beat, each_minute, flush_logs
 from flows.runtime.beating import Beating
 from tasks.base import log_setup
 from tasks.base.cancelling import cancel_and_wait
@@ -38,6 +38,7 @@ from tasks.tick import watchdog, window
 from tasks.tick.active_symbols import active_symbols, retiring_symbols
 from tasks.tick.clock_check import check_clock
 from tasks.tick.coverage import Coverage, read_coverage
+from tasks.tick.dark_watch import DarkWatch
 from tasks.tick.desk import Desk
 from tasks.tick.desk_opening import close_desk, open_desk
 from tasks.tick.listing import market_of_symbol
@@ -83,7 +84,8 @@ class TradingService:
         self._watchdog = watchdog.Watchdog(self._loop, self._thread)
         self.beating = Beating(self._redis_url, self.keys)
         logs = flush_logs(self._logs, self._redis_url, self.keys.log)
-        always = (logs, each_minute(self._check), self.beating.run())
+        self._dark_watch = DarkWatch(self.beating.worker)
+        always = (logs, each_minute(self._check), each_beat(self._look_for_dark), self.beating.run())
         self._background = [self._submit(work) for work in always]
 
     @property
@@ -276,6 +278,10 @@ class TradingService:
         if self._desk is not None:
             await run_monitor(self._desk)
             await self.record_equity()
+
+    async def _look_for_dark(self) -> None:
+        if self._desk is not None:
+            await self._dark_watch.look(self._desk)
 
     def close(self) -> None:
         """Close the exchange and Redis, and end the loop."""

@@ -26,6 +26,8 @@ class EventKind(StrEnum):
     BASE_MISSING = "base_missing"  # base that the account does not hold left the cells at cost
     BASE_RETURNED = "base_returned"  # base that came back is in the cells again
     DEPLOYMENTS_MENDED = "deployments_mended"  # a worker restored deployments or the work pool at the Prefect server
+    SYMBOL_DARK = "symbol_dark"  # nobody ticks a symbol
+    SYMBOL_TICKS = "symbol_ticks"  # a symbol that was dark is ticked again
     HISTORY_AWAY = "history_away"  # the history database does not answer or cannot write; records wait in Redis
     HISTORY_BACK = "history_back"  # it does again
     FLAGS_RESTORED = "flags_restored"  # Redis was lost: stop and pauses hold again, from the history

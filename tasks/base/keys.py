@@ -189,6 +189,11 @@ class Keys:
         return self._key("tick", slug(symbol))
 
     @property
+    def dark(self) -> str:
+        """Hash: symbol that nobody ticks → since when and why (JSON, see tasks/tick/dark_watch.py)."""
+        return self._key("dark")
+
+    @property
     def mode(self) -> str:
         """String: the trading mode of the books, paper or live. See `tasks/tick/trading_mode.py`."""
         return self._key("mode")

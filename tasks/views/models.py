@@ -88,6 +88,24 @@ class SymbolView(View):
     breaker_until_ms: int | None = None  # while open: when it is tried again
     without_prefect_since_ms: int | None = None  # since when a worker runs its windows because Prefect hands none out
     paused_in_prefect: bool = False  # its deployment or schedule, or the work pool, is switched off
+    late_seconds: float = 0.0  # how much later than planned its next tick is
+    dark: bool = False  # nobody ticks it, though somebody should
+    dark_why: str = ""
+
+
+class WorkerView(Frozen):
+    """A process that trades, by its newest heartbeat."""
+
+    worker: str
+    name: str = ""  # at the Prefect server; '' in a process that is no Prefect worker
+    host: str
+    pid: int
+    version: str
+    age_seconds: float  # of the heartbeat
+    alive: bool  # its heartbeat is young enough
+    lag_ms: int  # longest delay of its trading loop since the heartbeat before
+    draining: bool = False
+    symbols: tuple[str, ...] = ()  # whose windows it runs
 
 
 class HistoryView(Frozen):
@@ -170,8 +188,14 @@ class StatusView(View):
     breaker_why: str = ""
     prefect_away_since_ms: int | None = None  # since when the Prefect server has not answered a worker
     prefect_note: str = ""  # a limit in Prefect that keeps windows waiting
+    workers: tuple[WorkerView, ...] = ()  # those that died are listed for ten minutes
     history: HistoryView = HistoryView()
     results: tuple[ResultsView, ...] = ()  # of today, 7 and 30 days; empty where the history was not read
+
+    @property
+    def dark(self) -> tuple[SymbolView, ...]:
+        """The symbols that nobody ticks, though somebody should."""
+        return tuple(symbol for symbol in self.symbols if symbol.dark)
 
     @property
     def prices(self) -> str:

@@ -11,7 +11,7 @@ from rich.table import Table
 from tasks.base.money import plain
 from tasks.exchange.limits.circuit_breaker import Phase
 from tasks.tick.active_symbols import Lifecycle
-from tasks.views.models import HistoryView, ResultsView, StatusView, SymbolView
+from tasks.views.models import HistoryView, ResultsView, StatusView, SymbolView, WorkerView
 
 
 def _money(amount: Decimal) -> str:
@@ -43,8 +43,9 @@ def _breaker(view: StatusView | SymbolView) -> str:
 
 
 def _flags(symbol: SymbolView) -> str:
-    """A symbol's unusual states, in brackets: retiring, selling at the market, paused, without Prefect."""
-    words = [] if symbol.state is Lifecycle.TRADING else [symbol.state.value]
+    """A symbol's unusual states, in brackets: dark, retiring, selling at the market, paused, without Prefect."""
+    words = ["DARK"] if symbol.dark else []
+    words += [] if symbol.state is Lifecycle.TRADING else [symbol.state.value]
     if symbol.liquidate:
         words.append("selling at the market")
     if symbol.paused:
@@ -97,10 +98,27 @@ def _share(share: Decimal | None) -> str:
     return "–" if share is None else f"{share * 100:,.1f} %"
 
 
+def _state(view: StatusView) -> str:
+    flags = [name for name, on in (("paused", view.paused), ("stopped", view.stopped)) if on]
+    dark = f"{len(view.dark)} of {len(view.symbols)} symbols dark" if view.dark else ""
+    return ", ".join([*([dark] if dark else []), *flags]) or "trading"
+
+
+def _workers_table(workers: Sequence[WorkerView]) -> Table:
+    """Who trades, and what; fits 80 columns."""
+    table = _table("Workers", ("host", "pid", "version", "heard", "loop lag", "symbols"), 1)
+    table.columns[5].no_wrap, table.columns[5].justify = False, "left"
+    for each in workers:
+        state = "" if each.alive else " gone"
+        heard = f"{each.age_seconds:.0f} s ago{state or (' draining' if each.draining else '')}"
+        symbols = ", ".join(each.symbols) or "–"
+        table.add_row(each.host, str(each.pid), each.version, heard, f"{each.lag_ms} ms", symbols)
+    return table
+
+
 def status_table(view: StatusView) -> RenderableType:
     """The account's totals, the money of each symbol, and what each symbol does; fits 80 columns."""
-    flags = [name for name, on in (("paused", view.paused), ("stopped", view.stopped)) if on]
-    title = f"{view.account} · {view.mode} · {', '.join(flags) or 'trading'} · amounts in {view.quote}"
+    title = f"{view.account} · {view.mode} · {_state(view)} · amounts in {view.quote}"
     head = _table(title, ("equity", "profit", "grid", "floating", "fees"))
     head.add_row(*map(_money, (view.equity, view.equity_change, view.grid_profit, view.floating, view.fees)))
     pot = _table("The pot", ("pool", "allocated", "committed", "free"))
@@ -121,6 +139,7 @@ def status_table(view: StatusView) -> RenderableType:
             _when(symbol),
         )
     parts: list[RenderableType] = [head, pot, money, work]
+    parts += [_workers_table(view.workers)] if view.workers else []
     parts += [results_table(view.results)] if view.results else []
     parts += [
         f"{symbol.symbol}: the tick at {_clock(symbol.failed_tick_ms)} failed. {symbol.failed_tick_why}"
@@ -149,6 +168,7 @@ def status_table(view: StatusView) -> RenderableType:
             parts.append(f"{symbol.symbol}: {what}, {_money(symbol.missing)} {view.quote}, is in no other column.")
     parts = [*(str(base) for base in view.base if base.confirmed), *parts]
     parts[:0] = _history(view.history)
+    parts[:0] = [f"{symbol.symbol} is dark: {symbol.dark_why}." for symbol in view.dark]
     if view.short:
         parts.insert(
             0, f"The exchange holds {_money(view.short)} {view.quote} less than the pot promises: no new buys."

@@ -14,9 +14,10 @@ from tasks.ledger.rules import total, unvalued_fees, value
 from tasks.settings.in_force import InForce
 from tasks.settings.model import Settings
 from tasks.tick.active_symbols import Lifecycle, lifecycle_of
-from tasks.tick.heartbeat import dead_after_ms
+from tasks.tick.dark import ON_TIME, Lateness, lateness
+from tasks.tick.heartbeat import Workers, dead_after_ms
 from tasks.tick.models import TickFailure, TickReport
-from tasks.views.models import BaseView, StatusView, SymbolView
+from tasks.views.models import BaseView, StatusView, SymbolView, WorkerView
 from tasks.views.store import AccountRecords, SymbolRecords
 
 
@@ -27,6 +28,7 @@ def symbol_view(
     stats: Mapping[str, str],
     own_since_ms: int | None = None,
     paused_in_prefect: bool = False,
+    late: Lateness = ON_TIME,
 ) -> SymbolView:
     """One symbol. Before its first tick there is no price, and nothing to value."""
     symbol, last, grid = share.symbol, records.last, records.grid
@@ -58,6 +60,9 @@ def symbol_view(
         unlisted=failure.unlisted if failure else False,
         without_prefect_since_ms=own_since_ms,
         paused_in_prefect=paused_in_prefect,
+        late_seconds=late.late_seconds,
+        dark=late.dark,
+        dark_why=late.why,
         **_breaker_fields(records.breaker),
         **_share_fields(share),
         **_tick_fields(last),
@@ -119,10 +124,18 @@ def status_view(
     `found`: the settings in force. `mode`: the trading mode of the books.
     """
     settings = found.settings
-    living = records.workers.living(dead_after_ms(int(settings.trading.lease_seconds * 1000)))
+    dead_ms = dead_after_ms(int(settings.trading.lease_seconds * 1000))
+    living = records.workers.living(dead_ms)
     own = {window.symbol: window.since_ms for worker in living for window in worker.windows if window.own}
     away = [each.prefect_away_since_ms for each in living if each.prefect_away_since_ms is not None]
     prefect = records.prefect
+    paused = {symbol for symbol in records.symbols if prefect is not None and prefect.is_paused(symbol)}
+    expected = {
+        symbol
+        for symbol, share in funds.symbols.items()
+        if not (funds.stopped or symbol in paused)
+        and lifecycle_of(symbol, settings, share.registered) is not Lifecycle.LEFT
+    }
     symbols = tuple(
         symbol_view(
             settings,
@@ -130,7 +143,8 @@ def status_view(
             funds.symbols[symbol],
             records.stats,
             own.get(symbol),
-            prefect is not None and prefect.is_paused(symbol),
+            symbol in paused,
+            _lateness(symbol, records, dead_ms) if symbol in expected else ON_TIME,
         )
         for symbol, one in sorted(records.symbols.items())
     )
@@ -165,8 +179,37 @@ def status_view(
         breaker_why=records.breaker.why,
         prefect_away_since_ms=min(away, default=None),
         prefect_note=prefect.limit_note if prefect is not None else "",
+        workers=_worker_views(records.workers, dead_ms),
         history=records.history,
         **_pot_fields(funds),
+    )
+
+
+def _lateness(symbol: str, account: AccountRecords, dead_ms: int) -> Lateness:
+    """How late a symbol is that should be ticked. One that never ticked is dark once a worker has said so."""
+    last, mark = account.symbols[symbol].last, account.dark.get(symbol)
+    if last is not None and not last.left:
+        return lateness(symbol, last, account.workers, dead_ms)
+    return ON_TIME if mark is None else Lateness((account.workers.now_ms - mark.since_ms) / 1000, mark.why)
+
+
+def _worker_views(workers: Workers, dead_ms: int) -> tuple[WorkerView, ...]:
+    living = {each.worker for each in workers.living(dead_ms)}
+    ordered = sorted(workers.heartbeats, key=lambda each: (each.host, each.started_ms, each.worker))
+    return tuple(
+        WorkerView(
+            worker=each.worker,
+            name=each.name,
+            host=each.host,
+            pid=each.pid,
+            version=each.version,
+            age_seconds=max(workers.now_ms - each.at_ms, 0) / 1000,
+            alive=each.worker in living,
+            lag_ms=each.lag_ms,
+            draining=each.draining,
+            symbols=tuple(sorted({window.symbol for window in each.windows})),
+        )
+        for each in ordered
     )
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from tasks.funds.models import FundCode, RebalanceReport
 from tasks.grid.models import Cell, Grid
 from tasks.ledger.base_guard import BaseWatch
 from tasks.ledger.models import Book, Fill
+from tasks.tick.dark_watch import DarkMark, parsed_marks
 from tasks.tick.heartbeat import Workers, parsed_workers
 from tasks.tick.models import TickReport
 from tasks.tick.prefect_record import PrefectRecord, parsed_record
@@ -48,6 +49,7 @@ class AccountRecords:
     history: HistoryView
     workers: Workers
     prefect: PrefectRecord | None
+    dark: Mapping[str, DarkMark] = field(default_factory=dict)
     base: Sequence[BaseWatch] = ()
 
 
@@ -70,10 +72,11 @@ async def account_records(redis: RedisClient, keys: Keys, symbols: Sequence[str]
         pipe.time()
         pipe.hgetall(keys.workers)
         pipe.get(keys.prefect)
+        pipe.hgetall(keys.dark)
         pipe.hgetall(keys.history)
         pipe.xlen(keys.outbox)
         pipe.hget(keys.funds, "history_full")
-        stats, breaker_texts, watches, (seconds, micros), heartbeats, prefect, *archive = await pipe.execute()
+        stats, breaker_texts, watches, (seconds, micros), heartbeats, prefect, dark, *archive = await pipe.execute()
     workers = parsed_workers(int(seconds) * 1000 + int(micros) // 1000, heartbeats)
     base = [BaseWatch.model_validate_json(text) for _, text in sorted(watches.items())]
     breakers = {name: Breaker.model_validate_json(text) for name, text in breaker_texts.items()}
@@ -87,7 +90,14 @@ async def account_records(redis: RedisClient, keys: Keys, symbols: Sequence[str]
         }
     history = _history(*archive)
     return AccountRecords(
-        found, stats, breakers.get(EXCHANGE, Breaker()), history, workers, parsed_record(prefect), base
+        found,
+        stats,
+        breakers.get(EXCHANGE, Breaker()),
+        history,
+        workers,
+        parsed_record(prefect),
+        parsed_marks(dark),
+        base,
     )
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 import subprocess
 import sys
@@ -93,12 +94,22 @@ def test_trades_can_be_filtered_and_downloaded(site: Site, page: Page) -> None:
 
 
 def test_allocation_shows_shares_rebalances_and_refusals(site: Site, account: RestartableRedis, page: Page) -> None:
-    """Every symbol's allocation as Redis holds it, the reason of a rebalance, and what was blocked."""
+    """Every symbol's allocation as Redis holds it, the reason of a rebalance, and what was blocked.
+
+    Nobody ticks the account until ticks are written: until then its badge is not green.
+    """
     page.goto(f"{site.url}/allocation")
     with sync_redis.Redis.from_url(account.url, decode_responses=True) as client:
         for symbol in STARTS:
             units = int(client.hget(KEYS.funds_symbol(symbol), "allocated") or 0)
             _cell(page, plain(from_units(units)))
+        expect(page.get_by_text("3 of 3 symbol(s) dark")).to_be_visible()
+        expect(page.locator(".stMarkdownBadge", has_text="Trading")).not_to_be_visible()
+        for symbol in STARTS:
+            _cell(page, "dark")
+            report = json.loads(client.get(KEYS.last_tick(symbol)) or "")
+            client.set(KEYS.last_tick(symbol), json.dumps(report | {"at_ms": report["at_ms"] + 3_600_000}))
+        expect(page.locator(".stMarkdownBadge", has_text="Trading")).to_be_visible(timeout=WAIT_MS)
         client.hset(KEYS.funds_symbol("ETH/USDT"), "paused", "1")
         _cell(page, "paused")
         client.hset(KEYS.funds_symbol("ETH/USDT"), "paused", "0")

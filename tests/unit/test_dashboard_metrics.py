@@ -6,6 +6,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, generate_latest
 
 from dashboard.metrics import Reading, ViewsCollector
+from tasks.views.models import WorkerView
 from tests.support.views import NOW, status, symbol
 
 ALLOCATOR = {
@@ -56,3 +57,15 @@ def test_the_age_of_a_tick() -> None:
     found = lines(Reading(status(early, late), 0, {}, NOW))
     assert found['gridflow_last_tick_age_seconds{symbol="BTC/USDT"}'] == 2.5
     assert found['gridflow_last_tick_age_seconds{symbol="ETH/USDT"}'] == 0
+
+
+def test_dark_symbols_and_workers() -> None:
+    """1 for a dark symbol; only workers that are alive count, and the loop that lags most."""
+    facts: dict[str, Any] = {"host": "h", "pid": 1, "version": "1", "age_seconds": 0.5}
+    workers = [WorkerView(worker=str(lag), alive=lag < 900, lag_ms=lag, **facts) for lag in (20, 250, 900)]
+    view = status(symbol(), symbol("ETH/USDT", dark=True, late_seconds=21.5), workers=tuple(workers))
+    found = lines(Reading(view, 0, {}, NOW))
+    assert [found[f'gridflow_dark{{symbol="{name}/USDT"}}'] for name in ("BTC", "ETH")] == [0, 1]
+    assert [found[f'gridflow_late_seconds{{symbol="{name}/USDT"}}'] for name in ("BTC", "ETH")] == [0, 21.5]
+    assert found["gridflow_workers"] == 2
+    assert found["gridflow_worker_loop_lag_seconds"] == 0.25

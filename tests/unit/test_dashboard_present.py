@@ -64,7 +64,16 @@ def test_oldest_ticks_come_first_and_long_lists_are_cut() -> None:
     """A symbol that was never ticked comes before all."""
     view = status(symbol("A/USDT"), symbol("B/USDT", last_tick_ms=None), symbol("C/USDT", last_tick_ms=NOW - 200_000))
     assert present.tick_ages(view, NOW, limit=2) == "B/USDT never · C/USDT 3 min · and 1 more"
-    assert present.late_symbols(view, NOW) == ["C/USDT"]
+
+
+def test_dark_symbols_are_told_with_their_reason() -> None:
+    """At most five of them; such a symbol is not `trading`."""
+    dark = [symbol(f"C{number}/USDT", dark=True, dark_why="no tick for 31 s") for number in range(7)]
+    view = status(symbol(), *dark)
+    assert present.dark_text(status(symbol())) == ""
+    assert present.dark_text(view).startswith("C0/USDT: no tick for 31 s · C1/USDT: ")
+    assert present.dark_text(view).endswith("C4/USDT: no tick for 31 s · and 2 more")
+    assert present.symbol_state(view, dark[0]) == "dark"
 
 
 def test_states_of_a_symbol() -> None:

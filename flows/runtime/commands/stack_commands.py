@@ -26,6 +26,7 @@ from tasks.views.models import ResultsView, StatusView
 
 _DEPLOY_SECONDS = 120.0
 _HISTORY_SECONDS = 1.5
+EXIT_DARK = 4
 
 
 @click.command()
@@ -34,7 +35,8 @@ _HISTORY_SECONDS = 1.5
 def status(config: Path | None, state: Path | None, as_json: bool) -> None:
     """Show money, grids and orders as Redis holds them now, and the results of today, 7 and 30 days.
 
-    Without a running stack it shows the results alone.
+    Without a running stack it shows the results alone. Exit code 4: a symbol is dark, which means that it should be
+    ticked and nobody ticks it.
     """
     settings = settings_in_force(config, state)
     if not has_redis(settings, state) and _show_past(settings, state, as_json):
@@ -60,12 +62,20 @@ def status(config: Path | None, state: Path | None, as_json: bool) -> None:
         silent = stack.silent if stack else {}
         of_stack = {"urls": urls, "left_over": pids, "not_answering": silent}
         click.echo(json.dumps(view.model_dump(mode="json") | of_stack))
+        _exit_if_dark(view)
         return
     from rich.console import Console
 
     from tasks.views.render import status_table
 
     Console().print(status_table(view))
+    _exit_if_dark(view)
+
+
+def _exit_if_dark(view: StatusView) -> None:
+    """For scripts: exit code 4 while a symbol is dark."""
+    if view.dark:
+        raise SystemExit(EXIT_DARK)
 
 
 async def _results(settings: Settings, state: Path | None, capital: Decimal) -> tuple[ResultsView, ...]:
