@@ -9,6 +9,7 @@ from tasks.base.errors import ConfigError, Problem
 from tasks.exchange.limits.send_by import SentInTime
 from tasks.exchange.live_checks import live_problems, reach_problems
 from tasks.exchange.venues.registry import venue_of
+from tasks.exchange.venues.signed import WholeAnswers
 from tasks.settings.model import ExchangeSettings
 
 _SPOT_OPTIONS = {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False, "fetchMargins": False}
@@ -28,10 +29,13 @@ def ccxt_exchange(settings: ExchangeSettings) -> Any:
 
 @cache
 def client_class(exchange_id: str) -> type:
-    """ccxt's client class of the exchange, with the venue's own methods before ccxt's. It sends no order too late."""
+    """ccxt's client class of the exchange, with the venue's own methods before ccxt's.
+
+    It sends no order too late, and reads no truncated answer.
+    """
     methods, plain = venue_of(exchange_id).client_methods, getattr(ccxt.async_support, exchange_id)
     own = () if methods is object else (methods,)
-    return type(plain.__name__, (*own, SentInTime, plain), {})
+    return type(plain.__name__, (*own, WholeAnswers, SentInTime, plain), {})
 
 
 def _built(settings: ExchangeSettings) -> Any:

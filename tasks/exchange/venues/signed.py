@@ -1,4 +1,4 @@
-"""Methods that several venues' ccxt clients share: a request is signed with the intent's time, no answer is guessed.
+"""Methods that ccxt clients share: no answer is guessed, and at several venues the intent's time is signed.
 
 `connect.client_class` joins a venue's methods with ccxt's class. They import ccxt only when they are called.
 """
@@ -17,6 +17,17 @@ def ccxt_error(name: str) -> type[Exception]:
 
     found: type[Exception] = getattr(ccxt, name)
     return found
+
+
+class WholeAnswers(CcxtClientBase):
+    """A part of every ccxt client class: a truncated answer is an error. ccxt would read an empty list from some."""
+
+    def handle_errors(self, code: int, reason: str, url: str, method: str, headers: Any, body: str, *rest: Any) -> Any:
+        """ccxt's check of an answer. Raises BadResponse too, where a successful answer is no JSON object or list."""
+        answer = rest[0] if rest else None
+        if 200 <= code < 300 and not isinstance(answer, dict | list):
+            raise ccxt_error("BadResponse")(f"{self.id} {method} {url.partition('?')[0]}: the answer is not JSON")
+        return super().handle_errors(code, reason, url, method, headers, body, *rest)
 
 
 class SignedRequests(CcxtClientBase):
@@ -50,10 +61,3 @@ class SignedRequests(CcxtClientBase):
         finally:
             self._signed_at = None
         return request
-
-    def handle_errors(self, code: int, reason: str, url: str, method: str, headers: Any, body: str, *rest: Any) -> Any:
-        """Raises BadResponse for a truncated answer or one that is not JSON: ccxt would read an empty list."""
-        answer = rest[0] if rest else None
-        if 200 <= code < 300 and not isinstance(answer, dict):
-            raise ccxt_error("BadResponse")(f"{self.id} {method} {url.partition('?')[0]}: the answer is not JSON")
-        return super().handle_errors(code, reason, url, method, headers, body, *rest)
