@@ -19,6 +19,7 @@ from tasks.orders.models import IntentState
 from tasks.tick.fold import Folded
 
 REBUILT = "rebuilt"  # in place of a trade id
+UNREAD_MS = 60_000  # a fill that paid a fee may be read so much later than the fee
 _CANCELLABLE = (IntentState.OPEN, IntentState.PARTIAL)
 
 
@@ -60,19 +61,24 @@ def pay_fees(folded: Folded, queue: Mapping[str, QueuedFee], market: Market | No
 
     Cells without an order pay first: remainders, then the highest sell price; then base that no open order sells.
     Where that is too little, the farthest sells are named in `folded.to_cancel`, and the fee waits for their end. Where
-    all cells together hold too little, they pay what they can; the rest stays a fee in a third coin. A fee whose worth
-    is not known yet waits. `market`: None where the exchange no longer lists the symbol. Changes `folded`.
+    all cells together hold too little, the fee waits while a buy may have a fill that was not read yet. Then they pay
+    what they can; the rest stays a fee in a third coin. A fee whose worth is not known yet waits. `market`: None where
+    the exchange no longer lists the symbol. Changes `folded`.
     """
     symbol = folded.book.symbol
     own = {fee.field: fee for fee in folded.fees if fee.payer == symbol}
     folded.fees = [fee for fee in folded.fees if fee.payer != symbol]
-    needed = ZERO  # by fees that wait
+    is_blocked, needed = False, ZERO  # by fees that wait; `needed`: base that sells lock
     for field, fee in sorted({**queue, **own}.items(), key=lambda item: (item[1].at_ms, item[0])):
         ready = payers(folded)
         free = sum((payer.free for payer in ready), ZERO)
-        must_wait = fee.worth is None or needed > 0 or free < fee.amount <= free + _locked(folded)
+        is_short = fee.amount > free + _locked(folded)
+        must_wait = (
+            fee.worth is None or is_blocked or (_may_grow(folded, fee, now_ms) if is_short else fee.amount > free)
+        )
         if must_wait:
-            needed += fee.amount if fee.worth is not None else ZERO
+            is_blocked = is_blocked or fee.worth is not None
+            needed += ZERO if fee.worth is None or is_short else fee.amount
             folded.fees += [fee] if field in own else []
             folded.fees_waiting += 1
             continue
@@ -126,6 +132,12 @@ def _in_sell(folded: Folded, cell: Cell) -> Decimal:
     if intent is None:
         return cell.qty
     return min(intent.qty - intent.filled, cell.qty) if intent.side is Side.SELL else ZERO
+
+
+def _may_grow(folded: Folded, fee: QueuedFee, now_ms: int) -> bool:
+    """Whether the cells may hold more than the books say: a buy is in doubt, or it may have filled before the fee."""
+    buys = [intent for intent in folded.intents.values() if intent.side is Side.BUY]
+    return any(intent.is_doubtful for intent in buys) or (bool(buys) and now_ms - fee.at_ms < UNREAD_MS)
 
 
 def _locked(folded: Folded) -> Decimal:

@@ -92,9 +92,9 @@ def folded_of(cells: list[Cell], intents: tuple[Intent, ...] = ()) -> Folded:
     return Folded(book, {cell.key: cell for cell in cells}, {one.client_id: one for one in intents})
 
 
-def paid(folded: Folded, *fees: QueuedFee) -> Folded:
+def paid(folded: Folded, *fees: QueuedFee, now_ms: int = 99) -> Folded:
     """After the symbol's tick has read these fees."""
-    pay_fees(folded, {fee.field: fee for fee in fees}, market_of(BNB), 99)
+    pay_fees(folded, {fee.field: fee for fee in fees}, market_of(BNB), now_ms)
     assert value(folded.book, BNB_PRICE).identity_error == 0
     assert folded.book.basis == total(cell.basis for cell in folded.cells.values())
     return folded
@@ -161,6 +161,25 @@ def test_where_all_cells_hold_too_little_the_rest_stays_a_third_coin_fee() -> No
     assert after.paid == [f"{BTC}|1"]
     empty = paid(folded_of([cell_of(0, "0", CellState.IDLE)]), fee_of("0.004", "1.25"))
     assert (empty.book.other_value, empty.paid) == (ZERO, [f"{BTC}|1"])
+
+
+def test_a_fee_above_all_that_the_cells_hold_waits_while_a_buy_may_have_filled() -> None:
+    """The fill that brought the coin may be read later than the fee. A minute is enough for an order that rests."""
+    holding, buying = cell_of(0, "0.001", CellState.IDLE), cell_of(1, "0", CellState.BUYING, "b")
+    selling = cell_of(2, "0.001", CellState.SELLING, "s")
+    sell = order_of(selling, Side.SELL, "0.001")
+    for state, now_ms, waits in (
+        (IntentState.OPEN, 60_000, True),
+        (IntentState.OPEN, 60_001, False),
+        (IntentState.UNKNOWN, 10**9, True),
+    ):
+        buy = order_of(buying, Side.BUY, "0.1", state)
+        after = paid(folded_of([holding, buying, selling], (buy, sell)), fee_of("0.004"), now_ms=now_ms)
+        assert (after.fees_waiting, after.book.fee_base > 0) == (int(waits), not waits)
+        assert after.to_cancel == [], "a sell would not be enough"
+    both = paid(folded_of([holding, buying], (buy,)), fee_of("0.004"), fee_of("0.0005", number=2))
+    assert (both.fees_waiting, both.paid) == (2, []), "the older one first"
+    assert paid(folded_of([holding, selling], (sell,)), fee_of("0.004")).fees_waiting == 0, "nothing can come"
 
 
 def test_a_fee_waits_for_its_worth() -> None:
