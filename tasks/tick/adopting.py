@@ -36,7 +36,7 @@ async def adopt_orders(
     orphans: list[Orphan] = []
     if ours:
         await _refuse_lost(desk, market.symbol, state, ours)
-        orphans = await _orphans(desk, market.symbol, listed, gathered.orphans)
+        orphans = await look_up_orphans(desk, market.symbol, listed, gathered.orphans)
     found = adopt(state, gathered.evidence, orphans, market)
     if found.items:
         code = await desk.allocator.adopt(market.symbol, state.fence, found.items)
@@ -55,7 +55,7 @@ async def _refuse_lost(desk: Desk, symbol: str, state: SymbolState, ours: Sequen
         raise RedisRestarted(desk.keys.account)
 
 
-async def _orphans(desk: Desk, symbol: str, listed: Sequence[Order], found: Sequence[Order]) -> list[Orphan]:
+async def look_up_orphans(desk: Desk, symbol: str, listed: Sequence[Order], found: Sequence[Order]) -> list[Orphan]:
     """Those of the orders that are open or have trades which are not in the books.
 
     `listed`: among the open orders. That reading may be older than the journal, so each is looked up.

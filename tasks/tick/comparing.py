@@ -17,21 +17,24 @@ from tasks.base.events import EventKind, publish_event
 from tasks.base.money import from_units
 from tasks.exchange.models import Market, Order, Trade
 from tasks.exchange.order_ids import OrderId
-from tasks.funds.models import FundCode
+from tasks.funds.models import FundCode, Write
 from tasks.ledger.steps import repair_funds
 from tasks.orders.evidence import gather_evidence, prices_of_all
 from tasks.tick import orphans, store
 from tasks.tick.active_symbols import active_symbols
+from tasks.tick.adopting import look_up_orphans
 from tasks.tick.desk import Desk
 from tasks.tick.fold import fold
 from tasks.tick.lease import check_code, kept, kept_lease
 from tasks.tick.lost_orders import (
     adopt,
+    can_be_rebuilt,
+    ended_by_the_books,
     first_lost_ms,
     lost_orders,
     orders_to_look_up,
-    unexplained,
-    why_not_rebuilt,
+    orphan_orders,
+    why_forgotten,
 )
 from tasks.tick.models import SymbolState
 from tasks.tick.recover import outlast_requests, recover
@@ -133,13 +136,15 @@ async def _held(desk: Desk, symbol: str, holder: str) -> AsyncIterator[SymbolSta
 class _Seen(NamedTuple):
     """What the exchange showed of one symbol: open orders, trades that are not booked, and lost orders.
 
-    `unexplained`: those of the trades that neither the journal nor a lost order explains.
+    `orphans`: orders of ours with such trades that were not lost and are not in the journal. `ended`: those of them
+    that have ended by the books.
     """
 
     open_orders: Sequence[Order]
     trades: Sequence[Trade]
     lost: Sequence[tuple[OrderId, Order]]
-    unexplained: Sequence[Trade]
+    orphans: Sequence[Order]
+    ended: Sequence[Order]
 
 
 async def _read(desk: Desk, market: Market, state: SymbolState) -> _Seen:
@@ -156,22 +161,24 @@ async def _read(desk: Desk, market: Market, state: SymbolState) -> _Seen:
     looked_up = [order for order in answers if order is not None]
     lost = lost_orders([*open_orders, *looked_up], state.intents.keys(), slots, keys.account)
     adopted = [order for _, order in lost]
-    rest = unexplained(trades, [*open_orders, *looked_up], state.intents.keys(), adopted, keys.account)
-    return _Seen(open_orders, trades, lost, rest)
+    rest = orphan_orders(trades, [*open_orders, *looked_up], state.intents.keys(), adopted, keys.account)
+    return _Seen(open_orders, trades, lost, rest, ended_by_the_books(rest, slots, keys.account))
 
 
 async def _book_lost(desk: Desk, market: Market, state: SymbolState) -> Compared:
-    """Book the orders that the journal has as a tick does, then the lost ones, in one step."""
+    """Book the orders that the journal has, and orphans, as a tick does, then the lost ones, in one step."""
     symbol, exchange, intents = market.symbol, desk.exchange, list(state.intents.values())
     seen = await _read(desk, market, state)
-    if seen.unexplained:
-        return await _rebuild(desk, market, state, len(seen.unexplained))
+    if seen.ended and can_be_rebuilt(state, is_configured=symbol in desk.settings.symbols):
+        ended = {order.exchange_id for order in seen.ended}
+        return await _rebuild(desk, market, state, sum(trade.exchange_id in ended for trade in seen.trades))
     asked_ms = to_ms(desk.clock())
     valid_ms = int(desk.settings.trading.request_valid_seconds * 1000)
     memory, account = SymbolTrades(desk, symbol), desk.keys.account
     cursor_ms = state.book.cursor_ms
     gathered = await gather_evidence(exchange, symbol, intents, seen.open_orders, cursor_ms, memory, account, valid_ms)
-    changed = orphans.adopt(state, gathered.evidence, [], market)
+    late = await look_up_orphans(desk, symbol, [], seen.orphans)
+    changed = orphans.adopt(state, gathered.evidence, late, market)
     if changed.items:
         check_code(await desk.allocator.adopt(symbol, state.fence, changed.items), symbol, state.fence, account)
     state, evidence = changed.state, changed.evidence
@@ -196,8 +203,8 @@ async def _rebuild(desk: Desk, market: Market, state: SymbolState, missing: int)
 
     Where the exchange alone does not show all that the books need, the symbol waits for an operator instead.
     """
-    symbol, now_ms = market.symbol, to_ms(desk.clock())
-    why = why_not_rebuilt(state, symbol in desk.settings.symbols, desk.exchange.keeps_ms, now_ms)
+    symbol = market.symbol
+    why = why_forgotten(state, desk.exchange.keeps_ms, desk.now_ms)
     if not why:
         if await recover(desk, market, state):
             return Compared(symbol, 0, missing)
@@ -208,5 +215,7 @@ async def _rebuild(desk: Desk, market: Market, state: SymbolState, missing: int)
         f"they are: gridflow recover --accept {symbol}"
     )
     log.error("books do not agree with the exchange", extra={"symbol": symbol, "why": waits})
-    await store.hold_symbol(desk.redis, keys=desk.keys, symbol=symbol, why=waits)
+    hold = Write(key=desk.keys.waiting, verb="HSET", field=symbol, value=waits)
+    code, _ = await desk.allocator.release(symbol, state.fence, ids=[], writes=[hold])
+    check_code(code, symbol, state.fence, desk.keys.account)
     return Compared(symbol, 0, 0, waits)

@@ -81,38 +81,52 @@ def orders_to_look_up(trades: Iterable[Trade], orders: Iterable[Order], journal:
     return list(found.values())
 
 
-def unexplained(
-    trades: Iterable[Trade], looked_up: Iterable[Order], journal: Collection[str], lost: Iterable[Order], account: str
-) -> list[Trade]:
-    """Trades, not booked yet, of this account's orders that have ended by the books: nothing would book them.
+def orphan_orders(
+    trades: Iterable[Trade], orders: Iterable[Order], journal: Collection[str], lost: Iterable[Order], account: str
+) -> list[Order]:
+    """This account's orders with trades that are not booked, which the journal does not have and Redis did not lose.
 
-    `looked_up`: the orders of the trades that the journal does not have. `journal`: client ids of its entries.
+    `orders`: open and looked-up ones. `journal`: client ids of its entries.
     """
-    adopted = {order.exchange_id for order in lost}
-    ended = {
-        order.exchange_id
-        for order in looked_up
-        if own_order_id(order.client_id, account) is not None and order.client_id not in journal
+    traded, adopted = {trade.exchange_id for trade in trades}, {order.exchange_id for order in lost}
+    found = {
+        order.exchange_id: order
+        for order in orders
+        if order.exchange_id in traded - adopted
+        and own_order_id(order.client_id, account) is not None
+        and order.client_id not in journal
     }
-    return [trade for trade in trades if trade.exchange_id in ended - adopted]
+    return list(found.values())
 
 
-def why_not_rebuilt(state: SymbolState, is_configured: bool, keeps_ms: int | None, now_ms: int) -> str:
-    """Why the symbol's books cannot be rebuilt from the exchange alone; '' where they can.
+def ended_by_the_books(orphans: Iterable[Order], slots: Mapping[str, int], account: str) -> list[Order]:
+    """Those that their slots have journalled last: the books have ended them, or have lost more than orders.
+
+    An order below its slot is none: the books may call it never placed, and it came late.
+    """
+    named = [(own_order_id(order.client_id, account), order) for order in orphans]
+    return [order for name, order in named if name is not None and name.cycle >= journalled_cycle(slots, name)]
+
+
+def can_be_rebuilt(state: SymbolState, *, is_configured: bool) -> bool:
+    """Whether orders and trades of the symbol alone explain its books.
+
+    They do not where it left the settings, which say what its grid was; where its cells paid fees of other symbols; and
+    where base is booked as missing.
+    """
+    return is_configured and not state.book.fee_base and not state.book.missing_base
+
+
+def why_forgotten(state: SymbolState, keeps_ms: int | None, now_ms: int) -> str:
+    """That the exchange lists less than the books cover; '' where it lists enough.
 
     `keeps_ms`: for how long the exchange lists orders and trades; None: for ever.
     """
     opened_ms = state.book.opened_ms or (state.grid.created_ms if state.grid else 0)
-    if not is_configured:
-        return "it left the settings, which say what its grid was"
-    if keeps_ms is not None and opened_ms < now_ms - keeps_ms:
-        since = f"{datetime.fromtimestamp(opened_ms / 1000, UTC):%Y-%m-%d}"
-        return f"they go back to {since}, and the exchange lists trades of the last {keeps_ms // DAY_MS} days only"
-    if state.book.fee_base:
-        return "its cells have paid fees of other symbols, which the exchange lists elsewhere"
-    if state.book.missing_base:
-        return "base of it is booked as missing, which no trade shows"
-    return ""
+    if keeps_ms is None or opened_ms >= now_ms - keeps_ms:
+        return ""
+    since = f"{datetime.fromtimestamp(opened_ms / 1000, UTC):%Y-%m-%d}"
+    return f"they go back to {since}, and the exchange lists trades of the last {keeps_ms // DAY_MS} days only"
 
 
 def adopt(

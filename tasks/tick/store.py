@@ -46,7 +46,7 @@ async def begin(
 ) -> tuple[SymbolState | None, int]:
     """Take or renew the lease and read the symbol's state; (None, ms to wait) while another owner holds it.
 
-    `known_fence`: the newest that this process got. Raises StateError where the symbol waits (`hold_symbol`), and
+    `known_fence`: the newest that this process got. Raises StateError where the symbol waits for an operator, and
     RedisRestarted while the books must be compared with the exchange, unless `owner` is the one who compares them.
     """
     names = [
@@ -182,13 +182,8 @@ async def end_comparison(client: RedisClient, *, keys: Keys, holder: str, ids: s
     return bool(await script(client, "tasks.tick", "end_comparison")(keys=names, args=[holder, ids]))
 
 
-async def hold_symbol(client: RedisClient, *, keys: Keys, symbol: str, why: str) -> None:
-    """Give the symbol no lease until `release_symbols`."""
-    await client.hset(keys.waiting, symbol, why)
-
-
 async def release_symbols(client: RedisClient, *, keys: Keys, symbols: Sequence[str]) -> int:
-    """Let the symbols trade with the books that Redis holds; how many waited."""
+    """Let symbols that wait trade with the books that Redis holds; how many waited."""
     return int(await client.hdel(keys.waiting, *symbols)) if symbols else 0
 
 

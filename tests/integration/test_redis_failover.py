@@ -15,6 +15,8 @@ from tasks.base.errors import RedisRestarted, StateError
 from tasks.base.events import EventKind
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, connect
+from tasks.control.steps import put_in_force
+from tasks.exchange.order_ids import OrderId, Purpose, parse_order_id
 from tasks.ledger.models import Book
 from tasks.settings.model import Settings
 from tasks.tick.comparing import compare_books
@@ -96,7 +98,8 @@ async def quiet(trader: GridTrader, redis: RedisClient) -> None:
     for _ in range(200):
         report = await trader.tick()
         states = " ".join(map(str, await redis.hvals(KEYS.intents(trader.symbol))))
-        if not (report.placed or report.fills or '"INTENT"' in states or '"UNKNOWN"' in states):
+        changed = report.placed or report.fills or report.cancelled
+        if not (changed or '"INTENT"' in states or '"UNKNOWN"' in states):
             return
         await asyncio.sleep(0.05)
     raise AssertionError("the journal never settled")
@@ -257,6 +260,46 @@ async def test_books_that_still_differ_are_rebuilt(server: RestartableRedis, red
         await check(desk, traders, redis)
         (event,) = await restarts(redis)
         assert '"waiting": []' in event
+
+
+async def test_a_symbol_that_left_the_settings_needs_no_rebuild(server: RestartableRedis, redis: RedisClient) -> None:
+    """Nobody knows its grid any more. Its fills are booked on top of what Redis holds, and it sells what it holds."""
+    async with open_binance_desk(redis, own_settings(), CANDLES, EXCHANGE) as desk:
+        traders = await lose_fills(desk, server, redis)
+        await put_in_force(redis, settings(trading=QUICK, symbols={ETH: settings().symbols[BTC]}))
+        await check(desk, traders, redis)
+        (event,) = await restarts(redis)
+        assert '"waiting": []' in event
+
+
+async def test_an_order_that_came_late_needs_no_rebuild(server: RestartableRedis, redis: RedisClient) -> None:
+    """It was declared never placed, and it filled before Redis restarted. Its cell had other orders since.
+
+    The comparison books it as a tick does.
+    """
+    async with open_binance_desk(redis, own_settings(), CANDLES, EXCHANGE) as desk:
+        traders = await traders_of(desk)
+        await trade(desk, traders, 5)
+        for order in await desk.client.open_orders(BTC):
+            await desk.exchange.cancel_order(order.exchange_id, BTC)
+        server.go_back(server.snapshot())
+        await trade(desk, traders, 3)  # cycles start anew, with a gap
+        names = [buy_after_a_restart(order.client_id) for order in open_orders(await desk.server.record(), BTC)]
+        (name, *_) = filter(None, names)
+        late, before = replace(name, cycle=name.cycle - 1), await redis.lrange(KEYS.fills(BTC), 0, -1)
+        await desk.exchange.create_order(BTC, "limit", "buy", 0.005, 60_000, {"clientOrderId": str(late)})
+        server.go_back(server.snapshot())
+        await traders[0].tick()
+        fills = await redis.lrange(KEYS.fills(BTC), 0, -1)
+        assert str(late) in " ".join(map(str, fills))
+        assert fills[-len(before) :] == before, "not rebuilt"
+        await check(desk, traders, redis)
+
+
+def buy_after_a_restart(client_id: str) -> OrderId | None:
+    """Its name, if it is a buy whose cycle was set then."""
+    name = parse_order_id(client_id)
+    return name if name is not None and name.purpose is Purpose.BUY and name.cycle > 10**6 else None
 
 
 async def test_killed_in_the_middle_of_a_rebuild(server: RestartableRedis, redis: RedisClient) -> None:

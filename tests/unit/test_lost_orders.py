@@ -9,7 +9,14 @@ from tasks.base.keys import Keys
 from tasks.exchange.models import Order, OrderStatus, Side, Trade
 from tasks.exchange.order_ids import account_tag, parse_order_id
 from tasks.grid.models import Cell
-from tasks.tick.lost_orders import cycle_writes, journalled_cycle, lost_orders, orders_to_look_up
+from tasks.tick.lost_orders import (
+    cycle_writes,
+    ended_by_the_books,
+    journalled_cycle,
+    lost_orders,
+    orders_to_look_up,
+    orphan_orders,
+)
 from tasks.tick.slots import EVERY_SLOT, compacted, first_cycle
 from tests.support.desk import BTC
 
@@ -32,6 +39,22 @@ def order(client_id: str, exchange_id: str = "1") -> Order:
     )
 
 
+def trade_of(exchange_id: str, trade_id: str = "1") -> Trade:
+    """A trade of an order."""
+    return Trade(
+        trade_id=trade_id,
+        exchange_id=exchange_id,
+        symbol=BTC,
+        side=Side.BUY,
+        price=Decimal(1),
+        qty=Decimal(1),
+        fee=Decimal(0),
+        fee_currency="USDT",
+        maker=True,
+        at_ms=1,
+    )
+
+
 @pytest.mark.parametrize(
     ("slots", "lost"),
     [
@@ -46,6 +69,16 @@ def order(client_id: str, exchange_id: str = "1") -> Order:
 def test_an_order_above_its_slot_is_lost(slots: Mapping[str, int], lost: bool) -> None:
     """An order is sent only once its slot holds its cycle."""
     assert bool(lost_orders([order(f"gf{TAG}-9c01b-12-b-7")], (), slots, "main")) is lost
+
+
+def test_a_late_order_below_its_slot_has_not_ended_by_the_books() -> None:
+    """It is booked as an orphan. At its slot, the books have ended it without its trades: they lack something."""
+    late, ended, lost = (order(f"gf{TAG}-9c01b-12-b-{cycle}", str(cycle)) for cycle in (6, 7, 8))
+    trades = [trade_of(one.exchange_id) for one in (late, ended, lost)]
+    orphans = orphan_orders(trades, [late, ended, lost, order("by-hand", "9")], (), [lost], "main")
+    assert orphans == [late, ended]
+    assert orphan_orders(trades[:1], [late, ended], {late.client_id}, [], "main") == [], "in the journal, or no trade"
+    assert ended_by_the_books(orphans, {"9c01b.12:buy": 7}, "main") == [ended]
 
 
 def test_orders_of_others_and_journalled_ones_are_not_lost() -> None:
@@ -64,21 +97,7 @@ def test_lost_orders_of_a_cell_come_one_after_another() -> None:
 
 def test_only_trades_of_unlisted_unknown_orders_lead_to_a_look_up() -> None:
     """One for each order."""
-    trades = [
-        Trade(
-            trade_id=str(number),
-            exchange_id=exchange_id,
-            symbol=BTC,
-            side=Side.BUY,
-            price=Decimal(1),
-            qty=Decimal(1),
-            fee=Decimal(0),
-            fee_currency="USDT",
-            maker=True,
-            at_ms=number,
-        )
-        for number, exchange_id in enumerate(["listed", "journalled", "unknown", "unknown"])
-    ]
+    trades = [trade_of(one, str(number)) for number, one in enumerate(["listed", "journalled", "unknown", "unknown"])]
     found = orders_to_look_up(trades, [order("x", "listed")], {"journalled", None})
     assert [trade.trade_id for trade in found] == ["2"]
 
