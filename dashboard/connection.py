@@ -1,4 +1,6 @@
-"""The dashboard's connection to Redis: calls from any thread run on one event loop with one client."""
+"""The dashboard's connections: calls from any thread run on one event loop, with one client of Redis and one of the
+history database.
+"""
 
 import asyncio
 import logging
@@ -9,10 +11,12 @@ from urllib.parse import urlsplit
 
 from redis.exceptions import RedisError
 
-from tasks.base.errors import GridflowError, StackError
+from tasks.base.errors import GridflowError, StackError, StateError
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, connect
 from tasks.control.prefect_runs import PrefectRuns
+from tasks.history.database import Database, HistoryUnavailable, history_url
+from tasks.settings.environment import state_dir
 from tasks.settings.load import load
 from tasks.settings.model import Settings
 from tasks.settings.running import prefect_api, redis_url
@@ -28,6 +32,10 @@ class NoData(GridflowError):
     """Redis cannot be read now; the message says why and what to do."""
 
 
+class NoHistory(GridflowError):
+    """The history cannot be read now; the message says why."""
+
+
 class Reader:
     """Reads the views. May be called from any thread; a call waits at most a few seconds."""
 
@@ -37,12 +45,35 @@ class Reader:
         self._client: RedisClient | None = None
         self._url: str | None = None
         self._down = False
+        self._database: Database | None = None
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="dashboard-redis", daemon=True).start()
 
     def read(self, query: Callable[[RedisClient], Awaitable[T]]) -> T:
         """The result of `query`. Raises NoData when Redis does not answer or holds records that cannot be read."""
         return asyncio.run_coroutine_threadsafe(self._run(query), self._loop).result()
+
+    def history(self, query: Callable[[Database], Awaitable[T]]) -> T:
+        """The result of `query` to the history. Raises NoHistory where it does not answer, or there is none yet."""
+        return asyncio.run_coroutine_threadsafe(self._ask_history(query), self._loop).result()
+
+    async def _ask_history(self, query: Callable[[Database], Awaitable[T]]) -> T:
+        try:
+            async with asyncio.timeout(_WAIT_SECONDS):
+                return await query(await self._open_history())
+        except TimeoutError:
+            raise NoHistory(f"the history does not answer within {_WAIT_SECONDS:.0f} s") from None
+        except (HistoryUnavailable, StateError) as error:
+            raise NoHistory(str(error)) from None
+
+    async def _open_history(self) -> Database:
+        if self._database is None:
+            database = Database(history_url(self.settings, state_dir()))
+            if not database.exists():
+                raise NoHistory("there is no history yet: a worker writes it")
+            await database.open()
+            self._database = database
+        return self._database
 
     async def _run(self, query: Callable[[RedisClient], Awaitable[T]]) -> T:
         url = _redis_url(self.settings)

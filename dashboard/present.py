@@ -15,7 +15,7 @@ from tasks.exchange.limits.circuit_breaker import Phase
 from tasks.funds.models import RebalanceReport
 from tasks.ledger.models import Fill
 from tasks.tick.active_symbols import Lifecycle
-from tasks.views.models import BlockedView, EquityPoint, LogLine, StatusView, SymbolView
+from tasks.views.models import ActionView, BlockedView, EquityPoint, LogLine, ResultsView, StatusView, SymbolView
 
 Row: TypeAlias = dict[str, str | int | float | bool | None]
 
@@ -145,14 +145,22 @@ def symbol_rows(view: StatusView, now_ms: int) -> list[Row]:
     ]
 
 
-def fills_csv(fills: Iterable[Fill]) -> bytes:
+_CSV_FIELDS = [name for name in Fill.model_fields if name != "at_ms"]
+
+
+def csv_head() -> bytes:
+    """The first line of the CSV of fills."""
+    return _csv([["time_utc", *_CSV_FIELDS]])
+
+
+def csv_lines(fills: Iterable[Fill]) -> bytes:
     """All fields of the fills, amounts exact, times in UTC."""
+    return _csv([iso(fill.at_ms), *(_csv_cell(getattr(fill, name)) for name in _CSV_FIELDS)] for fill in fills)
+
+
+def _csv(rows: Iterable[Sequence[str]]) -> bytes:
     out = io.StringIO()
-    writer = csv.writer(out)
-    names = [name for name in Fill.model_fields if name != "at_ms"]
-    writer.writerow(["time_utc", *names])
-    for fill in fills:
-        writer.writerow([iso(fill.at_ms), *(_csv_cell(getattr(fill, name)) for name in names)])
+    csv.writer(out).writerows(rows)
     return out.getvalue().encode()
 
 
@@ -243,6 +251,35 @@ def refusal_rows(found: Iterable[BlockedView]) -> list[Row]:
         }
         for each in found
     ]
+
+
+def result_rows(found: Iterable[ResultsView]) -> list[Row]:
+    """One row a time span."""
+    return [
+        {
+            "name": one.name,
+            "trades": one.trades,
+            "rounds": one.rounds,
+            "win_rate": _optional(one.win_rate),
+            "grid": float(one.grid_profit),
+            "total": _optional(one.total_pnl),
+            "fees": float(one.fees),
+            "drawdown": float(one.max_drawdown),
+            "grid_apr": _optional(one.grid_apr),
+            "total_apr": _optional(one.total_apr),
+            "held": _optional(one.buy_and_hold),
+        }
+        for one in found
+    ]
+
+
+def _optional(amount: Decimal | None) -> float | None:
+    return None if amount is None else float(amount)
+
+
+def action_rows(found: Iterable[ActionView]) -> list[Row]:
+    """What operators did, one row each."""
+    return [{"time": iso(one.at_ms)} | one.model_dump(exclude={"at_ms"}) for one in found]
 
 
 def curve_rows(points: Sequence[EquityPoint], view: StatusView, now_ms: int) -> list[Row]:

@@ -9,12 +9,13 @@ from dashboard import charts
 from dashboard.connection import reader
 from dashboard.present import blocked_rows, escaped, rebalance_rows, refusal_rows, share_parts, share_rows
 from dashboard.screens import columns
-from dashboard.screens.frame import header, refreshing, table
+from dashboard.screens.frame import header, of_history, refreshing, table
 from dashboard.screens.rebalancing import rebalance_panel
 from dashboard.tables import NUMBER, TEXT, WHOLE, arrow_table
 from tasks.base.redis_client import RedisClient
 from tasks.funds.models import RebalanceReport
-from tasks.views import store
+from tasks.history.database import Database
+from tasks.views import history, store
 from tasks.views.models import BlockedView, StatusView
 from tasks.views.rules import unfollowed
 from tasks.views.steps import read_status
@@ -69,9 +70,15 @@ REFUSAL_COLUMNS = {
 @dataclass(frozen=True)
 class _Data:
     status: StatusView
-    rebalances: Sequence[RebalanceReport]
     done: int
     blocked: Mapping[tuple[str, str], int]
+
+
+@dataclass(frozen=True)
+class _Filed:
+    """What the history holds."""
+
+    rebalances: Sequence[RebalanceReport]
     refusals: Sequence[BlockedView]
 
 
@@ -86,19 +93,24 @@ def _read() -> _Data:
 
     async def ask(redis: RedisClient) -> _Data:
         status = await read_status(source.settings, redis)
-        done, blocked = await store.counters(redis, source.keys)
-        reports = await store.rebalances(redis, source.keys, REBALANCES)
-        return _Data(status, reports, done, blocked, await store.blocked(redis, source.keys, REFUSALS))
+        return _Data(status, *await store.counters(redis, source.keys))
 
     return source.read(ask)
+
+
+async def _read_history(database: Database) -> _Filed:
+    account = reader().settings.account
+    reports = await history.rebalances(database, account, REBALANCES)
+    return _Filed(reports, await history.blocked(database, account, REFUSALS))
 
 
 def _draw() -> None:
     data = _read()
     header(data.status)
     _shares(data)
-    _rebalances(data)
-    _blocked(data)
+    filed = of_history(_read_history) or _Filed((), ())
+    _rebalances(data, filed)
+    _blocked(data, filed)
 
 
 def _shares(data: _Data) -> None:
@@ -126,17 +138,17 @@ def _shares(data: _Data) -> None:
     table(share_rows(status), SHARE_COLUMNS, empty="No symbols yet.", key="shares")
 
 
-def _rebalances(data: _Data) -> None:
+def _rebalances(data: _Data, filed: _Filed) -> None:
     st.subheader("Rebalances")
-    st.caption(f"{data.done:,} applied so far; the newest {len(data.rebalances)} below")
-    table(rebalance_rows(data.rebalances), REBALANCE_COLUMNS, empty="None yet.", key="rebalances", lines=12)
+    st.caption(f"{data.done:,} applied so far; the newest {len(filed.rebalances)} below")
+    table(rebalance_rows(filed.rebalances), REBALANCE_COLUMNS, empty="None yet.", key="rebalances", lines=12)
 
 
-def _blocked(data: _Data) -> None:
+def _blocked(data: _Data, filed: _Filed) -> None:
     st.subheader("Blocked trades")
     st.caption("Orders the pot refused to fund, by reason, and the newest of them")
     left, right = st.columns([2, 3])
     with left:
         table(blocked_rows(data.blocked), BLOCKED_COLUMNS, empty="None so far.", key="blocked", lines=10)
     with right:
-        table(refusal_rows(data.refusals), REFUSAL_COLUMNS, empty="", key="refusals", lines=10)
+        table(refusal_rows(filed.refusals), REFUSAL_COLUMNS, empty="", key="refusals", lines=10)

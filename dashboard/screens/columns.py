@@ -49,6 +49,11 @@ def seconds(label: str, note: str | None = None) -> Column:
     return NUMBER, st.column_config.NumberColumn(label, format="%.0f s", help=note, width=80)
 
 
+def percent(label: str, note: str | None = None) -> Column:
+    """A share as a percentage."""
+    return NUMBER, st.column_config.NumberColumn(label, format="percent", help=note)
+
+
 def share(label: str, note: str | None = None) -> Column:
     """A share from 0 to 1 as a bar with its percentage."""
     return NUMBER, st.column_config.ProgressColumn(label, format="percent", min_value=0.0, max_value=1.0, help=note)

@@ -1,12 +1,12 @@
 """Parts of every screen: automatic refresh, an error while Redis is away, the account's header, tables."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import streamlit as st
 
-from dashboard.connection import NoData, reader
+from dashboard.connection import NoData, NoHistory, reader
 from dashboard.present import (
     Row,
     base_text,
@@ -20,8 +20,11 @@ from dashboard.present import (
     tick_ages,
 )
 from dashboard.tables import arrow_table
+from tasks.history.database import Database
 from tasks.views.models import StatusView
+from tasks.views.rules import history_notes
 
+T = TypeVar("T")
 REFRESH_SECONDS = 2
 _LINE_PIXELS = 35  # of a table
 
@@ -38,6 +41,17 @@ def refreshing(draw: Callable[[], None]) -> None:
             st.caption("This page tries again every two seconds.")
 
     part()
+
+
+def of_history(query: Callable[[Database], Awaitable[T]]) -> T | None:
+    """The answer of the history. Where it does not answer, None and a warning in its place: the rest of the screen
+    shows what is true now.
+    """
+    try:
+        return reader().history(query)
+    except NoHistory as error:
+        st.warning(f"**No history.** {escaped(str(error))}", icon=":material/history_toggle_off:")
+        return None
 
 
 def now_ms() -> int:
@@ -72,6 +86,8 @@ def header(view: StatusView) -> None:
             f"The exchange holds {money(view.short)} {view.quote} less than the pot promises: no new buys are granted."
         )
         st.error(escaped(text), icon=":material/account_balance_wallet:")
+    for note in history_notes(view.history):
+        st.warning(escaped(note), icon=":material/history:")
     lacking = base_text(view)
     if lacking:
         st.error(escaped(lacking), icon=":material/account_balance_wallet:")

@@ -1,4 +1,4 @@
-"""Logs: the newest records of all workers."""
+"""Logs: what operators did, and the newest records of all workers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,16 +6,17 @@ from dataclasses import dataclass
 import streamlit as st
 
 from dashboard.connection import reader
-from dashboard.present import log_rows, matching
+from dashboard.present import action_rows, log_rows, matching
 from dashboard.screens import columns
-from dashboard.screens.frame import header, refreshing, table
+from dashboard.screens.frame import header, of_history, refreshing, table
 from tasks.base.redis_client import RedisClient
-from tasks.views import store
+from tasks.views import history, store
 from tasks.views.models import LogLine, StatusView
 from tasks.views.steps import read_status
 
 SHOWN = 300
 SEARCHED = 2000
+ACTIONS = 100
 ALL = "All levels"
 LEVELS = (ALL, "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -26,6 +27,13 @@ LOG_COLUMNS = {
     "message": columns.text("Message", 320),
     "fields": columns.text("Fields", 520),
     "logger": columns.text("Logger", 160),
+}
+ACTION_COLUMNS = {
+    "time": columns.time(),
+    "actor": columns.text("By", 90, "cli: a command; dashboard; prefect: a flow run"),
+    "action": columns.text("Action", 110),
+    "subject": columns.text("Of", 200, "empty: the whole pot"),
+    "result": columns.text("Result", 420),
 }
 
 
@@ -61,3 +69,6 @@ def _draw() -> None:
     found = matching(data.lines, text)[:SHOWN]
     right.caption(f"{len(found):,} records, newest first" + (f", among the newest {SEARCHED:,}" if text else ""))
     table(log_rows(found), LOG_COLUMNS, empty="Nothing to show.", key="log", lines=20)
+    st.subheader("What operators did")
+    done = of_history(lambda database: history.actions(database, reader().settings.account, ACTIONS)) or ()
+    table(action_rows(done), ACTION_COLUMNS, empty="Nothing so far.", key="actions", lines=10)

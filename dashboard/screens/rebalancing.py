@@ -6,9 +6,10 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard.connection import prefect, reader
+from dashboard.connection import NoData, prefect, reader
 from dashboard.present import escaped
 from tasks.base.errors import GridflowError, StackError
+from tasks.control.actions import Actor, record
 from tasks.control.prefect_runs import FlowRun
 from tasks.control.runs import start_rebalance
 
@@ -23,9 +24,17 @@ def _start() -> None:
     try:
         memory[_RUN] = start_rebalance(prefect(), reader().settings.account)
         log.info("rebalance started", extra={"run": memory[_RUN]})
+        _record(f"requested as run {memory[_RUN]}")
     except GridflowError as error:
         memory[_ERROR] = str(error)
         log.warning("rebalance could not be started", extra={"error": str(error)})
+        _record(f"failed: {error}")
+
+
+def _record(result: str) -> None:
+    source = reader()
+    with suppress(NoData):  # the screen says it
+        source.read(lambda redis: record(redis, source.keys, Actor.DASHBOARD, "rebalance", (), result))
 
 
 def _follow() -> FlowRun | None:

@@ -13,6 +13,7 @@ from tasks.settings.model import Settings
 
 T = TypeVar("T")
 _CLOSE_SECONDS = 10
+DURABLE_SECONDS = 1.5  # for a flag or an action to reach the database
 
 
 class Archiving:
@@ -33,6 +34,11 @@ class Archiving:
     async def restore_flags(self) -> None:
         """Set the stop and the pauses that Redis has lost. Raises StateError where the database does not answer."""
         await asyncio.wrap_future(self._submit(self._restore_flags()))
+
+    async def write_now(self) -> bool:
+        """Write the newest flags and actions to the database; whether it has them within a second and a half."""
+        found: bool = await asyncio.wrap_future(self._submit(self._archiver.write_now(DURABLE_SECONDS)))
+        return found
 
     async def _restore_flags(self) -> None:
         await self._archiver.restore_flags()

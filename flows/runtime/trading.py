@@ -27,8 +27,10 @@ from tasks.base.clock import utc_now
 from tasks.base.errors import GridflowError, StackError
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, connect
+from tasks.control.actions import Actor, record
 from tasks.control.steps import resume_everything, stop
 from tasks.funds.models import RebalanceReport
+from tasks.funds.rebalancing import MANUAL
 from tasks.ledger.audit import AuditReport
 from tasks.ledger.steps import watch_drift
 from tasks.settings.load import load
@@ -185,7 +187,11 @@ class TradingService:
         return self.run(self._rebalance(force, reason))
 
     async def _rebalance(self, force: bool, reason: str) -> RebalanceReport:
-        return await rebalance(await self.desk(), force=force, reason=reason)
+        desk = await self.desk()
+        report = await rebalance(desk, force=force, reason=reason)
+        if reason == MANUAL:
+            await record(desk.redis, self.keys, Actor.PREFECT, "rebalance", (), report.outcome)
+        return report
 
     def recover(self) -> dict[str, bool]:
         """Rebuild every configured symbol that has no records in Redis. Returns symbol → whether it was rebuilt."""
@@ -258,7 +264,8 @@ class TradingService:
 
     async def _stop_until_resumed(self) -> StopReport:
         desk = await self.desk()
-        await stop(desk.redis, self.settings)
+        await stop(desk.redis, self.settings, by=Actor.PREFECT)
+        await self._make_durable()
         return await cancel_all_orders(desk, self._trader)
 
     def resume_trading(self) -> None:
@@ -267,7 +274,13 @@ class TradingService:
 
     async def _resume(self) -> None:
         desk = await self.desk()
-        await resume_everything(desk.redis, desk.settings)
+        await resume_everything(desk.redis, desk.settings, by=Actor.PREFECT)
+        await self._make_durable()
+
+    async def _make_durable(self) -> None:
+        """Write flags and actions to the database before the flow ends. Without it they are in force all the same."""
+        if self._archiving is not None and not await self._archiving.write_now():
+            log.warning("in force, not yet durable: the history does not hold it yet")
 
     def beat(self, file: Path) -> None:
         """Touch `file` each second from the trading loop. Another process can see from it that the loop runs."""

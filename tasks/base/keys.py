@@ -57,8 +57,8 @@ class Keys:
         return self._key("reservations", slug(symbol))
 
     @property
-    def rebalances(self) -> str:
-        """Capped list of rebalance reports, newest first."""
+    def old_rebalances(self) -> str:
+        """List of an earlier version: rebalance reports, newest first. See `tasks/history/lists.py`."""
         return self._key("rebalances")
 
     @property
@@ -67,8 +67,8 @@ class Keys:
         return self._key("rebalance", "last")
 
     @property
-    def blocked(self) -> str:
-        """Capped list of refused reservations, newest first."""
+    def old_blocked(self) -> str:
+        """List of an earlier version: refused reservations, newest first."""
         return self._key("blocked")
 
     @property
@@ -140,8 +140,8 @@ class Keys:
         """Hash: order slot, or the id of an earlier grid → highest cycle ever journalled in it."""
         return self._key("slots", slug(symbol))
 
-    def orders(self, symbol: str) -> str:
-        """Capped list of settled orders, newest first."""
+    def old_orders(self, symbol: str) -> str:
+        """List of an earlier version: settled orders, newest first."""
         return self._key("orders", slug(symbol))
 
     def grid(self, symbol: str) -> str:
@@ -160,9 +160,13 @@ class Keys:
         """Sorted set: exchange id of an order that is not ours and was looked up → when (ms). Capped."""
         return self._key("others", slug(symbol))
 
-    def fills(self, symbol: str) -> str:
-        """Capped list of applied fills, newest first."""
+    def old_fills(self, symbol: str) -> str:
+        """List of an earlier version: applied fills, newest first. Its newest one stays until there is another."""
         return self._key("fills", slug(symbol))
+
+    def newest_fills(self, symbol: str) -> str:
+        """Capped list of the newest applied fills, newest first; the history has them all."""
+        return self._key("fills", "newest", slug(symbol))
 
     def fee_queue(self, symbol: str) -> str:
         """Hash: `SOURCE|TRADE ID` → fee of that trade (JSON, `QueuedFee`), paid in this symbol's base, to be taken
@@ -204,8 +208,8 @@ class Keys:
         return self._key("stats")
 
     @property
-    def equity_history(self) -> str:
-        """Capped list of equity points, newest first."""
+    def old_equity(self) -> str:
+        """List of an earlier version: equity points, newest first."""
         return self._key("equity")
 
     @property

@@ -8,7 +8,9 @@ from uuid import uuid4
 
 from tasks.base.errors import StateError
 from tasks.base.keys import Keys
+from tasks.base.money import plain
 from tasks.base.redis_client import RedisClient
+from tasks.control.actions import Actor, record, recorded
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.funds.models import FundCode
 from tasks.ledger.audit import AuditReport
@@ -46,41 +48,67 @@ async def audit(redis: RedisClient, settings: Settings, *, with_exchange: bool) 
         await exchange.close()
 
 
-async def repair(redis: RedisClient, settings: Settings) -> FundCode:
+async def repair(redis: RedisClient, settings: Settings, *, by: Actor = Actor.CLI) -> FundCode:
     """Set the money right in one step while workers go on: OK, ALREADY, or CONFLICT where they were too busy."""
-    _, code = await repair_funds(redis, Keys(settings.account), list(settings.symbols))
-    return code
+    keys = Keys(settings.account)
+
+    async def work() -> FundCode:
+        return (await repair_funds(redis, keys, list(settings.symbols)))[1]
+
+    return await recorded(redis, keys, by, "repair the pot", (), work, lambda code: code.name)
 
 
-async def accept(redis: RedisClient, settings: Settings, symbol: str) -> None:
+async def accept(redis: RedisClient, settings: Settings, symbol: str, *, by: Actor = Actor.CLI) -> None:
     """Let a symbol trade with the books as they are, though a comparison with the exchange made it wait.
 
     Raises StateError where it does not wait.
     """
     if not await release_symbols(redis, keys=Keys(settings.account), symbols=[symbol]):
         raise StateError(f"{symbol} does not wait for its books: there is nothing to accept")
+    await record(redis, Keys(settings.account), by, "accept the books", [symbol], "done")
     log.warning("books accepted as they are", extra={"symbol": symbol})
 
 
-async def write_off(redis: RedisClient, settings: Settings, symbol: str) -> WriteOff:
+async def write_off(redis: RedisClient, settings: Settings, symbol: str, *, by: Actor = Actor.CLI) -> WriteOff:
     """Book out at cost what `symbol` holds and cannot sell any more; what was booked out.
 
     Raises StateError where the account holds the books of another kind of trading, and where the symbol holds nothing,
     is ticked now, or can still be sold.
     """
-    async with _desk(redis, settings) as desk:
-        return await write_off_inventory(desk, symbol, f"write-off {uuid4().hex}")
+
+    async def work() -> WriteOff:
+        async with _desk(redis, settings) as desk:
+            return await write_off_inventory(desk, symbol, f"write-off {uuid4().hex}")
+
+    def result(done: WriteOff) -> str:
+        return f"{plain(done.qty)} at a cost of {plain(done.cost)}"
+
+    return await recorded(redis, Keys(settings.account), by, "write off", [symbol], work, result)
 
 
 async def return_base(
-    redis: RedisClient, settings: Settings, symbol: str, qty: Decimal, *, again: bool = False
+    redis: RedisClient,
+    settings: Settings,
+    symbol: str,
+    qty: Decimal,
+    *,
+    again: bool = False,
+    by: Actor = Actor.CLI,
 ) -> BaseReturn:
     """Put `qty` base that went missing and came back into the symbol's cells; see `tasks.tick.base_return`.
 
     Raises StateError also where the account holds the books of another kind of trading.
     """
-    async with _desk(redis, settings) as desk:
-        return await return_missing_base(desk, symbol, qty, again=again)
+
+    async def work() -> BaseReturn:
+        async with _desk(redis, settings) as desk:
+            return await return_missing_base(desk, symbol, qty, again=again)
+
+    def result(done: BaseReturn) -> str:
+        when = "booked" if done.is_booked else "booked by the next tick"
+        return f"{plain(done.qty)} at a cost of {plain(done.cost)}, {when}"
+
+    return await recorded(redis, Keys(settings.account), by, "return", [symbol], work, result)
 
 
 @asynccontextmanager

@@ -5,11 +5,13 @@ See `runs` for what goes through a Prefect run, and `books` for audit, repair an
 
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
 
 from tasks.base.clock import Clock, to_ms, utc_now
 from tasks.base.errors import ConfigError, Problem
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
+from tasks.control.actions import Actor, recorded
 from tasks.exchange.models import Frozen
 from tasks.funds import store
 from tasks.funds.allocator import GlobalFundAllocator
@@ -22,33 +24,43 @@ from tasks.tick.sharing import performance
 from tasks.tick.trading_mode import claim_books
 
 
-async def pause(redis: RedisClient, settings: Settings, symbols: Sequence[str] = ()) -> None:
+async def pause(redis: RedisClient, settings: Settings, symbols: Sequence[str] = (), *, by: Actor = Actor.CLI) -> None:
     """Grant no new buys to `symbols`, or to the whole pot when none is named. Resting orders stay; sells go on.
 
     Raises ConfigError for a symbol that is not configured.
     """
-    await _set_paused(redis, settings, symbols, True)
+    work = partial(_set_paused, redis, settings, symbols, True)
+    await recorded(redis, Keys(settings.account), by, "pause", symbols, work)
 
 
-async def resume(redis: RedisClient, settings: Settings, symbols: Sequence[str] = ()) -> None:
+async def resume(redis: RedisClient, settings: Settings, symbols: Sequence[str] = (), *, by: Actor = Actor.CLI) -> None:
     """Take the pause of `symbols` back; when none is named, the pot's pause and an operator's stop.
 
     Raises ConfigError for a symbol that is not configured.
     """
+    work = partial(_resume, redis, settings, symbols)
+    await recorded(redis, Keys(settings.account), by, "resume", symbols, work)
+
+
+async def _resume(redis: RedisClient, settings: Settings, symbols: Sequence[str]) -> None:
     await _set_paused(redis, settings, symbols, False)
     if not symbols:
         await _set_stopped(redis, settings, False)
 
 
-async def resume_everything(redis: RedisClient, settings: Settings) -> None:
+async def resume_everything(redis: RedisClient, settings: Settings, *, by: Actor = Actor.CLI) -> None:
     """Take back the stop, the pot's pause and the pause of every configured symbol."""
-    await resume(redis, settings)
-    await resume(redis, settings, list((await in_force(redis, settings, only_look=True)).settings.symbols))
+
+    async def work() -> None:
+        await _resume(redis, settings, ())
+        await _resume(redis, settings, list((await in_force(redis, settings, only_look=True)).settings.symbols))
+
+    await recorded(redis, Keys(settings.account), by, "resume everything", (), work)
 
 
-async def stop(redis: RedisClient, settings: Settings) -> None:
+async def stop(redis: RedisClient, settings: Settings, *, by: Actor = Actor.CLI) -> None:
     """Stop the pot until `resume`: ticks cancel what rests and place nothing. A restart does not lift it."""
-    await _set_stopped(redis, settings, True)
+    await recorded(redis, Keys(settings.account), by, "stop", (), partial(_set_stopped, redis, settings, True))
 
 
 async def _set_paused(redis: RedisClient, settings: Settings, symbols: Sequence[str], paused: bool) -> None:
@@ -75,7 +87,12 @@ class Published(Frozen):
 
 
 async def put_in_force(
-    redis: RedisClient, settings: Settings, *, liquidate: bool = False, clock: Clock = utc_now
+    redis: RedisClient,
+    settings: Settings,
+    *,
+    liquidate: bool = False,
+    clock: Clock = utc_now,
+    by: Actor = Actor.CLI,
 ) -> Published:
     """Publish the settings for every worker and share the pot by them at once.
 
@@ -83,6 +100,19 @@ async def put_in_force(
     yet is shared when it is opened. Raises StateError where the account holds the books of another kind of trading,
     or records of another format.
     """
+    work = partial(_put_in_force, redis, settings, liquidate, clock)
+    return await recorded(
+        redis,
+        Keys(settings.account),
+        by,
+        "put settings in force",
+        (),
+        work,
+        lambda done: f"version {done.version}; rebalance: {done.rebalance.outcome}",
+    )
+
+
+async def _put_in_force(redis: RedisClient, settings: Settings, liquidate: bool, clock: Clock) -> Published:
     keys = Keys(settings.account)
     await claim_books(redis, keys, settings)
     await upgrade_records(redis, keys, settings)
@@ -93,15 +123,20 @@ async def put_in_force(
     report = await allocator.rebalance_if_needed(reason="settings", performance=facts, only_open=True)
     retiring = await retiring_symbols(redis, keys, settings)
     if liquidate and retiring:
-        await sell_off(redis, settings, retiring)
+        await _sell_off(redis, settings, retiring)
     return Published(version=version, retiring=tuple(retiring), rebalance=report)
 
 
-async def sell_off(redis: RedisClient, settings: Settings, symbols: Sequence[str]) -> None:
+async def sell_off(redis: RedisClient, settings: Settings, symbols: Sequence[str], *, by: Actor = Actor.CLI) -> None:
     """Let symbols that left the settings in force sell what they hold at the market's price.
 
     Raises ConfigError for a symbol that is still configured, or that holds nothing.
     """
+    work = partial(_sell_off, redis, settings, symbols)
+    await recorded(redis, Keys(settings.account), by, "liquidate", symbols, work)
+
+
+async def _sell_off(redis: RedisClient, settings: Settings, symbols: Sequence[str]) -> None:
     keys, settings = Keys(settings.account), (await in_force(redis, settings, only_look=True)).settings
     retiring = await retiring_symbols(redis, keys, settings)
     problems = [

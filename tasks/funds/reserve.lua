@@ -9,10 +9,9 @@
 --       6 intents          hash: id -> journal entry
 --       7 cells            hash: cell key -> cell record
 --       8 blocked counts   hash: symbol|code -> refusals
---       9 blocked list     capped list of refusals
---       10 ids of the server (string, see _server.lua)
---       11 outbox          stream: journal entries and refusals for the history (_outbox.lua)
--- ARGV  1 fence  2 symbol  3 time (ms)  4 cap of the blocked list  5 count n
+--       9 ids of the server (string, see _server.lua)
+--       10 outbox          stream: journal entries and refusals for the history (_outbox.lua)
+-- ARGV  1 fence  2 symbol  3 time (ms)  4 count n
 --       then n times (n from 1 to 1000): id, slot, sequence, units (0 for a sell), journal entry, cell key, cell record
 -- Returns n codes:
 --   0 OK             granted and journalled
@@ -26,7 +25,7 @@
 --   8 RESTARTED      Redis is another server than the one that gave the lease
 local funds, share = KEYS[1], KEYS[2]
 local call = redis.call
-local count = tonumber(ARGV[5])
+local count = tonumber(ARGV[4])
 local codes = {}
 
 local function all(code)
@@ -34,7 +33,7 @@ local function all(code)
   return codes
 end
 
-local refused = stale(KEYS[3], ARGV[1], KEYS[10])
+local refused = stale(KEYS[3], ARGV[1], KEYS[9])
 if refused > 0 then return all(refused) end
 local mine = call('HMGET', share, 'allocated', 'used', 'reserved', 'paused')
 if not mine[1] then return all(6) end
@@ -58,14 +57,14 @@ end
 
 -- One read and one write per hash for the whole batch, however many items it has.
 local names = {}
-for i = 1, count do names[i] = ARGV[7 * i] end
+for i = 1, count do names[i] = ARGV[7 * i - 1] end
 local last = call('HMGET', KEYS[5], unpack(names))
 local newest = {}
 for i = 1, count do newest[names[i]] = tonumber(last[i] or -1) end
 
 local slots, held, journal, cells = {}, {}, {}, {}
 local granted, n = 0, 0
-local p = 6
+local p = 5
 for i = 1, count do
   local slot, sequence, units = names[i], tonumber(ARGV[p + 2]), tonumber(ARGV[p + 3])
   local code
@@ -76,16 +75,14 @@ for i = 1, count do
     slots[n + 1], slots[n + 2] = slot, ARGV[p + 2]
     held[n + 1], held[n + 2] = id, ARGV[p + 3]
     journal[n + 1], journal[n + 2] = id, ARGV[p + 4]
-    archive(KEYS[11], 'order', ARGV[p + 4])
+    archive(KEYS[10], 'order', ARGV[p + 4])
     cells[n + 1], cells[n + 2] = ARGV[p + 5], ARGV[p + 6]
     n = n + 2
     committed, total, granted = committed + units, total + units, granted + units
   elseif code > 1 then
     call('HINCRBY', KEYS[8], ARGV[2] .. '|' .. code, 1)
     local refusal = ARGV[3] .. '|' .. ARGV[2] .. '|' .. code .. '|' .. ARGV[p + 3] .. '|' .. ARGV[p]
-    call('LPUSH', KEYS[9], refusal)
-    archive(KEYS[11], 'blocked', refusal)
-    call('LTRIM', KEYS[9], 0, tonumber(ARGV[4]) - 1)
+    archive(KEYS[10], 'blocked', refusal)
   end
   codes[i] = code
   p = p + 7

@@ -2,12 +2,12 @@
 -- Refused as a whole where another writer came first, or where a symbol's inventory now costs more than its new
 -- allocation: the caller reads the pot and tries again.
 -- Resting buys are not inventory: an allocation may be below what is committed. reserve.lua then grants nothing new.
--- KEYS  1 funds  2 set of registered symbols  3 rebalance reports (list)  4 counters  5 events (stream)
---       6 set of all symbols ever registered  7 format of the records (set when the pot is first shared)
---       8 settings in force (hash: version)
---       9.. per symbol, in the order of ARGV: funds of symbol, cells, intents, fence
+-- KEYS  1 funds  2 set of registered symbols  3 counters  4 events (stream)
+--       5 set of all symbols ever registered  6 format of the records (set when the pot is first shared)
+--       7 settings in force (hash: version)
+--       8.. per symbol, in the order of ARGV: funds of symbol, cells, intents, fence
 --       the last one: outbox (stream; _outbox.lua)
--- ARGV  1 expected version  2 pool (units)  3 report (JSON)  4 cap of reports and, roughly, of events
+-- ARGV  1 expected version  2 pool (units)  3 report (JSON)  4 rough cap of events
 --       5 digest of the operator's inputs  6 time of a scheduled dynamic step (ms), 0 where this is none
 --       7 format  8 version of the settings they follow from, 0 where none were in force
 --       9 count n, then n times: symbol, allocation (units; -1 unregisters the symbol), cap (units),
@@ -25,13 +25,13 @@ local funds, symbols = KEYS[1], KEYS[2]
 local pot = redis.call('HMGET', funds, 'version', 'pool', 'inputs', 'used', 'reserved')
 local version, pool = tonumber(pot[1] or 0), tonumber(ARGV[2])
 if version ~= tonumber(ARGV[1]) then return {7, version} end
-local in_force = redis.call('HGET', KEYS[8], 'version')
+local in_force = redis.call('HGET', KEYS[7], 'version')
 if in_force and ARGV[8] ~= '0' and in_force ~= ARGV[8] then return {7, version} end
 local count = tonumber(ARGV[9])
 local same = pot[2] == ARGV[2] and pot[3] == ARGV[5]
 local wanted, sum = {}, 0
 for i = 1, count do
-  local p, k = 6 + 4 * i, 5 + 4 * i
+  local p, k = 6 + 4 * i, 4 + 4 * i
   local now = redis.call('HMGET', KEYS[k], 'allocated', 'used', 'reserved', 'cap', 'max_usage')
   local used = tonumber(now[2] or 0)
   local units = tonumber(ARGV[p + 1])
@@ -52,7 +52,7 @@ end
 if sum > math.max(pool, tonumber(pot[4] or 0)) then return {7, version} end
 if same then return {1, version} end
 for i = 1, count do
-  local p, k = 6 + 4 * i, 5 + 4 * i
+  local p, k = 6 + 4 * i, 4 + 4 * i
   local symbol = ARGV[p]
   if wanted[i] < 0 then
     redis.call('HDEL', KEYS[k], 'allocated', 'cap', 'max_usage', 'liquidate')
@@ -63,20 +63,18 @@ for i = 1, count do
       'max_usage', ARGV[p + 3])
     if tonumber(ARGV[p + 2]) > 0 then redis.call('HDEL', KEYS[k], 'liquidate') end
     redis.call('SADD', symbols, symbol)
-    redis.call('SADD', KEYS[6], symbol)
+    redis.call('SADD', KEYS[5], symbol)
   end
 end
 if pot[2] ~= ARGV[2] then
   -- max_committed is measured for each pool anew.
   redis.call('HSET', funds, 'max_committed', string.format('%.0f', tonumber(pot[4] or 0) + tonumber(pot[5] or 0)))
 end
-if version == 0 then redis.call('SET', KEYS[7], ARGV[7], 'NX') end
+if version == 0 then redis.call('SET', KEYS[6], ARGV[7], 'NX') end
 redis.call('HSET', funds, 'pool', ARGV[2], 'inputs', ARGV[5])
 if ARGV[6] ~= '0' then redis.call('HSET', funds, 'stepped', ARGV[6]) end
 version = redis.call('HINCRBY', funds, 'version', 1)
-redis.call('LPUSH', KEYS[3], ARGV[3])
-redis.call('LTRIM', KEYS[3], 0, tonumber(ARGV[4]) - 1)
-redis.call('HINCRBY', KEYS[4], 'rebalances', 1)
-redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[4], '*', 'type', 'allocation_updated', 'body', ARGV[3])
+redis.call('HINCRBY', KEYS[3], 'rebalances', 1)
+redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[4], '*', 'type', 'allocation_updated', 'body', ARGV[3])
 archive(KEYS[#KEYS], 'rebalance', ARGV[3])
 return {0, version}

@@ -5,6 +5,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
+from tasks.base.events import EVENTS_CAP
 from tasks.base.keys import RECORD_FORMAT, Keys
 from tasks.base.money import from_units, units_down
 from tasks.base.redis_client import RedisClient, script
@@ -22,8 +23,6 @@ from tasks.funds.models import (
     Write,
 )
 
-BLOCKED_CAP = 500
-REPORT_CAP = 200
 MAX_BATCH = 1000  # items of one reserve call: the script unpacks them onto Lua's stack
 TRIGGER_GAP_MS = 600_000  # at most one triggered rebalance in ten minutes, by one worker
 _UNREGISTER = -1  # what set_limits.lua takes for "no allocation"
@@ -59,7 +58,7 @@ def _book_keys(keys: Keys, symbol: str) -> list[str]:
 
 @lru_cache(maxsize=4096)  # reserve is called most often
 def _reserve_keys(keys: Keys, symbol: str) -> tuple[str, ...]:
-    more = (keys.slots(symbol), keys.intents(symbol), keys.cells(symbol), keys.blocked_counts, keys.blocked)
+    more = (keys.slots(symbol), keys.intents(symbol), keys.cells(symbol), keys.blocked_counts)
     return (*_book_keys(keys, symbol), *more, keys.server, keys.outbox)
 
 
@@ -79,7 +78,7 @@ async def reserve(
     """Grant and journal a batch; one answer per item. Raises ValueError for no item or more than MAX_BATCH."""
     if not 1 <= len(items) <= MAX_BATCH:
         raise ValueError(f"a batch has 1 to {MAX_BATCH} items, not {len(items)}")
-    argv: list[str | int] = [fence, symbol, now_ms, BLOCKED_CAP, len(items)]
+    argv: list[str | int] = [fence, symbol, now_ms, len(items)]
     for item in items:
         argv += [item.id, item.slot, item.sequence, item.units, item.intent, item.cell_key, item.cell]
     names = _reserve_keys(keys, symbol)
@@ -157,7 +156,7 @@ async def set_limits(
     `inputs` names the operator's inputs they follow from; `step_ms`: the time of a scheduled dynamic step, else 0.
     `settings_version`: of the settings they follow from; refused once others are in force. 0: not known.
     """
-    names = [keys.funds, keys.funds_symbols, keys.rebalances, keys.counters, keys.events]
+    names = [keys.funds, keys.funds_symbols, keys.counters, keys.events]
     names += [keys.symbols, keys.format, keys.settings]
     rows: list[tuple[str, int, int, int]] = [
         (one.symbol, one.allocated_units, one.cap_units, units_down(one.max_usage)) for one in limits
@@ -167,7 +166,7 @@ async def set_limits(
         expected_version,
         pool_units,
         report,
-        REPORT_CAP,
+        EVENTS_CAP,
         inputs,
         step_ms,
         RECORD_FORMAT,
@@ -235,7 +234,7 @@ async def may_trigger(client: RedisClient, *, keys: Keys) -> bool:
 async def guard(client: RedisClient, *, keys: Keys, held_units: int) -> tuple[int, int]:
     """Compare the quote on the exchange with what the pot promises; units missing now, and at the last comparison."""
     names = [keys.funds, keys.events, keys.outbox]
-    now, before = await script(client, _PACKAGE, "guard")(keys=names, args=[held_units, REPORT_CAP])
+    now, before = await script(client, _PACKAGE, "guard")(keys=names, args=[held_units, EVENTS_CAP])
     return int(now), int(before)
 
 

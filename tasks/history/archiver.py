@@ -7,7 +7,6 @@ and records wait in Redis.
 
 import asyncio
 import logging
-import socket
 import time
 from contextlib import suppress
 from uuid import uuid4
@@ -21,8 +20,9 @@ from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
 from tasks.history import outbox
 from tasks.history.database import Database, HistoryUnavailable
+from tasks.history.direct import write_now
 from tasks.history.flags import restore_flags
-from tasks.history.lists import records_in_lists
+from tasks.history.lists import delete_lists, records_in_lists
 from tasks.history.rows import batch_of
 from tasks.history.store import StaleArchiver, claim, has_lists, set_has_lists, write
 
@@ -46,13 +46,17 @@ class Archiver:
         self._redis, self._keys, self._database = redis, keys, database
         self._most_bytes, self._clock = most_mb * _MB, clock
         self._owner = uuid4().hex
-        self._is_open = False
+        self._is_open = self._has_deleted_lists = False
         self._stored_at = float("-inf")
 
     @property
     def place(self) -> str:
-        """What tells this database from others: host and path of a file, or `server` for PostgreSQL."""
-        return f"{socket.gethostname()}:{self._database.place}" if self._database.is_file else "server"
+        """What tells this database from others."""
+        return self._database.identity
+
+    async def write_now(self, seconds: float) -> bool:
+        """Write the newest flags and actions now; whether the database has them within that time."""
+        return await write_now(self._redis, self._keys, self._database, seconds)
 
     async def check(self) -> None:
         """Raise StateError where the database must not be used.
@@ -120,6 +124,7 @@ class Archiver:
         await self._open()
         if reading.records:
             await self._write(reading)
+            await self._delete_lists()
             await outbox.delete(self._redis, self._keys, reading)
         await self._store_state(bool(reading.records))
         return len(reading.records)
@@ -158,6 +163,12 @@ class Archiver:
                 await write(connection, account, batch_of(await records_in_lists(self._redis, self._keys)))
                 await set_has_lists(connection, account)
             await write(connection, account, batch_of(reading.records))
+
+    async def _delete_lists(self) -> None:
+        """The first batch brings the lists of earlier versions into the history: Redis needs them no more."""
+        if not self._has_deleted_lists:
+            await delete_lists(self._redis, self._keys)
+            self._has_deleted_lists = True
 
     # --- the state in Redis ------------------------------------------------------------------------------
     async def _store_state(self, archived: bool) -> None:

@@ -1,6 +1,7 @@
 """Opening the history database: SQLite in a file, or PostgreSQL."""
 
 import os
+import socket
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -50,6 +51,11 @@ class Database:
         if self.is_file:
             return str(self.url.database)
         return f"{self.url.host or self.url.query.get('host', 'localhost')}/{self.url.database}"
+
+    @property
+    def identity(self) -> str:
+        """What tells it from others: host and path of a file, or `server` for PostgreSQL."""
+        return f"{socket.gethostname()}:{self.place}" if self.is_file else "server"
 
     def exists(self) -> bool:
         """Whether there may be a history: the file exists, or it is a server's."""

@@ -40,6 +40,11 @@ class Cursor(NamedTuple):
         at_ms, symbol, trade_id = text.split("|", 2)
         return cls(int(at_ms), symbol, trade_id)
 
+    @classmethod
+    def after(cls, fill: Fill) -> "Cursor":
+        """The place right after a fill."""
+        return cls(fill.at_ms, fill.symbol, fill.trade_id)
+
 
 class FillFilter(Frozen):
     """Which fills. None: any. `from_ms` is part of the span, `to_ms` is not."""
@@ -84,7 +89,7 @@ async def fills_page(
         return Page((), None, None)
     has_newer = has_more if newer_than is not None else older_than is not None
     has_older = True if newer_than is not None else has_more
-    return Page(found, _cursor(found[0]) if has_newer else None, _cursor(found[-1]) if has_older else None)
+    return Page(found, Cursor.after(found[0]) if has_newer else None, Cursor.after(found[-1]) if has_older else None)
 
 
 async def fills_at(
@@ -246,6 +251,16 @@ async def newest_rows(connection: AsyncConnection, account: str, table: Table, l
     return [dict(row) for row in (await connection.execute(asked)).mappings()]
 
 
+async def rebalance_lines(
+    connection: AsyncConnection, account: str, versions: Sequence[tuple[int, int]]
+) -> list[dict[str, Any]]:
+    """The lines of the rebalances with these (time, version), by symbol."""
+    lines = tables.REBALANCE_LINES.c
+    asked = select(*(column for column in lines if column.name != "account"))
+    asked = asked.where(lines.account == account, tuple_(lines.at_ms, lines.version).in_(versions))
+    return [dict(row) for row in (await connection.execute(asked.order_by(lines.symbol))).mappings()]
+
+
 # --- conditions --------------------------------------------------------------------------------------------
 def _conditions(account: str, wanted: FillFilter) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = [_FILLS.account == account]
@@ -307,7 +322,3 @@ def _spans(from_ms: int | None, to_ms: int | None) -> list[tuple[int | None, int
 def _fill(row: Sequence[Any]) -> Fill:
     values = {column.name: value for column, value in zip(_FILL_COLUMNS, row, strict=True)}
     return Fill.model_construct(**values | {"side": Side(values["side"])})
-
-
-def _cursor(fill: Fill) -> Cursor:
-    return Cursor(fill.at_ms, fill.symbol, fill.trade_id)

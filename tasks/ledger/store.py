@@ -27,8 +27,10 @@ async def symbol_snapshot(
         pipe.hgetall(keys.cells(symbol))
         pipe.hgetall(keys.intents(symbol))
         pipe.get(keys.book(symbol))
-        pipe.lindex(keys.fills(symbol), 0)
-        (used, reserved), reservations, cells, intents, book, newest = await pipe.execute()
+        pipe.lindex(keys.newest_fills(symbol), 0)
+        pipe.lindex(keys.old_fills(symbol), 0)
+        (used, reserved), reservations, cells, intents, book, *listed = await pipe.execute()
+    newest = listed[0] or listed[1]
     return SymbolSnapshot(
         symbol=symbol,
         used_units=int(used or 0),

@@ -18,7 +18,6 @@ from tasks.tick.desk import Desk
 REPEAT_MS = 600_000  # the same amount again within this time is taken for the same return, entered twice
 WAIT_SECONDS = 40.0  # the longest interval between ticks, and one tick
 _POLL_SECONDS = 0.25
-_NEWEST_FILLS = 200
 
 
 class BaseReturn(Frozen):
@@ -66,7 +65,7 @@ def _wrong(problem: Problem) -> ConfigError:
 
 async def _fills(desk: Desk, symbol: str, prefix: str) -> list[Fill]:
     """Those of the newest fills whose ids begin so."""
-    texts = await desk.redis.lrange(desk.keys.fills(symbol), 0, _NEWEST_FILLS - 1)
+    texts = await desk.redis.lrange(desk.keys.newest_fills(symbol), 0, -1)
     fills = [Fill.model_validate_json(text) for text in texts]
     return [fill for fill in fills if fill.trade_id.startswith(prefix)]
 

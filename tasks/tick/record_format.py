@@ -59,12 +59,12 @@ async def upgrade_records(redis: RedisClient, keys: Keys, settings: Settings) ->
 async def _upgrade(redis: RedisClient, keys: Keys, settings: Settings) -> list[str]:
     """One try. Raises WatchError where another process wrote meanwhile."""
     async with redis.pipeline(transaction=True) as pipe:
-        await pipe.watch(keys.format, keys.funds, keys.funds_symbols, keys.stats, keys.rebalances)
+        await pipe.watch(keys.format, keys.funds, keys.funds_symbols, keys.stats, keys.old_rebalances)
         ticked = [
             str(name).partition("|")[2] for name in await pipe.hkeys(keys.stats) if str(name).startswith("ticks|")
         ]
         symbols = sorted({*map(str, await pipe.smembers(keys.funds_symbols)), *ticked})
-        reports = [json.loads(text) for text in await pipe.lrange(keys.rebalances, 0, -1)]
+        reports = [json.loads(text) for text in await pipe.lrange(keys.old_rebalances, 0, -1)]
         own = [_watched(keys, symbol) for symbol in symbols]
         for names in own:
             await pipe.watch(*names)
@@ -75,8 +75,8 @@ async def _upgrade(redis: RedisClient, keys: Keys, settings: Settings) -> list[s
             pipe.incr(keys.fence(symbol))
             pipe.delete(keys.lease(symbol))
         if reports:
-            pipe.delete(keys.rebalances)
-            pipe.rpush(keys.rebalances, *(json.dumps(_upgraded_report(report)) for report in reports))
+            pipe.delete(keys.old_rebalances)
+            pipe.rpush(keys.old_rebalances, *(json.dumps(_upgraded_report(report)) for report in reports))
         if symbols:
             pipe.sadd(keys.symbols, *symbols)
         pipe.hdel(keys.funds, "closing")

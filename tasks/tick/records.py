@@ -11,8 +11,7 @@ from tasks.tick.fold import Folded
 from tasks.tick.models import TickReport
 from tasks.tick.slots import compacted
 
-ORDERS_CAP = 2000
-FILLS_CAP = 5000
+NEWEST_FILLS = 200  # what a return of base and the audit look at
 
 
 def writes(result: Folded, keys: Keys, symbol: str) -> list[Write]:
@@ -27,9 +26,7 @@ def writes(result: Folded, keys: Keys, symbol: str) -> list[Write]:
         out.append(archived(keys, RecordKind.ORDER, text))
     for intent in result.ended:
         out.append(Write(key=keys.intents(symbol), verb="HDEL", field=intent.client_id))
-        text = intent.model_dump_json()
-        out.append(Write(key=keys.orders(symbol), verb="LPUSH", field=str(ORDERS_CAP), value=text))
-        out.append(archived(keys, RecordKind.ORDER, text))
+        out.append(archived(keys, RecordKind.ORDER, intent.model_dump_json()))
     for fill in result.fills:
         out += fill_writes(keys, fill)
     out += [Write(key=keys.fee_queue(symbol), verb="HDEL", field=field) for field in result.paid]
@@ -46,7 +43,7 @@ def archived(keys: Keys, kind: RecordKind, body: str) -> Write:
 def fill_writes(keys: Keys, fill: Fill) -> list[Write]:
     """The writes for one booked fill."""
     text = fill.model_dump_json()
-    listed = Write(key=keys.fills(fill.symbol), verb="LPUSH", field=str(FILLS_CAP), value=text)
+    listed = Write(key=keys.newest_fills(fill.symbol), verb="LPUSH", field=str(NEWEST_FILLS), value=text)
     return [listed, archived(keys, RecordKind.FILL, text)]
 
 

@@ -146,7 +146,7 @@ async def _commit(desk: Desk, symbol: str, fence: int, writes: list[Write]) -> N
 def _writes(desk: Desk, symbol: str, rebuilt: Rebuilt) -> list[Write]:
     """The writes of all records but the grid. They replace all records there are, such as of an unfinished recovery."""
     keys = desk.keys
-    replaced = (keys.grid, keys.cells, keys.intents, keys.slots, keys.fills, keys.seen)
+    replaced = (keys.grid, keys.cells, keys.intents, keys.slots, keys.newest_fills, keys.old_fills, keys.seen)
     out = [Write(key=name(symbol), verb="DEL") for name in replaced]
     out.append(Write(key=keys.book(symbol), verb="SET", value=rebuilt.book.model_dump_json()))
     hashes = (

@@ -5,10 +5,13 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from sqlalchemy import Table
 
 from tasks.base.clock import to_ms
-from tasks.history import queries
+from tasks.funds.models import RebalanceReport, SymbolChange
+from tasks.history import queries, tables
 from tasks.history.database import Database, history_url
 from tasks.history.queries import Cursor, FillFilter, Page
 from tasks.history.rows import DAY_MS
@@ -16,7 +19,7 @@ from tasks.ledger.models import Fill
 from tasks.ledger.periods import Period, bucket_of
 from tasks.ledger.statistics import CurvePoint, Statistics, statistics
 from tasks.settings.model import Settings
-from tasks.views.models import EquityPoint, ResultsView
+from tasks.views.models import ActionView, BlockedView, EquityPoint, ResultsView
 
 _ALL_POINTS = 10**9
 SPANS = (("today", 0), ("7 days", 7), ("30 days", 30))
@@ -89,10 +92,11 @@ def results_view(name: str, start_ms: int, end_ms: int, found: Statistics) -> Re
 
 
 class Trades(NamedTuple):
-    """A page of fills, newest first, and how many the filter holds in all."""
+    """A page of fills, newest first, and how many the filter holds in all. `older`: where the next page begins."""
 
-    page: Page
+    fills: tuple[Fill, ...]
     total: int
+    older: Cursor | None
 
 
 async def trades(
@@ -100,27 +104,41 @@ async def trades(
     account: str,
     wanted: FillFilter,
     limit: int,
+    number: int = 1,
     older_than: Cursor | None = None,
-    newer_than: Cursor | None = None,
 ) -> Trades:
-    """A page by its neighbour: the newest one, or the one next to a cursor."""
+    """The page of that number; the newest is 1. `older_than`: where it begins, if known: the time of reading it does
+    not grow with its number then.
+    """
     async with database.connection() as connection:
-        page = await queries.fills_page(connection, account, wanted, limit, older_than, newer_than)
-        return Trades(page, await queries.count_fills(connection, account, wanted))
+        total = await queries.count_fills(connection, account, wanted)
+        if number == 1 or older_than is not None:
+            page = await queries.fills_page(connection, account, wanted, limit, older_than)
+            return Trades(page.fills, total, page.older)
+        fills = await queries.fills_at(connection, account, wanted, limit, (number - 1) * limit)
+        has_older = number * limit < total and fills
+        return Trades(fills, total, Cursor.after(fills[-1]) if has_older else None)
 
 
-async def trades_at(database: Database, account: str, wanted: FillFilter, limit: int, number: int) -> tuple[Fill, ...]:
-    """The page of that number; the newest is 1."""
+async def traded_symbols(database: Database, account: str) -> list[str]:
+    """All symbols with a fill, sorted."""
     async with database.connection() as connection:
-        return await queries.fills_at(connection, account, wanted, limit, (number - 1) * limit)
+        return await queries.traded_symbols(connection, account)
+
+
+async def fills_page(
+    database: Database, account: str, wanted: FillFilter, limit: int, older_than: Cursor | None
+) -> Page:
+    """The newest fills, or those after a place; without a total."""
+    async with database.connection() as connection:
+        return await queries.fills_page(connection, account, wanted, limit, older_than)
 
 
 async def all_trades(database: Database, account: str, wanted: FillFilter) -> AsyncIterator[Fill]:
     """Every fill that the filter holds, newest first, read page by page."""
     place: Cursor | None = None
     while True:
-        async with database.connection() as connection:
-            page = await queries.fills_page(connection, account, wanted, 2000, older_than=place)
+        page = await fills_page(database, account, wanted, 2000, place)
         for fill in page.fills:
             yield fill
         if page.older is None:
@@ -132,4 +150,39 @@ async def curve(database: Database, account: str, points: int, now_ms: int) -> t
     """The whole equity curve of the account in at most `points` points, oldest first."""
     async with database.connection() as connection:
         found = await queries.equity_curve(connection, account, 0, now_ms + DAY_MS, points)
-    return tuple(EquityPoint.model_validate(one.model_dump()) for one in found)
+    return tuple(
+        EquityPoint.model_construct(
+            at_ms=one.at_ms, equity=one.equity, grid_profit=one.grid_profit, capital=one.capital
+        )
+        for one in found
+    )
+
+
+async def rebalances(database: Database, account: str, limit: int) -> tuple[RebalanceReport, ...]:
+    """The newest applied rebalances with their lines, newest first."""
+    async with database.connection() as connection:
+        rows = await queries.newest_rows(connection, account, tables.REBALANCES, limit)
+        keys = [(row["at_ms"], row["version"]) for row in rows]
+        lines = await queries.rebalance_lines(connection, account, keys) if keys else []
+    changes: dict[tuple[int, int], list[SymbolChange]] = {key: [] for key in keys}
+    for line in lines:
+        values = {name: line[name] for name in SymbolChange.model_fields}
+        changes[line["at_ms"], line["version"]].append(SymbolChange.model_validate(values))
+    found = zip(rows, changes.values(), strict=True)
+    return tuple(RebalanceReport.model_validate(row | {"applied": True, "changes": lines}) for row, lines in found)
+
+
+async def blocked(database: Database, account: str, limit: int) -> tuple[BlockedView, ...]:
+    """The newest refused reservations, newest first."""
+    return tuple(BlockedView.model_validate(row) for row in await _newest(database, account, tables.BLOCKED, limit))
+
+
+async def actions(database: Database, account: str, limit: int) -> tuple[ActionView, ...]:
+    """The newest actions of operators, newest first."""
+    rows = await _newest(database, account, tables.ACTIONS, limit)
+    return tuple(ActionView.model_validate({name: row[name] for name in ActionView.model_fields}) for row in rows)
+
+
+async def _newest(database: Database, account: str, table: Table, limit: int) -> list[dict[str, Any]]:
+    async with database.connection() as connection:
+        return await queries.newest_rows(connection, account, table, limit)

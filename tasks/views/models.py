@@ -240,6 +240,16 @@ class BlockedView(View):
     order_id: str
 
 
+class ActionView(View):
+    """What an operator did. `actor`: cli, dashboard or prefect. `subject`: of what, '' for the whole pot."""
+
+    at_ms: int
+    actor: str
+    action: str
+    subject: str
+    result: str
+
+
 class LogLine(Frozen):
     """One log record."""
 

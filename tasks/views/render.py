@@ -11,7 +11,8 @@ from rich.table import Table
 from tasks.base.money import plain
 from tasks.exchange.limits.circuit_breaker import Phase
 from tasks.tick.active_symbols import Lifecycle
-from tasks.views.models import HistoryView, ResultsView, StatusView, SymbolView, WorkerView
+from tasks.views.models import ResultsView, StatusView, SymbolView, WorkerView
+from tasks.views.rules import history_notes
 
 
 def _money(amount: Decimal) -> str:
@@ -67,20 +68,6 @@ def _table(title: str, names: tuple[str, ...], numbers_from: int = 0) -> Table:
         number = position >= numbers_from
         table.add_column(name, justify="right" if number else "left", no_wrap=position == 0 or number)
     return table
-
-
-def _history(found: HistoryView) -> list[RenderableType]:
-    """What is wrong with the history; nothing while it is written."""
-    waiting = f"{found.waiting:,} records ({found.waiting_bytes / 1e6:,.1f} MB) wait in Redis"
-    lines: list[RenderableType] = []
-    if found.full:
-        lines.append(f"No new buys: history full. {waiting}.")
-    if found.restored_ms is not None:
-        lines.append(f"Redis was lost; restored from the history at {_clock(found.restored_ms)} UTC: {found.restored}.")
-    if found.away_ms is not None:
-        since = f"{datetime.fromtimestamp(found.away_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
-        lines.append(f"The history is not written since {since}: {found.away_why}. {waiting}; trading goes on.")
-    return lines
 
 
 def results_table(results: Sequence[ResultsView]) -> Table:
@@ -167,7 +154,7 @@ def status_table(view: StatusView) -> RenderableType:
             what = f"{plain(symbol.missing_base)} {coin} left the account without a sell; its cost"
             parts.append(f"{symbol.symbol}: {what}, {_money(symbol.missing)} {view.quote}, is in no other column.")
     parts = [*(str(base) for base in view.base if base.confirmed), *parts]
-    parts[:0] = _history(view.history)
+    parts[:0] = history_notes(view.history)
     parts[:0] = [f"{symbol.symbol} is dark: {symbol.dark_why}." for symbol in view.dark]
     if view.short:
         parts.insert(

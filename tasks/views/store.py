@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from tasks.base.keys import Keys
-from tasks.base.money import from_units, plain
+from tasks.base.money import plain
 from tasks.base.outbox import RecordKind, fields_of
 from tasks.base.redis_client import RedisClient
 from tasks.exchange.limits.breaker_store import EXCHANGE
@@ -15,14 +15,13 @@ from tasks.exchange.limits.circuit_breaker import Breaker
 from tasks.funds.models import FundCode, RebalanceReport
 from tasks.grid.models import Cell, Grid
 from tasks.ledger.base_guard import BaseWatch
-from tasks.ledger.models import Book, Fill
+from tasks.ledger.models import Book
 from tasks.tick.dark_watch import DarkMark, parsed_marks
 from tasks.tick.heartbeat import Workers, parsed_workers
 from tasks.tick.models import TickReport
 from tasks.tick.prefect_record import PrefectRecord, parsed_record
-from tasks.views.models import BlockedView, EquityPoint, EventView, HistoryView, LogLine, StatusView
+from tasks.views.models import EquityPoint, EventView, HistoryView, LogLine, StatusView
 
-EQUITY_CAP = 45_000  # a month of minutes
 SLICE = 5  # symbols that are read and parsed at once; the event loop goes on between slices
 _MINUTE_MS = 60_000
 
@@ -136,43 +135,10 @@ def _parsed(symbol: str, stored: _StoredSymbol, breaker: Breaker) -> SymbolRecor
     )
 
 
-async def recent_fills(redis: RedisClient, keys: Keys, symbols: Sequence[str], limit: int) -> tuple[Fill, ...]:
-    """The newest fills over all `symbols`, newest first."""
-    async with redis.pipeline(transaction=False) as pipe:
-        for symbol in symbols:
-            pipe.lrange(keys.fills(symbol), 0, limit - 1)
-        answers = await pipe.execute()
-    fills = [Fill.model_validate_json(text) for answer in answers for text in answer]
-    return tuple(sorted(fills, key=lambda fill: (fill.at_ms, fill.trade_id), reverse=True)[:limit])
-
-
-async def rebalances(redis: RedisClient, keys: Keys, limit: int) -> tuple[RebalanceReport, ...]:
-    """The newest applied rebalances, newest first."""
-    texts = await redis.lrange(keys.rebalances, 0, limit - 1)
-    return tuple(RebalanceReport.model_validate_json(text) for text in texts)
-
-
 async def last_rebalance(redis: RedisClient, keys: Keys) -> RebalanceReport | None:
     """The newest rebalance that was requested, applied or not."""
     text = await redis.get(keys.last_rebalance)
     return RebalanceReport.model_validate_json(text) if text else None
-
-
-async def blocked(redis: RedisClient, keys: Keys, limit: int) -> tuple[BlockedView, ...]:
-    """The newest refused reservations, newest first."""
-    views = []
-    for text in await redis.lrange(keys.blocked, 0, limit - 1):
-        at_ms, symbol, code, units, order_id = str(text).split("|", 4)
-        views.append(
-            BlockedView(
-                at_ms=int(at_ms),
-                symbol=symbol,
-                reason=FundCode(int(code)).name,
-                amount=from_units(int(units)),
-                order_id=order_id,
-            )
-        )
-    return tuple(views)
 
 
 async def counters(redis: RedisClient, keys: Keys) -> tuple[int, dict[tuple[str, str], int]]:
@@ -224,7 +190,7 @@ async def take_minute(redis: RedisClient, keys: Keys, now_ms: int) -> bool:
 
 
 async def add_equity_point(redis: RedisClient, keys: Keys, view: StatusView, now_ms: int) -> None:
-    """Store the status as one point of the equity curve, and with its symbols in the outbox."""
+    """Put the status into the outbox as one point of the equity curve, of the account and of its symbols."""
     point = EquityPoint(at_ms=now_ms, equity=view.equity, grid_profit=view.grid_profit, capital=view.total_funds)
     symbols = {
         symbol.symbol: {
@@ -235,14 +201,4 @@ async def add_equity_point(redis: RedisClient, keys: Keys, view: StatusView, now
         for symbol in view.symbols
     }
     body = json.dumps(point.model_dump(mode="json") | {"symbols": symbols})
-    async with redis.pipeline(transaction=True) as pipe:
-        pipe.lpush(keys.equity_history, point.model_dump_json())
-        pipe.ltrim(keys.equity_history, 0, EQUITY_CAP - 1)
-        pipe.xadd(keys.outbox, fields_of(RecordKind.EQUITY, body))
-        await pipe.execute()
-
-
-async def equity_curve(redis: RedisClient, keys: Keys, limit: int) -> tuple[EquityPoint, ...]:
-    """The newest points of the equity curve, oldest first."""
-    texts = await redis.lrange(keys.equity_history, 0, limit - 1)
-    return tuple(EquityPoint.model_validate_json(text) for text in reversed(texts))
+    await redis.xadd(keys.outbox, fields_of(RecordKind.EQUITY, body))

@@ -89,7 +89,7 @@ async def lengthen(redis: RedisClient, keys: Keys, symbol: str) -> None:
     """Give the symbol a history of FILLS fills before its own: bought and sold at cost."""
     book = Book.model_validate_json(await redis.get(keys.book(symbol)) or "")
     older = [text.replace(SYMBOL, symbol) for text in older_fills(FILLS - book.buys - book.sells)]
-    await redis.rpush(keys.fills(symbol), *older)
+    await redis.rpush(keys.newest_fills(symbol), *older)
     longer = book.model_copy(update={"buys": book.buys + len(older) // 2, "sells": book.sells + len(older) // 2})
     await redis.set(keys.book(symbol), longer.model_dump_json())
 

@@ -1,13 +1,12 @@
 """Servers and a browser for the end-to-end tests of this folder."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.e2e.seeding import seed_now
+from tests.e2e.seeding import archive, in_own_loop, seed
 from tests.e2e.site import Site
 from tests.support.browser import chromium, open_page
 from tests.support.prefect_stand_in import PrefectStandIn
@@ -20,9 +19,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestartableRed
     server = RestartableRedis(tmp_path_factory.mktemp("redis"))
     try:
         server.start()
-        # In a thread of its own: Playwright keeps an event loop in this one.
-        with ThreadPoolExecutor(1) as thread:
-            thread.submit(seed_now, server.url).result()
+        in_own_loop(seed(server.url))
         yield server
     finally:
         server.stop()
@@ -43,6 +40,7 @@ def site(
     """The dashboard under uvicorn, as `gridflow up` starts it."""
     folder: Path = tmp_path_factory.mktemp("site")
     site = Site(folder, account.url, prefect.api)
+    in_own_loop(archive(account.url, site.state))
     try:
         site.start()
         yield site

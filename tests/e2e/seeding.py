@@ -2,15 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 from tasks.base.clock import to_ms
+from tasks.base.keys import Keys
 from tasks.base.log_setup import RedisLogHandler
 from tasks.base.redis_client import RedisClient, connect
 from tasks.exchange.models import Candle
 from tasks.funds.models import Reservation, SymbolPerformance
+from tasks.history.archiver import Archiver
+from tasks.history.database import Database, history_url
 from tasks.settings.model import Settings
 from tasks.tick import store as tick_store
 from tasks.views import store as views_store
@@ -97,6 +103,18 @@ async def _log(redis: RedisClient, desk: TestDesk) -> None:
     await handler.flush_to(redis, desk.desk.keys.log)
 
 
-def seed_now(url: str) -> None:
-    """`seed`, for callers without an event loop."""
-    asyncio.run(seed(url))
+async def archive(url: str, state: Path) -> None:
+    """Move what waits in Redis into the history in the state folder, as a worker does."""
+    redis = connect(url)
+    archiver = Archiver(redis, Keys("main"), Database(history_url(account(), state)), 256)
+    try:
+        assert await archiver.drain(30) == 0
+    finally:
+        await archiver.close()
+        await redis.aclose()
+
+
+def in_own_loop(work: Coroutine[Any, Any, None]) -> None:
+    """Run it in a thread of its own: Playwright keeps an event loop in the caller's."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()

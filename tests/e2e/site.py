@@ -34,6 +34,7 @@ class Site:
 
     def __init__(self, folder: Path, redis_url: str, prefect_api: str) -> None:
         self.folder = folder
+        self.state = folder / "state"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = environment(folder, redis_url, prefect_api)

@@ -203,7 +203,7 @@ def shown_orders(page: Page, client: sync_redis.Redis, symbol: str) -> set[str]:
 
     Tables are drawn on a canvas that holds its cells for readers.
     """
-    fills: Any = client.lrange(Keys("main").fills(symbol), 0, -1)
+    fills: Any = client.lrange(Keys("main").newest_fills(symbol), 0, -1)
     cells = {text.strip() for text in page.locator("[role=gridcell]").all_text_contents()}
     return cells & {Fill.model_validate_json(one).client_id for one in fills}
 

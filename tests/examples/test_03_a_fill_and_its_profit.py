@@ -26,7 +26,7 @@ async def test_profit_is_income_less_cost(redis: RedisClient) -> None:
         await desk.exchange.advance()
 
     keys = Keys("main")
-    sold, bought = [Fill.model_validate_json(text) for text in await redis.lrange(keys.fills(BTC), 0, -1)]
+    sold, bought = [Fill.model_validate_json(text) for text in await redis.lrange(keys.newest_fills(BTC), 0, -1)]
     assert bought.basis == Decimal("50.05")  # price × amount, and the fee
     assert sold.profit == Decimal("54.945") - Decimal("50.05")
     await desk.close()

@@ -12,20 +12,23 @@ import pytest
 from sqlalchemy import URL, event, func, make_url, select
 
 from flows.runtime.trading import TradingService
-from tasks.base.errors import StateError
+from tasks.base.errors import ConfigError, StateError
 from tasks.base.keys import Keys
 from tasks.base.outbox import RecordKind, fields_of
 from tasks.base.redis_client import RedisClient
 from tasks.control import steps as control
+from tasks.control.actions import Actor
 from tasks.exchange.models import Side
 from tasks.funds import store as funds_store
 from tasks.history import outbox, tables
 from tasks.history.archiver import Archiver
 from tasks.history.database import Database
+from tasks.history.direct import write_now
 from tasks.history.store import StaleArchiver
 from tasks.ledger.models import Book, Fill
 from tasks.settings.environment import state_dir
 from tasks.tick.models import TickReport
+from tasks.views import history
 from tasks.views.steps import read_status
 from tests.support.archive_worker import start_archiver
 from tests.support.desk import BTC, candle, open_desk, settings, walk
@@ -167,11 +170,14 @@ async def test_lists_of_an_earlier_version_are_taken_over_once(
 ) -> None:
     """Those fills count although no outbox had them; later ones are not doubled."""
     await redis.sadd(KEYS.symbols, BTC)
-    await redis.rpush(KEYS.fills(BTC), *(fill(number).model_dump_json() for number in (3, 2, 1)))
+    await redis.rpush(KEYS.old_fills(BTC), *(fill(number).model_dump_json() for number in (3, 2, 1)))
     await append(redis, 3, 4)
     await archiver.step()
     database = Database(database_url)
     assert await archived(database) == ([1, 2, 3, 4], 4)
+    assert await redis.lrange(KEYS.old_fills(BTC), 0, -1) == [fill(3).model_dump_json()], (
+        "the audit looks at the newest"
+    )
     await database.close()
 
 
@@ -333,13 +339,37 @@ async def test_without_an_answer_about_flags_lost_books_are_not_opened(redis: Re
     await archiver.close()
 
 
-async def test_a_command_says_whether_its_flag_is_durable(redis: RedisClient, archiver: Archiver) -> None:
-    """Only once it is in the database; it waits for an archiver that works, not for one that is not there."""
-    assert await outbox.is_archived(redis, KEYS, 5), "nothing waits"
+async def test_a_flag_is_durable_when_its_command_answers(
+    redis: RedisClient, archiver: Archiver, database_url: URL
+) -> None:
+    """Flag and action go straight to the database, though nobody archives; the archiver counts them once."""
+    database = Database(database_url)
     await control.stop(redis, settings())
-    assert not await outbox.is_archived(redis, KEYS, 5), "nobody archives"
-    running = asyncio.create_task(archiver.run())
-    await until_so(lambda: _is_empty(redis))
+    with pytest.raises(ConfigError):
+        await control.pause(redis, settings(), ["NO/SUCH"], by=Actor.DASHBOARD)
+    assert await write_now(redis, KEYS, database, 20)
+    assert await redis.xlen(KEYS.outbox) == 3, "they wait for the archiver all the same"
+    for _ in range(2):
+        async with database.connection() as connection:
+            flags = (await connection.execute(select(tables.FLAGS.c.flag, tables.FLAGS.c.value))).all()
+        failed, stopped = sorted(await history.actions(database, "main", 10), key=lambda one: one.action)
+        assert flags == [("stopped", 1)]
+        assert (stopped.actor, stopped.action, stopped.subject, stopped.result) == ("cli", "stop", "", "done")
+        assert (failed.actor, failed.action, failed.subject) == ("dashboard", "pause", "NO/SUCH")
+        assert failed.result.startswith("failed: ")
+        assert await archiver.drain(20) == 0
+    assert await write_now(redis, KEYS, database, 20), "all is there"
+    await database.close()
+
+
+async def test_without_a_database_a_flag_is_in_force_and_not_durable(redis: RedisClient, tmp_path: Path) -> None:
+    """Neither where the database is away, nor where another host's worker keeps the history and does not answer."""
+    away = Database(make_url("postgresql+asyncpg://u:pw@127.0.0.1:9/x"))
     await control.pause(redis, settings(), [BTC])
-    assert await outbox.is_archived(redis, KEYS, 20)
-    running.cancel()
+    assert not await write_now(redis, KEYS, away, 20)
+    assert (await read_status(settings(), redis)).symbols[0].paused
+    await redis.hset(KEYS.history, "place", "another-host:/history.db")
+    own = Database(file_database(tmp_path))
+    assert not await write_now(redis, KEYS, own, 5)
+    assert not own.exists(), "no second history begins here"
+    await away.close()

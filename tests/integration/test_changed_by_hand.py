@@ -318,7 +318,7 @@ async def test_an_order_of_an_earlier_grid_gets_its_cell_back(desk: BinanceDesk)
     await place(desk, old, "0.001", "39000")
     await desk.server.fill(str(old), Decimal("0.0005"))
     await settle(trader, desk.desk.redis, ticks=3)
-    texts = await desk.desk.redis.lrange(desk.desk.keys.fills(BTC), 0, -1)
+    texts = await desk.desk.redis.lrange(desk.desk.keys.newest_fills(BTC), 0, -1)
     fills = [fill for fill in map(Fill.model_validate_json, texts) if fill.cell_key == old.cell_key]
     assert [(fill.side, fill.qty) for fill in fills] == [(side, Decimal("0.0005")) for side in (Side.SELL, Side.BUY)]
     assert old.cell_key not in await cells(desk)

@@ -12,6 +12,7 @@ from sqlalchemy import URL
 from flows.runtime.cli import cli
 from tasks.base.clock import to_ms, utc_now
 from tasks.base.outbox import Record
+from tasks.funds.models import RebalanceReport
 from tasks.history.database import Database
 from tasks.history.queries import FillFilter
 from tasks.history.rows import DAY_MS, batch_of
@@ -67,8 +68,9 @@ async def test_pages_by_neighbour_and_by_number_agree(filled: Database) -> None:
     wanted = FillFilter(from_ms=NOW - 30 * DAY_MS)
     first = await history.trades(filled, "main", wanted, 25)
     assert first.total == len(since(30))
-    second = await history.trades(filled, "main", wanted, 25, older_than=first.page.older)
-    assert await history.trades_at(filled, "main", wanted, 25, 2) == second.page.fills
+    second = await history.trades(filled, "main", wanted, 25, 2, first.older)
+    assert await history.trades(filled, "main", wanted, 25, 2) == second
+    assert second.fills == tuple(since(30)[::-1][25:50])
     assert [fill async for fill in history.all_trades(filled, "main", wanted)] == since(30)[::-1]
 
 
@@ -79,6 +81,31 @@ async def test_the_curve_goes_back_to_the_beginning(filled: Database) -> None:
     assert points[0].at_ms < NOW - 39 * DAY_MS
     assert {point.equity for point in points} == {Decimal(1000), Decimal(900)}
     assert points[0].grid_profit == 5
+
+
+async def test_rebalances_refusals_and_actions_are_newest_first(database: Database) -> None:
+    """A rebalance comes back with its lines, as it was reported."""
+    line = {"symbol": "AA/USDT", "before": "1", "target": "3", "after": "2", "used": "0", "committed": "0.5"}
+    facts = {"reason": "manual", "strategy": "equal", "applied": True, "outcome": "applied", "pool": "9"}
+    reports = [
+        RebalanceReport.model_validate({"at_ms": 10 * one, "version": one, "changes": (line,) * one} | facts)
+        for one in (0, 1)
+    ]
+    records = [Record(f"{one.at_ms}-0", "rebalance", one.model_dump_json()) for one in reports]
+    records += [Record(f"{number}-1", "blocked", f"{number}|AA/USDT|2|{number}00000000|o{number}") for number in (5, 6)]
+    action = {"id": "a", "at_ms": 7, "actor": "cli", "action": "pause", "subject": "AA/USDT", "result": "done"}
+    records.append(Record("7-2", "action", json.dumps(action)))
+    async with database.begin() as connection:
+        await claim(connection, "main", 1, 1)
+        await write(connection, "main", batch_of(records))
+    assert await history.rebalances(database, "main", 10) == tuple(reports[::-1])
+    refused = await history.blocked(database, "main", 10)
+    assert [(one.order_id, one.reason, int(one.amount)) for one in refused] == [
+        ("o6", "SYMBOL_LIMIT", 6),
+        ("o5", "SYMBOL_LIMIT", 5),
+    ]
+    (done,) = await history.actions(database, "main", 10)
+    assert done.model_dump() | {"id": "a"} == action
 
 
 async def test_status_of_a_stopped_stack_shows_its_results() -> None:

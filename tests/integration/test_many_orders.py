@@ -8,7 +8,7 @@ from typing import Any
 from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Side
 from tasks.grid.models import IdleReason
-from tasks.orders.models import Intent, IntentState
+from tasks.orders.models import IntentState
 from tasks.tick.order_requests import MOST_PER_BATCH
 from tests.support.binance.config import Config, SymbolRules
 from tests.support.binance.desk import BinanceDesk, open_binance_desk
@@ -16,6 +16,7 @@ from tests.support.binance.faults import Fault, FaultKind
 from tests.support.binance.record import sent_twice
 from tests.support.books import check_books, settle
 from tests.support.desk import BTC, settings, walk
+from tests.support.outbox import ended_orders
 
 BUSY = {"orders_per_10s": 10_000, "weight_limit": 1_000_000}
 
@@ -85,7 +86,7 @@ async def test_what_leaves_too_late_is_not_sent(redis: RedisClient) -> None:
         assert not any(row.method == "POST" for row in (await desk.server.record()).requests)
         assert await redis.hlen(desk.desk.keys.intents(BTC)) == 0
         assert (await desk.desk.allocator.get_allocation_status(BTC)).reserved_units == 0
-        ended = [Intent.model_validate_json(text) for text in await redis.lrange(desk.desk.keys.orders(BTC), 0, -1)]
+        ended = await ended_orders(redis, desk.desk.keys, BTC)
         assert {intent.state for intent in ended} == {IntentState.NEVER_PLACED}
         report = await trader.tick()
         assert report.placed > MOST_PER_BATCH
@@ -109,8 +110,7 @@ async def test_an_archived_order_ends(redis: RedisClient) -> None:
         await desk.exchange.cancel_order(order.exchange_id, BTC)
         await desk.server.configure(archive_ms=0)
         await trader.tick()
-        texts = await redis.lrange(desk.desk.keys.orders(BTC), 0, -1)
-        ended = {one.client_id: one.state for one in map(Intent.model_validate_json, texts)}
+        ended = {one.client_id: one.state for one in await ended_orders(redis, desk.desk.keys, BTC)}
         assert ended[order.client_id] is IntentState.CANCELLED
         await settle(trader, redis, ticks=2)
         await check_books(desk, redis)

@@ -7,11 +7,13 @@ from typing import Any
 
 from tasks.base.events import EventKind
 from tasks.base.keys import Keys
+from tasks.base.outbox import RecordKind
 from tasks.base.redis_client import RedisClient, connect
 from tasks.funds.allocator import GlobalFundAllocator
-from tasks.funds.models import FillMove, FundCode, Reservation, SymbolPerformance
+from tasks.funds.models import FillMove, FundCode, RebalanceReport, Reservation, SymbolPerformance
 from tasks.settings.model import AllocationStrategy
 from tasks.views import store as views
+from tests.support.outbox import bodies
 
 KEYS = Keys("main")
 A, B, C = "A/USDT", "B/USDT", "C/USDT"
@@ -182,8 +184,8 @@ async def test_two_at_once_one_writes_and_the_other_finds_it_done(redis: RedisCl
         reports = await asyncio.gather(*(racer.rebalance_if_needed(force=True, reason="race") for racer in racers))
         assert sorted(report.applied for report in reports) == [False, True]
         assert {report.version for report in reports} == {turn + 1}
-    history = await views.rebalances(redis, KEYS, 100)
-    assert [report.version for report in history] == list(range(20, 0, -1))
+    texts = await bodies(redis, KEYS, RecordKind.REBALANCE)
+    assert [RebalanceReport.model_validate_json(text).version for text in texts] == list(range(1, 21))
     assert (await views.counters(redis, KEYS))[0] == 20
     events = await views.events(redis, KEYS, 100)
     assert [event.type for event in events] == [EventKind.ALLOCATION_UPDATED] * 20

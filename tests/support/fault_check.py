@@ -14,7 +14,7 @@ from tasks.base.redis_client import RedisClient
 from tasks.exchange.order_ids import parse_order_id
 from tasks.ledger.audit import Cause
 from tasks.ledger.base_guard import CorrectionKind
-from tasks.ledger.models import Book, Fill
+from tasks.ledger.models import Book
 from tasks.ledger.rules import total, value
 from tasks.ledger.steps import audit_funds
 from tasks.tick.models import TickReport
@@ -31,6 +31,7 @@ from tests.support.binance.record import (
     unseen_trades,
 )
 from tests.support.desk import BTC
+from tests.support.outbox import booked_fills, ended_orders
 
 Tick = Callable[[], Coroutine[Any, Any, TickReport]]
 
@@ -89,10 +90,8 @@ async def strays(redis: RedisClient, keys: Keys, symbols: Sequence[str]) -> set[
     """
     events: Sequence[Any] = await redis.xrange(keys.events) or ()
     reported = {json.loads(fields["body"])["id"] for _, fields in events if fields["type"] == EventKind.ORPHAN_ORDER}
-    settled: list[Any] = []
-    for symbol in symbols:
-        settled += await redis.lrange(keys.orders(symbol), 0, -1)
-    return reported - {json.loads(text)["client_id"] for text in settled}
+    settled = [await ended_orders(redis, keys, symbol) for symbol in symbols]
+    return reported - {order.client_id for orders in settled for order in orders}
 
 
 async def check_books(desk: BinanceDesk, record: Record, symbols: Sequence[str] = (BTC,)) -> None:
@@ -180,7 +179,7 @@ async def _check_book(redis: RedisClient, keys: Keys, record: Record, symbol: st
     text = await redis.get(keys.book(symbol))
     book = Book.model_validate_json(text) if text else Book(symbol=symbol)
     assert value(book, Decimal("42123.45")).identity_error == 0
-    fills = [Fill.model_validate_json(one) for one in await redis.lrange(keys.fills(symbol), 0, -1)]
+    fills = await booked_fills(redis, keys, symbol)
     off = total([book.missing_base, *(fill.qty for fill in fills if fill.trade_id.startswith("write-off:"))])
     was_short = any(fill.trade_id.startswith(f"{CorrectionKind.MISSING}:") for fill in fills)
     return _Checked(book, off, tuple(unread), was_short)

@@ -13,7 +13,6 @@ from tasks.funds.models import FundsStatus, TraderAllocation
 from tasks.grid.levels import configured_size, grid_id
 from tasks.grid.models import Cell, CellState, Grid, IdleReason
 from tasks.grid.sizing import amounts, holds_nothing, reserve_units
-from tasks.ledger.models import Fill
 from tasks.ledger.rules import total
 from tasks.orders.models import Intent, IntentState
 from tasks.tick.desk import Desk
@@ -21,6 +20,7 @@ from tasks.tick.grid_change import is_dust, is_empty
 from tasks.tick.models import TickReport
 from tasks.tick.slots import cell_of
 from tests.support.binance.record import Record
+from tests.support.outbox import booked_fills
 
 DUST = Decimal(6)  # quote; with 5 or more it could be sold
 MOST_FOR_A_BNB = Decimal(400)  # quote
@@ -219,7 +219,7 @@ async def lost_from_sight(desk: Desk, symbols: Sequence[str], record: Record) ->
     moves, gone = 0, ZERO
     for symbol in symbols:
         moves += sum(str(one).startswith("dust:") for one in await desk.redis.zrange(desk.keys.seen(symbol), 0, -1))
-        fills = [Fill.model_validate_json(one) for one in await desk.redis.lrange(desk.keys.fills(symbol), 0, -1)]
+        fills = await booked_fills(desk.redis, desk.keys, symbol)
         gone += total(fill.basis for fill in fills if not fill.client_id and fill.basis > 0)
     fees = sum((trade.fee for trade in record.trades if trade.fee_asset == "BNB"), Decimal(0))
     return DUST * moves + fees * MOST_FOR_A_BNB + gone

@@ -108,8 +108,8 @@ def test_a_buy_has_no_profit_to_show() -> None:
 
 def test_csv_is_exact_and_holds_no_formula() -> None:
     """Decimals keep their digits; text that a spreadsheet would calculate is quoted; numbers stay numbers."""
-    text = present.fills_csv([fill(trade_id="=1+1", client_id="-x", profit=Decimal("-0.00000001"))]).decode()
-    (row,) = csv.DictReader(io.StringIO(text))
+    found = fill(trade_id="=1+1", client_id="-x", profit=Decimal("-0.00000001"))
+    (row,) = csv.DictReader(io.StringIO((present.csv_head() + present.csv_lines([found])).decode()))
     assert (row["trade_id"], row["client_id"]) == ("'=1+1", "'-x")
     assert (row["price"], row["profit"], row["time_utc"]) == ("42000.1", "-0.00000001", "2024-01-01T00:00:00.000Z")
 

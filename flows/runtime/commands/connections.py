@@ -10,12 +10,14 @@ from typing import TypeVar
 import click
 from redis.exceptions import RedisError
 
+from flows.runtime.archiving import DURABLE_SECONDS
 from flows.runtime.stack import children
 from flows.runtime.stack.processes import age_seconds
 from tasks.base.errors import PrefectUnavailable, StackError
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, connect
 from tasks.control.prefect_runs import PrefectRuns
+from tasks.settings.environment import state_dir
 from tasks.settings.model import Settings
 from tasks.settings.running import recorded_stack, redis_url, running_stack
 
@@ -24,7 +26,6 @@ _COMMAND_SECONDS = 4.5  # for a whole command, from its start
 _MIN_SECONDS = 2.0  # for Redis, where the machine was slow to start the command
 _PREFECT_SECONDS = 2.5
 _REPORT_EVERY_SECONDS = 4.0
-_DURABLE_SECONDS = 1.5
 
 
 def run_with_redis(work: Callable[[RedisClient], Awaitable[T]], settings: Settings, state: Path | None) -> T:
@@ -57,11 +58,16 @@ async def redis_client(settings: Settings, state: Path | None) -> AsyncIterator[
         await client.aclose()
 
 
-async def is_durable(redis: RedisClient, settings: Settings) -> bool:
-    """Whether what was just written reaches the history database within a second and a half."""
-    from tasks.history.outbox import is_archived
+async def is_durable(redis: RedisClient, settings: Settings, state: Path | None) -> bool:
+    """Write what a command has just done to the history database; whether it has it within a second and a half."""
+    from tasks.history.database import Database, history_url  # imports the database's libraries
+    from tasks.history.direct import write_now
 
-    return await is_archived(redis, Keys(settings.account), _DURABLE_SECONDS)
+    database = Database(history_url(settings, state_dir(state)))
+    try:
+        return await write_now(redis, Keys(settings.account), database, DURABLE_SECONDS)
+    finally:
+        await database.close()
 
 
 def note_durable(durable: bool) -> None:

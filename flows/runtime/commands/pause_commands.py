@@ -20,7 +20,7 @@ def pause(config: Path | None, state: Path | None, symbols: tuple[str, ...]) -> 
 
     async def work(redis: RedisClient) -> bool:
         await control.pause(redis, settings, symbols)
-        return await is_durable(redis, settings)
+        return await is_durable(redis, settings, state)
 
     note_durable(run_with_redis(work, settings, state))
     click.echo(f"Paused: {_named(symbols)}")
@@ -37,7 +37,7 @@ def resume(config: Path | None, state: Path | None, symbols: tuple[str, ...]) ->
 
     async def work(redis: RedisClient) -> bool:
         await control.resume(redis, settings, symbols)
-        return await is_durable(redis, settings)
+        return await is_durable(redis, settings, state)
 
     note_durable(run_with_redis(work, settings, state))
     click.echo(f"Resumed: {_named(symbols)}")

@@ -40,6 +40,8 @@ def rebalance(config: Path | None, state: Path | None, as_json: bool, seconds: f
         run_with_redis(lambda redis: redis.ping(), settings, state)
     warn_unresponsive(state)
     ended = runs.rebalance(PrefectRuns(api), settings.account, seconds, Progress().report)
+    if with_redis:
+        run_with_redis(lambda redis: _record(redis, settings, ended), settings, state)
     report = (
         run_with_redis(lambda redis: _report(redis, settings), settings, state) if ended.ok and with_redis else None
     )
@@ -54,6 +56,12 @@ def rebalance(config: Path | None, state: Path | None, as_json: bool, seconds: f
         _print_following(left, took)
     if not ended.ok:
         raise SystemExit(1)
+
+
+async def _record(redis: RedisClient, settings: Settings, ended: FlowRun) -> None:
+    from tasks.control.actions import Actor, record
+
+    await record(redis, Keys(settings.account), Actor.CLI, "rebalance", (), f"run {ended.name}: {ended.label}")
 
 
 async def _report(redis: RedisClient, settings: Settings) -> RebalanceReport | None:

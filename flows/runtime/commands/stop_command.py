@@ -139,7 +139,7 @@ def _stop_by_redis(settings: Settings, state: Path | None, seconds: float) -> St
 
     async def work(redis: RedisClient) -> bool:
         await control.stop(redis, settings)
-        return await is_durable(redis, settings)
+        return await is_durable(redis, settings, state)
 
     note_durable(run_with_redis(work, settings, state))
     progress, deadline = Progress(), time.monotonic() + seconds

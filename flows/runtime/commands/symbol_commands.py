@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
-from flows.runtime.commands.connections import redis_client, run_with_redis
+from flows.runtime.commands.connections import is_durable, note_durable, redis_client, run_with_redis
 from flows.runtime.commands.options import common_options, json_option, settings_in_force
 from tasks.base.money import dec, plain
+from tasks.base.redis_client import RedisClient
 
 
 def _amount(remedy: str) -> Callable[[click.Context, click.Parameter, str], Decimal]:
@@ -125,5 +126,9 @@ def liquidate(config: Path | None, state: Path | None, symbols: tuple[str, ...])
 
     from tasks.control.steps import sell_off  # imports the trading stages
 
-    run_with_redis(lambda redis: sell_off(redis, settings, symbols), settings, state)
+    async def work(redis: RedisClient) -> bool:
+        await sell_off(redis, settings, symbols)
+        return await is_durable(redis, settings, state)
+
+    note_durable(run_with_redis(work, settings, state))
     click.echo(f"Selling at the market's price: {', '.join(symbols)}")
