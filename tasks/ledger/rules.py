@@ -152,6 +152,33 @@ def freed_basis(cell: Cell, sold: Decimal) -> Decimal:
     return floor_to(cell.basis * sold / cell.qty, BASIS_STEP)
 
 
+class SoldBeyond(NamedTuple):
+    """The records after a sell took base from another cell than its own."""
+
+    book: Book
+    giver: Cell
+    seller: Cell
+    fill: Fill
+
+
+def sell_beyond(book: Book, giver: Cell, seller: Cell, fill: Fill, qty: Decimal) -> SoldBeyond:
+    """Take `qty` base that the newest fill sold, beyond what its cell held, from `giver`: its cost is freed there.
+
+    The fill's income is booked already; its profit, and that of the cell that sold, is less by that cost.
+    """
+    with exact():
+        freed = freed_basis(giver, qty)
+        filled_basis = running_sum(book, Side.SELL, freed)
+        less = {"grid_profit": book.grid_profit - freed, "basis": book.basis - freed, "filled_basis": filled_basis}
+        own = {"basis": fill.basis + freed, "profit": fill.profit - freed, "filled_basis": filled_basis}
+        return SoldBeyond(
+            book.model_copy(update=less),
+            giver.model_copy(update={"qty": giver.qty - qty, "basis": giver.basis - freed}),
+            seller.model_copy(update={"profit": seller.profit - freed}),
+            fill.model_copy(update=own),
+        )
+
+
 def write_off(book: Book, cell: Cell, at_ms: int, trade_id: str) -> tuple[Book, Cell, Fill]:
     """Write off what the cell holds: booked as a sale at price 0, whose loss is the inventory's cost."""
     with exact():

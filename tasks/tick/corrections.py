@@ -1,6 +1,6 @@
 """Booking base that went missing, or that came back, in a symbol's cells. Pure.
 
-Missing base leaves the cells in the order in which they pay fees (`tasks.tick.fees.payers`). What a resting sell needs
+Missing base leaves the cells in the order in which they pay fees (`tasks.tick.payers`). What a resting sell needs
 is locked on the exchange, so it cannot be missing. Base that came back goes to one cell: of the grid in force, without
 an order, and with the nearest sell price above the market's price where there is one.
 """
@@ -19,8 +19,8 @@ from tasks.grid.models import Cell, CellState
 from tasks.ledger.base_guard import BaseCorrection, CorrectionKind, coin_of
 from tasks.ledger.missing import book_missing, book_returned
 from tasks.ledger.models import Book, Fill
-from tasks.tick.fees import payers
 from tasks.tick.fold import Folded
+from tasks.tick.payers import payers
 
 
 class Booked(NamedTuple):

@@ -6,28 +6,20 @@ The same holds for a fee in base that a sell's own cell cannot pay.
 
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import NamedTuple
 
 from tasks.base.money import ZERO, exact, floor_to
 from tasks.exchange.models import Market, Side
 from tasks.funds.models import FeeCharge, FillMove
 from tasks.grid.cells import lightened
-from tasks.grid.models import Cell, CellState
 from tasks.ledger.models import QueuedFee
 from tasks.ledger.rules import BASIS_STEP, pay_fee, total, value_fee
 from tasks.orders.models import IntentState
 from tasks.tick.fold import Folded
+from tasks.tick.payers import Payer, in_sell, payers
 
 REBUILT = "rebuilt"  # in place of a trade id
 UNREAD_MS = 60_000  # a fill that paid a fee may be read so much later than the fee
 _CANCELLABLE = (IntentState.OPEN, IntentState.PARTIAL)
-
-
-class Payer(NamedTuple):
-    """Base that a cell can give up now."""
-
-    key: str
-    free: Decimal
 
 
 def value_pending(folded: Folded, coin_prices: Mapping[str, Decimal]) -> None:
@@ -111,29 +103,6 @@ def summed(fees: Iterable[QueuedFee], payer: str, source: str) -> QueuedFee | No
     )
 
 
-def payers(folded: Folded) -> list[Payer]:
-    """Cells that can give up base now, in the order in which they do.
-
-    Cells without an order first: remainders, then the highest sell price; then base that no open order sells.
-    """
-
-    def order(cell: Cell) -> tuple[bool, bool, Decimal, str]:
-        return cell.order_id is not None, cell.state is CellState.HOLDING, -cell.sell_price, cell.key
-
-    cells = sorted(folded.cells.values(), key=order)
-    return [Payer(cell.key, free) for cell in cells if (free := cell.qty - _in_sell(folded, cell)) > 0]
-
-
-def _in_sell(folded: Folded, cell: Cell) -> Decimal:
-    """Base that the cell's open sell still locks."""
-    if cell.order_id is None:
-        return ZERO
-    intent = folded.intents.get(cell.order_id)
-    if intent is None:
-        return cell.qty
-    return min(intent.qty - intent.filled, cell.qty) if intent.side is Side.SELL else ZERO
-
-
 def _may_grow(folded: Folded, fee: QueuedFee, now_ms: int) -> bool:
     """Whether the cells may hold more than the books say: a buy is in doubt, or it may have filled before the fee."""
     buys = [intent for intent in folded.intents.values() if intent.side is Side.BUY]
@@ -141,7 +110,7 @@ def _may_grow(folded: Folded, fee: QueuedFee, now_ms: int) -> bool:
 
 
 def _locked(folded: Folded) -> Decimal:
-    return sum((_in_sell(folded, cell) for cell in folded.cells.values()), ZERO)
+    return sum((in_sell(folded.intents, cell) for cell in folded.cells.values()), ZERO)
 
 
 def _pay(folded: Folded, fee: QueuedFee, ready: list[Payer], market: Market | None, now_ms: int) -> None:
@@ -180,5 +149,5 @@ def _sells_to_cancel(folded: Folded, needed: Decimal) -> Iterator[str]:
         if missing <= 0:
             return
         if intent is not None and intent.side is Side.SELL and intent.state in _CANCELLABLE:
-            missing -= _in_sell(folded, cell)
+            missing -= in_sell(folded.intents, cell)
             yield intent.client_id

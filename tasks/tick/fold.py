@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from tasks.base.errors import RejectReason
 from tasks.base.money import ZERO, exact
-from tasks.exchange.models import Market, Trade
+from tasks.exchange.models import Market, Side, Trade
 from tasks.funds.models import FillMove
 from tasks.grid.cells import holding_order, settled
 from tasks.grid.models import Cell
@@ -14,6 +14,7 @@ from tasks.ledger.models import Book, Fill, QueuedFee
 from tasks.ledger.rules import book_fill, fee_elsewhere, with_return
 from tasks.orders.models import Evidence, Intent, IntentState
 from tasks.orders.rules import advance
+from tasks.tick.payers import cover
 
 
 @dataclass
@@ -37,6 +38,7 @@ class Folded:
     valued: list[QueuedFee] = field(default_factory=list)
     paid: list[str] = field(default_factory=list)
     fees_waiting: int = 0
+    uncovered: dict[str, Decimal] = field(default_factory=dict)  # trade id → base that it sold and no cell held
     to_cancel: list[str] = field(default_factory=list)
 
 
@@ -87,9 +89,12 @@ def _book(
     result.book, after, fill = book_fill(result.book, before, trade, intent.client_id, market, price, needed)
     result.cells[intent.cell_key] = after
     result.touched.add(intent.cell_key)
-    result.fills.append(fill)
     _queue_fee(result, before, trade, market, price, needed)
     used_delta = after.used_units - before.used_units
+    if trade.side is Side.SELL and trade.qty > before.qty:
+        fill, used = _cover(result, fill, trade.qty - before.qty, market)
+        used_delta += used
+    result.fills.append(fill)
     take = intent.take_for(trade.qty, used_delta)
     result.moves.append(
         FillMove(
@@ -101,6 +106,16 @@ def _book(
         )
     )
     return intent.model_copy(update={"units_left": intent.units_left - take})
+
+
+def _cover(result: Folded, fill: Fill, excess: Decimal, market: Market) -> tuple[Fill, int]:
+    """Other cells give what the fill sold beyond its own: the fill, and the change of used units."""
+    before = result.cells.copy()
+    fill, touched, left = cover(result, fill, excess, market)
+    result.touched.update(touched)
+    if left > 0:
+        result.uncovered[fill.trade_id] = left
+    return fill, sum(result.cells[key].used_units - before[key].used_units for key in touched)
 
 
 def _queue_fee(

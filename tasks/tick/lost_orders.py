@@ -22,7 +22,7 @@ from tasks.orders.rules import TRADE_OVERLAP_MS
 from tasks.tick.fees import charges
 from tasks.tick.fold import Folded
 from tasks.tick.models import SymbolState
-from tasks.tick.rebuild import Rebuilt, by_cell, by_time, cells_of_other_grids, replay
+from tasks.tick.rebuild import Rebuilt, by_cell, by_time, cells_of_other_grids, cover_all, replay
 from tasks.tick.records import archived, fill_writes, writes
 from tasks.tick.slots import EVERY_SLOT, order_slot
 
@@ -152,10 +152,11 @@ def adopt(
     result.cells |= cells_of_other_grids(dict(_by_exchange_id(lost)), set(result.cells))
     for name, order in lost:
         replay(result, name, order, by_order[order.exchange_id], market, coin_prices)
+    given = cover_all(result, market)
     result.fills = with_running_sums(by_time(result.fills), folded.book)
     for fill in result.fills:
         result.book = with_return(result.book, fill, allocated)
-    touched = {name.cell_key for name, _ in lost}
+    touched = {*given, *(name.cell_key for name, _ in lost)}
     changes = [*writes(folded, keys, symbol), *_lost_writes(result, touched, keys, symbol)]
     changes += cycle_writes(result.cells, now_ms, keys, symbol)
     ended = [intent.client_id for intent in folded.ended]

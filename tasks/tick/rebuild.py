@@ -20,6 +20,7 @@ from tasks.ledger.rules import with_return, with_running_sums
 from tasks.orders.models import Evidence, Intent, IntentState
 from tasks.settings.grids import StartMode, SymbolSettings
 from tasks.tick.fold import fold
+from tasks.tick.payers import cover
 from tasks.tick.slots import order_slot
 
 _NEARBY_TICKS = range(-3, 4)
@@ -36,6 +37,7 @@ class Rebuilt:
     book: Book
     fills: list[Fill]  # oldest first
     fees: list[QueuedFee] = field(default_factory=list)  # that no cell of their own order paid
+    uncovered: dict[str, Decimal] = field(default_factory=dict)  # see Folded
 
 
 def own_orders(
@@ -140,12 +142,24 @@ def rebuild(
         by_order[trade.exchange_id].append(trade)
     for exchange_id, (name, order) in sorted(ours.items(), key=by_cell):
         replay(result, name, order, by_order[exchange_id], market, coin_prices)
+    cover_all(result, market)
     result.fills = with_running_sums(by_time(result.fills), Book(symbol=symbol))
     for fill in result.fills:
         result.book = with_return(result.book, fill, allocated)
     current = grid.grid_id if grid else None
     result.cells = {key: cell for key, cell in result.cells.items() if cell.grid_id == current or _holds(cell)}
     return result
+
+
+def cover_all(result: Rebuilt, market: Market) -> list[str]:
+    """Let other cells give what orders sold beyond their own cells, once all are replayed: the keys of those cells."""
+    touched: list[str] = []
+    for number, fill in enumerate(result.fills):
+        excess = result.uncovered.get(fill.trade_id)
+        if excess is not None:
+            result.fills[number], keys, _ = cover(result, fill, excess, market)
+            touched += keys
+    return touched
 
 
 def by_time(fills: Iterable[Fill]) -> list[Fill]:
@@ -207,6 +221,7 @@ def replay(
     result.intents |= folded.intents
     result.fills += folded.fills
     result.fees += folded.fees
+    result.uncovered |= folded.uncovered
     result.slots[order_slot(key, name.purpose)] = name.cycle
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasks.base.events import EventKind
-from tasks.base.money import from_units
+from tasks.base.money import ZERO, from_units
 from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Order, Side
 from tasks.exchange.order_ids import OrderId, Purpose, parse_order_id
@@ -17,6 +17,7 @@ from tasks.funds.models import TraderAllocation
 from tasks.grid.models import Cell, CellState
 from tasks.grid.sizing import reserve_units
 from tasks.ledger.models import Fill
+from tasks.ledger.steps import audit_funds
 from tasks.orders.models import Intent
 from tasks.tick.slots import order_slot
 from tasks.tick.trader import GridTrader
@@ -126,6 +127,30 @@ async def test_made_larger_and_filled_as_sent(desk: BinanceDesk) -> None:
     cell = (await cells(desk))[name_of(order).cell_key]
     assert (cell.order_id, cell.qty) == (order.client_id, order.qty)
     await trade_on(desk, trader)
+
+
+async def test_a_sell_beyond_its_cell_takes_base_from_the_farthest_cells(desk: BinanceDesk) -> None:
+    """Their cost is freed with its fill, so that cells, book and account hold the same, and profit is exact."""
+    trader, order = await desk.trader(), await order_of(desk, Side.SELL)
+    sells = sorted((await desk.client.open_orders(BTC)), key=lambda one: one.price)
+    before, own = await cells(desk), name_of(order).cell_key
+    for far in sells[-2:]:
+        await desk.exchange.cancel_order(far.exchange_id, BTC)
+    excess = sells[-1].qty + Decimal("0.0001")
+    await desk.server.amend(order.client_id, qty=order.qty + excess)
+    await desk.server.fill(order.client_id)
+    await trader.tick()
+    after = await cells(desk)
+    second, last = (name_of(one).cell_key for one in sells[-2:])
+    assert (after[own].qty, after[last].qty) == (ZERO, ZERO)
+    assert after[second].qty == before[second].qty - Decimal("0.0001")
+    fills = [Fill.model_validate_json(text) for text in await desk.desk.redis.lrange(desk.desk.keys.fills(BTC), 0, 50)]
+    fill = next(one for one in fills if one.client_id == order.client_id)
+    freed = sum(before[key].basis - after[key].basis for key in (own, second, last))
+    assert (fill.basis, fill.profit) == (freed, fill.quote - fill.fee_quote - freed)
+    await trade_on(desk, trader)
+    report = await audit_funds(desk.desk.redis, desk.desk.keys, [BTC], desk.client)
+    assert report.drift == ()
 
 
 async def test_a_larger_amount_is_reserved_past_the_limits(redis: RedisClient) -> None:

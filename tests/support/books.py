@@ -47,6 +47,7 @@ async def check_books(desk: TestDesk, redis: RedisClient) -> None:
     assert state.used_units == sum(units_up(cell.basis) for cell in cells)
     assert state.committed_units <= state.pool_units
     book = Book.model_validate_json(await redis.get(keys.book(BTC)) or "")
+    assert sum(cell.qty for cell in cells) == book.base, "the cells hold other base than the book"
     balances = await desk.client.balances()
     assert balances["USDT"].free + balances["USDT"].locked == Decimal(10_000) + book.cash
     assert balances["BTC"].free + balances["BTC"].locked == book.base
