@@ -28,6 +28,7 @@ from tests.support.binance.record import sent_twice
 from tests.support.books import check_books, settle
 from tests.support.desk import BTC, settings, walk
 from tests.support.mortal import Killed, Mortal
+from tests.support.outbox import booked_fills
 
 
 @pytest.fixture
@@ -144,7 +145,7 @@ async def test_a_sell_beyond_its_cell_takes_base_from_the_farthest_cells(desk: B
     second, last = (name_of(one).cell_key for one in sells[-2:])
     assert (after[own].qty, after[last].qty) == (ZERO, ZERO)
     assert after[second].qty == before[second].qty - Decimal("0.0001")
-    fills = [Fill.model_validate_json(text) for text in await desk.desk.redis.lrange(desk.desk.keys.fills(BTC), 0, 50)]
+    fills = await booked_fills(desk.desk.redis, desk.desk.keys, BTC)
     fill = next(one for one in fills if one.client_id == order.client_id)
     freed = sum(before[key].basis - after[key].basis for key in (own, second, last))
     assert (fill.basis, fill.profit) == (freed, fill.quote - fill.fee_quote - freed)
