@@ -183,6 +183,11 @@ class Keys:
         return self._key("corrections", slug(symbol))
 
     @property
+    def quote_watch(self) -> str:
+        """String: the first look that found less quote on the exchange than the pot promises (JSON, `QuoteLook`)."""
+        return self._key("quote")
+
+    @property
     def base_watch(self) -> str:
         """Hash: coin → the newest comparison of what the cells hold with the exchange's balance (JSON)."""
         return self._key("base")

@@ -149,13 +149,19 @@ class GlobalFundAllocator:
         """Release what the reservations hold, in one step with the records `writes`; (code, units of 1e-8 released)."""
         return await store.release(self.redis, keys=self.keys, symbol=symbol, fence=fence, ids=ids, writes=writes)
 
-    async def guard(self, held: Decimal) -> tuple[int, int]:
-        """Compare the quote held on the exchange (free and locked) with what the pot promises.
+    async def guard(self, short_units: int, promised_units: int, read: str, first: str) -> tuple[int, int]:
+        """Store by how much the exchange surely holds less than the pot promises (1e-8 quote; 0: enough).
 
-        Returns units missing (1e-8 quote; 0: enough) now, and at the last comparison. While any are missing, nothing
-        new is granted.
+        While any are missing, nothing new is granted. Returns the units missing now, and before. See `store.guard`.
         """
-        return await store.guard(self.redis, keys=self.keys, held_units=units_down(held))
+        return await store.guard(
+            self.redis,
+            keys=self.keys,
+            short_units=short_units,
+            promised_units=promised_units,
+            read=read,
+            first=first,
+        )
 
     async def get_allocation_status(self, symbol: str) -> TraderAllocation:
         """The state of one symbol's share."""

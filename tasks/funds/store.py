@@ -231,10 +231,16 @@ async def may_trigger(client: RedisClient, *, keys: Keys) -> bool:
     return bool(await client.set(keys.rebalance_lock, "1", nx=True, px=TRIGGER_GAP_MS))
 
 
-async def guard(client: RedisClient, *, keys: Keys, held_units: int) -> tuple[int, int]:
-    """Compare the quote on the exchange with what the pot promises; units missing now, and at the last comparison."""
-    names = [keys.funds, keys.events, keys.outbox]
-    now, before = await script(client, _PACKAGE, "guard")(keys=names, args=[held_units, EVENTS_CAP])
+async def guard(
+    client: RedisClient, *, keys: Keys, short_units: int, promised_units: int, read: str, first: str
+) -> tuple[int, int]:
+    """Store what the quote guard found; units short now, and before. Unchanged where `read` is not the stored look.
+
+    `read`, `first`: the first look (JSON, '' for none), as it was read before and as it is now.
+    """
+    names = [keys.funds, keys.quote_watch, keys.events, keys.outbox]
+    args = [short_units, promised_units, read, first, EVENTS_CAP]
+    now, before = await script(client, _PACKAGE, "guard")(keys=names, args=args)
     return int(now), int(before)
 
 

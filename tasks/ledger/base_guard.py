@@ -31,13 +31,15 @@ CLOCK_MARGIN_MS = 5_000  # between the clocks of two workers, with the age of a 
 class Holding(Frozen):
     """What the books say of one symbol. Amounts in base; `received`: by all buys so far.
 
-    `sells`: what each journalled sell has not sold yet, by client id. `ticked_ms`: when its newest tick began.
-    `doubtful_ms`: creation of its oldest order whose outcome is not known; None without one. `orders`: in its journal.
+    `sold`: the most quote that its sells can have brought so far. `sells`: what each journalled sell has not sold yet,
+    by client id. `ticked_ms`: when its newest tick began. `doubtful_ms`: creation of its oldest order whose outcome is
+    not known; None without one. `orders`: in its journal.
     """
 
     symbol: str
     held: Decimal = ZERO
     received: Decimal = ZERO
+    sold: Decimal = ZERO
     sells: Mapping[str, Decimal] = Field(default_factory=dict)
     ticked_ms: int = 0
     doubtful_ms: int | None = None
@@ -146,6 +148,7 @@ def holding_of(
         symbol=symbol,
         held=total(cell.qty for cell in cells),
         received=book.received,
+        sold=(book.volume + book.cash + book.fees) / 2,
         sells=sells,
         ticked_ms=ticked_ms,
         doubtful_ms=min(doubtful, default=None),

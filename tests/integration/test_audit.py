@@ -10,16 +10,19 @@ from click.testing import CliRunner
 from flows.runtime.cli import cli
 from tasks.base.events import EventKind
 from tasks.base.keys import Keys
+from tasks.base.money import from_units
 from tasks.base.redis_client import RedisClient, connect
+from tasks.exchange.models import Side
 from tasks.funds.models import FundCode
 from tasks.funds.store import repair
+from tasks.ledger import quote_guard
 from tasks.ledger.audit import Cause
 from tasks.ledger.steps import audit_funds, repair_funds, watch_drift
 from tasks.tick.monitor import guard_balance, run_monitor
 from tasks.views import store as views
 from tasks.views.steps import read_status
 from tests.support.books import check_books, settle
-from tests.support.desk import BTC, TestDesk, open_desk, settings, walk
+from tests.support.desk import BTC, TestDesk, candle, open_desk, settings, walk
 
 KEYS = Keys("main")
 
@@ -122,17 +125,25 @@ async def test_scheduled_audit_publishes_drift(redis: RedisClient) -> None:
     await desk.close()
 
 
-async def test_the_real_balance_guard(redis: RedisClient) -> None:
-    """The exchange holds less than promised: no new grants, status says by how much; enough again: they go on."""
+async def test_the_real_balance_guard(redis: RedisClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less than promised by two looks: no new grants, status says by how much; enough again by one: they go on."""
+    monkeypatch.setattr(quote_guard, "CLOCK_MARGIN_MS", 0)
     own = settings()
     desk = await open_desk(redis, own, {BTC: walk(10)})
     assert await guard_balance(desk.desk) == 0
+    trader = await desk.trader()
+    assert (await trader.tick()).placed > 0
     poorer = settings(total_funds="20000")  # promises 19000 where the account holds 10000
     richer_pot = await open_desk(redis, poorer)
+    for _ in range(3):
+        await run_monitor(richer_pot.desk)
+        assert (await read_status(poorer, redis)).short == 0, "no tick in between, so a fill might be unread"
+    await trader.tick()
     await run_monitor(richer_pot.desk)
     view = await read_status(poorer, redis)
     assert view.short == 9000
-    trader = await desk.trader()
+    buys = [order for order in await desk.client.open_orders(BTC) if order.side is Side.BUY]
+    await desk.client.cancel(BTC, [order.exchange_id for order in buys])
     report = await trader.tick()
     assert set(report.refused.values()) == {"GLOBAL_LIMIT"}
     assert report.placed == 0
@@ -145,6 +156,32 @@ async def test_the_real_balance_guard(redis: RedisClient) -> None:
     assert EventKind.ALLOCATION_UPDATED in kinds
     await desk.close()
     await richer_pot.close()
+
+
+async def test_fills_of_a_crash_that_are_not_booked_yet_do_not_stop_buys(
+    redis: RedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The account is poorer by what they cost, and the pot still promises it. Look after look: nothing is short."""
+    monkeypatch.setattr(quote_guard, "CLOCK_MARGIN_MS", 0)
+    crash = [candle(0, "42000", "42000", "42000", "42000"), candle(1, "42000", "42000", "39600", "39700")]
+    crash += [candle(2, "39700", "39700", "38700", "38800"), candle(3, "38800", "38800", "38800", "38800")]
+    desk = await open_desk(redis, settings(), {BTC: crash})
+    trader = await desk.trader()
+    await trader.tick()
+    for _ in range(3):
+        await desk.exchange.advance(1)
+        pot = await desk.desk.allocator.get_global_status_summary()
+        quote = (await desk.client.balances())["USDT"]
+        is_unread = quote.free + quote.locked < from_units(pot.pool_units - pot.used_units)
+        for _ in range(3):
+            assert await guard_balance(desk.desk) == 0
+        report = await trader.tick()
+        assert not report.refused, "buys were refused"
+        assert bool(report.fills) == is_unread
+        assert await guard_balance(desk.desk) == 0
+    assert (await read_status(settings(), redis)).symbols[0].fills > 5
+    assert EventKind.FUNDS_SHORT not in [one.type for one in await views.events(redis, KEYS, 50)]
+    await desk.close()
 
 
 def test_the_command(redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from tasks.exchange.limits.breaker_store import Breakers
 from tasks.exchange.models import Order, Side
 from tasks.exchange.order_ids import Purpose, parse_order_id
 from tasks.grid.models import Cell, CellState
+from tasks.ledger import quote_guard
 from tasks.ledger.models import Book
 from tasks.ledger.rules import value
 from tasks.tick.monitor import guard_balance
@@ -116,8 +117,9 @@ async def test_orders_of_others_are_left_alone(desk: BinanceDesk) -> None:
     assert left[0].exchange_id == low["id"]
 
 
-async def test_money_comes_and_goes(desk: BinanceDesk) -> None:
+async def test_money_comes_and_goes(desk: BinanceDesk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A deposit changes no book. A withdrawal stops new grants until the money is back; nothing is sent in vain."""
+    monkeypatch.setattr(quote_guard, "CLOCK_MARGIN_MS", 0)
     redis, trader = desk.desk.redis, await desk.trader()
     keys = desk.desk.keys
     before = Book.model_validate_json(await redis.get(keys.book(BTC)) or "")
@@ -126,6 +128,8 @@ async def test_money_comes_and_goes(desk: BinanceDesk) -> None:
     assert Book.model_validate_json(await redis.get(keys.book(BTC)) or "") == before
     holdings(desk, USDT="-14000")
     await guard_balance(desk.desk)
+    await trader.tick()
+    assert await guard_balance(desk.desk) > 0, "two looks, a tick apart"
     sent = len((await desk.server.record()).requests)
     for _ in range(20):
         await desk.server.advance(1)
@@ -142,13 +146,17 @@ async def test_money_comes_and_goes(desk: BinanceDesk) -> None:
     await check_books(desk, redis)
 
 
-async def test_money_bound_by_other_orders_is_not_there(redis: RedisClient) -> None:
+async def test_money_bound_by_other_orders_is_not_there(redis: RedisClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A large order by hand locks what the pot promises: no new grants, instead of orders refused for want of funds."""
+    monkeypatch.setattr(quote_guard, "CLOCK_MARGIN_MS", 0)
     small = {"grid": "geometric", "range_pct": "0.04", "cells": 20, "quote_per_cell": "100"}
     async with open_binance_desk(redis, settings(symbols={BTC: small}), {BTC: walk(20)}) as desk:
-        await (await desk.trader()).tick()
+        trader = await desk.trader()
+        await trader.tick()
         assert await guard_balance(desk.desk) == 0
         own = await desk.exchange.create_order(BTC, "limit", "buy", 0.2, 38_000)
+        await guard_balance(desk.desk)
+        await trader.tick()
         free = (await desk.client.balances())["USDT"].free
         reserved = (await desk.desk.allocator.get_global_status_summary()).reserved_units
         short = await guard_balance(desk.desk)

@@ -25,14 +25,27 @@ from tests.stateful.changes import Changes
 class FundsMachine(Changes):
     """Every rule compares codes, every invariant only reads."""
 
-    @rule(more=st.integers(-200, 200))
-    def compare_with_the_balance(self, more: int) -> None:
-        """The exchange holds `more` than what the pool promises beyond the inventory; below 0, buys stop."""
-        pot = self.pot
-        held = max(pot.pool - pot.used + more, 0)
-        before, pot.short = pot.short, max(pot.pool - pot.used - held, 0)
-        self.shortages += pot.short > 0 and before == 0
-        assert self.run(store.guard(self.redis, keys=KEYS, held_units=held)) == (pot.short, before)
+    @rule(short=st.integers(0, 200), late=st.booleans())
+    def compare_with_the_balance(self, short: int, late: bool) -> None:
+        """The exchange surely holds `short` less than is promised; above 0, buys stop. `late`: another was quicker."""
+        pot, read = self.pot, str(self.run(self.redis.get(KEYS.quote_watch)) or "")
+        before, first = pot.short, f"look {self.counter}" if short else ""
+        self.counter += 1
+        if not late:
+            pot.short = short
+            self.shortages += pot.short > 0 and before == 0
+        told = self.run(
+            store.guard(
+                self.redis,
+                keys=KEYS,
+                short_units=short,
+                promised_units=pot.pool - pot.used,
+                read="another" if late else read,
+                first=first,
+            )
+        )
+        assert told == (pot.short, before)
+        assert (self.run(self.redis.get(KEYS.quote_watch)) or "") == (read if late else first)
         events: Any = self.run(self.redis.xrange(KEYS.events))
         kinds = [fields["type"] for _, fields in events]
         assert kinds.count(EventKind.FUNDS_SHORT) == self.shortages
