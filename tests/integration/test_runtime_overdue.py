@@ -1,13 +1,9 @@
 """What workers do after an outage: many windows are overdue, none of them is executed, the newest are traded."""
 
 import asyncio
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -15,9 +11,10 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.runtime.worker.deploy import deploy
 from flows.runtime.worker.deployments import PlannedDeployment
 from flows.runtime.worker.startup import delete_late_windows
+from tests.support.count_polls import polls_of
 from tests.support.prefect_backlog import copy_each_minute_before
 from tests.support.prefect_stack import PrefectStack, prefect_stack
-from tests.support.prefect_worker import ENDS, ROOT, prefects_own_worker
+from tests.support.prefect_worker import ENDS, prefects_own_worker
 from tests.support.waiting import until
 
 _SYMBOLS = ("BTC/USDT", "ETH/USDT", "BNB/USDT")
@@ -78,38 +75,27 @@ def _left(server: PrefectStack) -> set[str]:
     return {str(run["id"]) for run in page}
 
 
-def _poll(server: PrefectStack, folder: Path, workers: int, polls: int) -> list[dict[str, Any]]:
-    """What `tests.support.count_polls` prints."""
-    command = [sys.executable, "-m", "tests.support.count_polls", str(workers), str(polls), str(_WINDOW)]
-    environment = server.environment | {"GRIDFLOW_STATE": str(folder)}
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=240)
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
-    found: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def test_the_first_poll_drops_1200_overdue_windows_and_takes_the_newest(server: PrefectStack, tmp_path: Path) -> None:
+def test_the_first_poll_drops_1200_overdue_windows_and_takes_the_newest(server: PrefectStack) -> None:
     """In some 40 API calls, before anything is submitted. A run of another flow is late and yet executed."""
     wanted = _outage(server, 1200) | {_schedule(server, _OTHER, 3600)}
-    first, second = _poll(server, tmp_path, workers=1, polls=2)
+    first, second = polls_of(workers=1, polls=2, window_seconds=_WINDOW)
     assert set(first["taken"][0]) == wanted
     assert len(first["calls"]) <= 42, first["calls"]
     assert _left(server) == wanted
     assert second["calls"][:1] == [_POLL]
 
 
-def test_a_poll_without_overdue_windows_costs_one_call(server: PrefectStack, tmp_path: Path) -> None:
+def test_a_poll_without_overdue_windows_costs_one_call(server: PrefectStack) -> None:
     """As many as Prefect's own worker makes."""
     fresh = {_schedule(server, name, 5) for name in _TICKS}
-    for poll in _poll(server, tmp_path, workers=1, polls=2):
+    for poll in polls_of(workers=1, polls=2, window_seconds=_WINDOW):
         assert (set(poll["taken"][0]), poll["calls"]) == (fresh, [_POLL])
 
 
-def test_two_workers_may_drop_the_same_windows_at_once(server: PrefectStack, tmp_path: Path) -> None:
+def test_two_workers_may_drop_the_same_windows_at_once(server: PrefectStack) -> None:
     """Neither fails, neither takes an overdue window, nothing of them is left."""
     fresh = _outage(server, 600)
-    [poll] = _poll(server, tmp_path, workers=2, polls=1)
+    [poll] = polls_of(workers=2, polls=1, window_seconds=_WINDOW)
     assert set().union(*poll["taken"]) == fresh
     assert _left(server) == fresh
 

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 
 from sqlalchemy import make_url
@@ -12,15 +11,13 @@ from tasks.base.keys import Keys
 from tasks.base.redis_client import connect
 from tasks.history.archiver import Archiver
 from tasks.history.database import Database
+from tests.support.forks import FORKS
 from tests.support.mortal import Mortal
-
-_forks = get_context("forkserver")
-_forks.set_forkserver_preload([__name__])
 
 
 def start_archiver(redis_url: str, database_url: str, life: int) -> BaseProcess:
     """A process that archives all that waits and ends; or dies before, in its `life`-th wait."""
-    process = _forks.Process(target=_archive, args=(redis_url, database_url, life))
+    process = FORKS.Process(target=_archive, args=(redis_url, database_url, life))
     process.start()
     return process
 

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 from collections.abc import Mapping
-from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from typing import Any
 from uuid import uuid4
@@ -15,11 +14,10 @@ from tasks.settings.model import Settings
 from tests.support.binance.desk import join_binance_desk
 from tests.support.binance.server import RemoteExchange
 from tests.support.desk import settings
+from tests.support.forks import FORKS
 from tests.support.mortal import Mortal
 
 FENCED_OFF, LIVED = 10, 100  # exit codes; see start_worker
-_forks = get_context("forkserver")
-_forks.set_forkserver_preload([__name__])
 
 
 # In SHORT a frozen worker's rights end within a second; in CALM a busy machine does not delay a request past its right.
@@ -98,6 +96,6 @@ def start_worker(
     otherwise; LIVED + the number of waits when it lived.
     """
     arguments = (redis_url, exchange_url, account, trading, life, frozen_step)
-    process = _forks.Process(target=_main, args=arguments, daemon=True)
+    process = FORKS.Process(target=_main, args=arguments, daemon=True)
     process.start()
     return process

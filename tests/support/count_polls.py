@@ -1,14 +1,10 @@
-"""Polls with gridflow workers in this process and counts their API calls; prints one JSON list.
-
-Usage: count_polls WORKERS POLLS WINDOW_SECONDS, with PREFECT_API_URL in the environment. Every element of the list is
-one poll of all workers at the same time: the runs each worker took (none is executed) and the paths of all API calls.
-"""
+"""Polls with gridflow workers in this process, and counts their API calls."""
 
 import asyncio
-import json
-import sys
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 from prefect.client.schemas.objects import FlowRun
@@ -16,10 +12,19 @@ from prefect.client.schemas.objects import FlowRun
 from flows.runtime.worker.worker import GridflowWorker
 from tasks.settings.model import Settings
 
-calls: list[str] = []
+
+def polls_of(workers: int, polls: int, window_seconds: int) -> list[dict[str, Any]]:
+    """One element a poll of all workers at the same time, against the server of Prefect's settings.
+
+    `taken`: the runs that each worker took (none is executed); `calls`: the paths of all API calls.
+    """
+    with _counted() as calls:
+        return asyncio.run(_main(workers, polls, window_seconds, calls))
 
 
-def _count() -> None:
+@contextmanager
+def _counted() -> Iterator[list[str]]:
+    calls: list[str] = []
     send = httpx.AsyncClient.send
 
     async def counted(client: httpx.AsyncClient, request: httpx.Request, **kwargs: Any) -> httpx.Response:
@@ -28,7 +33,8 @@ def _count() -> None:
             calls.append(path)
         return await send(client, request, **kwargs)
 
-    httpx.AsyncClient.send = counted  # type: ignore[method-assign, assignment]
+    with patch.object(httpx.AsyncClient, "send", counted):
+        yield calls
 
 
 class _Poller:
@@ -50,7 +56,7 @@ class _Poller:
         return self._taken
 
 
-async def _main(workers: int, polls: int, window_seconds: int) -> list[dict[str, Any]]:
+async def _main(workers: int, polls: int, window_seconds: int, calls: list[str]) -> list[dict[str, Any]]:
     found = []
     settings = Settings.model_validate({"trading": {"window_seconds": window_seconds}})
     async with AsyncExitStack() as stack:
@@ -63,8 +69,3 @@ async def _main(workers: int, polls: int, window_seconds: int) -> list[dict[str,
             taken = await asyncio.gather(*(poller.poll() for poller in pollers))
             found.append({"taken": taken, "calls": list(calls)})
     return found
-
-
-if __name__ == "__main__":
-    _count()
-    print(json.dumps(asyncio.run(_main(*map(int, sys.argv[1:])))))

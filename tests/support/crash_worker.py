@@ -1,13 +1,25 @@
-"""A worker process that ticks once and kills itself at a named step: `crash_worker URL STEP`."""
+"""A worker process that ticks once and kills itself by SIGKILL at a named step."""
 
 import asyncio
 import os
 import signal
-import sys
+from multiprocessing.process import BaseProcess
 from uuid import uuid4
 
 from tasks.base.redis_client import connect
 from tests.support.desk import open_desk, settings
+from tests.support.forks import FORKS
+
+
+def start_crash(url: str, step: str) -> BaseProcess:
+    """Start it; it ends by itself."""
+    process = FORKS.Process(target=_run, args=(url, step))
+    process.start()
+    return process
+
+
+def _run(url: str, step: str) -> None:
+    asyncio.run(_tick_and_die(url, step))
 
 
 async def _tick_and_die(url: str, step: str) -> None:
@@ -19,7 +31,3 @@ async def _tick_and_die(url: str, step: str) -> None:
     desk = await open_desk(redis, settings())
     trader = await desk.trader(owner=uuid4().hex, checkpoint=checkpoint)
     await trader.tick()
-
-
-if __name__ == "__main__":
-    asyncio.run(_tick_and_die(sys.argv[1], sys.argv[2]))
