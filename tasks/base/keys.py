@@ -131,6 +131,11 @@ class Keys:
         """String: what the Prefect server last said about the account's pool and deployments (JSON)."""
         return self._key("prefect")
 
+    @property
+    def retention(self) -> str:
+        """String: days after which workers delete runs that ended from the Prefect server; none: they delete none."""
+        return self._key("prefect", "retention")
+
     # --- orders and books ------------------------------------------------------------------------------
     def intents(self, symbol: str) -> str:
         """Hash: client order id → journal entry of every order not yet settled."""

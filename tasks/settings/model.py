@@ -70,7 +70,7 @@ class TradingSettings(Section):
     """How often and how long a symbol is ticked. All in seconds."""
 
     window_seconds: Annotated[int, Field(ge=10, le=3600)] = Field(
-        60, description="seconds one grid-tick flow run lasts, 10 to 3600"
+        300, description="seconds one grid-tick flow run lasts, 10 to 3600"
     )
     tick_min_seconds: Annotated[Decimal, Field(ge=Decimal("0.1"), le=60)] = Field(
         Decimal(2), description="shortest time between ticks in seconds, 0.1 to 60"

@@ -53,6 +53,17 @@ async def write_record(redis: RedisClient, keys: Keys, record: PrefectRecord) ->
     await redis.set(keys.prefect, record.model_dump_json())
 
 
+async def read_retention(redis: RedisClient, keys: Keys) -> int | None:
+    """Days for which ended runs stay at the Prefect server; None where workers delete none."""
+    text = await redis.get(keys.retention)
+    return int(text) if text else None
+
+
+async def write_retention(redis: RedisClient, keys: Keys, days: int) -> None:
+    """Have workers delete runs from the Prefect server that ended more than `days` ago."""
+    await redis.set(keys.retention, days)
+
+
 async def publish_mended(redis: RedisClient, keys: Keys, mended: Sequence[str]) -> None:
     """Tell what a worker restored at the Prefect server."""
     await publish_event(redis, keys, EventKind.DEPLOYMENTS_MENDED, {"mended": list(mended)})

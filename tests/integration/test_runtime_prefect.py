@@ -295,13 +295,22 @@ class TestWorker:
         assert worker.wait_for(run, *ENDS, seconds=10) == "CANCELLED"
 
     def test_windows_started_at_once_and_by_schedule_complete(self, worker: Worker) -> None:
-        """Every symbol had a first window without waiting for its schedule."""
+        """Every symbol had a first window without waiting for its schedule. A run costs few events in the database."""
         question = {
             "flows": {"name": {"any_": ["grid-tick"]}},
             "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}},
         }
         with worker.server.client() as client:
             until(lambda: client.post("/flow_runs/count", json=question).json() >= 3, 25)
+            run = client.post("/flow_runs/filter", json=question | {"limit": 1}).json()[0]["id"]
+
+            def events() -> list[str]:
+                wanted = {"filter": {"any_resource": {"id": [f"prefect.flow-run.{run}"]}}}
+                found = client.post("/events/filter", json=wanted).raise_for_status().json()["events"]
+                return sorted(each["event"].removeprefix("prefect.flow-run.") for each in found)
+
+            until(lambda: "Completed" in events(), 25, "the events of the run")
+            assert events() == ["Completed", "Pending", "Running", "Scheduled"], "one for each state, and no more"
 
     def test_sigterm_drains_running_windows_and_closes_the_trading_side(self, worker: Worker) -> None:
         """A window in the middle ends early and COMPLETED; orders are cancelled meanwhile, and once more after it."""

@@ -17,9 +17,11 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.runtime.stack.prefect_server import EVENT_HOURS
 from flows.runtime.worker import orphans
 from flows.runtime.worker.deployments import ANCHOR
 from flows.runtime.worker.housekeeping import Housekeeping
+from flows.runtime.worker.old_runs import OldRuns
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
 from tasks.settings.model import Settings
@@ -60,13 +62,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectStack]:
 
 
 @pytest.fixture
-def deployed(server: PrefectStack, tmp_path: Path) -> PrefectStack:
+def deployed(server: PrefectStack, redis_url: str, tmp_path: Path) -> PrefectStack:
     """The server with the deployments of two symbols; the next scheduled windows are minutes away."""
     server.delete_everything()
     config = tmp_path / "gridflow.toml"
     config.write_text(SETTINGS, encoding="utf-8")
-    command = [GRIDFLOW, "deploy", "--config", str(config), "--state", str(tmp_path / "none")]
-    subprocess.run(command, env=server.environment, cwd=tmp_path, check=True, capture_output=True)
+    command = [GRIDFLOW, "deploy", "--config", str(config), "--state", str(tmp_path / "none"), "--retention", "3"]
+    own = server.environment | {"GRIDFLOW_REDIS_URL": redis_url}
+    done = subprocess.run(command, env=own, cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert f"Runs stay for 3 days, events for {EVENT_HOURS} hours" in done.stderr
     return server
 
 
@@ -238,7 +242,7 @@ def test_a_draining_worker_gives_back_what_it_has_fetched_and_not_begun(
 async def test_runs_of_dead_workers_end_and_those_of_living_ones_do_not(
     deployed: PrefectStack, redis: RedisClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whichever worker keeps house. A cancelled run of a dead worker ends cancelled."""
+    """Whichever worker keeps house. A cancelled run of a dead worker ends cancelled. Ended runs are deleted later."""
     monkeypatch.setattr(orphans, "DEAD_SECONDS", 2)
     monkeypatch.setattr(orphans, "SURE_SECONDS", 0.5)
     alive = Heartbeat(worker="alive", version="1", host="h", pid=1, started_ms=1)
@@ -269,8 +273,19 @@ async def test_runs_of_dead_workers_end_and_those_of_living_ones_do_not(
                     await beat(redis, keys=Keys("main"), heartbeat=alive)
                     await house.end_orphans(prefect)
                     await asyncio.sleep(0.6)
-        states = {name: client.get(f"/flow_runs/{run}").json()["state"]["type"] for name, run in ids.items()}
-    assert states == wanted
+                states = {name: client.get(f"/flow_runs/{run}").json()["state"]["type"] for name, run in ids.items()}
+                assert states == wanted
+
+                async def deleted(in_days: int) -> int:
+                    now = datetime.now(UTC) + timedelta(days=in_days)
+                    return await OldRuns().delete(prefect, redis, "main", "gridflow", now)
+
+                assert await deleted(in_days=2) == 0
+                assert await deleted(in_days=4) == 2
+                await redis.delete(Keys("main").retention)
+                assert await deleted(in_days=4) == 0
+        codes = {name: client.get(f"/flow_runs/{run}").status_code for name, run in ids.items()}
+    assert codes == {name: 404 if wanted[name] in ("CRASHED", "CANCELLED") else 200 for name in ids}
 
 
 def gridflow_status(redis_url: str, folder: Path) -> str:

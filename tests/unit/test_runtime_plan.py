@@ -39,7 +39,7 @@ def test_a_retiring_symbol_gets_windows_and_moves_no_others() -> None:
         ("grid-tick/sol-usdt", "SOL/USDT"),
         ("grid-tick/xrp-usdt", "XRP/USDT"),
     ]
-    assert [plan.every.offset_seconds for plan in added if plan.every] == [10, 30]
+    assert [plan.every.offset_seconds for plan in added if plan.every] == [50, 150]
 
 
 def test_prefect_yaml_is_the_plan_of_the_default_settings() -> None:

@@ -17,11 +17,13 @@ from flows.runtime.stack.stale_processes import living_in_order
 from flows.runtime.worker.deployments import planned_deployments
 from tasks.base.clock import utc_now
 from tasks.base.errors import ConfigError, GridflowError, StackError
+from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
 from tasks.settings.environment import override_environment, state_dir
 from tasks.settings.load import load
 from tasks.settings.model import Settings
 from tasks.settings.running import Identity, has_redis, prefect_api, running_stack, stale_stack
+from tasks.tick.prefect_record import write_retention
 from tasks.views.models import ResultsView, StatusView
 
 _DEPLOY_SECONDS = 120.0
@@ -133,7 +135,13 @@ def _stale_text(stale: Mapping[str, Identity]) -> str:
 @click.command()
 @common_options
 @click.option("--liquidate", is_flag=True, help="Sell at once what symbols that left the settings still hold.")
-def deploy(config: Path | None, state: Path | None, liquidate: bool) -> None:
+@click.option(
+    "--retention",
+    type=click.IntRange(1, 3650),
+    metavar="DAYS",
+    help="Have workers delete runs from the Prefect server that ended more than DAYS days ago; kept for later deploys.",
+)
+def deploy(config: Path | None, state: Path | None, liquidate: bool, retention: int | None) -> None:
     """Put the settings in force for every worker, and create or update the Prefect deployments.
 
     What an operator paused stays paused. Where no Redis is known, only the deployments are updated.
@@ -141,10 +149,16 @@ def deploy(config: Path | None, state: Path | None, liquidate: bool) -> None:
     settings = load(config)
     api = prefect_api(state)
     check_prefect(api, state)
+    if retention is not None and not has_redis(settings, state):
+        raise StackError("--retention is kept in Redis, and none is known. Set GRIDFLOW_REDIS_URL")
     retiring = _put_in_force(settings, state, liquidate)
+    if retention is not None:
+        keep_runs = partial(write_retention, keys=Keys(settings.account), days=retention)
+        run_with_redis(keep_runs, settings, state)
     if running_stack(state) is not None:
         override_environment(common_environment(state_dir(state) / "prefect", api))
     from flows.runtime.worker.deploy import deploy as deploy_all  # imports Prefect, which reads the environment
+    from flows.runtime.worker.old_runs import events_kept
 
     async def work() -> None:
         async with asyncio.timeout(_DEPLOY_SECONDS):
@@ -152,6 +166,8 @@ def deploy(config: Path | None, state: Path | None, liquidate: bool) -> None:
         for what in ("created", "changed", "removed", "unchanged"):
             for name in getattr(report, what):
                 click.echo(f"{what:9} {name}")
+        if retention is not None:
+            click.echo(f"Runs stay for {retention} days, events for {await events_kept()}.", err=True)
 
     try:
         asyncio.run(work())

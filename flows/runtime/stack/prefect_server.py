@@ -6,6 +6,8 @@ from pathlib import Path
 from flows.runtime.stack.ports import HOST
 
 PREFERRED_PORT = 4200
+RUN_DAYS = 3  # the server deletes runs that ended longer ago, …
+EVENT_HOURS = 6  # … and older events; it looks once an hour
 SERVER_MODULE = "flows.runtime.stack.prefect_server_process"
 
 
@@ -46,8 +48,8 @@ def server_environment(home: Path, port: int, database_url: str) -> dict[str, st
         "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_RUNS": "1",
         "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_SCHEDULED_TIME": "PT2H",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
-        "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(7 * 86400),
-        "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P1D",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(RUN_DAYS * 86400),
+        "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": f"PT{EVENT_HOURS}H",
         "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",  # no automations here
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         "PREFECT_SERVER_MEMO_STORE_PATH": str(home / "memo_store.toml"),

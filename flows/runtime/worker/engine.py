@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.context import SettingsContext, get_settings_context
 from prefect.flow_engine import run_flow
 from prefect.flows import Flow, load_flow_from_entrypoint
 
@@ -32,13 +33,23 @@ def parameter_problem(flow: Flow[..., Any], flow_run: FlowRun) -> str:
     )
 
 
+def _without_heartbeats() -> SettingsContext:
+    """The current settings, without heartbeats of flow runs, which cost a thread and an event each three minutes.
+
+    Prefect's automations look for them. Here the heartbeats of workers tell which runs are dead.
+    """
+    now = get_settings_context()
+    flows = now.settings.flows.model_copy(update={"heartbeat_frequency": None})
+    return SettingsContext(profile=now.profile, settings=now.settings.model_copy(update={"flows": flows}))
+
+
 def run_engine(flow: Flow[..., Any], flow_run: FlowRun, flag: threading.Event) -> State | BaseException:
     """Run the flow until the engine is done with it; errors are returned, never raised."""
     # Without a deployment id the engine starts no suspension observer (a thread, a loop and a web socket per run);
     # the engine reads the whole run again before it calls the flow.
     unobserved = flow_run.model_copy(update={"deployment_id": None})
     try:
-        with cancel_flag(flag):
+        with cancel_flag(flag), _without_heartbeats():
             ended: Any = run_flow(flow, flow_run=unobserved, return_type="state")
             state: State = asyncio.run(ended) if asyncio.iscoroutine(ended) else ended
             return state

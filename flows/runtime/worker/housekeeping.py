@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from flows.runtime.worker.deploy import mend
 from flows.runtime.worker.deployments import planned_deployments
 from flows.runtime.worker.guard import WindowGuard
+from flows.runtime.worker.old_runs import OldRuns
 from flows.runtime.worker.orphans import TakenRun, confirmed, orphans
 from flows.runtime.worker.own_windows import keeps_house
 from flows.runtime.worker.prefect_pauses import read_pauses
@@ -47,6 +48,7 @@ class Housekeeping:
         self._keys, self._names = Keys(account), DeploymentNames(account)
         self._suspects: dict[UUID, float] = {}
         self._told = ""
+        self._old_runs = OldRuns()
 
     async def run(self) -> None:
         """Keep house until cancelled. What fails is tried again in the next round."""
@@ -75,6 +77,9 @@ class Housekeeping:
         if keeps_house(look, self._guard.me):
             await self.mend(client, record)
             await self.end_orphans(client)
+            deleted = await self._old_runs.delete(client, self._redis, self._names.account, self._names.pool, utc_now())
+            if deleted:
+                log.info("deleted runs that ended long ago", extra={"runs": deleted})
         else:
             self._suspects.clear()
 

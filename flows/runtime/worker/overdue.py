@@ -57,7 +57,12 @@ async def delete_due_windows(
 
 async def _delete(client: PrefectClient, ids: list[UUID]) -> int:
     """Delete the runs that still have not begun: another worker may have taken one of them."""
-    wanted = FlowRunFilter.model_validate(_never_began() | {"id": {"any_": ids}})
+    return await delete_runs(client, _never_began() | {"id": {"any_": ids}})
+
+
+async def delete_runs(client: PrefectClient, which: dict[str, object]) -> int:
+    """Delete up to _BATCH runs by a filter; how many there were."""
+    wanted = FlowRunFilter.model_validate(which)
     body = {"flow_runs": wanted.model_dump(mode="json", exclude_none=True), "limit": _BATCH}
     answer = await client.request("POST", "/flow_runs/bulk_delete", json=body)
     answer.raise_for_status()

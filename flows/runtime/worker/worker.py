@@ -274,9 +274,12 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
             with suppress(KeyError):
                 self._cancel_flags[found.id].set()
 
-    # --- fewer API calls per run -------------------------------------------------------------------------
+    # --- fewer API calls and events per run --------------------------------------------------------------
     async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
         """Skipped: a run starts at once, so the state between Pending and Running would last milliseconds."""
+
+    def _emit_flow_run_submitted_event(self, configuration: GridflowJobConfiguration) -> None:
+        """Skipped, and with it the event at the end: the server's own events of the run's states say the same."""
 
     async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:
         """Skipped: one worker type, one pool; the labels cost a write per run and tell nothing."""
