@@ -91,15 +91,19 @@ local function money(s, side)
   return s.base, s.quote
 end
 
+-- How many of the oldest to forget: at most a few at once, where `keep` was larger when they were written.
+local function surplus(s, index)
+  return math.min(redis.call('ZCARD', index) - s.keep, 3)
+end
+
 local function forget_oldest(s, index)
-  if redis.call('ZCARD', index) <= s.keep then
-    return
-  end
-  local id = redis.call('ZPOPMIN', index)[1]
-  local client = split(redis.call('HGET', ORDERS, id))[2]
-  redis.call('HDEL', ORDERS, id)
-  if redis.call('HGET', CLIENTS, client) == id then
-    redis.call('HDEL', CLIENTS, client)
+  for _ = 1, surplus(s, index) do
+    local id = redis.call('ZPOPMIN', index)[1]
+    local client = split(redis.call('HGET', ORDERS, id))[2]
+    redis.call('HDEL', ORDERS, id)
+    if redis.call('HGET', CLIENTS, client) == id then
+      redis.call('HDEL', CLIENTS, client)
+    end
   end
 end
 
@@ -120,7 +124,7 @@ local function book_trade(s, order, maker, at)
   redis.call('ZADD', TRADES, id, table.concat(trade, '|'))
   redis.call('ZADD', TIMES, int(at), id)
   s.traded = at
-  if redis.call('ZCARD', TRADES) > s.keep then
+  for _ = 1, surplus(s, TRADES) do
     redis.call('ZPOPMIN', TRADES)
     redis.call('ZPOPMIN', TIMES)
   end

@@ -131,7 +131,10 @@ class Opening:
         args: list[str] = []
         if new is not None:
             args = new.script_args(now_ms, self.settings.quote, to_units(self.settings.total_funds), self.keep)
-        return await open_stored(self.scripts, self.keys, now_ms, args)
+        stored = await open_stored(self.scripts, self.keys, now_ms, args)
+        if stored is not None and stored.keep > self.keep:  # an earlier version wrote it
+            await self.redis.hset(self.keys.market, "keep", self.keep)
+        return stored
 
     async def _choose_source(self, wanted: dict[str, str]) -> NewMarket:
         kind = wanted["market"]

@@ -40,7 +40,7 @@ class MarketClock:
 
 VERSION = "1"
 SILENCE_MS = 5_000  # after this long without activity the market's clock counts as paused
-KEEP = 100_000  # filled orders, cancelled orders and trades kept, each per symbol
+KEEP = 5_000  # filled orders, cancelled orders and trades kept, each per symbol: ticks ask for the newest only
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class StoredMarket:
     clock: MarketClock
     quote: str
     start_balance: int
+    keep: int
     spans: dict[str, list[dict[str, Any]]]
 
     @property
@@ -88,6 +89,7 @@ def market_of(fields: Mapping[str, str]) -> StoredMarket:
         clock=clock,
         quote=fields["quote"],
         start_balance=int(fields["start_balance"]),
+        keep=int(fields["keep"]),
         spans=json.loads(fields["spans"]),
     )
 

@@ -180,6 +180,12 @@ async def test_old_orders_and_trades_fall_out(redis: RedisClient) -> None:
     sizes = [await redis.zcard(KEYS.paper(name, "btc-usdt")) for name in ("trades", "times", "filled")]
     assert sizes == [5, 5, 5]
     assert [await redis.hlen(KEYS.paper(name, "btc-usdt")) for name in ("clients", "orders")] == [5, 5]
+    later = await open_manual_exchange(settings(), redis, {SYMBOL: candles((100, 100, 100, 100))}, Wall(), keep=2)
+    for number in range(2):
+        await later.create_order(SYMBOL, "market", "buy", 0.1, None, {"clientOrderId": f"later-{number}"})
+    sizes = [await redis.zcard(KEYS.paper(name, "btc-usdt")) for name in ("trades", "times", "filled")]
+    assert sizes == [2, 2, 2], "what an earlier version kept is forgotten, a few at each order"
+    await later.close()
     await exchange.close()
 
 

@@ -26,6 +26,8 @@ def valkey_command(folder: Path, port: int) -> list[str]:
         "pidfile": str(folder / "valkey.pid"),
         "appendonly": "yes",
         "appendfsync": "always",  # an order's journal entry is on disk before the order is sent
+        "auto-aof-rewrite-min-size": "32mb",  # the file is at most the larger of this and twice the data
+        "auto-aof-rewrite-percentage": "100",
         "save": '""',  # the append-only file alone; SHUTDOWN still flushes it
         "maxmemory-policy": "noeviction",  # state may never be dropped
         "loglevel": "warning",
