@@ -1,4 +1,4 @@
-"""Redis or the Prefect server goes away while a worker runs its windows, and comes back."""
+"""Redis goes away while a worker runs its windows, and comes back."""
 
 import asyncio
 import json
@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +14,17 @@ import redis as sync_redis
 
 from tasks.base.keys import Keys
 from tasks.base.redis_client import connect
-from tasks.control.prefect_runs import PrefectRuns
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.settings.model import Settings
 from tests.support.binance.config import API_KEY, SECRET
 from tests.support.binance.record import Record, sent_twice
 from tests.support.binance.server import LocalExchange, local_exchange
 from tests.support.desk import BTC, walk
-from tests.support.prefect_stack import PrefectStack, prefect_stack
-from tests.support.real_workers import RealWorker, deploy_symbols
 from tests.support.servers import RestartableRedis
 from tests.support.up import ROOT
 from tests.support.waiting import BUSY, until
 
 KEYS = Keys("main")
-BEGINS = "Beginning flow run"  # in a worker's log
 
 
 @pytest.fixture
@@ -148,37 +143,3 @@ async def test_without_redis_nothing_is_placed_and_with_it_trading_goes_on(
     assert len(after.orders) > len(during.orders), "trading did not go on"
     assert sent_twice(after) == {}
     assert "Traceback" not in log.read_text()
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[PrefectStack]:
-    """A Prefect server with the deployments of two symbols."""
-    with prefect_stack(tmp_path / "state") as stack:
-        deploy_symbols(stack)
-        yield stack
-
-
-def test_without_the_prefect_server_windows_run_to_their_end_and_with_it_new_ones_are_run(
-    server: PrefectStack, account: RestartableRedis, tmp_path: Path
-) -> None:
-    """A window under way ticks until its time is over, and is recorded as completed once the server is back."""
-    worker = RealWorker(server, account.url, tmp_path)
-    prefect = PrefectRuns(server.api)
-    began = datetime.now(UTC)
-    try:
-        until(lambda: ticks(account.url) > 2, 60, "the first ticks")
-        windows = worker.said.count(BEGINS)
-        until(lambda: worker.said.count(BEGINS) > windows, 30, "a window to begin")
-        server.kill_server()
-        ticked, ended = ticks(account.url), worker.said.count("ended: time")
-        until(lambda: ticks(account.url) > ticked, 30, "the running window to go on")
-        until(lambda: worker.said.count("ended: time") > ended, 30, "the running window to end")
-        server.start_server()
-        completed = prefect.completed_since("grid-tick", began)
-        until(lambda: prefect.completed_since("grid-tick", began) > completed, 60, "the window to be recorded")
-        back = datetime.now(UTC)
-        until(lambda: prefect.completed_since("grid-tick", back) > 0, 60, "a new window to complete")
-        assert worker.process.poll() is None, worker.said
-        assert "0 failed ticks" in worker.said
-    finally:
-        worker.close()
