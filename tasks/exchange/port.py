@@ -35,6 +35,9 @@ class ExchangePort(Protocol):
     async def open_orders(self, symbol: str, not_before_ms: int = 0) -> list[Order]:
         """All resting orders of the account in this symbol, ours or not, as they were at `not_before_ms` or later."""
 
+    async def all_open_orders(self) -> list[Order]:
+        """All resting orders of the account in every symbol, read now."""
+
     async def orders_and_ticker(self, symbol: str, not_before_ms: int = 0) -> tuple[list[Order], Ticker]:
         """`open_orders` and then `ticker`."""
 

@@ -2,6 +2,7 @@
 -- Companion writes let a script change money and the records that explain it in one atomic step.
 -- Encoding in ARGV from position p: count, then per write: key index (into KEYS), verb, field, value.
 --   verbs: HSET (field, value) | HDEL (field) | SET (value) | DEL | LPUSH (field = cap, value) | ZADD (field = score, value)
+--     | SADD (value)
 --     | XADD (field = kind, value = body: a record for the outbox, see tasks/base/outbox.py)
 local function apply_writes(p)
   local count = tonumber(ARGV[p])
@@ -21,6 +22,8 @@ local function apply_writes(p)
       redis.call('LTRIM', key, 0, tonumber(field) - 1)
     elseif verb == 'ZADD' then
       redis.call('ZADD', key, field, value)
+    elseif verb == 'SADD' then
+      redis.call('SADD', key, value)
     elseif verb == 'XADD' then
       redis.call('XADD', key, '*', 'kind', field, 'body', value)
     end

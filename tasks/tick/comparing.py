@@ -25,6 +25,7 @@ from tasks.tick.active_symbols import active_symbols
 from tasks.tick.adopting import look_up_orphans
 from tasks.tick.desk import Desk
 from tasks.tick.fold import fold
+from tasks.tick.forgotten import forgotten_with_base
 from tasks.tick.lease import check_code, kept, kept_lease
 from tasks.tick.lost_orders import (
     adopt,
@@ -34,6 +35,7 @@ from tasks.tick.lost_orders import (
     lost_orders,
     orders_to_look_up,
     orphan_orders,
+    own_symbols,
     why_forgotten,
 )
 from tasks.tick.models import SymbolState
@@ -83,13 +85,34 @@ async def _compare(desk: Desk, holder: str) -> None:
         log.warning("Redis went back or restarted: comparing with the exchange", extra={"symbols": symbols})
         await outlast_requests(desk)
         await store.release_symbols(desk.redis, keys=desk.keys, symbols=symbols)
-        found = [await _compare_symbol(desk, symbol, holder) for symbol in symbols]
-        _, code = await repair_funds(desk.redis, desk.keys, symbols)
+        found = await _compare_all(desk, symbols, holder)
+        _, code = await repair_funds(desk.redis, desk.keys, await active_symbols(desk))
         if code is FundCode.CONFLICT:
             raise StateError("the pot could not be repaired after Redis restarted; the next tick tries again")
         await _report(desk, found)
     if not await store.end_comparison(desk.redis, keys=desk.keys, holder=holder, ids=ids):
         raise RedisRestarted(desk.keys.account)
+
+
+async def _compare_all(desk: Desk, symbols: Sequence[str], holder: str) -> list[Compared]:
+    """Compare these symbols, and those that Redis forgot: they came after the moment that it went back to, and left.
+
+    A forgotten symbol shows by a resting order of ours. Where Redis lost anything, it shows by its base as well.
+    """
+    orders = await desk.exchange.all_open_orders()
+    forgotten = sorted(own_symbols(orders, desk.keys.account) - set(symbols))
+    await store.raise_fences(desk.redis, keys=desk.keys, symbols=forgotten, holder=holder)
+    found = await _compare_each(desk, [*symbols, *forgotten], orders, holder)
+    if forgotten or any(one.lost or one.fills for one in found):
+        held = await forgotten_with_base(desk, {one.symbol for one in found})
+        found += await _compare_each(desk, held, [], holder)
+    return found
+
+
+async def _compare_each(desk: Desk, symbols: Sequence[str], orders: Sequence[Order], holder: str) -> list[Compared]:
+    """`orders`: all open ones, read after every request from before has arrived or expired."""
+    by_symbol = {symbol: [order for order in orders if order.symbol == symbol] for symbol in symbols}
+    return [await _compare_symbol(desk, symbol, by_symbol[symbol], holder) for symbol in symbols]
 
 
 async def _report(desk: Desk, found: Sequence[Compared]) -> None:
@@ -103,8 +126,8 @@ async def _report(desk: Desk, found: Sequence[Compared]) -> None:
     await publish_event(desk.redis, desk.keys, EventKind.REDIS_RESTARTED, facts)
 
 
-async def _compare_symbol(desk: Desk, symbol: str, holder: str) -> Compared:
-    """Book what Redis has lost of one symbol. Two requests where nothing is new."""
+async def _compare_symbol(desk: Desk, symbol: str, open_orders: Sequence[Order], holder: str) -> Compared:
+    """Book what Redis has lost of one symbol. One request where nothing is new."""
     nothing = Compared(symbol, 0, 0)
     try:
         market = (await desk.exchange.markets([symbol]))[symbol]
@@ -114,9 +137,9 @@ async def _compare_symbol(desk: Desk, symbol: str, holder: str) -> Compared:
         return nothing  # it left the settings and was delisted: no order of it can be new
     async with _held(desk, symbol, holder) as state:
         if state.grid is not None:
-            return await _book_lost(desk, market, state)
-        if symbol in desk.settings.symbols:
-            await recover(desk, market, state)
+            return await _book_lost(desk, market, state, open_orders)
+        if await recover(desk, market, state):
+            return nothing._replace(lost=1)
         return nothing
 
 
@@ -147,10 +170,9 @@ class _Seen(NamedTuple):
     ended: Sequence[Order]
 
 
-async def _read(desk: Desk, market: Market, state: SymbolState) -> _Seen:
-    """Open orders first: what fills between the two reads then shows in the trades."""
+async def _read(desk: Desk, market: Market, state: SymbolState, open_orders: Sequence[Order]) -> _Seen:
+    """The open orders were read first: what fills between the two reads then shows in the trades."""
     exchange, symbol, redis, keys = desk.exchange, market.symbol, desk.redis, desk.keys
-    open_orders = await exchange.open_orders(symbol, not_before_ms=to_ms(desk.clock()))
     listed = await exchange.trades(symbol, first_lost_ms(state))
     booked = await store.booked_trades(redis, keys, symbol, [trade.trade_id for trade in listed]) if listed else set()
     trades = [trade for trade in listed if trade.trade_id not in booked]
@@ -165,10 +187,10 @@ async def _read(desk: Desk, market: Market, state: SymbolState) -> _Seen:
     return _Seen(open_orders, trades, lost, rest, ended_by_the_books(rest, slots, keys.account))
 
 
-async def _book_lost(desk: Desk, market: Market, state: SymbolState) -> Compared:
+async def _book_lost(desk: Desk, market: Market, state: SymbolState, open_orders: Sequence[Order]) -> Compared:
     """Book the orders that the journal has, and orphans, as a tick does, then the lost ones, in one step."""
     symbol, exchange, intents = market.symbol, desk.exchange, list(state.intents.values())
-    seen = await _read(desk, market, state)
+    seen = await _read(desk, market, state, open_orders)
     if seen.ended and can_be_rebuilt(state, is_configured=symbol in desk.settings.symbols):
         ended = {order.exchange_id for order in seen.ended}
         return await _rebuild(desk, market, state, sum(trade.exchange_id in ended for trade in seen.trades))

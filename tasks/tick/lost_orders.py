@@ -44,6 +44,11 @@ class Adopted:
     fills: int
 
 
+def own_symbols(orders: Iterable[Order], account: str) -> set[str]:
+    """The symbols of this account's orders."""
+    return {order.symbol for order in orders if own_order_id(order.client_id, account) is not None}
+
+
 def first_lost_ms(state: SymbolState) -> int:
     """The time (ms, our clock) before which no lost order was sent, with a margin for clock differences."""
     created_ms = state.grid.created_ms if state.grid else 0

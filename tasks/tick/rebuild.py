@@ -24,6 +24,7 @@ from tasks.tick.payers import cover
 from tasks.tick.slots import order_slot
 
 _NEARBY_TICKS = range(-3, 4)
+_NO_GRID = "00000"
 
 
 @dataclass
@@ -107,9 +108,26 @@ def _widest_tick(prices: Iterable[Decimal]) -> Decimal:
     return gcd(*(int(price * scale) for price in prices)) / scale
 
 
+def last_grid(symbol: str, cells: Iterable[Cell], market: Market, opened_ms: int) -> Grid:
+    """The grid of a symbol that left the settings: the prices of its orders. It is only sold by it.
+
+    Its id is that of no configured grid, so that the symbol gets a new one where it comes back.
+    """
+    prices = {price for cell in cells for price in (cell.buy_price, cell.sell_price)}
+    low, tick = min(prices), market.tick_size
+    return Grid(
+        grid_id=_NO_GRID,
+        symbol=symbol,
+        levels=tuple(sorted(prices)),
+        first_price=low,
+        created_ms=opened_ms,
+        tick_size=tick,
+    )
+
+
 def rebuild(
     symbol: str,
-    settings: SymbolSettings,
+    settings: SymbolSettings | None,
     market: Market,
     orders: Sequence[Order],
     trades: Sequence[Trade],
@@ -120,22 +138,25 @@ def rebuild(
 ) -> Rebuilt | None:
     """The symbol's records before Redis lost them; None where the exchange lists no order of this account.
 
-    Orders of other accounts are left out. With `old_grids`, orders whose ids have no account tag are included.
+    `settings`: None where the symbol left them. Orders of other accounts are left out. With `old_grids`, orders whose
+    ids have no account tag are included.
     `coin_prices`: of every third coin that fees were paid in. `allocated`: in quote; returns are computed on it. Raises
     ExchangeUnavailable where the exchange does not list every trade of an order yet: each fill must be booked.
     """
     ours = own_orders(orders, account, old_grids)
     if not ours:
         return None
-    price = first_price(symbol, settings, market, ours)
     opened_ms = min(order.at_ms for _, order in ours.values())
     grid, cells = None, {}
-    if price is not None:
+    price = first_price(symbol, settings, market, ours) if settings is not None else None
+    if settings is not None and price is not None:
         grid = unchecked_grid(symbol, settings, market, price, opened_ms)  # it was in force: the first tick checks it
         # The first price of a grid between fixed prices is unknown, so no cell buys at the market price.
         start = settings.start if settings.is_relative else StartMode.FLAT
         cells = {cell.key: cell for cell in build_cells(grid, start)}
     cells |= cells_of_other_grids(ours, set(cells))
+    if settings is None:
+        grid = last_grid(symbol, cells.values(), market, opened_ms)
     result = Rebuilt(grid, cells, {}, {}, Book(symbol=symbol, opened_ms=opened_ms), [])
     by_order: dict[str, list[Trade]] = defaultdict(list)
     for trade in sorted(trades, key=lambda trade: (trade.at_ms, trade.trade_id)):

@@ -16,6 +16,7 @@ from tasks.ledger.steps import repair_funds
 from tasks.orders.evidence import prices_of_all
 from tasks.settings.in_force import publish
 from tasks.tick import store
+from tasks.tick.active_symbols import active_symbols
 from tasks.tick.desk import Desk
 from tasks.tick.fees import summed
 from tasks.tick.lease import kept_lease
@@ -83,15 +84,18 @@ async def recover(desk: Desk, market: Market, state: SymbolState) -> bool:
 
     Books that are there are replaced: an earlier recovery did not finish, or they do not agree with the exchange.
     The caller holds the symbol's lease. The grid is written last: it marks the recovery as complete. A recovery that is
-    killed before that starts over. Raises LeaseLost, ExchangeUnavailable, StateError.
+    killed before that starts over. A symbol that left the settings is registered too, so that it is ticked and sold.
+    Raises LeaseLost, ExchangeUnavailable, StateError.
     """
     symbol = market.symbol
     orders = await desk.exchange.orders(symbol)
     if not orders:
         return False
     trades = await desk.exchange.trades(symbol, 0)
-    settings, account = desk.settings.symbols[symbol], desk.keys.account
-    old_grids = {old_grid_id(symbol, settings): grid_id(symbol, settings)} if desk.settings.sole_account else None
+    settings, account = desk.settings.symbols.get(symbol), desk.keys.account
+    old_grids = None
+    if settings is not None and desk.settings.sole_account:
+        old_grids = {old_grid_id(symbol, settings): grid_id(symbol, settings)}
     own = own_orders(orders, account, old_grids)
     coins = {trade.fee_currency for trade in trades if trade.fee and trade.exchange_id in own}
     prices = await prices_of_all(desk.exchange, coins, market.symbol)
@@ -100,6 +104,8 @@ async def recover(desk: Desk, market: Market, state: SymbolState) -> bool:
     if rebuilt is None:
         return False
     changes = _writes(desk, symbol, rebuilt)
+    if settings is None and not state.share.registered:
+        changes += _registration(desk, symbol)
     if state.book.opened_ms:
         booked = await store.all_booked_trades(desk.redis, keys=desk.keys, symbol=symbol)
         changes += _queued(desk, [fee for fee in rebuilt.fees if fee.trade_id not in booked])
@@ -107,7 +113,7 @@ async def recover(desk: Desk, market: Market, state: SymbolState) -> bool:
     else:
         changes += _queued_fees(desk, symbol, rebuilt)
     await _commit(desk, symbol, state.fence, changes)
-    _, code = await repair_funds(desk.redis, desk.keys, list(desk.settings.symbols))
+    _, code = await repair_funds(desk.redis, desk.keys, await active_symbols(desk))
     if code is FundCode.CONFLICT:
         raise StateError(
             f"{symbol}: the pot could not be repaired while other workers changed it; the next tick tries again"
@@ -135,6 +141,13 @@ def _queued(desk: Desk, fees: Iterable[QueuedFee]) -> list[Write]:
         for fee in fees
         if fee.payer in desk.settings.symbols
     ]
+
+
+def _registration(desk: Desk, symbol: str) -> list[Write]:
+    """The writes that register the symbol; its allocation is what its inventory costs, by the next rebalance."""
+    keys = desk.keys
+    sets = [Write(key=key, verb="SADD", value=symbol) for key in (keys.funds_symbols, keys.symbols)]
+    return [*sets, Write(key=keys.funds_symbol(symbol), verb="HSET", field="allocated", value="0")]
 
 
 async def _commit(desk: Desk, symbol: str, fence: int, writes: list[Write]) -> None:

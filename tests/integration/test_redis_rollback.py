@@ -18,6 +18,7 @@ from tasks.base.redis_client import RedisClient, connect
 from tasks.control.steps import put_in_force
 from tasks.funds.models import FundCode
 from tasks.ledger.models import Book
+from tasks.ledger.steps import audit_funds
 from tasks.settings.in_force import publish
 from tasks.settings.model import Settings
 from tasks.tick.comparing import compare_books
@@ -318,6 +319,48 @@ async def test_a_symbol_that_the_comparing_worker_did_not_know(server: Restartab
         assert orders
         assert orders == set(await redis.hkeys(KEYS.intents(ETH)))
         await other.close()
+
+
+@pytest.mark.parametrize("rests", [True, False])
+async def test_a_forgotten_symbol_that_left_the_settings(
+    server: RestartableRedis, redis: RedisClient, rests: bool
+) -> None:
+    """It came after the snapshot, bought, and left. It is found by its orders, or by its base where more was lost.
+
+    Its books are rebuilt, and it sells what it holds.
+    """
+    one, both = own_settings(), own_settings(symbols=dict.fromkeys((BTC, ETH), own_settings().symbols[BTC]))
+    candles = {BTC: walk(200, seed=4, step_bp=50), ETH: walk(200, seed=4, start="2300")}
+    async with open_binance_desk(redis, one, candles, Config(weight_limit=60_000)) as desk:
+        btc = await desk.trader()
+        await trade(desk, btc, 2)
+        snapshot = server.snapshot()
+        await put_in_force(redis, both)
+        eth = await desk.trader(ETH)
+        for _ in range(10):
+            await eth.tick()
+            await trade(desk, btc, 1)
+        await put_in_force(redis, one)
+        await eth.tick()  # cancels its buys
+        await eth.tick()
+        held = (await desk.client.balances())["ETH"]
+        assert held.locked > 0
+        book = Book.model_validate_json(await redis.get(KEYS.book(ETH)) or "")
+        if not rests:
+            for order in await desk.client.open_orders(ETH):
+                await desk.exchange.cancel_order(order.exchange_id, ETH)
+        server.go_back(snapshot)
+        await put_in_force(redis, one)
+        await btc.tick()
+        found = Book.model_validate_json(await redis.get(KEYS.book(ETH)) or "")
+        assert (found.base, found.cash, found.basis) == (book.base, book.cash, book.basis)
+        report = await eth.tick()
+        assert (report.retiring, report.left) == (True, False)
+        await eth.tick()
+        selling = {order.client_id: order.qty for order in await desk.client.open_orders(ETH)}
+        assert sum(selling.values()) == held.free + held.locked
+        assert selling.keys() == set(await redis.hkeys(KEYS.intents(ETH)))
+        assert (await audit_funds(redis, KEYS, [BTC, ETH], desk.client)).drift == ()
 
 
 async def test_settings_that_redis_lost_are_followed_by_no_worker(server: RestartableRedis, redis: RedisClient) -> None:
