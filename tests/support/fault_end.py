@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 
+from tasks.base.errors import RejectReason
 from tasks.base.money import ZERO, from_units
 from tasks.exchange.models import Market, Side
 from tasks.exchange.order_ids import Purpose, grid_of, parse_order_id
@@ -76,6 +77,7 @@ async def still_to_do(desk: Desk, prices: Mapping[str, Decimal], markets: Mappin
         if symbol in desk.settings.symbols:
             found += _of_sizes(desk, standing, markets[symbol], status)
             found += _of_the_grid(desk, standing)
+            found += _of_refusals(standing, markets[symbol], await _idle_cells(desk, symbol))
         else:
             found += _of_leaving(standing)
         found += _of_slots(standing)
@@ -161,6 +163,24 @@ def _of_the_grid(desk: Desk, standing: Standing) -> list[str]:
     for cell in standing.cells.values():
         if cell.grid_id != grid.grid_id and (is_empty(cell) or is_dust(cell) or cell.state not in SELLING):
             found.append(f"{cell.key}: {cell.state} in a grid that is over")
+    return found
+
+
+async def _idle_cells(desk: Desk, symbol: str) -> Mapping[str, str]:
+    """Cell key → why it has no order, by the symbol's newest tick."""
+    text = await desk.redis.get(desk.keys.last_tick(symbol))
+    return TickReport.model_validate_json(text).idle if text else {}
+
+
+def _of_refusals(standing: Standing, market: Market, idle: Mapping[str, str]) -> list[str]:
+    """No cell waits because the exchange's filters refused it; one that waits for room waits for nothing else."""
+    found = [
+        f"{key}: refused by filters that can be read"
+        for key, reason in idle.items()
+        if reason == IdleReason.REJECTED and standing.cells[key].refusal is RejectReason.FILTER
+    ]
+    if IdleReason.MAX_ORDERS in idle.values() and len(standing.intents) < (market.max_orders or 0):
+        found.append(f"{standing.symbol}: {len(standing.intents)} of {market.max_orders} orders, and cells wait")
     return found
 
 

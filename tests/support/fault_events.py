@@ -59,7 +59,6 @@ class Operator:
     done: Counter[str] = field(default_factory=Counter)
     asked_to_sell: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     delisted: set[str] = field(default_factory=set)
-    kept: set[str] = field(default_factory=set)  # symbols that stay in the settings
 
     def __post_init__(self) -> None:
         """Draw the few kinds of changes that this scenario has."""
@@ -86,8 +85,7 @@ class Operator:
         found = self._changes.of(self.settings, change)
         if found is None:
             return
-        came, left = set(found.symbols) - set(self.settings.symbols), set(self.settings.symbols) - set(found.symbols)
-        if self.delisted & came or self.kept & left:
+        if self.delisted & (set(found.symbols) - set(self.settings.symbols)):
             return
         gone = next(iter(set(self.settings.symbols) - set(found.symbols)), None)
         if gone is not None:

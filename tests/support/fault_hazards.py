@@ -27,6 +27,7 @@ _STEPS = {
     "BNB/USDT": ("0.001", "0.01"),
 }
 _LEAST = ("5", "10")
+_MOST_ORDERS = (2, 4, 6, 200)
 
 
 @dataclass
@@ -68,6 +69,8 @@ class Hazards:
             self.hands.stray(order)
         if comes(Trouble.FILTERS):
             self._change_filters(self.rng.choice(SYMBOLS), self.rng.random() < 0.15)
+        if comes(Trouble.FEW_ORDERS):
+            self._allow_orders(self.rng.choice(SYMBOLS), self.rng.choice(_MOST_ORDERS))
         if comes(Trouble.LEFT_BEHIND):
             self._leave_behind()
         if self._withdrawn and self.rng.random() < 0.4:
@@ -90,6 +93,11 @@ class Hazards:
             if self.engine.config.symbols[symbol].tick == Decimal(_TICKS[symbol][-1]):
                 self._change_filters(symbol, unfit=False)
 
+    def change_filters_again(self) -> None:
+        """Other filters for every symbol, which fit: no worker knows them yet."""
+        for symbol in sorted(set(SYMBOLS) - self.gone):
+            self._change_filters(symbol, unfit=False)
+
     def _change_filters(self, symbol: str, unfit: bool) -> None:
         rules = self.engine.config.symbols.get(symbol)
         if rules is None:
@@ -104,8 +112,16 @@ class Hazards:
             min_notional=Decimal(self.rng.choice(_LEAST)),
             max_orders=rules.max_orders,
         )
-        self.done[Trouble.FILTERS] += changed != rules
-        symbols = {**self.engine.config.symbols, symbol: changed}
+        self._set_rules(rules, changed, Trouble.FILTERS)
+
+    def _allow_orders(self, symbol: str, most: int) -> None:
+        rules = self.engine.config.symbols.get(symbol)
+        if rules is not None:
+            self._set_rules(rules, rules.model_copy(update={"max_orders": most}), Trouble.FEW_ORDERS)
+
+    def _set_rules(self, before: SymbolRules, changed: SymbolRules, kind: Trouble) -> None:
+        self.done[kind] += changed != before
+        symbols = {**self.engine.config.symbols, changed.symbol: changed}
         self.engine.config = self.engine.config.model_copy(update={"symbols": symbols})
 
     async def _cancel_by_hand(self) -> None:

@@ -19,7 +19,7 @@ from tasks.funds.store import set_flag
 from tasks.tick.active_symbols import active_symbols
 from tasks.tick.monitor import run_monitor
 from tests.support.binance.desk import BinanceDesk
-from tests.support.binance.record import Record, most_committed
+from tests.support.binance.record import Record, most_committed, sent_otherwise
 from tests.support.fault_check import check_orders_and_accounts, lot_of
 from tests.support.fault_crew import TICK_SECONDS, Crew
 from tests.support.fault_deaths import Deaths
@@ -81,10 +81,12 @@ class Play:
         self.operator = Operator(self.scene, self.world.worker(self.desk.exchange), self.rng)
         own, done = random.Random(f"hazards {seed}"), self.operator.done
         self.hazards = Hazards(self.world.exchange, self.swarm, own, done)
-        self.redis = RedisTrouble(self.world.redis, self.hazards.engine, self.operator, self.swarm, own, done)
+        self.redis = RedisTrouble(self.world.redis, self.operator, self.swarm, own, done)
         self.deaths = Deaths(server, self.workers, self.operator, self.swarm, self.rng, self.markets)
         await self.operator.start()
+        self.redis.begin()
         await self.play_with_faults()
+        self.redis.end()
         await server.clear_faults()
         if Trouble.GONE in self.swarm.rates:
             self.hazards.list_again()
@@ -99,6 +101,8 @@ class Play:
         after = await self.world.exchange.server.record()
         strays, gone = self.hazards.hands.strays, self.hazards.gone
         await check_orders_and_accounts(self.desk, after, SYMBOLS, MONEY, unlisted=gone, placed_by_hand=strays)
+        rounded = sent_otherwise(after, self.workers.asked)
+        assert rounded == [], f"sent with another price or amount than its intent: {rounded}"
         await self._check_money(after)
         keys = self.desk.desk.keys
         ids = (keys.server, keys.compared)  # of the Redis server: each start has others
@@ -140,6 +144,8 @@ class Play:
             if comes(Trouble.MONITOR):
                 self._start(self.deaths.monitor(rng.uniform(0, 3)))
             await self._note_listing()
+            if comes(Trouble.FILTERS):
+                self._start(self._note_listing(rng.uniform(0, 8)))
             symbols = await self._active_symbols()
             await asyncio.gather(*(self.deaths.one_step(f"w{number}", symbol, self.running) for symbol in symbols))
             for symbol in symbols:
@@ -180,7 +186,9 @@ class Play:
         await set_flag(desk.redis, hashes=[desk.keys.funds], flag="stopped", value=value)
 
     async def _stop_with_report(self) -> None:
-        stop = Stop(self.workers.new(), self.hazards.engine, lambda: self.redis.put_backs)
+        away = self.rng.choice([0, 0, 100.0])  # seconds; longer than a stop tries
+        hands = self.hazards.hands
+        stop = Stop(self.workers.new(), hands.engine, lambda: self.redis.put_backs, hands.strays, away)
         self.stopping += 1
         self.operator.done[Trouble.STOPPED] += 1
         try:
@@ -188,8 +196,9 @@ class Play:
         finally:
             self.stopping -= 1
 
-    async def _note_listing(self) -> None:
+    async def _note_listing(self, after: float = 0) -> None:
         """Now and then a new worker sees the exchange's present filters, and the operator sees what was delisted."""
+        await asyncio.sleep(after)
         if self.rng.random() < 0.3:
             try:
                 await self.desk.client.refreshed_markets(SYMBOLS)
@@ -236,10 +245,13 @@ class Play:
         self.operator.done["base missing"] += await crew.take_back(self.hazards.taken)
         before = len((await server.record()).orders)
         can = can_trade(crew.worker.desk, await crew.worker.desk.allocator.get_global_status_summary())
+        if Trouble.FILTERS in self.swarm.rates:
+            self.hazards.change_filters_again()
         for _ in range(6):
             await crew.tick()
             await server.advance(1)
             await asyncio.sleep(TICK_SECONDS)
+        self.markets = {**self.markets, **await self.desk.client.refreshed_markets(SYMBOLS)}
         await crew.follow(self._prices, self.markets)
         traded = len((await server.record()).orders) > before
         assert not can or traded or await is_below_its_grids(crew.worker.desk), "trading stopped"

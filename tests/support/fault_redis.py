@@ -4,13 +4,14 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from redis.exceptions import RedisError
+
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
-from tests.support.binance.engine import Engine
-from tests.support.fault_draw import SYMBOLS
 from tests.support.fault_events import Operator
 from tests.support.fault_swarm import Swarm, Trouble
 from tests.support.virtual.redis import VirtualRedis
@@ -21,13 +22,26 @@ class RedisTrouble:
     """Does what the swarm draws. `put_backs`: how often Redis went back to an earlier state."""
 
     redis: VirtualRedis
-    engine: Engine
     operator: Operator
     swarm: Swarm
     rng: random.Random
     done: Counter[str]
     put_backs: int = 0
     _server: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def begin(self) -> None:
+        """From now on, connections break now and then after Redis has done what it was asked for."""
+        if Trouble.LOST_ANSWERS in self.swarm.rates:
+            self.redis.loses_answer = self._loses_answer
+
+    def end(self) -> None:
+        """Every answer arrives again."""
+        self.redis.loses_answer = None
+
+    def _loses_answer(self) -> bool:
+        lost = self.rng.random() < self.swarm.rates[Trouble.LOST_ANSWERS]
+        self.done[Trouble.LOST_ANSWERS] += lost
+        return lost
 
     async def act(self) -> list[Coroutine[Any, Any, None]]:
         """One step's trouble. Returns what happens during the step; an absence is over when this returns."""
@@ -57,23 +71,16 @@ class RedisTrouble:
     async def _put_back(self, after: float) -> None:
         """Put Redis back to its state of `after` seconds before. The operator later deploys the settings again."""
         async with self._server:
-            saved, remembered, known = (
-                self.redis.save(),
-                self.operator.asked(),
-                await self.operator.symbols_with_a_grid(),
-            )
+            saved, remembered = self.redis.save(), self.operator.asked()
         await asyncio.sleep(after)
-        new = {symbol for symbol in SYMBOLS if self.engine.was_traded(symbol)} - known
-        if not new <= set(self.operator.settings.symbols):
-            return  # a symbol whose only grid is lost, and that left the settings meanwhile, is not found again
         async with self._server:
-            self.operator.kept |= new
             self.done[Trouble.PUT_BACK] += 1
             self.put_backs += 1
             self.redis.put_back(saved)
             self.operator.went_back(remembered)
         await asyncio.sleep(self.rng.choice([0, self.rng.uniform(0, 10)]))
-        await self.operator.deploy_again()
+        with suppress(RedisError):  # Redis is away again: the operator deploys again later
+            await self.operator.deploy_again()
 
 
 async def is_compared(redis: RedisClient, keys: Keys) -> bool:

@@ -26,6 +26,8 @@ class Trouble(StrEnum):
     GONE = "base withdrawn for minutes"
     RESTARTED = "Redis restarted"
     PUT_BACK = "Redis put back to an earlier state"
+    LOST_ANSWERS = "answer of Redis lost"
+    FEW_ORDERS = "other number of open orders allowed"
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ _RANGES = {
     Trouble.RESTARTED: _Range(0.3, 0.05, 0.2),
     Trouble.PUT_BACK: _Range(0.3, 0.05, 0.15),
     Trouble.GONE: _Range(0.25, 1.0, 1.0),  # once, at the end of the trouble
+    Trouble.LOST_ANSWERS: _Range(0.35, 0.002, 0.02),  # of requests
+    Trouble.FEW_ORDERS: _Range(0.3, 0.1, 0.3),
 }
 COUNTED = tuple(Trouble)[tuple(Trouble).index(Trouble.CANCELLED) :]
 

@@ -4,12 +4,15 @@ Every worker has a Redis connection of its own. In one scenario of three it also
 with the shared readings, the shared rate budget and the circuit breakers around its ticks, as a live worker has.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 
 from tasks.base.keys import AddressKeys
 from tasks.exchange.limits.breaker_store import Breakers
 from tasks.exchange.limits.budget import Budget
 from tasks.exchange.limits.ccxt_hooks import attach_budget
+from tasks.exchange.models import OrderRequest, Placement
 from tasks.exchange.shared_client import SharedReads
 from tasks.exchange.venues.registry import venue_of
 from tasks.settings.model import Settings
@@ -25,12 +28,14 @@ class Workers:
     """Creates workers. `first`: a desk whose exchange client they share, or copy the markets from. `whole`: see Scene.
 
     Every second worker has run since before the symbols changed: its shared readings cover the first symbols.
+    `asked`: (client id, price, amount) of every order that a worker asked its client to place.
     """
 
     world: VirtualWorld
     first: BinanceDesk
     whole: bool
     made: int = 0
+    asked: set[tuple[str, Decimal, Decimal]] = field(default_factory=set)
 
     def ticks(self, trader: GridTrader) -> Tick:
         """The tick function of a trader in this scenario."""
@@ -41,6 +46,17 @@ class Workers:
 
     def new(self, own: Settings | None = None) -> BinanceDesk:
         """A new worker process. `own`: its settings file, if it differs from the scenario's first."""
+        worker = self._new(own)
+        place = worker.desk.exchange.place
+
+        async def noted(requests: Sequence[OrderRequest]) -> list[Placement]:
+            self.asked |= {(one.client_id, one.price, one.qty) for one in requests}
+            return await place(requests)
+
+        worker.desk.exchange.place = noted  # type: ignore[method-assign]
+        return worker
+
+    def _new(self, own: Settings | None) -> BinanceDesk:
         if not self.whole:
             return self.world.worker(self.first.exchange, own)
         worker = self.world.worker(own=own)

@@ -71,10 +71,6 @@ class Engine:
         kept = {name: held for name, held in self.config.symbols.items() if name != symbol}
         self.config = self.config.model_copy(update={"symbols": kept})
 
-    def was_traded(self, symbol: str) -> bool:
-        """Whether `BTC/USDT` ever had an order."""
-        return any(order.symbol == symbol.replace("/", "") for order in self.orders.values())
-
     def relist(self, symbol: str) -> None:
         """List `BTC/USDT` again, with its last filters."""
         rules = self._delisted.pop(symbol.replace("/", ""))

@@ -1,6 +1,6 @@
 """The exchange's own record of everything, and what tests ask of it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -127,6 +127,16 @@ def by_client_id(record: Record) -> dict[str, list[OrderRow]]:
 def sent_twice(record: Record) -> dict[str, list[OrderRow]]:
     """Client ids under which more than one order was accepted; empty is what a correct bot leaves behind."""
     return {client_id: orders for client_id, orders in by_client_id(record).items() if len(orders) > 1}
+
+
+def sent_otherwise(record: Record, asked: Collection[tuple[str, Decimal, Decimal]]) -> list[str]:
+    """Client ids of order requests whose price and amount nobody asked for. `asked`: (client id, price, amount)."""
+    sent = [row.params for row in record.requests if row.method == "POST" and row.path.endswith("/order")]
+    return [
+        one["newClientOrderId"]
+        for one in sent
+        if (one["newClientOrderId"], Decimal(one["price"]), Decimal(one["quantity"])) not in asked
+    ]
 
 
 def unseen_trades(record: Record, seen: Iterable[str | int], symbol: str | None = None) -> list[TradeRow]:

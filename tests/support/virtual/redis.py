@@ -44,12 +44,14 @@ class VirtualRedis:
     """The server, its socket and its clock file.
 
     `after_script`: called after each script, before its answer is delivered. `on_restart`: called after each restart.
-    `step`: how far its clock was set ahead (seconds; below 0: back).
+    `step`: how far its clock was set ahead (seconds; below 0: back). `loses_answer`: whether the connection breaks now,
+    after the request was handled.
     """
 
     step = 0.0
     after_script: Callable[[], None] | None = None
     on_restart: Callable[[], None] | None = None
+    loses_answer: Callable[[], bool] | None = None
 
     def __init__(self, folder: Path) -> None:
         self.path, self._clock_file = folder / "redis.sock", folder / "clock"
@@ -213,6 +215,9 @@ class _Writer:
         if self._world.after_script is not None and b"EVALSHA" in request:
             self._world.after_script()
         await self._pass_time()
+        if self._world.loses_answer is not None and self._world.loses_answer():
+            self._socket.close()
+            raise ConnectionResetError("the answer was lost")
         self._reader.feed_data(bytes(answer[: -len(_END_ANSWER)]))
 
     async def _pass_time(self) -> None:
