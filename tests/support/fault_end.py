@@ -176,8 +176,8 @@ def _of_refusals(standing: Standing, market: Market, idle: Mapping[str, str]) ->
     """No cell waits because the exchange's filters refused it; one that waits for room waits for nothing else."""
     found = [
         f"{key}: refused by filters that can be read"
-        for key, reason in idle.items()
-        if reason == IdleReason.REJECTED and standing.cells[key].refusal is RejectReason.FILTER
+        for key, cell in sorted(standing.cells.items())
+        if idle.get(key) == IdleReason.REJECTED and cell.refusal is RejectReason.FILTER
     ]
     if IdleReason.MAX_ORDERS in idle.values() and len(standing.intents) < (market.max_orders or 0):
         found.append(f"{standing.symbol}: {len(standing.intents)} of {market.max_orders} orders, and cells wait")

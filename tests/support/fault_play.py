@@ -246,12 +246,12 @@ class Play:
         before = len((await server.record()).orders)
         can = can_trade(crew.worker.desk, await crew.worker.desk.allocator.get_global_status_summary())
         if Trouble.FILTERS in self.swarm.rates:
-            self.hazards.change_filters_again()
+            self.hazards.change_filters_again()  # the next line tells clients of the first process, and no tick
+            self.markets = {**self.markets, **await self.desk.client.refreshed_markets(SYMBOLS)}
         for _ in range(6):
             await crew.tick()
             await server.advance(1)
             await asyncio.sleep(TICK_SECONDS)
-        self.markets = {**self.markets, **await self.desk.client.refreshed_markets(SYMBOLS)}
         await crew.follow(self._prices, self.markets)
         traded = len((await server.record()).orders) > before
         assert not can or traded or await is_below_its_grids(crew.worker.desk), "trading stopped"
