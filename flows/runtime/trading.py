@@ -329,3 +329,9 @@ def request_stop() -> None:
     """End the running windows of this process early, if it has a trading service."""
     if service.cache_info().currsize:
         service().request_stop()
+
+
+def close_service() -> None:
+    """Close the trading service of this process, if it has one. Its process ends."""
+    if service.cache_info().currsize:
+        service().close()

@@ -87,6 +87,7 @@ def prefect_server(state: Path, logs: Path, port: int, database: Postgres) -> Ch
 def worker(state: Path, logs: Path, port: int, redis: str, module: str = WORKER_MODULE) -> Child:
     """The worker: deploys, runs the flows and, at the end, cancels open orders."""
     ready_file, refusal = worker_ready_file(state), worker_refusal_file(state)
+    worker_deployed_file(state).unlink(missing_ok=True)
 
     async def ready() -> bool:
         return ready_file.exists()
@@ -124,6 +125,11 @@ def worker(state: Path, logs: Path, port: int, redis: str, module: str = WORKER_
 def worker_ready_file(state: Path) -> Path:
     """Created by the worker when it begins to take runs."""
     return state / "worker.ready"
+
+
+def worker_deployed_file(state: Path) -> Path:
+    """Created by the worker once it has deployed in this run of the stack."""
+    return state / "worker.deployed"
 
 
 def worker_refusal_file(state: Path) -> Path:

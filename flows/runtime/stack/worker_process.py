@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +18,14 @@ from typing import Protocol
 
 import httpx
 
-from flows.runtime.stack.children import ONLY_STOP, RECYCLE, beat_files, worker_ready_file, worker_refusal_file
+from flows.runtime.stack.children import (
+    ONLY_STOP,
+    RECYCLE,
+    beat_files,
+    worker_deployed_file,
+    worker_ready_file,
+    worker_refusal_file,
+)
 from flows.runtime.stack.imports import without_collector
 from flows.runtime.stack.stop_report import worker_stop_file, write_report
 from flows.runtime.worker.deployments import PlannedDeployment, planned_deployments
@@ -34,6 +42,10 @@ _log = logging.getLogger("gridflow.worker")
 _PREFETCH_SECONDS = 3
 # Measured: about 10 KB of growth per run, so some 100 MB until a fresh process takes over.
 _RECYCLE_AFTER = 10_000
+_FIRST_SECONDS = 180.0  # the server's first start makes the database's tables
+_AGAIN_SECONDS = 3.0  # a worker that is started again while the server hangs must trade
+_DEPLOY_SECONDS = 60.0
+_DEPLOY_AGAIN_SECONDS = 3.0
 _WORKER_NAME = "one-machine-stack"
 _EXCHANGE_SIDE = ("ccxt.async_support",)
 _PREFECT_SIDE = ("flows.runtime.worker.deploy", "flows.runtime.worker.startup", "flows.runtime.worker.worker")
@@ -66,19 +78,45 @@ async def work(
     stop_asked = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop_asked.set)
     # Opening the exchange takes seconds, and so does the server's first start: both at once.
-    await asyncio.gather(asyncio.to_thread(service.open), _until_healthy(stop_asked))
+    seconds = _AGAIN_SECONDS if worker_deployed_file(state_dir()).exists() else _FIRST_SECONDS
+    _, is_healthy = await asyncio.gather(asyncio.to_thread(service.open), _until_healthy(stop_asked, seconds))
     if stop_asked.is_set():
         return 0
     main_beat, trading_beat = beat_files(state_dir())
     beating = asyncio.create_task(watchdog.beat(main_beat))  # until this loop ends
     service.beat(trading_beat)
-    await _deploy(await asyncio.to_thread(plan), settings.account)
-    if not stop_asked.is_set():
-        on_ready()
-        if await _run_flows(service, settings, recycle_after, trading):
-            return RECYCLE
+    planned = await asyncio.to_thread(plan)
+    deploying = asyncio.create_task(_deploy_in_time(planned, settings.account, stop_asked))
+    if is_healthy:
+        await asyncio.wait({deploying}, timeout=_DEPLOY_SECONDS)
+    if not deploying.done():
+        _log.warning("the Prefect server does not answer: windows are run without it until it does")
+    try:
+        if not stop_asked.is_set():
+            on_ready()
+            if await _run_flows(service, settings, recycle_after, trading):
+                return RECYCLE
+    finally:
+        deploying.cancel()
     assert not beating.done()
     return await _stop_pot(service)
+
+
+async def _deploy_in_time(planned: list[PlannedDeployment], account: str, stop_asked: asyncio.Event) -> None:
+    """Deploy as soon as the server answers; what fails is tried again."""
+    from prefect.exceptions import PrefectException
+
+    while not stop_asked.is_set():
+        await _until_healthy(stop_asked, float("inf"))
+        try:
+            async with asyncio.timeout(_DEPLOY_SECONDS):
+                await _deploy(planned, account)
+        except (httpx.HTTPError, PrefectException, OSError, TimeoutError) as error:
+            _log.warning("deploying failed, trying again: %r", error)
+            await asyncio.sleep(_DEPLOY_AGAIN_SECONDS)
+        else:
+            worker_deployed_file(state_dir()).touch()
+            return
 
 
 async def _deploy(planned: list[PlannedDeployment], account: str) -> None:
@@ -116,6 +154,7 @@ async def _run_flows(
         request_stop=request_stop,
         trading=trading,
         recycle_after=recycle_after,
+        start_afresh=None,  # the stack's supervisor starts a new process
     )
     await worker.start(printer=_log.info)
     if not worker.recycling:
@@ -140,14 +179,17 @@ def write_stop(report: StopReport) -> int:
     return 0 if report.is_clean else 1
 
 
-async def _until_healthy(stop_asked: asyncio.Event) -> None:
+async def _until_healthy(stop_asked: asyncio.Event, seconds: float) -> bool:
+    """Wait for the server, at most so long; whether it answers."""
     url = f"{configured_prefect_api()}/health"
-    async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
-        while not stop_asked.is_set():
+    deadline = time.monotonic() + seconds
+    async with httpx.AsyncClient(timeout=min(5.0, seconds), trust_env=False) as client:
+        while not stop_asked.is_set() and time.monotonic() < deadline:
             with suppress(httpx.HTTPError):
                 if (await client.get(url)).is_success:
-                    return
+                    return True
             await asyncio.sleep(0.2)
+    return False
 
 
 def main() -> None:

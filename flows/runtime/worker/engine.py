@@ -8,10 +8,14 @@ from typing import Any
 
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import SettingsContext, get_settings_context
+from prefect.events.worker import EventsWorker
 from prefect.flow_engine import run_flow
 from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.logging.handlers import APILogWorker
 
 from flows.runtime.worker.cancelling import cancel_flag
+
+_SEND_SECONDS = 5.0
 
 
 @cache
@@ -55,3 +59,11 @@ def run_engine(flow: Flow[..., Any], flow_run: FlowRun, flag: threading.Event) -
             return state
     except BaseException as error:  # noqa: BLE001 - SystemExit in a flow must not end the worker's other runs
         return error
+
+
+async def send_waiting_records() -> None:
+    """Send the logs and events of runs that Prefect's client still has in its queues."""
+    for kind in (APILogWorker, EventsWorker):
+        sent: Any = kind.drain_all(timeout=_SEND_SECONDS)
+        if inspect.isawaitable(sent):
+            await sent

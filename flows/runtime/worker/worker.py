@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -26,12 +27,13 @@ from prefect.workers.base import BaseVariables, BaseWorker, BaseWorkerResult
 
 from flows.runtime.worker.deployments import POOL_TYPE
 from flows.runtime.worker.ended_runs import EndedRuns
-from flows.runtime.worker.engine import load_flow, parameter_problem, run_engine
+from flows.runtime.worker.engine import load_flow, parameter_problem, run_engine, send_waiting_records
 from flows.runtime.worker.guarding import Guarding
 from flows.runtime.worker.job_configuration import GridflowJobConfiguration
 from flows.runtime.worker.orphans import mark_of
 from flows.runtime.worker.overdue import delete_due_windows, overdue
 from flows.runtime.worker.patient_loops import PatientLoops
+from flows.runtime.worker.renewal import give_memory_back, limit_arenas, start_afresh
 from flows.runtime.worker.trading_side import OpenTrading, WorkerFacts, open_service
 from tasks.base.deployment_names import GRID_TICK, DeploymentNames
 from tasks.settings.load import load
@@ -41,12 +43,20 @@ from tasks.tick import watchdog
 _MAX_THREADS = 1000
 _CANCEL_POLL_SECONDS = 2.0
 _SETTLE_SECONDS = 10.0
+_TRIM_SECONDS = 60.0
+_RECYCLE_AFTER = 10_000  # runs, some days with a few symbols; a run leaves a few KB that are never freed
 
 
 def _request_stop() -> None:
     from flows.runtime.trading import request_stop  # its stages are needed only where there is trading to do
 
     request_stop()
+
+
+def _close_trading() -> None:
+    from flows.runtime.trading import close_service
+
+    close_service()
 
 
 class GridflowWorkerResult(BaseWorkerResult):
@@ -68,14 +78,16 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
         settings: Settings | None = None,
         request_stop: Callable[[], None] = _request_stop,
         trading: OpenTrading | None = open_service,
-        recycle_after: int | None = None,
+        recycle_after: int = _RECYCLE_AFTER,
+        start_afresh: Callable[[], None] | None = start_afresh,
         **kwargs: Any,
     ) -> None:
         """Create a worker.
 
         `settings`: the account and its window length; without them they are loaded when the worker starts.
         `trading`: opens the process's trading service, for windows that Prefect does not hand out; None: without them.
-        `recycle_after`: drain after that many runs, because a process that runs the engine slowly grows.
+        `recycle_after`: drain after that many runs, because a process that runs the engine slowly grows, and call
+        `start_afresh` then; without it the caller of `start` finds `recycling` true.
         """
         super().__init__(*args, **kwargs)
         self._settings = settings
@@ -83,6 +95,7 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
         self._request_stop = request_stop
         self._runs_left = recycle_after
         self.recycling = False
+        self._start_afresh = start_afresh
         self._trading = trading
         self._guarding = Guarding()
         self._cancel_flags: dict[UUID, threading.Event] = {}
@@ -103,6 +116,7 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
         self._check_pool()
         self._drain_asked = anyio.Event()
         watchdog.enable()
+        limit_arenas()
         self._drain_on_signals()
         account = self._own_settings().account
         guarding = self._guarding.running(self._trading, account, self._facts, self._loops.try_again_now)
@@ -112,12 +126,19 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
             loops.start_soon(forever, self._sync_and_initialize, self.heartbeat_interval_seconds)
             loops.start_soon(forever, self._look_for_cancelling, _CANCEL_POLL_SECONDS)
             loops.start_soon(forever, self._settle, _SETTLE_SECONDS)
+            loops.start_soon(forever, partial(anyio.to_thread.run_sync, give_memory_back), _TRIM_SECONDS)
             printer(f"Worker {self.name!r} started!")
             await self._drain_asked.wait()
             while self._submitting_flow_run_ids or self._cancel_flags or not self._guarding.is_idle:  # noqa: ASYNC110
                 await anyio.sleep(0.05)
             loops.cancel_scope.cancel()
         printer(f"Worker {self.name!r} stopped!")
+        if self.recycling and self._start_afresh is not None:
+            await anyio.to_thread.run_sync(_close_trading)
+            await send_waiting_records()
+            if self.recycling:  # no signal has come meanwhile
+                printer(f"Worker {self.name!r} starts afresh")
+                self._start_afresh()
 
     def _facts(self) -> WorkerFacts:
         def runs() -> set[UUID]:
@@ -152,7 +173,7 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
                 loop.add_signal_handler(number, on_signal)
 
     def _count_run(self) -> None:
-        if self._runs_left is None or self._draining:
+        if self._draining:
             return
         self._runs_left -= 1
         if self._runs_left <= 0:
