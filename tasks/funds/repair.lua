@@ -1,4 +1,5 @@
 -- Purpose: set the money of some symbols to what their journal and cells explain, and the pot to the sums, in one step.
+-- What the orders in the journal can cost is reserved even past the limits; the pot's field `adopted` counts it (adopt.lua).
 -- KEYS  1 funds  then per symbol: funds of symbol, reservations, cells, intents
 -- ARGV  1 count n of symbols, then per symbol: digest, used (units), count r, then r times: reservation id, units
 --       digest: SHA-1 of all fields and values of cells, then of intents, joined by line feeds, in HGETALL's order
@@ -50,6 +51,8 @@ for i = 0, count - 1 do
 end
 local pot = redis.call('HMGET', KEYS[1], 'used', 'reserved')
 if tonumber(pot[1] or 0) ~= all_used or tonumber(pot[2] or 0) ~= all_reserved then
+  local more = all_reserved - tonumber(pot[2] or 0)
+  if more > 0 then redis.call('HINCRBY', KEYS[1], 'adopted', more) end
   redis.call('HSET', KEYS[1], 'used', string.format('%.0f', all_used), 'reserved',
     string.format('%.0f', all_reserved))
   changed = true

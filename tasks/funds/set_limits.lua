@@ -6,7 +6,8 @@
 --       5 set of all symbols ever registered  6 format of the records (set when the pot is first shared)
 --       7 settings in force (hash: version)
 --       8.. per symbol, in the order of ARGV: funds of symbol, cells, intents, fence
---       the last one: outbox (stream; _outbox.lua)
+--       the last three: ids of the server, and its ids at the last comparison with the exchange (strings, see
+--       _server.lua; set when the pot is first shared); outbox (stream; _outbox.lua)
 -- ARGV  1 expected version  2 pool (units)  3 report (JSON)  4 rough cap of events
 --       5 digest of the operator's inputs  6 time of a scheduled dynamic step (ms), 0 where this is none
 --       7 format  8 version of the settings they follow from, 0 where none were in force
@@ -70,7 +71,12 @@ if pot[2] ~= ARGV[2] then
   -- max_committed is measured for each pool anew.
   redis.call('HSET', funds, 'max_committed', string.format('%.0f', tonumber(pot[4] or 0) + tonumber(pot[5] or 0)))
 end
-if version == 0 then redis.call('SET', KEYS[6], ARGV[7], 'NX') end
+if version == 0 then
+  redis.call('SET', KEYS[6], ARGV[7], 'NX')
+  -- From now on, another server is one that restarted or went back.
+  redis.call('SET', KEYS[#KEYS - 2], server_ids())
+  redis.call('SET', KEYS[#KEYS - 1], server_ids())
+end
 redis.call('HSET', funds, 'pool', ARGV[2], 'inputs', ARGV[5])
 if ARGV[6] ~= '0' then redis.call('HSET', funds, 'stepped', ARGV[6]) end
 version = redis.call('HINCRBY', funds, 'version', 1)

@@ -176,7 +176,9 @@ async def set_limits(
     for row in rows:
         names += [keys.funds_symbol(row[0]), keys.cells(row[0]), keys.intents(row[0]), keys.fence(row[0])]
         argv += row
-    code, version = await script(client, _PACKAGE, "set_limits")(keys=[*names, keys.outbox], args=argv)
+    code, version = await script(client, _PACKAGE, "set_limits")(
+        keys=[*names, keys.server, keys.compared, keys.outbox], args=argv
+    )
     return FundCode(code), int(version)
 
 

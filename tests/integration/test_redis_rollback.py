@@ -114,6 +114,21 @@ async def test_a_restored_snapshot(server: RestartableRedis, redis: RedisClient,
         assert '"lost_orders": 0' not in str(event)
 
 
+async def test_a_snapshot_of_before_the_first_tick(server: RestartableRedis, redis: RedisClient) -> None:
+    """The pot was shared and nothing else: what it grants again must not be what orders of ours have committed."""
+    async with open_binance_desk(redis, own_settings(), {BTC: walk(100, seed=4)}) as desk:
+        snapshot = server.snapshot()
+        trader = await desk.trader()
+        await trade(desk, trader, 5)
+        server.go_back(snapshot)
+        other = await join_binance_desk(redis, own_settings(), desk.server)
+        trader = await other.trader(owner="other")
+        await trader.tick()
+        assert [one for one in await views.events(redis, KEYS, 50) if one.type == EventKind.REDIS_RESTARTED]
+        await check(other, trader, redis)
+        await other.close()
+
+
 async def test_fees_of_lost_fills_leave_their_cells_once(server: RestartableRedis, redis: RedisClient) -> None:
     """Fees in BNB were queued and paid after the snapshot; what is booked again is queued and paid again, once."""
     grid = {"grid": "geometric", "range_pct": "0.04", "cells": 20, "start": "balanced"}

@@ -9,6 +9,7 @@ from tasks.base.errors import ExchangeUnavailable, RejectReason, StateError
 from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Market, Order, OrderStatus, Side, Trade
 from tasks.exchange.order_ids import account_tag
+from tasks.ledger.rules import value
 from tasks.tick.clock_check import check_clock
 from tasks.tick.order_requests import MAX_WAIT_MS, wait_after
 from tasks.tick.rebuild import rebuild
@@ -31,13 +32,25 @@ def test_refusals_in_a_row_wait_longer_each_time() -> None:
     ]
 
 
-def trade(number: str, qty: str) -> Trade:
-    """A fill of the order below."""
+SETTINGS = symbol_settings(lower="39000", upper="48000", cells=9, quote_per_cell="400")
+MARKET = Market(
+    symbol=BTC,
+    base="BTC",
+    quote="USDT",
+    tick_size=Decimal("0.01"),
+    lot_step=Decimal("0.00001"),
+    maker_fee=Decimal(0),
+    taker_fee=Decimal(0),
+)
+
+
+def trade(number: str, qty: str, exchange_id: str = "7", side: Side = Side.BUY) -> Trade:
+    """A fill of an order below."""
     return Trade(
         trade_id=number,
-        exchange_id="7",
+        exchange_id=exchange_id,
         symbol=BTC,
-        side=Side.BUY,
+        side=side,
         price=Decimal(40_000),
         qty=Decimal(qty),
         fee=Decimal(0),
@@ -47,33 +60,42 @@ def trade(number: str, qty: str) -> Trade:
     )
 
 
-def test_books_are_not_rebuilt_from_half_the_trades() -> None:
-    """An order that has filled more than the listed trades show: read again, rather than lose a fill."""
-    settings = symbol_settings(lower="39000", upper="48000", cells=9, quote_per_cell="400")
-    market = Market(
+def order(exchange_id: str, slot: str, qty: str, side: Side = Side.BUY) -> Order:
+    """An order of ours that has filled. `slot`: level, purpose and cycle."""
+    return Order(
+        exchange_id=exchange_id,
+        client_id=f"gf{account_tag('main')}-0a1b2-{slot}",
         symbol=BTC,
-        base="BTC",
-        quote="USDT",
-        tick_size=Decimal("0.01"),
-        lot_step=Decimal("0.00001"),
-        maker_fee=Decimal(0),
-        taker_fee=Decimal(0),
-    )
-    filled = Order(
-        exchange_id="7",
-        client_id=f"gf{account_tag('main')}-0a1b2-1-b-0",
-        symbol=BTC,
-        side=Side.BUY,
+        side=side,
         price=Decimal(40_000),
-        qty=Decimal("0.01"),
-        filled=Decimal("0.01"),
+        qty=Decimal(qty),
+        filled=Decimal(qty),
         status=OrderStatus.FILLED,
         at_ms=1_000,
     )
+
+
+def test_a_rebuild_takes_what_a_sell_sold_beyond_its_cell_from_the_others() -> None:
+    """Remainders were moved into the cell, or somebody enlarged the order. The other cell is replayed after it."""
+    orders = [order("7", "1-b-0", "0.01"), order("8", "1-s-0", "0.012", Side.SELL), order("9", "2-b-0", "0.02")]
+    trades = [trade("1", "0.01"), trade("2", "0.012", "8", Side.SELL), trade("3", "0.02", "9")]
+    found = rebuild(BTC, None, MARKET, orders, trades, Decimal(9500), {}, "main")
+    assert found is not None
+    assert found.grid is not None
+    assert {key: cell.qty for key, cell in found.cells.items()} == {"0a1b2.2": Decimal("0.018")}
+    assert found.book.base == Decimal("0.018")
+    assert found.book.basis == sum(cell.basis for cell in found.cells.values()) == Decimal(720)
+    assert found.fills[-1].filled_basis == found.book.filled_basis == found.book.basis
+    assert value(found.book, Decimal(1)).identity_error == 0
+
+
+def test_books_are_not_rebuilt_from_half_the_trades() -> None:
+    """An order that has filled more than the listed trades show: read again, rather than lose a fill."""
+    filled = order("7", "1-b-0", "0.01")
     with pytest.raises(ExchangeUnavailable, match=r"order 7 add up to 0\.004 of 0\.01"):
-        rebuild(BTC, settings, market, [filled], [trade("1", "0.004")], Decimal(9500), {}, "main")
+        rebuild(BTC, SETTINGS, MARKET, [filled], [trade("1", "0.004")], Decimal(9500), {}, "main")
     whole = rebuild(
-        BTC, settings, market, [filled], [trade("1", "0.004"), trade("2", "0.006")], Decimal(9500), {}, "main"
+        BTC, SETTINGS, MARKET, [filled], [trade("1", "0.004"), trade("2", "0.006")], Decimal(9500), {}, "main"
     )
     assert whole is not None
     assert whole.book.base == Decimal("0.01")

@@ -17,8 +17,8 @@ class PotWatch:
     """Call it after every script. `wrong`: what broke the rules, in order; `most_units`: the most ever committed.
 
     Between two calls there is one script of one worker, so a sum that grew has grown by a grant; by an order that was
-    found on the exchange (`adopted`); or by a comparison with the exchange, which takes over what a restarted Redis
-    has lost.
+    found on the exchange or a repair (`adopted`); or by a comparison with the exchange, which takes over what a
+    restarted Redis has lost.
     """
 
     def __init__(self, socket: str, keys: Keys, symbols: Sequence[str]) -> None:
