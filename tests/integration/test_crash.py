@@ -10,7 +10,7 @@ from tasks.base.redis_client import RedisClient
 from tasks.tick.trader import GridTrader, LeaseHeld
 from tests.support.books import STEPS, check_books, settle
 from tests.support.crash_worker import start_crash
-from tests.support.desk import BTC, open_desk, settings, walk
+from tests.support.desk import BTC, QUICK, open_desk, settings, walk
 from tests.support.waiting import BUSY
 
 
@@ -25,7 +25,7 @@ def crash_once(url: str, step: str) -> None:
 @pytest.mark.parametrize("moment", ["first tick", "after fills"])
 async def test_killed_at_any_step(redis: RedisClient, redis_url: str, step: str, moment: str) -> None:
     """SIGKILL after each step, both before anything exists and with fills waiting to be booked."""
-    desk = await open_desk(redis, settings(), {BTC: walk(60)})
+    desk = await open_desk(redis, settings(trading=QUICK), {BTC: walk(60)})
     trader = await desk.trader()
     if moment == "after fills":
         await trader.tick()

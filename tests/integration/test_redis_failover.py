@@ -25,7 +25,7 @@ from tasks.views import store as views
 from tests.support.binance.config import Config
 from tests.support.binance.desk import BinanceDesk, join_binance_desk, open_binance_desk
 from tests.support.binance.record import open_orders, sent_twice, unseen_trades
-from tests.support.desk import BTC, settings, walk
+from tests.support.desk import BTC, QUICK, settings, walk
 from tests.support.link import Link
 from tests.support.mortal import Mortal
 from tests.support.servers import RestartableRedis, debian_redis
@@ -36,7 +36,6 @@ COINS = {BTC: "BTC", ETH: "ETH"}
 CANDLES = {BTC: walk(300, seed=3, step_bp=60), ETH: walk(300, seed=4, step_bp=60, start="2280")}
 # The tests tick faster than any worker, so the exchange allows more requests and orders than Binance does.
 EXCHANGE = Config(fee_currency="base", weight_limit=60_000, orders_per_10s=10_000)
-QUICK = {"request_valid_seconds": "1.5", "protection_seconds": "2", "lease_seconds": 2}
 
 
 class Killed(BaseException):

@@ -36,7 +36,7 @@ from tests.support.servers import RestartableRedis
 KEYS = Keys("main")
 BNB = "BNB/USDT"
 ETH = "ETH/USDT"
-QUICK = {"request_valid_seconds": "0.3", "protection_seconds": "0.5", "lease_seconds": 2}
+QUICK = {"request_valid_seconds": "0.8", "protection_seconds": "1", "lease_seconds": 2}
 
 
 class Killed(BaseException):
@@ -61,7 +61,7 @@ async def redis(server: RestartableRedis) -> AsyncIterator[RedisClient]:
 
 
 def own_settings(lease_seconds: int = 2, **changes: Any) -> Settings:
-    """One busy grid; a comparison waits half a second."""
+    """One busy grid; a comparison waits a second."""
     return settings(trading=QUICK | {"lease_seconds": lease_seconds}, **changes)
 
 
@@ -187,7 +187,7 @@ async def test_a_plain_restart_costs_two_requests(server: RestartableRedis, redi
 @pytest.mark.parametrize("step", ["begun", "evidence", "cancelled", "reserved", "sent"])
 async def test_redis_goes_back_in_the_middle_of_a_tick(server: RestartableRedis, redis: RedisClient, step: str) -> None:
     """The tick writes nothing more: not before anybody noticed, and not with its old lease after the comparison."""
-    async with open_binance_desk(redis, own_settings(), {BTC: walk(200, seed=4, step_bp=60)}) as desk:
+    async with open_binance_desk(redis, own_settings(lease_seconds=10), {BTC: walk(200, seed=4, step_bp=60)}) as desk:
         trader = await desk.trader()
         await trade(desk, trader, 10)
         snapshot = server.snapshot()

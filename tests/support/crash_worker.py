@@ -7,7 +7,7 @@ from multiprocessing.process import BaseProcess
 from uuid import uuid4
 
 from tasks.base.redis_client import connect
-from tests.support.desk import open_desk, settings
+from tests.support.desk import QUICK, open_desk, settings
 from tests.support.forks import FORKS
 
 
@@ -28,6 +28,6 @@ async def _tick_and_die(url: str, step: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     redis = connect(url)
-    desk = await open_desk(redis, settings())
+    desk = await open_desk(redis, settings(trading=QUICK))
     trader = await desk.trader(owner=uuid4().hex, checkpoint=checkpoint)
     await trader.tick()

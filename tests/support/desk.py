@@ -18,13 +18,15 @@ from tasks.tick.trader import Checkpoint, GridTrader
 
 START_MS = 1_704_067_200_000
 BTC = "BTC/USDT"
+# For tests that wait until the rights of a dead worker have ended.
+QUICK = {"request_valid_seconds": "1.5", "protection_seconds": "2", "lease_seconds": 2}
 
 
 def settings(**changes: Any) -> Settings:
-    """One symbol, a ±4 % grid of 20 cells, no protection wait worth speaking of."""
+    """One symbol, a ±4 % grid of 20 cells; requests stay valid on a busy machine."""
     base: dict[str, Any] = {
         "symbols": {BTC: {"grid": "geometric", "range_pct": "0.04", "cells": 20, "start": "balanced"}},
-        "trading": {"request_valid_seconds": "0.5", "protection_seconds": "1", "lease_seconds": 1},
+        "trading": {"request_valid_seconds": "5", "protection_seconds": "6", "lease_seconds": 5},
     }
     return Settings(**(base | changes))
 
