@@ -186,15 +186,17 @@ class Play:
         await set_flag(desk.redis, hashes=[desk.keys.funds], flag="stopped", value=value)
 
     async def _stop_with_report(self) -> None:
-        away = self.rng.choice([0, 0, 100.0])  # seconds; longer than a stop tries
-        hands = self.hazards.hands
-        stop = Stop(self.workers.new(), hands.engine, lambda: self.redis.put_backs, hands.strays, away)
+        stop = self._new_stop(self.rng.choice([0, 0, 100.0]))  # seconds; longer than a stop tries
         self.stopping += 1
         self.operator.done[Trouble.STOPPED] += 1
         try:
             await stop.run(self.rng.uniform(0, 5))
         finally:
             self.stopping -= 1
+
+    def _new_stop(self, away_seconds: float = 0) -> Stop:
+        hands = self.hazards.hands
+        return Stop(self.workers.new(), hands.engine, lambda: self.redis.put_backs, hands.strays, away_seconds)
 
     async def _note_listing(self, after: float = 0) -> None:
         """Now and then a new worker sees the exchange's present filters, and the operator sees what was delisted."""
@@ -255,6 +257,9 @@ class Play:
         await crew.follow(self._prices, self.markets)
         traded = len((await server.record()).orders) > before
         assert not can or traded or await is_below_its_grids(crew.worker.desk), "trading stopped"
+        if Trouble.STOPPED in self.swarm.rates:
+            report = await self._new_stop().run(0)
+            assert report.is_clean, f"a stop leaves orders where nothing fails: {report}"
 
     def _prices(self) -> Mapping[str, Decimal]:
         return {symbol: self.hazards.engine.last(symbol.replace("/", "")) for symbol in SYMBOLS}

@@ -26,8 +26,8 @@ class Stop:
     strays: Set[str]
     away_seconds: float = 0
 
-    async def run(self, quiet_seconds: float) -> None:
-        """Stop, and hold the report against the exchange then and `quiet_seconds` later.
+    async def run(self, quiet_seconds: float) -> StopReport:
+        """Stop, and hold the report against the exchange then and `quiet_seconds` later. Returns it.
 
         Raises AssertionError where an order of ours rests that the report does not name.
         """
@@ -45,6 +45,7 @@ class Stop:
         self._check(report, before)
         await asyncio.sleep(quiet_seconds)
         self._check(report, before)
+        return report
 
     def _check(self, report: StopReport, before: int) -> None:
         if self.put_backs() != before:
