@@ -11,7 +11,7 @@ from tasks.base.money import ZERO, exact
 from tasks.exchange.models import Frozen, Side
 from tasks.history import tables
 from tasks.history.rows import DAY_MS, HOUR_MS
-from tasks.history.thinning import thinned
+from tasks.history.thinning import extremes, parts_of, thinned
 from tasks.ledger.models import Fill
 from tasks.ledger.statistics import CurvePoint, Tally, total_of
 
@@ -204,18 +204,38 @@ async def equity_curve(
     before = select(*names).where(own, equity.at_ms < start_ms).order_by(equity.at_ms.desc()).limit(1)
     found: list[tuple[int, str, str, str]] = [(*row,) for row in await connection.execute(before)]
     if end_ms - start_ms > _MINUTES_SPAN_MS:
-        bounds = (hours.hour_ms, _as_text(hours.lowest), _as_text(hours.highest), hours.last_ms, _as_text(hours.last))
-        asked: Select[Any] = select(*bounds, _as_text(hours.capital), _as_text(hours.grid_profit))
-        asked = asked.where(hours.account == account, hours.symbol == symbol)
-        asked = asked.where(hours.hour_ms >= start_ms // HOUR_MS * HOUR_MS, hours.hour_ms < end_ms)
-        rows = await connection.execute(asked.order_by(hours.hour_ms))
-        for hour_ms, lowest, highest, last_ms, last, *rest in rows:
-            found += [(hour_ms, lowest, *rest), (hour_ms + 1, highest, *rest), (last_ms, last, *rest)]
-    else:
-        inside = select(*names).where(own, equity.at_ms >= start_ms, equity.at_ms < end_ms).order_by(equity.at_ms)
-        found += [(*row,) for row in await connection.execute(inside)]
+        own = and_(hours.account == account, hours.symbol == symbol)
+        span = and_(hours.hour_ms >= start_ms // HOUR_MS * HOUR_MS, hours.hour_ms < end_ms)
+        found += [  # the first hour may have begun before the span
+            (max(at_ms, start_ms), worth, capital, profit)
+            for at_ms, worth, capital, profit in await _hours_curve(connection, own & span, points)
+        ]
+        return [_curve_point(*point) for point in found]
+    inside = select(*names).where(own, equity.at_ms >= start_ms, equity.at_ms < end_ms).order_by(equity.at_ms)
+    found += [(*row,) for row in await connection.execute(inside)]
     kept = thinned([float(worth) for _, worth, *_ in found], points)  # floats choose points; amounts stay exact
     return [_curve_point(*found[place]) for place in kept]
+
+
+async def _hours_curve(
+    connection: AsyncConnection, wanted: ColumnElement[bool], points: int
+) -> list[tuple[int, str, str, str]]:
+    """Low, high and last of each hour; of many hours the extremes of equal parts, and the very last."""
+    hours = tables.EQUITY_HOURS.c
+    bounds = (hours.hour_ms, _as_text(hours.lowest), _as_text(hours.highest), hours.last_ms, _as_text(hours.last))
+    asked: Select[Any] = select(*bounds, _as_text(hours.capital), _as_text(hours.grid_profit)).where(wanted)
+    rows = (await connection.execute(asked.order_by(hours.hour_ms))).all()
+    found: list[tuple[int, str, str, str]] = []
+    if 3 * len(rows) <= points:
+        for hour_ms, lowest, highest, last_ms, last, *rest in rows:
+            found += [(hour_ms, lowest, *rest), (hour_ms + 1, highest, *rest), (last_ms, last, *rest)]
+        return found
+    lows, highs = [float(row[1]) for row in rows], [float(row[2]) for row in rows]
+    for position, is_high in extremes(lows, highs, parts_of(points)):
+        hour_ms, lowest, highest, _, _, *rest = rows[position]
+        found.append((hour_ms + 1, highest, *rest) if is_high else (hour_ms, lowest, *rest))
+    *_, last_ms, last, capital, grid_profit = rows[-1]
+    return [*found, (last_ms, last, capital, grid_profit)]
 
 
 def _curve_point(at_ms: int, worth: str, capital: str, grid_profit: str) -> CurvePoint:

@@ -11,10 +11,21 @@ def thinned(values: Sequence[float], most: int) -> list[int]:
     count = len(values)
     if count <= most:
         return list(range(count))
-    parts = max((most - 2) // 2, 1)
-    kept = {0, count - 1}
+    found = extremes(values, values, parts_of(most))
+    return sorted({0, count - 1, *(position for position, _ in found)})
+
+
+def parts_of(most: int) -> int:
+    """Into how many parts a curve is cut, so that their extremes and both ends are at most so many points."""
+    return max((most - 2) // 2, 1)
+
+
+def extremes(lows: Sequence[float], highs: Sequence[float], parts: int) -> list[tuple[int, bool]]:
+    """Of equal parts of a curve, in order: the positions of the lowest low (False) and of the highest high (True)."""
+    count, found = len(lows), set()
     for part in range(parts):
         inside = range(count * part // parts, count * (part + 1) // parts)
-        kept.add(min(inside, key=values.__getitem__))
-        kept.add(max(inside, key=values.__getitem__))
-    return sorted(kept)
+        if inside:
+            found.add((min(inside, key=lows.__getitem__), False))
+            found.add((max(inside, key=highs.__getitem__), True))
+    return sorted(found)
