@@ -1,10 +1,26 @@
-"""The `log-status` flow: write the state of trading to the run's log and audit the pot."""
+"""The `log-status` flow: write the state of trading to the run's log, audit the pot, prune the history."""
+
+from logging import Logger, LoggerAdapter
+from typing import Any
 
 from prefect import flow, get_run_logger
 
+from flows.runtime.trading import TradingService
 from flows.runtime.worker.account_check import trading_for
 from tasks.base.deployment_names import MAIN_ACCOUNT
+from tasks.base.errors import GridflowError
 from tasks.views.models import StatusView
+
+
+def _prune(trading: TradingService, logger: Logger | LoggerAdapter[Any]) -> None:
+    """Delete old rows of the history. The next run tries again where the database is away."""
+    try:
+        pruned = trading.run(trading.prune_history())
+    except GridflowError as error:
+        logger.warning("the history was not pruned: %s", error)
+        return
+    if pruned:
+        logger.info("deleted from the history: %s", ", ".join(f"{count} {name}" for name, count in pruned.items()))
 
 
 @flow(name="log-status")
@@ -20,6 +36,7 @@ def log_status(account: str = MAIN_ACCOUNT) -> StatusView:
     logger.info("equity %s, profit %s (grid %s, floating %s, fees %s)", *view.totals())
     for symbol in view.symbols:
         logger.info("%s: equity change %s, committed %s", symbol.symbol, symbol.equity_change, symbol.committed)
+    _prune(trading, logger)
     for one in report.drift:
         logger.error("%s: %s (found %s, expected %s)", one.subject, one.cause.value, one.found, one.expected)
     return view

@@ -10,6 +10,7 @@ from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, connect
 from tasks.settings.environment import state_dir
 from tasks.settings.model import Settings
+from tasks.tick.trading_mode import mode_of
 
 T = TypeVar("T")
 _CLOSE_SECONDS = 10
@@ -31,17 +32,35 @@ class Archiving:
         """Raises StateError where this process must not write the history. See `Archiver.check`."""
         await asyncio.wrap_future(self._submit(self._check()))
 
-    async def restore_flags(self) -> None:
-        """Set the stop and the pauses that Redis has lost. Raises StateError where the database does not answer."""
-        await asyncio.wrap_future(self._submit(self._restore_flags()))
+    async def recover(self) -> bool:
+        """Write back flags and books that Redis has lost; whether there were books. Raises StateError."""
+        found: bool = await asyncio.wrap_future(self._submit(self._recover()))
+        return found
 
     async def write_now(self) -> bool:
         """Write the newest flags and actions to the database; whether it has them within a second and a half."""
-        found: bool = await asyncio.wrap_future(self._submit(self._archiver.write_now(DURABLE_SECONDS)))
+        found: bool = await asyncio.wrap_future(self._submit(self._write_now()))
         return found
 
-    async def _restore_flags(self) -> None:
-        await self._archiver.restore_flags()
+    async def _write_now(self) -> bool:
+        self._build()
+        found: bool = await self._archiver.write_now(DURABLE_SECONDS)
+        return found
+
+    async def prune(self) -> dict[str, int]:
+        """Delete what the history keeps no longer; how many rows of each table. Raises HistoryUnavailable."""
+        found: dict[str, int] = await asyncio.wrap_future(self._submit(self._prune()))
+        return found
+
+    async def _prune(self) -> dict[str, int]:
+        self._build()
+        found: dict[str, int] = await self._archiver.prune(self._settings.history)
+        return found
+
+    async def _recover(self) -> bool:
+        self._build()
+        found: bool = await self._archiver.recover(mode_of(self._settings))
+        return found
 
     def start(self) -> None:
         """Archive from now on."""
@@ -65,6 +84,10 @@ class Archiving:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def _check(self) -> None:
+        self._build()
+        await self._archiver.check()
+
+    def _build(self) -> None:
         if self._archiver is None:
             from tasks.history.archiver import Archiver  # imports the database's libraries
             from tasks.history.database import Database, history_url
@@ -73,7 +96,6 @@ class Archiving:
             database = Database(history_url(self._settings, state_dir()))
             most_mb = self._settings.history.outbox_mb
             self._archiver = Archiver(self._redis, Keys(self._settings.account), database, most_mb)
-        await self._archiver.check()
 
     async def _start(self) -> None:
         if self._running is None:

@@ -82,7 +82,7 @@ class TradingService:
         self._thread = threading.Thread(target=self._loop.run_forever, name="trading-loop", daemon=True)
         self._thread.start()
         self._opening = asyncio.Lock()
-        self._archiving = Archiving(settings, self._redis_url) if archives else None
+        self._archiving, self._archives = Archiving(settings, self._redis_url), archives
         self._watchdog = watchdog.Watchdog(self._loop, self._thread)
         self.beating = Beating(self._redis_url, self.keys)
         logs = flush_logs(self._logs, self._redis_url, self.keys.log)
@@ -110,11 +110,10 @@ class TradingService:
         """The Redis client, exchange client and fund allocator of this process. The first call opens them."""
         async with self._opening:
             if self._desk is None:
-                if self._archiving is not None:
+                if self._archives:
                     await self._archiving.check()
-                restore = self._archiving.restore_flags if self._archiving is not None else None
-                self._desk = await open_desk(self._own_settings, self._redis_url, restore)
-                if self._archiving is not None:
+                self._desk = await open_desk(self._own_settings, self._redis_url, self._archiving.recover)
+                if self._archives:
                     self._archiving.start()
                 if watchdog.is_enabled():  # imports and market lists keep the loop busy until now
                     self._watchdog.start()
@@ -223,6 +222,13 @@ class TradingService:
         await guard_balance(desk)
         return await watch_drift(desk.redis, self.keys, list(self.settings.symbols))
 
+    async def prune_history(self) -> dict[str, int]:
+        """Delete what the history keeps no longer, by the settings of this process; how many rows of each table.
+
+        Raises GridflowError where the history does not answer.
+        """
+        return await self._archiving.prune()
+
     def retiring(self) -> list[str]:
         """Symbols that left the settings and still hold something."""
         return self.run(self._retiring())
@@ -279,7 +285,7 @@ class TradingService:
 
     async def _make_durable(self) -> None:
         """Write flags and actions to the database before the flow ends. Without it they are in force all the same."""
-        if self._archiving is not None and not await self._archiving.write_now():
+        if not await self._archiving.write_now():
             log.warning("in force, not yet durable: the history does not hold it yet")
 
     def beat(self, file: Path) -> None:
@@ -300,8 +306,7 @@ class TradingService:
         """Close the exchange and Redis, and end the loop."""
         self._watchdog.stop()
         self.run(self._close())
-        if self._archiving is not None:
-            self._archiving.close()
+        self._archiving.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()

@@ -246,7 +246,8 @@ class Keys:
     @property
     def history(self) -> str:
         """Hash: the archiver's state. place (of the database), waiting, bytes, away_ms, away_why; restored_ms,
-        restored (flags)."""
+        restored (what came back after Redis was lost); compare (set until books that came back are compared with the
+        exchange); new_market (an operator lets a new paper market begin)."""
         return self._key("history")
 
     @property

@@ -7,7 +7,7 @@ its record is in the database. The stream is never trimmed by length: that would
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-_PLACES = 1_000_000  # more entries than one millisecond ever has
+PLACES = 1_000_000  # more entries than one millisecond ever has
 
 
 class RecordKind(StrEnum):
@@ -41,7 +41,7 @@ class Record(NamedTuple):
     def sequence(self) -> int:
         """Its place in the outbox as one number, the time first."""
         at_ms, _, place = self.entry_id.partition("-")
-        return int(at_ms) * _PLACES + int(place)
+        return int(at_ms) * PLACES + int(place)
 
 
 def fields_of(kind: RecordKind, body: str) -> dict[Any, Any]:

@@ -1,7 +1,7 @@
 """What an operator does with the books: audit them, repair the money, write inventory off, take base back in."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from uuid import uuid4
@@ -20,6 +20,7 @@ from tasks.settings.in_force import in_force
 from tasks.settings.model import PaperSettings, Settings
 from tasks.tick.base_return import BaseReturn
 from tasks.tick.base_return import return_base as return_missing_base
+from tasks.tick.comparing import trust_exchange
 from tasks.tick.desk import Desk
 from tasks.tick.exchange_factory import open_exchange
 from tasks.tick.store import release_symbols
@@ -28,7 +29,17 @@ from tasks.tick.write_off import WriteOff
 from tasks.tick.write_off import write_off as write_off_inventory
 
 log = logging.getLogger(__name__)
-__all__ = ["BaseReturn", "WriteOff", "accept", "audit", "repair", "return_base", "with_running_market", "write_off"]
+__all__ = [
+    "BaseReturn",
+    "WriteOff",
+    "accept",
+    "audit",
+    "repair",
+    "return_base",
+    "trust",
+    "with_running_market",
+    "write_off",
+]
 
 
 async def audit(redis: RedisClient, settings: Settings, *, with_exchange: bool) -> AuditReport:
@@ -67,6 +78,33 @@ async def accept(redis: RedisClient, settings: Settings, symbol: str, *, by: Act
         raise StateError(f"{symbol} does not wait for its books: there is nothing to accept")
     await record(redis, Keys(settings.account), by, "accept the books", [symbol], "done")
     log.warning("books accepted as they are", extra={"symbol": symbol})
+
+
+async def trust(
+    redis: RedisClient, settings: Settings, source: str, symbols: Sequence[str], *, by: Actor = Actor.CLI
+) -> tuple[str, ...]:
+    """Let symbols trade again whose books from the history do not agree with the exchange; which.
+
+    `source`: `exchange` rebuilds them from the exchange alone, `history` takes them as they are. No symbol: all that
+    wait. Raises StateError where none waits.
+    """
+    keys = Keys(settings.account)
+    waiting = await redis.hkeys(keys.waiting)
+    wanted = tuple(symbols) or tuple(sorted(map(str, waiting)))
+    idle = [symbol for symbol in wanted if symbol not in waiting]
+    if idle or not wanted:
+        raise StateError(f"{', '.join(idle) or 'no symbol'} waits for its books: there is nothing to decide")
+
+    async def work() -> None:
+        if source == "history":
+            await release_symbols(redis, keys=keys, symbols=wanted)
+            return
+        async with _desk(redis, settings) as desk:
+            for symbol in wanted:
+                await trust_exchange(desk, symbol)
+
+    await recorded(redis, keys, by, f"trust the {source}", wanted, work)
+    return wanted
 
 
 async def write_off(redis: RedisClient, settings: Settings, symbol: str, *, by: Actor = Actor.CLI) -> WriteOff:

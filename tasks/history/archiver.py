@@ -8,6 +8,7 @@ and records wait in Redis.
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from uuid import uuid4
 
@@ -18,19 +19,24 @@ from tasks.base.errors import StateError
 from tasks.base.events import EventKind, publish_event
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
-from tasks.history import outbox
+from tasks.funds.store import all_symbols
+from tasks.history import checkpoints, outbox
+from tasks.history.checkpoints import touched
 from tasks.history.database import Database, HistoryUnavailable
 from tasks.history.direct import write_now
-from tasks.history.flags import restore_flags
 from tasks.history.lists import delete_lists, records_in_lists
-from tasks.history.rows import batch_of
+from tasks.history.recovery import recover
+from tasks.history.retention import prune
+from tasks.history.rows import Row, batch_of
 from tasks.history.store import StaleArchiver, claim, has_lists, set_has_lists, write
+from tasks.settings.model import HistorySettings
 
 log = logging.getLogger(__name__)
 _IDLE_SECONDS = 1.0
 _WAIT_SECONDS = 2.0  # while another archiver works
 _MAX_BACK_OFF_SECONDS = 15.0
 _STATE_SECONDS = 5.0
+_CHECKPOINT_SECONDS = 10.0  # between two checkpoints of a symbol
 _MB = 1024 * 1024
 
 
@@ -48,6 +54,9 @@ class Archiver:
         self._owner = uuid4().hex
         self._is_open = self._has_deleted_lists = False
         self._stored_at = float("-inf")
+        self._changed: set[str] | None = None  # symbols whose books are newer than their checkpoints; None: any
+        self._checkpointed: dict[str, float] = {}
+        self._gap = _CHECKPOINT_SECONDS
 
     @property
     def place(self) -> str:
@@ -82,16 +91,24 @@ class Archiver:
                 )
             await asyncio.sleep(0.25)
 
-    async def restore_flags(self) -> None:
-        """Set the stop and the pauses that Redis has lost. Raises StateError where the database does not answer."""
+    async def recover(self, mode: str) -> bool:
+        """Write back flags and books that Redis has lost; whether there were books. See `recovery.recover`.
+
+        Raises StateError also where the database does not answer.
+        """
         try:
             await self._open()
-            await restore_flags(self._redis, self._keys, self._database, self._clock)
+            return await recover(self._redis, self._keys, self._database, self._clock, mode)
         except HistoryUnavailable as error:
             raise StateError(
                 f"Redis holds no books, and whether an operator stopped trading is not known: {error}. Trading begins "
                 "when the database answers"
             ) from error
+
+    async def prune(self, keep: HistorySettings) -> dict[str, int]:
+        """Delete what the history keeps no longer; how many rows of each table. Raises HistoryUnavailable."""
+        await self._open()
+        return await prune(self._database, self._keys.account, keep, to_ms(self._clock()))
 
     async def run(self) -> None:
         """Archive until cancelled. No failure ends it."""
@@ -122,8 +139,9 @@ class Archiver:
         if reading is None:
             return None
         await self._open()
-        if reading.records:
-            await self._write(reading)
+        reading, rows = await self._with_checkpoints(reading)
+        if reading.records or rows:
+            await self._write(reading, rows)
             await self._delete_lists()
             await outbox.delete(self._redis, self._keys, reading)
         await self._store_state(bool(reading.records))
@@ -131,6 +149,7 @@ class Archiver:
 
     async def drain(self, seconds: float) -> int:
         """Archive all that waits, for at most so long; how many records are left."""
+        self._gap = 0.0
         try:
             async with asyncio.timeout(seconds):
                 while (await outbox.backlog(self._redis, self._keys)).records:
@@ -139,6 +158,8 @@ class Archiver:
                         break
                     if done is None:
                         await asyncio.sleep(0.1)
+                if self._changed is None or self._changed:
+                    await self.step()  # the newest checkpoints
         except (TimeoutError, HistoryUnavailable, StateError, StaleArchiver) as error:
             log.warning("history: not all records were archived", extra={"error": str(error) or type(error).__name__})
         return (await outbox.backlog(self._redis, self._keys)).records
@@ -155,14 +176,39 @@ class Archiver:
             await self._database.open()
             self._is_open = True
 
-    async def _write(self, reading: outbox.Reading) -> None:
+    async def _with_checkpoints(self, reading: outbox.Reading) -> tuple[outbox.Reading, list[Row]]:
+        """The reading up to this moment, and checkpoints of it; those of a symbol every few seconds.
+
+        None while more waits than one batch takes: checkpoints are of the end of the outbox.
+        """
+        if self._changed is None:
+            self._changed = set(await all_symbols(self._redis, keys=self._keys))
+        self._changed |= touched(reading.records)
+        now = time.monotonic()
+        due = sorted(one for one in self._changed if now - self._checkpointed.get(one, float("-inf")) >= self._gap)
+        if len(reading.records) >= outbox.MOST_RECORDS or not due:
+            return reading, []
+        newest = reading.records[-1].entry_id if reading.records else ""
+        entries, rows = await checkpoints.read(self._redis, self._keys, due, newest, outbox.MOST_RECORDS)
+        more = outbox.records_of(entries)
+        self._changed |= touched(more)
+        reading = reading._replace(records=(*reading.records, *more))
+        if len(more) >= outbox.MOST_RECORDS:
+            return reading, []
+        self._checkpointed |= dict.fromkeys(due, now)
+        self._changed -= set(due)
+        return reading, rows
+
+    async def _write(self, reading: outbox.Reading, rows: Sequence[Row] = ()) -> None:
         account, now_ms = self._keys.account, to_ms(self._clock())
         async with self._database.begin() as connection:
             await claim(connection, account, reading.fence, now_ms)
             if not await has_lists(connection, account):
                 await write(connection, account, batch_of(await records_in_lists(self._redis, self._keys)))
                 await set_has_lists(connection, account)
-            await write(connection, account, batch_of(reading.records))
+            batch = batch_of(reading.records)
+            batch.put["checkpoints"] += rows
+            await write(connection, account, batch)
 
     async def _delete_lists(self) -> None:
         """The first batch brings the lists of earlier versions into the history: Redis needs them no more."""

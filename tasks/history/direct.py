@@ -6,7 +6,7 @@ from typing import Any
 
 from tasks.base.errors import StateError
 from tasks.base.keys import Keys
-from tasks.base.outbox import Record, RecordKind
+from tasks.base.outbox import RecordKind
 from tasks.base.redis_client import RedisClient
 from tasks.history import outbox
 from tasks.history.database import Database, HistoryUnavailable
@@ -28,8 +28,7 @@ async def write_now(redis: RedisClient, keys: Keys, database: Database, seconds:
     if place not in (None, database.identity):
         return await outbox.is_archived(redis, keys, seconds)
     entries: Any = await redis.xrevrange(keys.outbox, count=_NEWEST)
-    records = [Record(str(name), entry["kind"], entry["body"]) for name, entry in reversed(entries)]
-    wanted = [record for record in records if record.kind in _KINDS]
+    wanted = [record for record in outbox.records_of(entries[::-1]) if record.kind in _KINDS]
     if not wanted:
         return True  # the archiver was faster: it deletes only what the database has
     try:

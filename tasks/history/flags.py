@@ -1,6 +1,7 @@
 """Flags that operators set, read back from the history where Redis has lost them."""
 
 import logging
+from typing import NamedTuple
 
 from sqlalchemy import select
 
@@ -14,21 +15,40 @@ from tasks.history.database import Database
 log = logging.getLogger(__name__)
 
 
+class Flag(NamedTuple):
+    """A flag in its newest state. `scope`: a symbol, or '' for the pot."""
+
+    scope: str
+    name: str
+    value: int
+
+    @property
+    def text(self) -> str:
+        """`stopped`, `BTC/USDT paused`."""
+        return f"{self.scope} {self.name}".strip()
+
+
+async def read_flags(database: Database, account: str) -> list[Flag]:
+    """Every flag that was ever set. Raises HistoryUnavailable."""
+    flags = tables.FLAGS.c
+    asked = select(flags.scope, flags.flag, flags.value).where(flags.account == account)
+    async with database.connection() as connection:
+        rows = await connection.execute(asked.order_by(flags.scope, flags.flag))
+        return [Flag(str(scope), str(name), int(value)) for scope, name, value in rows]
+
+
 async def restore_flags(redis: RedisClient, keys: Keys, database: Database, clock: Clock) -> list[str]:
     """Set the stop and the pauses that were in force; their names. The books are not open yet, so nothing trades.
 
     Raises HistoryUnavailable where the database does not answer: it is then unknown whether trading is stopped.
     """
-    flags = tables.FLAGS.c
-    asked = select(flags.scope, flags.flag).where(flags.account == keys.account, flags.value == 1)
-    async with database.connection() as connection:
-        found = [(str(scope), str(flag)) for scope, flag in await connection.execute(asked.order_by(*flags))]
+    found = [flag for flag in await read_flags(database, keys.account) if flag.value]
     if not found:
         return []
-    names = [f"{scope} {flag}".strip() for scope, flag in found]
+    names = [flag.text for flag in found]
     async with redis.pipeline(transaction=True) as pipe:
-        for scope, flag in found:
-            pipe.hset(keys.funds_symbol(scope) if scope else keys.funds, flag, 1)
+        for flag in found:
+            pipe.hset(keys.funds_symbol(flag.scope) if flag.scope else keys.funds, flag.name, 1)
         pipe.hset(keys.history, mapping={"restored_ms": to_ms(clock()), "restored": ", ".join(names)})
         await pipe.execute()
     log.warning("Redis was lost: flags restored from the history", extra={"flags": names})

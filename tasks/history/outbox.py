@@ -41,6 +41,11 @@ async def read(redis: RedisClient, keys: Keys, owner: str) -> Reading | None:
     return Reading(int(fence), str(server), tuple(_record(str(name), flat) for name, flat in entries))
 
 
+def records_of(entries: Sequence[tuple[str, Any]]) -> list[Record]:
+    """Entries as redis-py gives them."""
+    return [Record(str(name), fields.get("kind", ""), fields.get("body", "")) for name, fields in entries]
+
+
 def _record(entry_id: str, flat: Sequence[str]) -> Record:
     fields = hash_of(flat)
     return Record(entry_id, fields.get("kind", ""), fields.get("body", ""))

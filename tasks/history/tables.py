@@ -82,6 +82,7 @@ ORDER_CHANGES = _table(
     _text("state"),
     *_amounts("filled", "quote_filled"),
     _text("note"),
+    indexes=(("at_ms",),),
 )
 
 ROUNDS = _table(
@@ -195,6 +196,9 @@ FLAGS = _table(
     _ms("sequence"),
     _ms("at_ms"),
 )
+
+# What Redis held of a symbol ('' for the account) when all records up to `sequence` were archived. See checkpoints.py.
+CHECKPOINTS = _table("checkpoints", _key("symbol"), _ms("sequence"), _ms("at_ms"), _text("body"))
 
 # Records that this version could not read. They are kept for a later one.
 UNREADABLE = _table("unreadable", _key("id"), _text("kind"), _text("body"), _text("error"))

@@ -128,7 +128,7 @@ async def import_history(database: Database, account: str, folder: Path) -> dict
     own = {"account": account}
     async with database.begin() as connection:
         await lock(connection, account)
-        for name in ("orders", "grids", "flags", "equity_hours"):
+        for name in ("orders", "grids", "flags", "equity_hours", "checkpoints"):
             await put(connection, tables.table_of(name), [row | own for row in content.pop(name)])
         fills, points = content.pop("fills"), content.pop("equity")
         for part in _parts(sorted(fills, key=lambda row: (row["at_ms"], row["trade_id"]))):

@@ -99,12 +99,26 @@ class TradingSettings(Section):
         return int(self.protection_seconds * 1000)
 
 
+_KeptDays = Annotated[int, Field(ge=0, le=36_500)]
+
+
 class HistorySettings(Section):
     """The durable record of all that happened."""
 
     outbox_mb: Annotated[int, Field(ge=1, le=65_536)] = Field(
         256,
         description="MB that records may take in Redis while the database is away, 1 to 65536; no new buys beyond it",
+    )
+    trades_days: _KeptDays = Field(
+        0, description="days that trades, rounds and ended orders are kept, 0 (for ever) to 36500"
+    )
+    events_days: _KeptDays = Field(90, description="days that events are kept, 0 (for ever) to 36500")
+    blocked_days: _KeptDays = Field(365, description="days that refusals are kept, 0 (for ever) to 36500")
+    order_changes_days: _KeptDays = Field(
+        365, description="days that the changes of orders are kept, 0 (for ever) to 36500"
+    )
+    symbol_minutes_days: _KeptDays = Field(
+        30, description="days that a symbol's equity is kept by the minute, 0 (for ever) to 36500; then by the hour"
     )
 
 

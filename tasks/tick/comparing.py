@@ -6,7 +6,7 @@ given until one worker has raised every fence, compared each symbol with the exc
 """
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 from uuid import uuid4
@@ -92,6 +92,7 @@ async def _compare(desk: Desk, holder: str) -> None:
         await _report(desk, found)
     if not await store.end_comparison(desk.redis, keys=desk.keys, holder=holder, ids=ids):
         raise RedisRestarted(desk.keys.account)
+    await desk.redis.hdel(desk.keys.history, "compare")
 
 
 async def _compare_all(desk: Desk, symbols: Sequence[str], holder: str) -> list[Compared]:
@@ -159,10 +160,12 @@ async def _held(desk: Desk, symbol: str, holder: str) -> AsyncIterator[SymbolSta
 class _Seen(NamedTuple):
     """What the exchange showed of one symbol: open orders, trades that are not booked, and lost orders.
 
-    `orphans`: orders of ours with such trades that were not lost and are not in the journal. `ended`: those of them
-    that have ended by the books.
+    `listed`: the ids of all its trades since `since_ms`. `orphans`: orders of ours with such trades that were not lost
+    and are not in the journal. `ended`: those of them that have ended by the books.
     """
 
+    since_ms: int
+    listed: Collection[str]
     open_orders: Sequence[Order]
     trades: Sequence[Trade]
     lost: Sequence[tuple[OrderId, Order]]
@@ -173,7 +176,8 @@ class _Seen(NamedTuple):
 async def _read(desk: Desk, market: Market, state: SymbolState, open_orders: Sequence[Order]) -> _Seen:
     """The open orders were read first: what fills between the two reads then shows in the trades."""
     exchange, symbol, redis, keys = desk.exchange, market.symbol, desk.redis, desk.keys
-    listed = await exchange.trades(symbol, first_lost_ms(state))
+    since_ms = first_lost_ms(state)
+    listed = await exchange.trades(symbol, since_ms)
     booked = await store.booked_trades(redis, keys, symbol, [trade.trade_id for trade in listed]) if listed else set()
     trades = [trade for trade in listed if trade.trade_id not in booked]
     known = {intent.exchange_id for intent in state.intents.values()}
@@ -184,13 +188,16 @@ async def _read(desk: Desk, market: Market, state: SymbolState, open_orders: Seq
     lost = lost_orders([*open_orders, *looked_up], state.intents.keys(), slots, keys.account)
     adopted = [order for _, order in lost]
     rest = orphan_orders(trades, [*open_orders, *looked_up], state.intents.keys(), adopted, keys.account)
-    return _Seen(open_orders, trades, lost, rest, ended_by_the_books(rest, slots, keys.account))
+    ids, ended = {trade.trade_id for trade in listed}, ended_by_the_books(rest, slots, keys.account)
+    return _Seen(since_ms, ids, open_orders, trades, lost, rest, ended)
 
 
 async def _book_lost(desk: Desk, market: Market, state: SymbolState, open_orders: Sequence[Order]) -> Compared:
     """Book the orders that the journal has, and orphans, as a tick does, then the lost ones, in one step."""
     symbol, exchange, intents = market.symbol, desk.exchange, list(state.intents.values())
     seen = await _read(desk, market, state, open_orders)
+    if await _are_from_history(desk) and (why := await _disagreement(desk, symbol, seen)):
+        return await _hold(desk, state, symbol, why)
     if seen.ended and can_be_rebuilt(state, is_configured=symbol in desk.settings.symbols):
         ended = {order.exchange_id for order in seen.ended}
         return await _rebuild(desk, market, state, sum(trade.exchange_id in ended for trade in seen.trades))
@@ -236,6 +243,64 @@ async def _rebuild(desk: Desk, market: Market, state: SymbolState, missing: int)
         f"cannot be rebuilt: {why}. Compare `gridflow status` with the account, then let it trade with the books as "
         f"they are: gridflow recover --accept {symbol}"
     )
+    return await _hold(desk, state, symbol, waits)
+
+
+async def _are_from_history(desk: Desk) -> bool:
+    """Whether the books were written back from the history and have not been compared since."""
+    return bool(await desk.redis.hexists(desk.keys.history, "compare"))
+
+
+async def _disagreement(desk: Desk, symbol: str, seen: _Seen) -> str:
+    """What the history and the exchange say differently of a symbol whose books came from the history; '' if nothing.
+
+    Orders and trades that are newer than the history are no difference: they are booked.
+    """
+    ended = {order.exchange_id for order in seen.ended}
+    more = [trade.trade_id for trade in seen.trades if trade.exchange_id in ended]
+    booked = await desk.redis.zrangebyscore(desk.keys.seen(symbol), seen.since_ms + 1, "+inf")
+    less = [str(name) for name in booked if str(name) not in seen.listed and ":" not in str(name)]
+    if not more and not less:
+        return ""
+    says = []
+    if more:
+        says.append(f"the exchange shows {_some(more)} of orders that have ended by the history, which lacks them")
+    if less:
+        says.append(f"the history has {_some(less)}, which the exchange does not show")
+    return (
+        f"{symbol} does not trade: {'; '.join(says)}. Compare `gridflow status` with the account, then choose: "
+        f"gridflow recover --trust exchange {symbol} (rebuild the books from the exchange), or "
+        f"gridflow recover --trust history {symbol} (trade with the books as they are)"
+    )
+
+
+def _some(trade_ids: Sequence[str]) -> str:
+    return f"{len(trade_ids)} trades ({', '.join(trade_ids[:3])}{', …' if len(trade_ids) > 3 else ''})"
+
+
+async def trust_exchange(desk: Desk, symbol: str) -> None:
+    """Rebuild a symbol from the exchange alone, and let it trade.
+
+    Raises StateError where that is not possible, RedisRestarted while the books are being compared, and
+    ExchangeError.
+    """
+    if symbol not in desk.settings.symbols:
+        raise StateError(f"{symbol} is not configured, so it cannot be rebuilt. Use --trust history")
+    market = (await desk.exchange.markets([symbol]))[symbol]
+    holder = f"trust-{uuid4().hex}"
+    if not await store.lock_comparison(desk.redis, keys=desk.keys, holder=holder, lock_ms=desk.lease_ms):
+        raise RedisRestarted(desk.keys.account)
+    try:
+        async with kept(desk, desk.keys.comparison_lock, holder), _held(desk, symbol, holder) as state:
+            if not await recover(desk, market, state):
+                raise StateError(f"the exchange lists no order of {symbol} that is ours. Use --trust history")
+            await store.release_symbols(desk.redis, keys=desk.keys, symbols=[symbol])
+    finally:
+        await store.unlock_comparison(desk.redis, keys=desk.keys, holder=holder)
+
+
+async def _hold(desk: Desk, state: SymbolState, symbol: str, waits: str) -> Compared:
+    """Let the symbol wait for an operator."""
     log.error("books do not agree with the exchange", extra={"symbol": symbol, "why": waits})
     hold = Write(key=desk.keys.waiting, verb="HSET", field=symbol, value=waits)
     code, _ = await desk.allocator.release(symbol, state.fence, ids=[], writes=[hold])

@@ -16,8 +16,9 @@ from tasks.tick.markets import Markets
 log = logging.getLogger(__name__)
 
 
-async def _nothing_to_restore() -> None:
-    """The default of `restore_flags`."""
+async def _no_history() -> bool:
+    """The default of `recover`."""
+    return False
 
 
 @dataclass
@@ -26,7 +27,8 @@ class Desk:
 
     `fences`: the newest fence that this process got, by symbol. A Redis with a lower one has gone back in time.
     `explained`: by symbol, ids of trades that this process knows to be in the books or not ours, the oldest first.
-    `restore_flags` is called before the books are opened where Redis holds none: an operator's stop holds again.
+    `recover` is called before the books are opened where Redis holds none: it writes back what the history has, an
+    operator's stop first, and says whether there were books.
     """
 
     settings: Settings
@@ -39,7 +41,7 @@ class Desk:
     markets: Markets = field(default_factory=Markets)
     fences: dict[str, int] = field(default_factory=dict)
     explained: dict[str, dict[str, None]] = field(default_factory=dict)
-    restore_flags: Callable[[], Awaitable[None]] = _nothing_to_restore
+    recover: Callable[[], Awaitable[bool]] = _no_history
 
     async def follow_settings(self) -> None:
         """Load the settings in force. Raises StateError where this process cannot trade by them."""

@@ -22,9 +22,7 @@ from tasks.tick.trading_mode import claim_books, is_live
 log = logging.getLogger(__name__)
 
 
-async def open_desk(
-    settings: Settings, redis_url: str, restore_flags: Callable[[], Awaitable[None]] | None = None
-) -> Desk:
+async def open_desk(settings: Settings, redis_url: str, recover: Callable[[], Awaitable[bool]] | None = None) -> Desk:
     """Connect to Redis and the exchange, and share the pot.
 
     `settings`: this process's own. The desk trades by the settings in force. Raises StateError, ConfigError or
@@ -43,8 +41,8 @@ async def open_desk(
         exchange = await open_exchange(settings, redis)
         allocator = GlobalFundAllocator.from_settings(settings, redis)
         desk = Desk(settings, redis, exchange, allocator, keys, utc_now)
-        if restore_flags is not None:
-            desk.restore_flags = restore_flags
+        if recover is not None:
+            desk.recover = recover
         desk.markets.add(await listed_markets(exchange, list(settings.symbols)))
         await refuse_unknown_symbols(redis, keys, settings, desk.markets.known)
         await open_books(desk, desk.markets.known, owner=uuid4().hex)

@@ -188,13 +188,18 @@ def _lost_writes(result: Rebuilt, touched: Collection[str], keys: Keys, symbol: 
     return out
 
 
+def cycle_of_time(now_ms: int) -> int:
+    """A cycle above all that were used before this moment."""
+    return (now_ms - _CYCLES_FROM_MS) // 1000
+
+
 def cycle_writes(cells: Mapping[str, Cell], now_ms: int, keys: Keys, symbol: str) -> list[Write]:
     """The writes that raise the cycle of every cell without an order above all that may have been used.
 
     An exchange lists no order for ever that was cancelled unfilled, so its id is not found; a cycle made of the time
     is above it, because no cell sends more than one order a second over the life of an account.
     """
-    first = (now_ms - _CYCLES_FROM_MS) // 1000
+    first = cycle_of_time(now_ms)
     out = [
         _hset(keys.cells(symbol), key, cell.model_copy(update={"cycle": first}).model_dump_json())
         for key, cell in sorted(cells.items())

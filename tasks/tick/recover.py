@@ -33,7 +33,8 @@ _MAX_TRIES = 2400  # of up to 0.5 s: another worker's recovery may take twenty m
 
 
 async def open_books(desk: Desk, markets: Mapping[str, Market], owner: str) -> None:
-    """Open the account's books and share the pot. Where the pot was never shared, rebuild every symbol first.
+    """Open the account's books and share the pot. Where Redis holds none, they come from the history; where that has
+    none either, every symbol is rebuilt from the exchange first.
 
     The pot grants nothing before it is shared, so one symbol never gets the money that another has committed. If Redis
     was lost while a worker was running, the worker's last requests may still be in flight. The exchange is therefore
@@ -44,11 +45,12 @@ async def open_books(desk: Desk, markets: Mapping[str, Market], owner: str) -> N
     """
     await claim_books(desk.redis, desk.keys, desk.settings)
     await publish(desk.redis, desk.settings, only_first=True)
+    if not await desk.redis.hexists(desk.keys.funds, "version") and await desk.recover():
+        log.warning("books restored from the history; they are compared with the exchange before anything trades")
     await upgrade_records(desk.redis, desk.keys, desk.settings)
     await desk.follow_settings()
     status = await desk.allocator.get_global_status_summary()
     if status.version == 0:
-        await desk.restore_flags()
         if desk.exchange.apart_from_redis:
             await outlast_requests(desk)
         for symbol in desk.settings.symbols:

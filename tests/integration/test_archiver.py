@@ -24,6 +24,7 @@ from tasks.history import outbox, tables
 from tasks.history.archiver import Archiver
 from tasks.history.database import Database
 from tasks.history.direct import write_now
+from tasks.history.recovery import allow_new_market
 from tasks.history.store import StaleArchiver
 from tasks.ledger.models import Book, Fill
 from tasks.settings.environment import state_dir
@@ -270,10 +271,10 @@ async def test_a_second_file_for_one_account_is_refused(
     redis: RedisClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker on another host, or with another state folder, would split the history in two."""
-    monkeypatch.setattr(outbox, "LEASE_MS", 300)
     first = Archiver(redis, KEYS, Database(file_database(tmp_path)), 256)
     await first.step()
     await redis.persist(KEYS.history_lease)
+    monkeypatch.setattr(outbox, "LEASE_MS", 300)  # how long the other waits for a killed worker's lease
     second = Archiver(redis, KEYS, Database(file_database(tmp_path)), 256)
     with pytest.raises(StateError, match=r"keeps its history in .*, this one in .*GRIDFLOW_DATABASE_URL"):
         await second.check()
@@ -310,6 +311,11 @@ async def test_a_stop_and_a_pause_outlive_the_loss_of_redis(redis: RedisClient, 
     await until_so(lambda: _is_empty(redis))
     await asyncio.to_thread(first.close)
     await redis.flushall()
+    refused = TradingService(own)
+    with pytest.raises(StateError, match=r"paper market .* ended when Redis lost it.*gridflow up --new-market"):
+        await asyncio.to_thread(refused.open)
+    await asyncio.to_thread(refused.close)
+    await allow_new_market(redis, KEYS)
     second = TradingService(own)
     try:
         report = await asyncio.to_thread(second.run_window, BTC, None, lambda: True)
@@ -317,13 +323,14 @@ async def test_a_stop_and_a_pause_outlive_the_loss_of_redis(redis: RedisClient, 
         view = await read_status(own, redis)
         assert view.stopped
         assert view.symbols[0].paused
-        assert view.history.restored == f"stopped, {BTC} paused"
+        assert view.history.restored == f"stopped, {BTC} paused; the paper market was lost, and a new one began"
         assert "flags_restored" in await _event_kinds(redis)
         await control.resume_everything(redis, own)
         await until_so(lambda: _is_empty(redis))
     finally:
         await asyncio.to_thread(second.close)
     await redis.flushall()
+    await allow_new_market(redis, KEYS)
     third = TradingService(own)
     try:
         assert (await asyncio.to_thread(third.run_window, BTC, None, lambda: True)).placed > 0
@@ -335,7 +342,7 @@ async def test_without_an_answer_about_flags_lost_books_are_not_opened(redis: Re
     """It is not known whether an operator stopped trading."""
     archiver = Archiver(redis, KEYS, Database(make_url("postgresql+asyncpg://u:pw@127.0.0.1:9/x")), 256)
     with pytest.raises(StateError, match="whether an operator stopped trading is not known"):
-        await archiver.restore_flags()
+        await archiver.recover("paper")
     await archiver.close()
 
 

@@ -20,9 +20,11 @@ from tasks.exchange.models import Side
 from tasks.history import migrations, tables
 from tasks.history.database import Database, HistoryUnavailable
 from tasks.history.migrate import VERSION_TABLE, migrate, revisions
+from tasks.history.retention import prune
 from tasks.history.rows import DAY_MS, batch_of
 from tasks.history.store import StaleArchiver, claim, write
 from tasks.ledger.models import Fill
+from tasks.settings.model import HistorySettings
 
 BTC = "BTC/USDT"
 
@@ -242,6 +244,25 @@ async def test_settings_are_kept_as_differences_and_grids_end_with_the_next(data
     changes = [json.loads(row["changes"]) for row in await rows(database, tables.SETTINGS)]
     assert changes[1] == {"total_funds": ["10", "20"], 'symbols."A/B".cells': [5, 6]}
     assert [row["until_ms"] for row in await rows(database, tables.GRIDS)] == [300, None]
+
+
+async def test_old_rows_go_and_trades_stay(database: Database) -> None:
+    """By default: events of 90 days, a symbol's minutes of 30, its hours and all trades for ever. All from midnight."""
+    now_ms = 1000 * DAY_MS + 5
+    fills = [fill(number, at_ms=number * DAY_MS) for number in (1, 899, 999)]
+    events = [Record(f"{day * DAY_MS + 7}-0", "event", "funds_short|{}") for day in (909, 910, 999)]
+    points = [equity(day * DAY_MS + 60_000, "1000") for day in (1, 969, 970)]
+    await archive(database, [*records(*fills), *events, *points])
+    assert await prune(database, "main", HistorySettings(), now_ms) == {"events": 1, "equity": 2}
+    assert await prune(database, "other", HistorySettings(events_days=1), now_ms) == {}
+    assert [row["at_ms"] // DAY_MS for row in await rows(database, tables.EVENTS)] == [910, 999]
+    kept = [(row["symbol"], row["at_ms"] // DAY_MS) for row in await rows(database, tables.EQUITY)]
+    assert kept == [("", 1), ("", 969), ("", 970), (BTC, 970)]
+    assert len(await rows(database, tables.EQUITY_HOURS)) == 6
+    assert len(await rows(database, tables.FILLS)) == 3
+    shorter = HistorySettings(trades_days=101, events_days=0)
+    assert await prune(database, "main", shorter, now_ms) == {"fills": 1}
+    assert [row["day"] for row in await rows(database, tables.DAYS)] == [899, 999], "pages are counted from them"
 
 
 async def test_what_cannot_be_read_is_kept_and_holds_nothing_up(database: Database) -> None:

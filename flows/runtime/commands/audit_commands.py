@@ -23,8 +23,21 @@ from tasks.settings.running import redis_url
 @common_options
 @json_option
 @click.option("--accept", metavar="SYMBOL", help="Let a symbol trade that waits because its books do not agree.")
-def recover(config: Path | None, state: Path | None, as_json: bool, accept: str | None) -> None:
-    """Rebuild books, reservations and positions from the exchange where Redis has lost them.
+@click.option(
+    "--trust",
+    type=click.Choice(["exchange", "history"]),
+    help="Let SYMBOLS trade whose history does not agree with the exchange: rebuilt from it, or as the history is.",
+)
+@click.argument("symbols", nargs=-1)
+def recover(
+    config: Path | None,
+    state: Path | None,
+    as_json: bool,
+    accept: str | None,
+    trust: str | None,
+    symbols: tuple[str, ...],
+) -> None:
+    """Bring back books, reservations and positions that Redis has lost: from the history and from the exchange.
 
     Workers do the same before a symbol's first tick. Symbols that Redis still holds are not touched.
     """
@@ -32,6 +45,11 @@ def recover(config: Path | None, state: Path | None, as_json: bool, accept: str 
     if accept is not None:
         _accept(settings, state, accept, as_json)
         return
+    if trust is not None:
+        _trust(settings, state, trust, symbols, as_json)
+        return
+    if symbols:
+        raise click.UsageError("SYMBOLS are named with --trust only")
     override_environment({"GRIDFLOW_REDIS_URL": redis_url(settings, state)})
     from flows.runtime.trading import TradingService
     from tasks.control.books import with_running_market
@@ -49,7 +67,7 @@ def recover(config: Path | None, state: Path | None, as_json: bool, accept: str 
         click.echo(json.dumps({"rebuilt": rebuilt}))
         return
     for symbol, done in rebuilt.items():
-        click.echo(f"{symbol}: {'rebuilt from the exchange' if done else 'nothing to recover'}")
+        click.echo(f"{symbol}: {'recovered' if done else 'nothing to recover'}")
 
 
 def _accept(settings: Settings, state: Path | None, symbol: str, as_json: bool) -> None:
@@ -61,6 +79,18 @@ def _accept(settings: Settings, state: Path | None, symbol: str, as_json: bool) 
 
     asyncio.run(work())
     click.echo(json.dumps({"accepted": symbol}) if as_json else f"{symbol}: trades with the books as they are")
+
+
+def _trust(settings: Settings, state: Path | None, source: str, symbols: tuple[str, ...], as_json: bool) -> None:
+    from tasks.control import books
+
+    async def work() -> tuple[str, ...]:
+        async with redis_client(settings, state) as redis:
+            return await books.trust(redis, await books.with_running_market(redis, settings), source, symbols)
+
+    done = asyncio.run(work())
+    how = "rebuilt from the exchange" if source == "exchange" else "trades with the books of the history"
+    click.echo(json.dumps({"trusted": source, "symbols": done}) if as_json else f"{', '.join(done)}: {how}")
 
 
 @click.group()

@@ -30,6 +30,7 @@ from tasks.settings.running import StackRecord
 )
 @click.option("--no-dashboard", is_flag=True, help="Do not start the dashboard.")
 @click.option("--liquidate", is_flag=True, help="Sell at once what symbols that left the settings still hold.")
+@click.option("--new-market", is_flag=True, help="Begin a new paper market where the old one was lost with Redis.")
 @click.option("--live", is_flag=True, help="Send real orders; needs live = true in the settings as well.")
 def up(
     config: Path | None,
@@ -42,6 +43,7 @@ def up(
     seconds: float | None,
     no_dashboard: bool,
     liquidate: bool,
+    new_market: bool,
     live: bool,
 ) -> None:
     """Run everything on this machine until Ctrl-C: Valkey, PostgreSQL, Prefect, a worker, the dashboard."""
@@ -54,6 +56,7 @@ def up(
         seconds=seconds,
         dashboard=not no_dashboard,
         liquidate=liquidate,
+        new_market=new_market,
         on_ready=_ignore if as_json else _tell_urls,
     )
     summary = asyncio.run(Stack(settings, state_dir(state), options, _say).run())

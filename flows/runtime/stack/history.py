@@ -1,15 +1,37 @@
-"""The end of a stack: what still waits in Redis goes into the history database."""
+"""A stack and its history: at the start, whether its paper market is still there; at the end, what still waits in
+Redis goes into the database.
+"""
 
 from pathlib import Path
 
 from redis.exceptions import RedisError
 
 from flows.runtime.stack.supervisor import Say
+from tasks.base.errors import StackError
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
 from tasks.settings.model import Settings
+from tasks.tick.trading_mode import is_live
 
 _DRAIN_SECONDS = 20.0
+
+
+async def check_market(settings: Settings, redis: RedisClient, folder: Path, new_market: bool) -> None:
+    """Raise StackError where the paper market was lost with Redis, unless a new one may begin."""
+    from tasks.history.database import Database, HistoryUnavailable, history_url  # imports the database's libraries
+    from tasks.history.recovery import allow_new_market, ended_market
+
+    keys, database = Keys(settings.account), Database(history_url(settings, folder))
+    try:
+        why = "" if is_live(settings) else await ended_market(redis, keys, database)
+    except HistoryUnavailable as error:
+        raise StackError(f"whether the paper market was lost is not known: {error}") from None
+    finally:
+        await database.close()
+    if why and not new_market:
+        raise StackError(why)
+    if why:
+        await allow_new_market(redis, keys)
 
 
 async def drain_history(settings: Settings, redis: RedisClient, folder: Path, say: Say) -> None:

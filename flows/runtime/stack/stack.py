@@ -15,6 +15,7 @@ from flows.runtime.stack import children
 from flows.runtime.stack import record as record_file
 from flows.runtime.stack.child_processes import Processes, all_at_once, this_process
 from flows.runtime.stack.health_checks import redis_is_ready
+from flows.runtime.stack.history import check_market
 from flows.runtime.stack.log_files import cap_log, log_files
 from flows.runtime.stack.ports import PortClaims
 from flows.runtime.stack.postgres import Postgres, prepare
@@ -51,6 +52,7 @@ class UpOptions:
     seconds: float | None = None
     dashboard: bool = True
     liquidate: bool = False
+    new_market: bool = False  # may begin where the old one was lost
     worker_module: str = children.WORKER_MODULE
     summarise: Summarise = account_summary
     on_ready: Callable[[StackRecord, list[str]], None] = field(default=lambda _record, _logs: None)
@@ -182,6 +184,7 @@ class Stack:
             await self._processes.launch(children.valkey(self._folder, self._logs, valkey_port))
         self._redis_url, self._redis = redis, connect(redis)
         self._ticks_before = await tick_count(self._redis, Keys(self._settings.account))
+        await check_market(self._settings, self._redis, self._folder, self._options.new_market)
         await put_settings_in_force(self._redis, self._settings, self._options.liquidate, self._say)
         worker = children.worker(self._folder, self._logs, ports["prefect"], redis, self._options.worker_module)
         # The worker's imports take as long as the server's first start, so both go on at once.
