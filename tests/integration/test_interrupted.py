@@ -12,7 +12,8 @@ import pytest
 from tests.support.up import ROOT
 from tests.support.waiting import until
 
-STARTED = ("valkey-server", "postgres", "sleep 600", "tests.support.stub_up")
+STARTED = ("valkey-server", "sleep 600")
+STACK = ("postgres", "tests.support.stub_up")
 ENDLESS = "tests/support/endless.py"
 
 
@@ -30,9 +31,11 @@ def end(run: psutil.Process, how: str, folder: Path) -> None:
             pytest_itself.kill()
 
 
-@pytest.mark.parametrize("how", ["fails", "Ctrl-C", "SIGTERM", "SIGKILL"])
-def test_no_process_is_left(how: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("how", "stack"), [("fails", False), ("Ctrl-C", True), ("SIGTERM", False), ("SIGKILL", True)])
+def test_no_process_is_left(how: str, stack: bool, tmp_path: Path) -> None:
     """A Redis, an `up` stack and an orphan with a session of its own, started by a test under xdist."""
+    if stack:
+        (tmp_path / "stack").touch()
     said = tmp_path / "said"
     command = [sys.executable, "-m", "pytest", "-n1", f"--basetemp={tmp_path / 'run'}", ENDLESS]
     with said.open("w") as output:
@@ -46,7 +49,7 @@ def test_no_process_is_left(how: str, tmp_path: Path) -> None:
         assert started.poll() is None, said.read_text()
         family = run.children(recursive=True)
         commands = "\n".join(" ".join(each.cmdline()) for each in family)
-        assert [name for name in STARTED if name not in commands] == []
+        assert [name for name in STARTED + STACK * stack if name not in commands] == []
         end(run, how, tmp_path)
         assert started.wait(60) != 0
         assert [each for each in family if each.is_running()] == []
