@@ -36,9 +36,10 @@ def history_url(settings: Settings, state: Path) -> URL:
 class Database:
     """A history database. Opening it makes its tables, or upgrades them."""
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, busy_seconds: float = _BUSY_SECONDS) -> None:
+        """`busy_seconds`: how long a write to a file waits for another process's transaction."""
         self.url = url
-        self.engine = _engine(url)
+        self.engine = _engine(url, busy_seconds)
 
     @property
     def is_file(self) -> bool:
@@ -119,11 +120,11 @@ def _create_file(path: Path) -> None:
         raise HistoryUnavailable(f"the history database {path} cannot be opened: {error.strerror}") from error
 
 
-def _engine(url: URL) -> AsyncEngine:
+def _engine(url: URL, busy_seconds: float) -> AsyncEngine:
     if url.get_backend_name() != "sqlite":
         options: dict[str, Any] = {"timeout": _CONNECT_SECONDS, "command_timeout": 60}
         return create_async_engine(url, pool_size=2, max_overflow=3, pool_pre_ping=True, connect_args=options)
-    engine = create_async_engine(url, poolclass=NullPool, connect_args={"timeout": _BUSY_SECONDS})
+    engine = create_async_engine(url, poolclass=NullPool, connect_args={"timeout": busy_seconds})
     event.listen(engine.sync_engine, "connect", _set_up_sqlite)
     return engine
 

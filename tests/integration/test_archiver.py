@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, event, func, make_url, select
+from sqlalchemy import URL, event, func, insert, make_url, select
 
 from flows.runtime.trading import TradingService
 from tasks.base.errors import ConfigError, StateError
@@ -370,11 +370,19 @@ async def test_a_flag_is_durable_when_its_command_answers(
 
 
 async def test_without_a_database_a_flag_is_in_force_and_not_durable(redis: RedisClient, tmp_path: Path) -> None:
-    """Neither where the database is away, nor where another host's worker keeps the history and does not answer."""
+    """The database is away, its file is locked, or another host's worker keeps the history and does not answer."""
     away = Database(make_url("postgresql+asyncpg://u:pw@127.0.0.1:9/x"))
     await control.pause(redis, settings(), [BTC])
     assert not await write_now(redis, KEYS, away, 20)
     assert (await read_status(settings(), redis)).symbols[0].paused
+    url = file_database(tmp_path)
+    locked, other = Database(url, busy_seconds=0.1), Database(url)
+    await other.open()
+    async with other.begin() as connection:
+        await connection.execute(insert(tables.ARCHIVES).values(account="x", fence=1, archived_ms=1, has_lists=True))
+        assert not await write_now(redis, KEYS, locked, 20)
+    assert await write_now(redis, KEYS, locked, 20)
+    await other.close()
     await redis.hset(KEYS.history, "place", "another-host:/history.db")
     own = Database(file_database(tmp_path))
     assert not await write_now(redis, KEYS, own, 5)

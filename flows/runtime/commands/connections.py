@@ -63,7 +63,7 @@ async def is_durable(redis: RedisClient, settings: Settings, state: Path | None)
     from tasks.history.database import Database, history_url  # imports the database's libraries
     from tasks.history.direct import write_now
 
-    database = Database(history_url(settings, state_dir(state)))
+    database = Database(history_url(settings, state_dir(state)), busy_seconds=DURABLE_SECONDS / 2)
     try:
         return await write_now(redis, Keys(settings.account), database, DURABLE_SECONDS)
     finally:
