@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from tasks.base.clock import to_ms, utc_now
 from tasks.base.keys import Keys
-from tasks.base.redis_client import connect
+from tasks.base.redis_client import RedisClient, connect
 from tasks.tick.heartbeat import BEAT_SECONDS, Heartbeat, HeldWindow, beat, end_beating
 
 log = logging.getLogger(__name__)
@@ -67,23 +67,27 @@ class Beating:
         )
 
     async def run(self) -> None:
-        """Beat each BEAT_SECONDS, and at once when the windows or the duty change."""
-        loop = asyncio.get_running_loop()
+        """Beat until cancelled."""
         redis = connect(self._redis_url)
         try:
-            while True:
-                due, said = loop.time() + BEAT_SECONDS, self._facts()
-                try:
-                    await beat(redis, keys=self._keys, heartbeat=self.heartbeat())
-                    self._lag = 0.0
-                except RedisError as error:
-                    log.warning("heartbeat not written", extra={"error": str(error)})
-                while loop.time() < due and self._facts() == said:
-                    before = loop.time()
-                    await asyncio.sleep(_SLICE_SECONDS)
-                    self._lag = max(self._lag, loop.time() - before - _SLICE_SECONDS)
+            await self.beat_to(redis)
         finally:
             await redis.aclose()
+
+    async def beat_to(self, redis: RedisClient) -> None:
+        """Beat each BEAT_SECONDS, and at once when the windows or the duty change."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due, said = loop.time() + BEAT_SECONDS, self._facts()
+            try:
+                await beat(redis, keys=self._keys, heartbeat=self.heartbeat())
+                self._lag = 0.0
+            except RedisError as error:
+                log.warning("heartbeat not written", extra={"error": str(error)})
+            while loop.time() < due and self._facts() == said:
+                before = loop.time()
+                await asyncio.sleep(_SLICE_SECONDS)
+                self._lag = max(self._lag, loop.time() - before - _SLICE_SECONDS)
 
     async def end(self) -> None:
         """Take the heartbeat back: the process ends in order. Without Redis the heartbeat becomes old by itself."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -85,7 +84,7 @@ class WindowGuard:
                     await anyio.sleep(_TRY_AGAIN_SECONDS if isinstance(error, GridflowError) else _LOOK_SECONDS)
                     continue
                 self._complained, self.look = "", look
-                for symbol in self._decide(look, time.monotonic()):
+                for symbol in self._decide(look, _now()):
                     self._own[symbol] = _OwnWindow(self._since.setdefault(symbol, utc_now()))
                     windows.start_soon(self._run, symbol)
                 await anyio.sleep(_LOOK_SECONDS)
@@ -118,7 +117,7 @@ class WindowGuard:
 
     def _blind(self, error: Exception) -> None:
         """A look failed. Nothing that this worker has seen can be trusted until the others have beaten again."""
-        self._seen, self._blind_until = Observed(), time.monotonic() + _BLIND_SECONDS
+        self._seen, self._blind_until = Observed(), _now() + _BLIND_SECONDS
         why = str(error) or type(error).__name__
         if why != self._complained:
             self._complained = why
@@ -134,14 +133,19 @@ class WindowGuard:
         try:
             report = await asyncio.wrap_future(self.trading.own_window(symbol, since_ms, lambda: own.ends))
         except Exception as error:  # whatever it is: the other symbols' windows go on, and this one is tried again
-            self._not_before[symbol] = time.monotonic() + _TRY_AGAIN_SECONDS
+            self._not_before[symbol] = _now() + _TRY_AGAIN_SECONDS
             log.warning("own window failed", extra={"symbol": symbol, "error": str(error)}, exc_info=_trace(error))
             return
         finally:
             del self._own[symbol]
         if not report.ticks:
-            self._not_before[symbol] = time.monotonic() + _TRY_AGAIN_SECONDS
+            self._not_before[symbol] = _now() + _TRY_AGAIN_SECONDS
         self.past.add(report, began, datetime.now(UTC))
+
+
+def _now() -> float:
+    """Seconds, by the clock of the running loop."""
+    return asyncio.get_running_loop().time()
 
 
 def _trace(error: Exception) -> Exception | None:

@@ -85,7 +85,7 @@ class Housekeeping:
 
     async def _read_pauses(self, client: PrefectClient, look: Coverage) -> PrefectRecord:
         """Read the pauses for the guard and the status."""
-        asked_at = time.monotonic()
+        asked_at = asyncio.get_running_loop().time()
         record = await read_pauses(client, self._names.account, look.symbols, look.record)
         await write_record(self._redis, self._keys, record)
         self._guard.pauses_read_at = asked_at
