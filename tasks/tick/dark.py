@@ -7,7 +7,7 @@ from tasks.tick.heartbeat import BEAT_SECONDS, Heartbeat, Workers
 from tasks.tick.models import TickReport
 
 INTERVALS = 3  # a symbol is dark after so many planned intervals without a tick, …
-LEAST_SECONDS = BEAT_SECONDS  # … and not before
+LEAST_SECONDS = 2 * BEAT_SECONDS  # … and not before: a busy machine ticks late, and a lease lasts as long
 
 
 class Lateness(NamedTuple):

@@ -44,8 +44,8 @@ def crowd(*workers: Heartbeat) -> Workers:
             "no tick for 31 s; one was due after 10.0 s",
             id="three intervals, though its worker lives",
         ),
-        pytest.param(tick(4, "0.5"), crowd(worker("w", 0, BTC)), 3.5, "", id="a short interval is no reason to cry"),
-        pytest.param(tick(5.1, "0.5"), crowd(), 4.6, "no tick for 5 s, and no worker is alive", id="nobody is there"),
+        pytest.param(tick(9, "0.5"), crowd(worker("w", 0, BTC)), 8.5, "", id="a short interval is no reason to cry"),
+        pytest.param(tick(10.1, "0.5"), crowd(), 9.6, "no tick for 10 s, and no worker is alive", id="nobody is there"),
         pytest.param(
             tick(12, "30"),
             crowd(worker("w", 11_000, BTC), worker("idle")),
