@@ -8,10 +8,10 @@ from typing import TypeAlias
 
 from redis.exceptions import RedisError
 
-from tasks.base.errors import UnknownSymbol
+from tasks.base.errors import StateError, UnknownSymbol
 from tasks.base.money import plain
 from tasks.orders.models import Intent
-from tasks.tick import window
+from tasks.tick import store, window
 from tasks.tick.active_symbols import active_symbols
 from tasks.tick.clock_check import check_clock
 from tasks.tick.desk import Desk
@@ -28,11 +28,17 @@ _UNLISTED_TRIES = 3  # one such answer may be a mistake
 async def cancel_all_orders(desk: Desk, trader_of: TraderOf) -> StopReport:
     """Cancel the open orders of every symbol and book their fills. Returns the orders that are left after a minute.
 
-    The pot must be stopped, else ticks place new orders. Raises StateError where Redis does not answer for a minute.
+    The pot must be stopped, else ticks place new orders. Raises StateError where Redis does not answer for a minute, or
+    went back in time and could not be compared with the exchange: it may have lost the journal of open orders.
     """
     symbols = await with_retries(lambda: active_symbols(desk))
     await asyncio.gather(*(_cancel_orders(desk, symbol, trader_of) for symbol in symbols))
     report = await with_retries(lambda: read_stop_report(desk.redis, desk.keys, symbols))
+    if not await with_retries(lambda: store.is_compared(desk.redis, keys=desk.keys)):
+        raise StateError(
+            "Redis restarted or went back, and its books could not be compared with the exchange: orders may be open "
+            "that it has lost. Stop again once the exchange answers"
+        )
     facts = {"open_orders": len(report.orders_open), "reserved": plain(report.reserved)}
     log.log(logging.INFO if report.is_clean else logging.ERROR, "stopped", extra=facts)
     return report
@@ -81,8 +87,9 @@ async def _cancel_unread(desk: Desk, symbol: str) -> None:
 
 
 async def _has_no_orders(desk: Desk, symbol: str) -> bool:
-    """Whether the symbol's journal is empty; False while Redis does not answer."""
+    """Whether the symbol's journal is empty and compared; False while Redis does not answer."""
     try:
-        return int(await desk.redis.hlen(desk.keys.intents(symbol))) == 0
+        is_empty = int(await desk.redis.hlen(desk.keys.intents(symbol))) == 0
+        return is_empty and await store.is_compared(desk.redis, keys=desk.keys)
     except RedisError:
         return False

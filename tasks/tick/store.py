@@ -182,6 +182,12 @@ async def end_comparison(client: RedisClient, *, keys: Keys, holder: str, ids: s
     return bool(await script(client, "tasks.tick", "end_comparison")(keys=names, args=[holder, ids]))
 
 
+async def is_compared(client: RedisClient, *, keys: Keys) -> bool:
+    """Whether the books were compared with the exchange since Redis restarted or went back in time."""
+    names = [keys.compared, keys.funds, keys.stats]
+    return bool(await script(client, "tasks.tick", "is_compared")(keys=names, args=[]))
+
+
 async def release_symbols(client: RedisClient, *, keys: Keys, symbols: Sequence[str]) -> int:
     """Let symbols that wait trade with the books that Redis holds; how many waited."""
     return int(await client.hdel(keys.waiting, *symbols)) if symbols else 0

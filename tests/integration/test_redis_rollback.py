@@ -11,17 +11,19 @@ import pytest
 import redis as sync_redis
 
 from tasks.base.clock import utc_now
-from tasks.base.errors import RedisRestarted
+from tasks.base.errors import RedisRestarted, StateError
 from tasks.base.events import EventKind
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, connect
-from tasks.control.steps import put_in_force
+from tasks.control.steps import put_in_force, stop
 from tasks.funds.models import FundCode
 from tasks.ledger.models import Book
 from tasks.ledger.steps import audit_funds
 from tasks.settings.in_force import publish
 from tasks.settings.model import Settings
+from tasks.tick import order_cancelling
 from tasks.tick.comparing import compare_books
+from tasks.tick.order_cancelling import cancel_all_orders
 from tasks.tick.trader import GridTrader
 from tasks.tick.window import run_window
 from tasks.views import store as views
@@ -127,6 +129,26 @@ async def test_a_snapshot_of_before_the_first_tick(server: RestartableRedis, red
         assert [one for one in await views.events(redis, KEYS, 50) if one.type == EventKind.REDIS_RESTARTED]
         await check(other, trader, redis)
         await other.close()
+
+
+async def test_a_stop_cannot_tell_before_the_comparison(
+    server: RestartableRedis, redis: RedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis has lost the journal, and the exchange is away: no report says that no order is open."""
+    async with open_binance_desk(redis, own_settings(), {BTC: walk(100, seed=4)}) as desk:
+        snapshot = server.snapshot()
+        await (await desk.trader()).tick()
+        server.go_back(snapshot)
+        await stop(redis, own_settings())
+        monkeypatch.setattr(order_cancelling, "MAX_SECONDS", 1.0)
+        await desk.server.outage(60)
+        with pytest.raises(StateError, match="orders may be open that it has lost"):
+            await cancel_all_orders(desk.desk, desk.trader)
+        assert open_orders(await desk.server.record())
+        await desk.server.outage(0)
+        monkeypatch.setattr(order_cancelling, "MAX_SECONDS", 30.0)
+        assert (await cancel_all_orders(desk.desk, desk.trader)).is_clean
+        assert open_orders(await desk.server.record()) == []
 
 
 async def test_fees_of_lost_fills_leave_their_cells_once(server: RestartableRedis, redis: RedisClient) -> None:

@@ -259,6 +259,7 @@ class Play:
         assert not can or traded or await is_below_its_grids(crew.worker.desk), "trading stopped"
         if Trouble.STOPPED in self.swarm.rates:
             report = await self._new_stop().run(0)
+            assert report is not None, "a stop cannot tell what is open where nothing fails"
             assert report.is_clean, f"a stop leaves orders where nothing fails: {report}"
 
     def _prices(self) -> Mapping[str, Decimal]:

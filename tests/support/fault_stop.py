@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 
+from tasks.base.errors import StateError
 from tasks.control.steps import stop
 from tasks.exchange.order_ids import parse_order_id
 from tasks.tick.order_cancelling import cancel_all_orders
@@ -26,8 +27,10 @@ class Stop:
     strays: Set[str]
     away_seconds: float = 0
 
-    async def run(self, quiet_seconds: float) -> StopReport:
-        """Stop, and hold the report against the exchange then and `quiet_seconds` later. Returns it.
+    async def run(self, quiet_seconds: float) -> StopReport | None:
+        """Stop, and hold the report against the exchange then and `quiet_seconds` later.
+
+        Returns it; None where the stop says that it cannot tell.
 
         Raises AssertionError where an order of ours rests that the report does not name.
         """
@@ -41,7 +44,10 @@ class Stop:
         async def trader(symbol: str) -> GridTrader:
             return await self.worker.trader(symbol, f"stop {symbol}")
 
-        report = await cancel_all_orders(desk, trader)
+        try:
+            report = await cancel_all_orders(desk, trader)
+        except StateError:
+            return None
         self._check(report, before)
         await asyncio.sleep(quiet_seconds)
         self._check(report, before)

@@ -114,12 +114,6 @@ FAULTS = (
         "            pass\n",
     ),
     Planted(
-        "a late order that has filled is not booked by the comparison",
-        "tasks/tick/comparing.py",
-        "    late = await look_up_orphans(desk, symbol, [], seen.orphans)\n",
-        "    late: list[orphans.Orphan] = []\n",
-    ),
-    Planted(
         "forgotten symbols are not looked for",
         "tasks/tick/comparing.py",
         "    forgotten = sorted(own_symbols(orders, desk.keys.account) - set(symbols))\n",
