@@ -154,7 +154,7 @@ async def _tally_of_days(
     buys = sum(count for side, count in zip(sides, counts, strict=True) if side == Side.BUY.value)
     with exact():
         sums = {name: sum(column) for name, column in zip(names, columns, strict=True)}
-    return Tally.model_validate(sums | {"buys": buys, "sells": sum(counts) - buys})
+    return Tally(buys=buys, sells=sum(counts) - buys, **sums)
 
 
 async def _tally_of_part(

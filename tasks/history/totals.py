@@ -1,7 +1,7 @@
 """What new fills and new points change in the tables of totals: lots, rounds, days, hours. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from tasks.exchange.models import Side
@@ -13,6 +13,7 @@ from tasks.ledger.statistics import Tally, tally_of_fill, tally_of_round
 CellId = tuple[str, str]  # symbol, cell key
 RoundId = tuple[str, str]  # symbol, sell id
 DayId = tuple[str, str, int]  # symbol, side, days since the epoch
+_SUMS = tuple(each.name for each in fields(Tally) if each.name not in ("buys", "sells"))
 
 
 @dataclass
@@ -49,15 +50,14 @@ def sell_id(fill: Fill) -> str:
 def day_row(day: DayId, tally: Tally) -> Row:
     """The row of the table of days."""
     symbol, side, number = day
-    values = tally.model_dump(exclude={"buys", "sells"})
+    values = {name: getattr(tally, name) for name in _SUMS}
     return {"symbol": symbol, "side": side, "day": number, "fills": tally.buys + tally.sells} | values
 
 
 def tally_of_day(row: Mapping[str, Any]) -> Tally:
     """The totals that `day_row` wrote."""
-    names = Tally.model_fields.keys() - {"buys", "sells"}
     count = "buys" if row["side"] == Side.BUY.value else "sells"
-    return Tally.model_validate({name: row[name] for name in names} | {count: row["fills"]})
+    return Tally(**{name: row[name] for name in _SUMS}, **{count: row["fills"]})
 
 
 def hours_of(points: Iterable[Row], known: Mapping[tuple[str, int], Row]) -> dict[tuple[str, int], Row]:

@@ -6,6 +6,7 @@ Totals of fills and rounds (`Tally`) add up: those of a month are the sum of tho
 import itertools
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from datetime import UTC, tzinfo
 from decimal import Decimal
 
@@ -19,8 +20,9 @@ DAYS_A_YEAR = 365  # a market without holidays
 DAY_MS = 86_400_000
 
 
-class Tally(Frozen):
-    """Totals of some fills and rounds. Amounts in quote.
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Totals of some fills and rounds. Amounts in quote. No model: the archiver makes some thousand a second.
 
     profit: grid profit, of sells, after all fees. won and lost: profit of the rounds that made and that lost money;
     `lost` is not negative. held_ms: sum over the rounds.
@@ -40,7 +42,7 @@ class Tally(Frozen):
     def __add__(self, other: "Tally") -> "Tally":
         """The totals of both."""
         with exact():
-            return _tally(
+            return Tally(
                 self.buys + other.buys,
                 self.sells + other.sells,
                 self.volume + other.volume,
@@ -55,28 +57,19 @@ class Tally(Frozen):
 
     def __neg__(self) -> "Tally":
         """What takes these totals out of a sum."""
-        return Tally.model_construct(**{name: -value for name, value in self})
-
-
-_FIELDS = tuple(Tally.model_fields)
-_ALL_SET = set(_FIELDS)
-
-
-def _tally(*values: int | Decimal) -> Tally:
-    """All fields in their order, not checked: the archiver makes some thousand a second."""
-    return Tally.model_construct(_fields_set=_ALL_SET, **dict(zip(_FIELDS, values, strict=True)))  # type: ignore[arg-type]
+        return Tally(*(-value for value in astuple(self)))
 
 
 def tally_of_fill(fill: Fill) -> Tally:
     """The totals of one fill."""
     buys = int(fill.side is Side.BUY)
-    return _tally(buys, 1 - buys, fill.quote, fill.fee_quote, fill.profit, 0, 0, ZERO, ZERO, 0)
+    return Tally(buys, 1 - buys, fill.quote, fill.fee_quote, fill.profit, 0, 0, ZERO, ZERO, 0)
 
 
 def tally_of_round(one: Round) -> Tally:
     """The totals of one round. Its fills count its profit."""
     won = max(one.profit, ZERO)
-    return _tally(0, 0, ZERO, ZERO, ZERO, 1, int(one.profit > 0), won, won - one.profit, one.held_ms)
+    return Tally(0, 0, ZERO, ZERO, ZERO, 1, int(one.profit > 0), won, won - one.profit, one.held_ms)
 
 
 def total_of(tallies: Iterable[Tally]) -> Tally:
