@@ -12,7 +12,7 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from tasks.base.clock import to_ms
-from tasks.base.errors import ExchangeError, ExchangeUnavailable, RedisRestarted, StateError
+from tasks.base.errors import ExchangeError, ExchangeUnavailable, RedisRestarted, StateError, UnknownSymbol
 from tasks.base.events import EventKind, publish_event
 from tasks.base.money import from_units
 from tasks.exchange.models import Market, Order, Trade
@@ -113,7 +113,13 @@ async def _compare_all(desk: Desk, symbols: Sequence[str], holder: str) -> list[
 async def _compare_each(desk: Desk, symbols: Sequence[str], orders: Sequence[Order], holder: str) -> list[Compared]:
     """`orders`: all open ones, read after every request from before has arrived or expired."""
     by_symbol = {symbol: [order for order in orders if order.symbol == symbol] for symbol in symbols}
-    return [await _compare_symbol(desk, symbol, by_symbol[symbol], holder) for symbol in symbols]
+    found: list[Compared] = []
+    for symbol in symbols:
+        try:
+            found.append(await _compare_symbol(desk, symbol, by_symbol[symbol], holder))
+        except UnknownSymbol:  # delisted, and this process did not know it: no order of it can be new
+            found.append(Compared(symbol, 0, 0))
+    return found
 
 
 async def _report(desk: Desk, found: Sequence[Compared]) -> None:

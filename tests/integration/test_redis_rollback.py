@@ -151,6 +151,19 @@ async def test_a_stop_cannot_tell_before_the_comparison(
         assert open_orders(await desk.server.record()) == []
 
 
+async def test_a_delisted_symbol_does_not_stop_the_comparison(server: RestartableRedis, redis: RedisClient) -> None:
+    """The comparing process still has its market. The other symbols trade on."""
+    both = own_settings(symbols=dict.fromkeys((BTC, ETH), own_settings().symbols[BTC]))
+    candles = {BTC: walk(60, seed=4), ETH: walk(60, seed=4, start="2300")}
+    async with open_binance_desk(redis, both, candles) as desk:
+        traders = [await desk.trader(symbol) for symbol in (BTC, ETH)]
+        for trader in traders:
+            await trader.tick()
+        desk.server.binance.engine.delist(ETH)  # type: ignore[attr-defined]
+        server.go_back(server.snapshot())
+        assert (await traders[0].tick()).symbol == BTC
+
+
 async def test_fees_of_lost_fills_leave_their_cells_once(server: RestartableRedis, redis: RedisClient) -> None:
     """Fees in BNB were queued and paid after the snapshot; what is booked again is queued and paid again, once."""
     grid = {"grid": "geometric", "range_pct": "0.04", "cells": 20, "start": "balanced"}
