@@ -177,12 +177,6 @@ FAULTS = (
         "",
     ),
     Planted(
-        "a base fee takes what its order still sells",
-        "tasks/tick/fold.py",
-        "            needed -= trade.qty\n",
-        "            needed = ZERO\n",
-    ),
-    Planted(
         "fees of other symbols are not queued",
         "tasks/funds/record.lua",
         "  if redis.call('HEXISTS', KEYS[tonumber(ARGV[p])], ARGV[p + 1]) == 1 then\n",
