@@ -70,7 +70,7 @@ async def test_four_workers_never_exceed_the_weight_limit(redis: RedisClient, re
     assert record.highest_weight <= WEIGHT
     assert record.highest_weight >= WEIGHT / 10, "they did not even come near it"  # a busy machine sends less
     assert sent_twice(record) == {}
-    assert len(record.trades) > len(SYMBOLS)
+    assert len(record.trades) >= len(SYMBOLS)
     seen = [one for name in SYMBOLS for one in await redis.zrange(Keys("main").seen(name), 0, -1)]
     assert len(seen) == len(set(seen))
     assert set(seen) <= {str(trade.trade_id) for trade in record.trades}

@@ -33,7 +33,7 @@ from tests.support.binance.config import API_KEY, SECRET, Config, SymbolRules
 from tests.support.binance.faults import Fault, FaultKind
 from tests.support.binance.record import sent_twice
 from tests.support.binance.server import LocalExchange
-from tests.support.desk import BTC, settings, walk
+from tests.support.desk import BTC, QUICK, settings, walk
 from tests.support.fault_check import check_books, settle
 from tests.support.venues.bybit import Bybit
 from tests.support.venues.desk import VirtualVenue, venue_settings, virtual_venue, virtual_venue_desk
@@ -180,7 +180,7 @@ async def test_a_grid_whose_answers_get_lost(redis: RedisClient, tmp_path: Path,
     """Orders that were taken without our hearing of it are found by their ids; none is sent twice."""
     async with (
         virtual_venue(name, tmp_path, {BTC: walk(40)}) as at,
-        virtual_venue_desk(at, redis, settings()) as desk,
+        virtual_venue_desk(at, redis, settings(trading=QUICK)) as desk,
     ):
         trader = await desk.trader()
         lost = Fault(kind=FaultKind.DROP_AFTER, method="POST", path=PLACE[name])

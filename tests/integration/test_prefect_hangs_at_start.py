@@ -20,6 +20,7 @@ class HangingServer:
 
     def __init__(self) -> None:
         self.answers = False
+        self.hanging: list[asyncio.StreamWriter] = []
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -27,6 +28,8 @@ class HangingServer:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntrue")
             await writer.drain()
             writer.close()
+        else:
+            self.hanging.append(writer)
 
 
 class Service:
@@ -76,3 +79,6 @@ async def test_it_does_not_wait_for_a_server_that_hangs(monkeypatch: pytest.Monk
         end.set()
         assert await work == 0
         listening.close()
+        for writer in server.hanging:
+            writer.close()
+            await writer.wait_closed()

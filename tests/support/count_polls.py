@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import FlowRun
 
 from flows.runtime.worker.worker import GridflowWorker
 from tasks.settings.model import Settings
+from tests.support.prefect_stack import forget_connections
 
 
 def polls_of(workers: int, polls: int, window_seconds: int) -> list[dict[str, Any]]:
@@ -19,7 +20,9 @@ def polls_of(workers: int, polls: int, window_seconds: int) -> list[dict[str, An
     `taken`: the runs that each worker took (none is executed); `calls`: the paths of all API calls.
     """
     with _counted() as calls:
-        return asyncio.run(_main(workers, polls, window_seconds, calls))
+        found = asyncio.run(_main(workers, polls, window_seconds, calls))
+    forget_connections()
+    return found
 
 
 @contextmanager

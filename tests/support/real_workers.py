@@ -49,7 +49,7 @@ class RealWorker:
         config.write_text(settings, encoding="utf-8")
         self._log = folder / f"{len(list(folder.glob('*.log')))}.log"
         more = {"GRIDFLOW_REDIS_URL": redis_url, "GRIDFLOW_CONFIG": str(config), "PREFECT_WORKER_QUERY_SECONDS": "1"}
-        more["PREFECT_WORKER_PREFETCH_SECONDS"] = "3"
+        more |= {"PREFECT_WORKER_PREFETCH_SECONDS": "3", "GRIDFLOW_STATE": str(folder / "state")}
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GRIDFLOW_")}
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
