@@ -55,8 +55,11 @@ class Markets:
         return self.known[market.symbol]
 
     def is_changed(self, market: Market) -> bool:
-        """Whether the last plan of the symbol was made with other filters or fees."""
-        return self._planned.get(market.symbol, market) != market
+        """Whether the last plan of the symbol was made with other filters or fees, perhaps by another process.
+
+        A process that plans the symbol for the first time does not know what others planned with.
+        """
+        return self._planned.get(market.symbol) != market
 
     def planned(self, market: Market) -> None:
         """Note that a plan was made with this market, and its orders sent."""

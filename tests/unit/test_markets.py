@@ -84,3 +84,12 @@ def test_what_counts_as_a_refusal_by_a_filter() -> None:
     ]
     assert filter_refused([*others, refused])
     assert not filter_refused(others)
+
+
+def test_the_first_plan_of_a_process_counts_as_a_change() -> None:
+    """Another process may have been refused by filters that have changed since, long before its cells' wait is over."""
+    markets, fine = Markets(), market()
+    assert markets.is_changed(fine)
+    markets.planned(fine)
+    assert not markets.is_changed(fine)
+    assert markets.is_changed(market(tick_size="1"))
