@@ -215,9 +215,10 @@ def test_a_prefect_server_and_a_worker_that_hang(stack: Stack) -> None:
         assert "Prefect server at http://127.0.0.1:" in stack.refused("Prefect server", command)
 
     def told() -> bool:
+        stack.freeze("Worker")  # again, where a slow machine has taken so long that it was started again meanwhile
         return "Worker does not answer since" in stack.ask("status").stderr
 
-    until(told, 20)
+    until(told, 40)
     for name in ("Prefect server", "Worker"):
         stack.up.wait_said(f"{name} has not answered for 15 s")
         stack.up.wait_said(f"{name} ready again")
