@@ -10,6 +10,7 @@ from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, connect
 from tasks.settings.environment import state_dir
 from tasks.settings.model import Settings
+from tasks.settings.running import read_record
 from tasks.tick.trading_mode import mode_of
 
 T = TypeVar("T")
@@ -59,8 +60,14 @@ class Archiving:
 
     async def _recover(self) -> bool:
         self._build()
-        found: bool = await self._archiver.recover(mode_of(self._settings))
+        # Only `gridflow up` asks for --new-market: a worker of the user's own server has no such flag.
+        found: bool = await self._archiver.recover(mode_of(self._settings), new_market=not self._is_in_stack())
         return found
+
+    def _is_in_stack(self) -> bool:
+        """Whether the Redis is that of a one-machine stack."""
+        record = read_record(state_dir())
+        return record is not None and record.redis == self._redis_url
 
     def start(self) -> None:
         """Archive from now on."""

@@ -91,14 +91,14 @@ class Archiver:
                 )
             await asyncio.sleep(0.25)
 
-    async def recover(self, mode: str) -> bool:
+    async def recover(self, mode: str, new_market: bool = False) -> bool:
         """Write back flags and books that Redis has lost; whether there were books. See `recovery.recover`.
 
         Raises StateError also where the database does not answer.
         """
         try:
             await self._open()
-            return await recover(self._redis, self._keys, self._database, self._clock, mode)
+            return await recover(self._redis, self._keys, self._database, self._clock, mode, new_market)
         except HistoryUnavailable as error:
             raise StateError(
                 f"Redis holds no books, and whether an operator stopped trading is not known: {error}. Trading begins "

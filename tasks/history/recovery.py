@@ -32,8 +32,12 @@ _NEW_MARKET = "the paper market was lost, and a new one began"
 _NOT_IN_FUNDS = ("holds", "history_full")  # of processes that are gone
 
 
-async def recover(redis: RedisClient, keys: Keys, database: Database, clock: Clock, mode: str) -> bool:
+async def recover(
+    redis: RedisClient, keys: Keys, database: Database, clock: Clock, mode: str, new_market: bool = False
+) -> bool:
     """Write flags and books back; whether there were books. `mode`: of this process (`trading_mode`).
+
+    `new_market`: where a paper market is lost, begin a new one without leave.
 
     Safe to run twice at the same time: one call writes. Raises HistoryUnavailable where the database does not answer,
     and StateError where the history holds the books of another mode, or of a paper market, which Redis lost with the
@@ -51,7 +55,7 @@ async def recover(redis: RedisClient, keys: Keys, database: Database, clock: Clo
             f"be {mode!r}. Use another `account`, or another database_url (GRIDFLOW_DATABASE_URL)"
         )
     if mode == _PAPER:
-        await _begin_new_market(redis, keys, database, clock, sorted(found))
+        await _begin_new_market(redis, keys, database, clock, sorted(found), new_market)
         return False
     return await _write_books(redis, keys, database, clock, account, found)
 
@@ -161,14 +165,16 @@ async def _write_older_ids(redis: RedisClient, keys: Keys, database: Database, s
 
 # --- a paper market ----------------------------------------------------------------------------------------
 async def _begin_new_market(
-    redis: RedisClient, keys: Keys, database: Database, clock: Clock, symbols: Sequence[str]
+    redis: RedisClient, keys: Keys, database: Database, clock: Clock, symbols: Sequence[str], new_market: bool
 ) -> None:
-    """A wipe of Redis ended the paper market. Where an operator allowed a new one: no id of the old one comes again,
-    and what it held is held no more. Raises StateError where nobody allowed it.
+    """A wipe of Redis ended the paper market. Where a new one may begin: no id of the old one comes again, and what it
+    held is held no more. Raises StateError where nobody allowed it.
     """
     why = await ended_market(redis, keys, database)
-    if why:
+    if why and not new_market:
         raise StateError(why)
+    if why:
+        log.warning("Redis lost the paper market: a new one begins")
     now_ms = to_ms(clock())
     async with redis.pipeline(transaction=True) as pipe:
         for symbol in symbols:

@@ -241,9 +241,9 @@ async def test_a_new_paper_market_repeats_no_id(
     """Without leave none begins; then the history has the trades of both, and counts each once."""
     own = settings()
 
-    async def market(seed: int) -> tuple[TestDesk, int]:
+    async def market(seed: int, new_market: bool = False) -> tuple[TestDesk, int]:
         desk = await open_desk(redis, own, {BTC: walk(80, seed)}, rebalance=False)
-        desk.desk.recover = lambda: archiver.recover("paper")
+        desk.desk.recover = lambda: archiver.recover("paper", new_market)
         await open_books(desk.desk, await desk.client.markets([BTC]), "test")
         trader, fills = await desk.trader(), 0
         for _ in range(20):
@@ -262,12 +262,14 @@ async def test_a_new_paper_market_repeats_no_id(
         await check_market(up, redis, tmp_path, new_market=False)
     await check_market(up, redis, tmp_path, new_market=True)
     _, second = await market(2)
-    assert len(await filed(database)) == first + second > first > 5
+    await redis.flushall()
+    _, third = await market(3, new_market=True)  # a worker outside a stack needs no leave
+    assert len(await filed(database)) == first + second + third > first > 5
     async with database.connection() as connection:
         counted = (await connection.execute(select(func.sum(tables.DAYS.c.fills)))).scalar()
         sums = (await connection.execute(select(tables.DAYS.c.profit))).scalars().all()
         rounds = (await connection.execute(select(tables.ROUNDS.c.profit))).scalars().all()
         unread = (await connection.execute(select(tables.UNREADABLE))).all()
-    assert (counted, unread) == (first + second, [])
+    assert (counted, unread) == (first + second + third, [])
     assert sum(sums) == sum(rounds)
     assert "a new one began" in (await read_status(own, redis)).history.restored
