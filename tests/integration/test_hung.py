@@ -116,11 +116,14 @@ class Stack:
         return line
 
     def ticks(self) -> int:
-        """Of all symbols."""
+        """Of all symbols; 0 while Valkey is being started again."""
         record = read_record(self.state)
         assert record is not None
         with sync_redis.Redis.from_url(record.redis, decode_responses=True) as client:
-            counted: Any = client.hgetall(Keys("main").stats)
+            try:
+                counted: Any = client.hgetall(Keys("main").stats)
+            except sync_redis.RedisError:
+                return 0
         return sum(int(count) for name, count in counted.items() if name.startswith("ticks|"))
 
     def orders(self) -> int:
@@ -132,8 +135,9 @@ class Stack:
 
     def goes_on(self) -> None:
         """Each symbol is ticked again, and the pot is right."""
-        before = self.ticks()
-        until(lambda: self.ticks() > before + 4, 40)
+        seen = [0]
+        until(lambda: seen.append(self.ticks()) or seen[-1], 40)  # type: ignore[func-returns-value]
+        until(lambda: self.ticks() > seen[-1] + 4, 40)
         audits = (self.up.gridflow("funds", "audit", "--no-exchange", "--json").stdout for _ in range(3))
         assert any(json.loads(said)["ok"] for said in audits)
 
