@@ -24,8 +24,8 @@ async def each_minute(check: Callable[[], Awaitable[None]]) -> None:
             log.exception("monitor: check failed; the next one is in a minute")
 
 
-async def each_beat(look: Callable[[], Awaitable[None]]) -> None:
-    """Look each BEAT_SECONDS. While Redis does not answer, its own log lines say so."""
+async def watch_for_dark(look: Callable[[], Awaitable[None]]) -> None:
+    """Look for dark symbols each BEAT_SECONDS. While Redis does not answer, its own log lines say so."""
     while True:
         await asyncio.sleep(BEAT_SECONDS)
         try:

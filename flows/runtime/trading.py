@@ -19,7 +19,7 @@ from uuid import uuid4
 from redis.exceptions import RedisError
 
 from flows.runtime.archiving import Archiving
-from flows.runtime.background import each_beat, each_minute, flush_logs
+from flows.runtime.background import each_minute, flush_logs, watch_for_dark
 from flows.runtime.beating import Beating
 from tasks.base import log_setup
 from tasks.base.cancelling import cancel_and_wait
@@ -87,7 +87,7 @@ class TradingService:
         self.beating = Beating(self._redis_url, self.keys)
         logs = flush_logs(self._logs, self._redis_url, self.keys.log)
         self._dark_watch = DarkWatch(self.beating.worker)
-        always = (logs, each_minute(self._check), each_beat(self._look_for_dark), self.beating.run())
+        always = (logs, each_minute(self._check), watch_for_dark(self._look_for_dark), self.beating.run())
         self._background = [self._submit(work) for work in always]
 
     @property

@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Sequence
 
-from tasks.base.errors import ExchangeError, ExchangeUnavailable
 from tasks.exchange.order_ids import own_order_id
 from tasks.orders.rules import TRADE_OVERLAP_MS
 from tasks.tick.desk import Desk
+from tasks.tick.listing import is_listed
 from tasks.tick.models import TickReport
 
 
@@ -28,11 +28,7 @@ async def _newest_tick_ms(desk: Desk, symbols: Sequence[str]) -> int:
 
 async def _began_after(desk: Desk, symbol: str, since_ms: int) -> bool:
     """Whether the exchange lists the symbol and orders of ours in it, none from before `since_ms`."""
-    try:
-        await desk.exchange.markets([symbol])
-    except ExchangeUnavailable:
-        raise
-    except ExchangeError:
+    if not await is_listed(desk, symbol):
         return False
     orders = await desk.exchange.orders(symbol)
     ours = [order.at_ms for order in orders if own_order_id(order.client_id, desk.keys.account) is not None]

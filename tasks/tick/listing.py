@@ -64,3 +64,14 @@ async def _reopen_paper(desk: Desk) -> None:
 
     before, desk.exchange = desk.exchange, await open_exchange(desk.settings, desk.redis)
     await before.close()
+
+
+async def is_listed(desk: Desk, symbol: str) -> bool:
+    """Whether the exchange lists the symbol. Raises ExchangeUnavailable where it does not say."""
+    try:
+        await desk.exchange.markets([symbol])
+    except ExchangeUnavailable:
+        raise
+    except ExchangeError:
+        return False
+    return True

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from tasks.base.clock import to_ms
-from tasks.base.errors import ExchangeError, ExchangeUnavailable, LeaseLost, StateError
+from tasks.base.errors import LeaseLost, StateError
 from tasks.base.events import EventKind, publish_event
 from tasks.base.money import ZERO, plain
 from tasks.exchange.models import Frozen
@@ -16,6 +16,7 @@ from tasks.tick import store
 from tasks.tick.desk import Desk
 from tasks.tick.fees import charges, pay_fees, value_pending
 from tasks.tick.fold import Folded
+from tasks.tick.listing import is_listed
 from tasks.tick.models import SymbolState
 from tasks.tick.records import dropped_cells, slot_writes, writes
 from tasks.tick.retiring import written_off
@@ -41,7 +42,7 @@ async def write_off(desk: Desk, symbol: str, owner: str) -> WriteOff:
     is configured or has open orders. Raises ExchangeUnavailable where the price of a fee coin cannot be read.
     """
     await desk.follow_settings()
-    listed = await _is_listed(desk, symbol)
+    listed = await is_listed(desk, symbol)
     state, _ = await store.begin(desk.redis, keys=desk.keys, symbol=symbol, owner=owner, lease_ms=desk.lease_ms)
     if state is None:
         raise StateError(f"a worker is ticking {symbol} now. Try again in a few seconds")
@@ -56,16 +57,6 @@ async def write_off(desk: Desk, symbol: str, owner: str) -> WriteOff:
     log.warning("written off", extra=facts)
     await publish_event(desk.redis, desk.keys, EventKind.WRITTEN_OFF, facts)
     return done
-
-
-async def _is_listed(desk: Desk, symbol: str) -> bool:
-    try:
-        await desk.exchange.markets([symbol])
-    except ExchangeUnavailable:
-        raise
-    except ExchangeError:
-        return False
-    return True
 
 
 def _refuse(desk: Desk, symbol: str, state: SymbolState, listed: bool) -> None:

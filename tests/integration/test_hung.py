@@ -135,9 +135,8 @@ class Stack:
 
     def goes_on(self) -> None:
         """Each symbol is ticked again, and the pot is right."""
-        seen = [0]
-        until(lambda: seen.append(self.ticks()) or seen[-1], 40)  # type: ignore[func-returns-value]
-        until(lambda: self.ticks() > seen[-1] + 4, 40)
+        before = until(self.ticks, 40)
+        until(lambda: self.ticks() > before + 4, 40)
         audits = (self.up.gridflow("funds", "audit", "--no-exchange", "--json").stdout for _ in range(3))
         assert any(json.loads(said)["ok"] for said in audits)
 

@@ -29,6 +29,7 @@ from flows.runtime.stack.children import (
 from flows.runtime.stack.imports import without_collector
 from flows.runtime.stack.stop_report import worker_stop_file, write_report
 from flows.runtime.worker.deployments import PlannedDeployment, planned_deployments
+from flows.runtime.worker.renewal import RECYCLE_AFTER
 from flows.runtime.worker.trading_side import OpenTrading
 from tasks.base.deployment_names import DeploymentNames
 from tasks.base.errors import ConfigError, GridflowError
@@ -40,8 +41,6 @@ from tasks.tick.stopping import StopReport
 
 _log = logging.getLogger("gridflow.worker")
 _PREFETCH_SECONDS = 3
-# Measured: about 10 KB of growth per run, so some 100 MB until a fresh process takes over.
-_RECYCLE_AFTER = 10_000
 _FIRST_SECONDS = 180.0  # the server's first start makes the database's tables
 _AGAIN_SECONDS = 3.0  # a worker that is started again while the server hangs must trade
 _DEPLOY_SECONDS = 60.0
@@ -65,7 +64,7 @@ async def work(
     service: TradingService,
     on_ready: Callable[[], None],
     settings: Settings,
-    recycle_after: int = _RECYCLE_AFTER,
+    recycle_after: int = RECYCLE_AFTER,
     trading: OpenTrading | None = None,
 ) -> int:
     """Deploy and run until SIGTERM, then stop the pot; or until the process has run long enough and asks for a restart.

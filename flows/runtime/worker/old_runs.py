@@ -32,16 +32,9 @@ class OldRuns:
         if time.monotonic() < self._next:
             return 0
         days = await read_retention(redis, Keys(account))
-        deleted = 0
-        for _ in range(_BATCHES_A_ROUND if days else 0):
-            gone = await _delete_batch(client, pool, now - timedelta(days=days or 0))
-            deleted += gone
-            if gone < _BATCH:
-                break
-        else:
-            if days:
-                return deleted
-        self._next = time.monotonic() + _EVERY_SECONDS
+        deleted = await _delete_batches(client, pool, now - timedelta(days=days)) if days else 0
+        if deleted < _BATCHES_A_ROUND * _BATCH:  # nothing is left
+            self._next = time.monotonic() + _EVERY_SECONDS
         return deleted
 
 
@@ -56,6 +49,16 @@ async def events_kept() -> str:
     kept = TypeAdapter(timedelta).validate_python(server["events"]["retention_period"])
     hours = kept / timedelta(hours=1)
     return f"{hours:.0f} hours ({setting} of the server)"
+
+
+async def _delete_batches(client: PrefectClient, pool: str, ended_before: datetime) -> int:
+    deleted = 0
+    for _ in range(_BATCHES_A_ROUND):
+        gone = await _delete_batch(client, pool, ended_before)
+        deleted += gone
+        if gone < _BATCH:
+            break
+    return deleted
 
 
 async def _delete_batch(client: PrefectClient, pool: str, ended_before: datetime) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+RECYCLE_AFTER = 10_000  # runs, some days with a few symbols; a run leaves a few KB that are never freed
 _M_ARENA_MAX = -8  # see mallopt(3)
 _ARENAS = 2  # as MALLOC_ARENA_MAX in the one-machine stack
 

@@ -33,7 +33,7 @@ from flows.runtime.worker.job_configuration import GridflowJobConfiguration
 from flows.runtime.worker.orphans import mark_of
 from flows.runtime.worker.overdue import delete_due_windows, overdue
 from flows.runtime.worker.patient_loops import PatientLoops
-from flows.runtime.worker.renewal import give_memory_back, limit_arenas, start_afresh
+from flows.runtime.worker.renewal import RECYCLE_AFTER, give_memory_back, limit_arenas, start_afresh
 from flows.runtime.worker.trading_side import OpenTrading, WorkerFacts, open_service
 from tasks.base.deployment_names import GRID_TICK, DeploymentNames
 from tasks.settings.load import load
@@ -44,7 +44,6 @@ _MAX_THREADS = 1000
 _CANCEL_POLL_SECONDS = 2.0
 _SETTLE_SECONDS = 10.0
 _TRIM_SECONDS = 60.0
-_RECYCLE_AFTER = 10_000  # runs, some days with a few symbols; a run leaves a few KB that are never freed
 
 
 def _request_stop() -> None:
@@ -78,7 +77,7 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
         settings: Settings | None = None,
         request_stop: Callable[[], None] = _request_stop,
         trading: OpenTrading | None = open_service,
-        recycle_after: int = _RECYCLE_AFTER,
+        recycle_after: int = RECYCLE_AFTER,
         start_afresh: Callable[[], None] | None = start_afresh,
         **kwargs: Any,
     ) -> None:
