@@ -1,8 +1,11 @@
 """The archiver: every record reaches the database exactly once, and nothing that happens to it stops trading."""
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import URL, event, func, insert, make_url, select
 
+from flows.runtime.stack.record import write as write_record
 from flows.runtime.trading import TradingService
 from tasks.base.errors import ConfigError, StateError
 from tasks.base.keys import Keys
@@ -28,12 +32,15 @@ from tasks.history.recovery import allow_new_market
 from tasks.history.store import StaleArchiver
 from tasks.ledger.models import Book, Fill
 from tasks.settings.environment import state_dir
+from tasks.settings.model import Settings
+from tasks.settings.running import Identity, record_path
 from tasks.tick.models import TickReport
 from tasks.views import history
 from tasks.views.steps import read_status
 from tests.support.archive_worker import start_archiver
 from tests.support.desk import BTC, candle, open_desk, settings, walk
 from tests.support.history import file_database, postgres_server
+from tests.support.stale_stack import stack_record
 from tests.support.waiting import until_so
 
 KEYS = Keys("main")
@@ -286,13 +293,10 @@ async def test_a_second_file_for_one_account_is_refused(
 async def test_a_worker_archives_what_it_trades(redis: RedisClient, redis_url: str) -> None:
     """The trading service of every worker moves its records to the file in the state folder."""
     own = settings(redis_url=redis_url, paper={"market": "synthetic", "speed": "600"})
-    service = TradingService(own)
-    try:
+    async with trading(own) as service:
         report = await asyncio.to_thread(service.run_window, BTC, None, lambda: True)
         assert report.placed > 0
         await until_so(lambda: _is_empty(redis))
-    finally:
-        await asyncio.to_thread(service.close)
     database = Database(URL.create("sqlite+aiosqlite", database=str(state_dir() / "history.db")))
     async with database.connection() as connection:
         orders = (await connection.execute(select(func.count()).select_from(tables.ORDERS))).scalar()
@@ -301,23 +305,33 @@ async def test_a_worker_archives_what_it_trades(redis: RedisClient, redis_url: s
     assert await redis.get(KEYS.history_lease) is None, "given back"
 
 
+@asynccontextmanager
+async def trading(own: Settings) -> AsyncIterator[TradingService]:
+    """A worker's trading service, closed at the end: a lease to archive that stays held would stop other tests."""
+    service = TradingService(own)
+    try:
+        yield service
+    finally:
+        await asyncio.to_thread(service.close)
+
+
 async def test_a_stop_and_a_pause_outlive_the_loss_of_redis(redis: RedisClient, redis_url: str) -> None:
     """FLUSHALL, then a start: still stopped before anything trades, and the status says why."""
     own = settings(redis_url=redis_url, paper={"market": "synthetic"})
-    first = TradingService(own)
-    await asyncio.to_thread(first.open)
-    await control.stop(redis, own)
-    await control.pause(redis, own, [BTC])
-    await until_so(lambda: _is_empty(redis))
-    await asyncio.to_thread(first.close)
+    async with trading(own) as first:
+        await asyncio.to_thread(first.open)
+        await control.stop(redis, own)
+        await control.pause(redis, own, [BTC])
+        await until_so(lambda: _is_empty(redis))
     await redis.flushall()
-    refused = TradingService(own)
-    with pytest.raises(StateError, match=r"paper market .* ended when Redis lost it.*gridflow up --new-market"):
-        await asyncio.to_thread(refused.open)
-    await asyncio.to_thread(refused.close)
+    found = Identity.of(os.getpid())
+    assert found is not None
+    write_record(state_dir(), replace(stack_record(state_dir(), found), redis=redis_url))
+    async with trading(own) as refused:
+        with pytest.raises(StateError, match=r"paper market .* ended when Redis lost it.*gridflow up --new-market"):
+            await asyncio.to_thread(refused.open)
     await allow_new_market(redis, KEYS)
-    second = TradingService(own)
-    try:
+    async with trading(own) as second:
         report = await asyncio.to_thread(second.run_window, BTC, None, lambda: True)
         assert report.placed == 0
         view = await read_status(own, redis)
@@ -327,15 +341,10 @@ async def test_a_stop_and_a_pause_outlive_the_loss_of_redis(redis: RedisClient, 
         assert "flags_restored" in await _event_kinds(redis)
         await control.resume_everything(redis, own)
         await until_so(lambda: _is_empty(redis))
-    finally:
-        await asyncio.to_thread(second.close)
     await redis.flushall()
-    await allow_new_market(redis, KEYS)
-    third = TradingService(own)
-    try:
-        assert (await asyncio.to_thread(third.run_window, BTC, None, lambda: True)).placed > 0
-    finally:
-        await asyncio.to_thread(third.close)
+    record_path(state_dir()).unlink()
+    async with trading(own) as outside_a_stack:
+        assert (await asyncio.to_thread(outside_a_stack.run_window, BTC, None, lambda: True)).placed > 0
 
 
 async def test_without_an_answer_about_flags_lost_books_are_not_opened(redis: RedisClient, tmp_path: Path) -> None:
