@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
 
@@ -17,6 +18,7 @@ from tasks.grid.models import Cell, CellState
 from tasks.ledger import quote_guard
 from tasks.ledger.models import Book
 from tasks.ledger.rules import value
+from tasks.settings.model import Settings
 from tasks.tick.monitor import guard_balance
 from tasks.tick.slots import order_slot
 from tasks.tick.trader import GridTrader
@@ -28,18 +30,25 @@ from tests.support.binance.faults import Fault, FaultKind
 from tests.support.binance.record import sent_twice
 from tests.support.binance.server import LocalExchange
 from tests.support.books import check_books, settle
-from tests.support.desk import BTC, settings, walk
+from tests.support.desk import BTC, QUICK, settings, walk
 
 
-@pytest.fixture
-async def desk(redis: RedisClient) -> AsyncIterator[BinanceDesk]:
+@asynccontextmanager
+async def at_work(redis: RedisClient, own: Settings) -> AsyncIterator[BinanceDesk]:
     """A balanced grid at work: it has bought, sold, and has orders on both sides of the price."""
-    async with open_binance_desk(redis, settings(), {BTC: walk(200, seed=4)}) as opened:
+    async with open_binance_desk(redis, own, {BTC: walk(200, seed=4)}) as opened:
         trader = await opened.trader()
         for _ in range(10):
             await trader.tick()
             await opened.server.advance(1)
         await settle(trader, redis, ticks=2)
+        yield opened
+
+
+@pytest.fixture
+async def desk(redis: RedisClient) -> AsyncIterator[BinanceDesk]:
+    """The same with the usual settings of tests."""
+    async with at_work(redis, settings()) as opened:
         yield opened
 
 
@@ -187,22 +196,22 @@ async def test_an_order_of_ours_without_a_journal_entry_is_cancelled(desk: Binan
     await check_books(desk, desk.desk.redis)
 
 
-async def test_orders_that_never_get_an_answer_open_the_breaker(desk: BinanceDesk) -> None:
+async def test_orders_that_never_get_an_answer_open_the_breaker(redis: RedisClient) -> None:
     """Reading goes well, placing does not: that is trouble too."""
-    redis, trader = desk.desk.redis, await desk.trader()
-    breakers = Breakers(redis, desk.desk.keys)
-    await desk.server.inject(Fault(kind=FaultKind.ERROR_BEFORE, method="POST", path="order", status=502), count=10_000)
+    async with at_work(redis, settings(trading=QUICK)) as desk:
+        trader, breakers = await desk.trader(), Breakers(redis, desk.desk.keys)
+        refused = Fault(kind=FaultKind.ERROR_BEFORE, method="POST", path="order", status=502)
+        await desk.server.inject(refused, count=10_000)
+        order = await order_of(desk, Side.BUY)
+        await desk.exchange.cancel_order(order.exchange_id, BTC)
 
-    order = await order_of(desk, Side.BUY)
-    await desk.exchange.cancel_order(order.exchange_id, BTC)
+        async def keep_trying() -> None:
+            while True:
+                await guarded_tick(trader, breakers)
+                await asyncio.sleep(0.1)
 
-    async def keep_trying() -> None:
-        while True:
-            await guarded_tick(trader, breakers)
-            await asyncio.sleep(0.1)
-
-    with pytest.raises(BreakerOpen, match="none of"):
-        await asyncio.wait_for(keep_trying(), 60)
+        with pytest.raises(BreakerOpen, match="none of"):
+            await asyncio.wait_for(keep_trying(), 60)
 
 
 async def test_the_base_is_withdrawn(desk: BinanceDesk) -> None:
