@@ -11,7 +11,7 @@ import pytest
 import redis as sync_redis
 
 from tasks.base.clock import utc_now
-from tasks.base.errors import RedisRestarted, StateError
+from tasks.base.errors import ExchangeUnavailable, RedisRestarted, StateError
 from tasks.base.events import EventKind
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, connect
@@ -21,7 +21,7 @@ from tasks.ledger.models import Book
 from tasks.ledger.steps import audit_funds
 from tasks.settings.in_force import publish
 from tasks.settings.model import Settings
-from tasks.tick import order_cancelling
+from tasks.tick import comparing, order_cancelling
 from tasks.tick.comparing import compare_books
 from tasks.tick.order_cancelling import cancel_all_orders
 from tasks.tick.trader import GridTrader
@@ -371,13 +371,19 @@ async def test_a_symbol_that_the_comparing_worker_did_not_know(server: Restartab
         await other.close()
 
 
-@pytest.mark.parametrize("rests", [True, False])
+async def no_answer(*_: object) -> list[str]:
+    """The exchange is away."""
+    raise ExchangeUnavailable("the exchange is away")
+
+
+@pytest.mark.parametrize(("rests", "interrupted"), [(True, False), (False, False), (False, True)])
 async def test_a_forgotten_symbol_that_left_the_settings(
-    server: RestartableRedis, redis: RedisClient, rests: bool
+    server: RestartableRedis, redis: RedisClient, rests: bool, interrupted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It came after the snapshot, bought, and left. It is found by its orders, or by its base where more was lost.
 
-    Its books are rebuilt, and it sells what it holds.
+    Its books are rebuilt, and it sells what it holds. A comparison that is interrupted once all other losses are booked
+    does not hide it from the next one.
     """
     one, both = own_settings(), own_settings(symbols=dict.fromkeys((BTC, ETH), own_settings().symbols[BTC]))
     candles = {BTC: walk(200, seed=4, step_bp=50), ETH: walk(200, seed=4, start="2300")}
@@ -401,6 +407,11 @@ async def test_a_forgotten_symbol_that_left_the_settings(
                 await desk.exchange.cancel_order(order.exchange_id, ETH)
         server.go_back(snapshot)
         await put_in_force(redis, one)
+        if interrupted:
+            with monkeypatch.context() as patched:
+                patched.setattr(comparing, "forgotten_with_base", no_answer)
+                with pytest.raises(ExchangeUnavailable):
+                    await btc.tick()
         await btc.tick()
         found = Book.model_validate_json(await redis.get(KEYS.book(ETH)) or "")
         assert (found.base, found.cash, found.basis) == (book.base, book.cash, book.basis)

@@ -93,10 +93,12 @@ class Hazards:
             if self.engine.config.symbols[symbol].tick == Decimal(_TICKS[symbol][-1]):
                 self._change_filters(symbol, unfit=False)
 
-    def change_filters_again(self) -> None:
-        """Other filters for every symbol, which fit: no worker knows them yet."""
+    def tighten_filters(self) -> None:
+        """The coarsest filters that fit, for every symbol: a worker that does not read them is refused."""
         for symbol in sorted(set(SYMBOLS) - self.gone):
-            self._change_filters(symbol, unfit=False)
+            before, step = self.engine.config.symbols[symbol], Decimal(_STEPS[symbol][-1])
+            tight = {"tick": Decimal(_TICKS[symbol][-2]), "step": step, "min_qty": step}
+            self._set_rules(before, before.model_copy(update=tight), Trouble.FILTERS)
 
     def _change_filters(self, symbol: str, unfit: bool) -> None:
         rules = self.engine.config.symbols.get(symbol)

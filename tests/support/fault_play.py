@@ -86,7 +86,7 @@ class Play:
         self.operator = Operator(self.scene, self.world.worker(self.desk.exchange), self.rng)
         own, done = random.Random(f"hazards {seed}"), self.operator.done
         self.hazards = Hazards(self.world.exchange, self.swarm, own, done)
-        self.redis = RedisTrouble(self.world.redis, self.operator, self.swarm, own, done)
+        self.redis = RedisTrouble(self.world.redis, server, self.operator, self.swarm, own, done)
         self.deaths = Deaths(server, self.workers, self.operator, self.swarm, self.rng, self.markets)
         await self.operator.start()
         self.redis.begin()
@@ -253,7 +253,7 @@ class Play:
         before = len((await server.record()).orders)
         can = can_trade(crew.worker.desk, await crew.worker.desk.allocator.get_global_status_summary())
         if Trouble.FILTERS in self.swarm.rates:
-            self.hazards.change_filters_again()  # the next line tells clients of the first process, and no tick
+            self.hazards.tighten_filters()  # the next line tells clients of the first process, and no tick
             self.markets = {**self.markets, **await self.desk.client.refreshed_markets(SYMBOLS)}
         for _ in range(6):
             await crew.tick()

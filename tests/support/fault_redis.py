@@ -12,6 +12,8 @@ from redis.exceptions import RedisError
 
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
+from tests.support.binance.faults import Fault, FaultKind
+from tests.support.binance.server import LocalExchange
 from tests.support.fault_events import Operator
 from tests.support.fault_swarm import Swarm, Trouble
 from tests.support.virtual.redis import VirtualRedis
@@ -22,6 +24,7 @@ class RedisTrouble:
     """Does what the swarm draws. `put_backs`: how often Redis went back to an earlier state."""
 
     redis: VirtualRedis
+    server: LocalExchange
     operator: Operator
     swarm: Swarm
     rng: random.Random
@@ -77,6 +80,8 @@ class RedisTrouble:
             self.done[Trouble.PUT_BACK] += 1
             self.put_backs += 1
             self.redis.put_back(saved)
+            if self.rng.random() < 0.4:  # what a comparison then reads first
+                await self.server.inject(Fault(kind=FaultKind.TRUNCATED, path="myTrades"), count=3)
             self.operator.went_back(remembered)
         await asyncio.sleep(self.rng.choice([0, self.rng.uniform(0, 10)]))
         with suppress(RedisError):  # Redis is away again: the operator deploys again later
