@@ -237,3 +237,30 @@ def test_a_return_says_what_cannot_be_right(account: str, monkeypatch: pytest.Mo
     after = tick(account)
     assert after.missing == after.missing_base == 0
     assert after.base == book.base + free
+
+
+def test_a_stop_without_a_stack_does_not_trust_a_redis_that_went_back(account: str) -> None:
+    """An empty journal proves nothing before a worker has compared the books with the exchange."""
+
+    async def change(name: str, value: str | None) -> None:
+        redis = connect(account)
+        if value is None:
+            await redis.delete(*(KEYS.intents(symbol) for symbol in (BTC, ETH)))
+        else:
+            await redis.set(name, value)
+        await redis.aclose()
+
+    async def ids() -> str:
+        redis = connect(account)
+        found = str(await redis.get(KEYS.compared) or "")
+        await redis.aclose()
+        return found
+
+    before = asyncio.run(ids())
+    asyncio.run(change(KEYS.intents(BTC), None))
+    asyncio.run(change(KEYS.compared, "the server before"))
+    done = gridflow("stop", "--force", "--timeout", "1", "--json")
+    assert (done.exit_code, json.loads(done.stdout)["orders_open"]) == (1, None), done.output
+    asyncio.run(change(KEYS.compared, before))
+    done = gridflow("stop", "--force", "--timeout", "1", "--json")
+    assert (done.exit_code, json.loads(done.stdout)["orders_open"]) == (0, []), done.output

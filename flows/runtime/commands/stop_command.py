@@ -25,6 +25,7 @@ from flows.runtime.stack.stale_processes import end_stale_processes, kill_stack,
 from flows.runtime.stack.stop_report import (
     UNKNOWN,
     StopResult,
+    is_compared,
     last_stop_file,
     open_orders_file,
     read_orders,
@@ -144,7 +145,7 @@ def _stop_by_redis(settings: Settings, state: Path | None, seconds: float) -> St
     note_durable(run_with_redis(work, settings, state))
     progress, deadline = Progress(), time.monotonic() + seconds
     while True:
-        found = _read_now(settings, state) or UNKNOWN
+        found = _read_now(settings, state, only_compared=True) or UNKNOWN
         if found.orders_open == [] or time.monotonic() > deadline:
             return StopResult(found.orders_open is not None, found.orders_open, found.reserved)
         progress.report("the workers to cancel open orders")
@@ -172,12 +173,16 @@ def _force(stack: StackRecord, settings: Settings, state: Path | None) -> StopRe
     return StopResult(False, known.orders_open, known.reserved, known.as_of)
 
 
-def _read_now(settings: Settings, state: Path | None) -> StopResult | None:
-    """The orders that Redis holds now; None where Redis does not answer within seconds."""
+def _read_now(settings: Settings, state: Path | None, only_compared: bool = False) -> StopResult | None:
+    """The orders that Redis holds now; None where Redis does not answer within seconds.
+
+    `only_compared`: UNKNOWN too where Redis may have gone back and has not been compared with the exchange since.
+    """
 
     async def read() -> StopResult:
         async with asyncio.timeout(_READ_SECONDS), redis_client(settings, state) as redis:
-            return await read_orders(settings, redis)
+            found = await read_orders(settings, redis)
+            return UNKNOWN if only_compared and not await is_compared(redis, settings.account) else found
 
     try:
         return asyncio.run(read())

@@ -77,6 +77,13 @@ async def read_orders(settings: Settings, redis: RedisClient) -> StopResult:
     return StopResult(stopped=report.is_clean, as_of=now_text(), **report.as_json())
 
 
+async def is_compared(redis: RedisClient, account: str) -> bool:
+    """Whether the journal in Redis may be relied on: it was compared with the exchange since Redis restarted."""
+    from tasks.tick import store
+
+    return await store.is_compared(redis, keys=Keys(account))
+
+
 def write_report(path: Path, left: Mapping[str, Any]) -> None:
     """Write what a stop left: `StopReport.as_json()`."""
     write_result(path, StopResult(stopped=True, **left))
