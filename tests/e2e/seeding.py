@@ -1,13 +1,10 @@
 """An account that has really traded: three symbols on the paper exchange, with logs, refusals and an equity curve."""
 
-import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from tasks.base.clock import to_ms
 from tasks.base.keys import Keys
@@ -112,9 +109,3 @@ async def archive(url: str, state: Path) -> None:
     finally:
         await archiver.close()
         await redis.aclose()
-
-
-def in_own_loop(work: Coroutine[Any, Any, None]) -> None:
-    """Run it in a thread of its own: Playwright keeps an event loop in the caller's."""
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, work).result()

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -22,7 +21,6 @@ from tasks.history.database import Database
 from tasks.history.transfer import export_history, import_history
 from tasks.ledger.models import Book
 from tasks.orders.rules import TRADE_OVERLAP_MS
-from tasks.settings.model import Settings
 from tasks.tick.comparing import compare_books, trust_exchange
 from tasks.tick.recover import open_books
 from tasks.tick.trader import GridTrader
@@ -33,6 +31,7 @@ from tests.support.binance.desk import BinanceDesk, binance_desk, open_binance_d
 from tests.support.binance.record import open_orders, sent_twice, unseen_trades
 from tests.support.desk import BTC, QUICK, TestDesk, open_desk, settings, walk
 from tests.support.history import file_database
+from tests.support.views import shown
 
 KEYS = Keys("main")
 COINS = {BTC: "BTC", "ETH/USDT": "ETH", "BNB/USDT": "BNB"}
@@ -92,14 +91,6 @@ async def started_again(redis: RedisClient, desk: BinanceDesk, archiver: Archive
         await again.close()
 
 
-async def shown(redis: RedisClient, own: Settings = OWN) -> dict[str, Any]:
-    """The status, but for what the time alone changes; a comparison gives the settings a new version."""
-    view = await read_status(own, redis)
-    found = view.model_dump(exclude={"history", "settings_version", "symbols"})
-    of_symbols = {one.symbol: one.model_dump(exclude={"late_seconds", "dark", "dark_why"}) for one in view.symbols}
-    return found | {f"{symbol} {name}": value for symbol, one in of_symbols.items() for name, value in one.items()}
-
-
 async def check(desk: BinanceDesk, redis: RedisClient, archiver: Archiver, database: Database) -> None:
     """By the exchange's record: no id twice, every order journalled, every fill booked and in the table once."""
     record, balances = await desk.server.record(), await desk.client.balances()
@@ -145,7 +136,7 @@ async def test_the_status_is_the_same_to_the_last_digit(
             await trade(desk, 15)
             await archiver.step()
         assert await archiver.drain(20) == 0
-        before, asked = await shown(redis), len((await desk.server.record()).requests)
+        before, asked = await shown(redis, OWN), len((await desk.server.record()).requests)
         assert before["fills"] > 60
         assert before["grid_profit"] > 0
         async with database.connection() as connection:
@@ -159,7 +150,7 @@ async def test_the_status_is_the_same_to_the_last_digit(
         other = Archiver(redis, KEYS, elsewhere, 256)
         async with started_again(redis, desk, other) as again:
             await compare_books(again.desk)
-            assert await shown(redis) == before
+            assert await shown(redis, OWN) == before
             for symbol, ids in booked.items():
                 assert await redis.zrange(KEYS.seen(symbol), 0, -1, withscores=True) == ids
             requests = (await desk.server.record()).requests[asked:]
@@ -186,7 +177,7 @@ async def test_what_no_archiver_had_read_comes_from_the_exchange(
         assert await archiver.drain(20) == 0
         known = len(await filed(database))
         await trade(desk, 10)
-        before = await shown(redis)
+        before = await shown(redis, OWN)
         await redis.flushall()
         await control.pause(redis, OWN)  # before the books are back
         assert await archiver.drain(20) == 0

@@ -1,7 +1,5 @@
 """The history at the end of a fault run: what the archiver makes of the outbox, against the exchange's own record."""
 
-import asyncio
-import threading
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
@@ -15,6 +13,7 @@ from tasks.history import tables
 from tasks.history.archiver import Archiver
 from tasks.history.database import Database
 from tests.support.binance.record import Record
+from tests.support.own_loop import in_own_loop
 
 
 def check_history(socket: Path, account: str, record: Record, unlisted: Collection[str]) -> None:
@@ -24,20 +23,7 @@ def check_history(socket: Path, account: str, record: Record, unlisted: Collecti
 
     The archiver runs in a thread and a loop of its own, in real time.
     """
-    found: list[list[tuple[str, str]] | BaseException] = []
-
-    def run() -> None:
-        try:
-            found.append(asyncio.run(_archived(socket, account)))
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            found.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    (fills,) = found
-    if isinstance(fills, BaseException):
-        raise fills
+    fills = in_own_loop(_archived(socket, account))
     booked = Counter((symbol.replace("/", ""), name) for symbol, name in fills if ":" not in name)
     traded = Counter((trade.symbol, str(trade.trade_id)) for trade in record.trades)
     gone = {symbol.replace("/", "") for symbol in unlisted}

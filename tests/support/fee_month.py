@@ -28,6 +28,7 @@ from tasks.settings.model import Settings
 from tasks.tick.monitor import run_monitor
 from tests.support.binance.config import Config
 from tests.support.binance.desk import BinanceDesk
+from tests.support.month_loss import lose_redis
 from tests.support.recorded import candles_in
 from tests.support.virtual.desk import VirtualWorld, play_in_world
 
@@ -62,13 +63,17 @@ def settings_of_month() -> Settings:
         symbol: {"grid": "geometric", "lower": low, "upper": high, "cells": 24, "start": "balanced"}
         for symbol, (low, high) in _GRIDS.items()
     }
-    return Settings.model_validate({"symbols": grids})
+    exchange = {"id": "binance", "live": True, "api_key": "k", "secret": "s"}
+    return Settings.model_validate({"symbols": grids, "exchange": exchange, "live": True})
 
 
-def play_month(candles: Mapping[str, Sequence[Candle]], per_tick: int, stock: Decimal) -> Figures:
+def play_month(
+    candles: Mapping[str, Sequence[Candle]], per_tick: int, stock: Decimal, *, loses_redis: bool = False
+) -> Figures:
     """Trade all candles, `per_tick` of them between two ticks, and compare the books with the account.
 
-    `stock`: BNB on the account that no grid bought. Raises AssertionError where they differ.
+    `stock`: BNB on the account that no grid bought. `loses_redis`: at the end Redis is lost, and the books come back
+    from the history. Raises AssertionError where books and account differ.
     """
     config = Config(balances={"USDT": QUOTE, "BNB": stock}, fee_currency="BNB", maker_fee=RATE, taker_fee=RATE, seed=1)
     figures = Figures()
@@ -77,6 +82,9 @@ def play_month(candles: Mapping[str, Sequence[Candle]], per_tick: int, stock: De
         await _trade(world, candles, per_tick, figures)
         desk = world.worker()
         await _settle(desk)
+        if loses_redis:
+            desk = await lose_redis(world, desk)
+            await _settle(desk)
         await check_account(desk, stock, figures)
 
     play_in_world(settings_of_month(), candles, work, config)
@@ -158,7 +166,7 @@ def main(folder: str, minutes: str = "5", stock: str = "0.5") -> None:
     began = time.monotonic()
     files = {symbol: Path(folder) / f"{symbol.replace('/', '-')}-1m-2024-01.csv.gz" for symbol in SYMBOLS}
     candles = {symbol: candles_in(path) for symbol, path in files.items()}
-    figures = play_month(candles, int(minutes), Decimal(stock))
+    figures = play_month(candles, int(minutes), Decimal(stock), loses_redis=True)
     print(dumps(asdict(figures) | {"seconds": round(time.monotonic() - began)}, indent=1))
 
 

@@ -1,9 +1,12 @@
-"""Views with round numbers."""
+"""Views with round numbers, and the status without what the time alone changes."""
 
 from decimal import Decimal
 from typing import Any
 
+from tasks.base.redis_client import RedisClient
+from tasks.settings.model import Settings
 from tasks.views.models import StatusView, SymbolView
+from tasks.views.steps import read_status
 
 NOW = 1_704_067_200_000
 
@@ -31,3 +34,11 @@ def status(*symbols: SymbolView, **changes: Any) -> StatusView:
     base |= {"total_funds": Decimal(10_000), "equity": Decimal(10_000), "pool": Decimal(9500), "limits_version": 1}
     base |= {"ticks": 0, "fills": 0, "symbols": symbols}
     return StatusView(**(base | changes))
+
+
+async def shown(redis: RedisClient, own: Settings) -> dict[str, Any]:
+    """The status, but for what the time alone changes; a comparison gives the settings a new version."""
+    view = await read_status(own, redis)
+    found = view.model_dump(exclude={"history", "settings_version", "symbols"})
+    of_symbols = {one.symbol: one.model_dump(exclude={"late_seconds", "dark", "dark_why"}) for one in view.symbols}
+    return found | {f"{symbol} {name}": value for symbol, one in of_symbols.items() for name, value in one.items()}
