@@ -23,7 +23,8 @@ _COMMANDS = {
         "worker",
         "Run one worker of your own Prefect server until Ctrl-C.",
     ),
-    "deploy": ("stack_commands", "deploy", "Create or update the Prefect deployments."),
+    "deploy": ("deploy_commands", "deploy", "Put the settings in force, and update the Prefect deployments."),
+    "reload": ("deploy_commands", "reload", "Put the changed settings in force while trading goes on."),
     "rebalance": ("rebalance_command", "rebalance", "Rebalance the pot now and show what moved."),
     "pause": ("pause_commands", "pause", "Grant no new buys, for all symbols or for some."),
     "funds": (

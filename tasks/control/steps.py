@@ -12,10 +12,10 @@ from tasks.base.errors import ConfigError, Problem
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
 from tasks.control.actions import Actor, recorded
-from tasks.exchange.models import Frozen
+from tasks.control.change_effects import Published
+from tasks.control.reload import changes_to, refuse_changes
 from tasks.funds import store
 from tasks.funds.allocator import GlobalFundAllocator
-from tasks.funds.models import RebalanceReport
 from tasks.settings.in_force import in_force, publish
 from tasks.settings.model import Settings
 from tasks.tick.active_symbols import retiring_symbols
@@ -78,14 +78,6 @@ async def _set_stopped(redis: RedisClient, settings: Settings, stopped: bool) ->
     await store.set_operator_flag(redis, keys=keys, symbols=(), flag="stopped", value=stopped)
 
 
-class Published(Frozen):
-    """Settings put in force: their version, the symbols that retire from now on, and how the pot is shared."""
-
-    version: int
-    retiring: tuple[str, ...]
-    rebalance: RebalanceReport
-
-
 async def put_in_force(
     redis: RedisClient,
     settings: Settings,
@@ -98,7 +90,7 @@ async def put_in_force(
 
     `liquidate`: symbols that left the settings sell what they hold at the market's price. A pot that nobody has opened
     yet is shared when it is opened. Raises StateError where the account holds the books of another kind of trading,
-    or records of another format.
+    or records of another format, and ConfigError for a change that is not possible while money is committed.
     """
     work = partial(_put_in_force, redis, settings, liquidate, clock)
     return await recorded(
@@ -115,6 +107,7 @@ async def put_in_force(
 async def _put_in_force(redis: RedisClient, settings: Settings, liquidate: bool, clock: Clock) -> Published:
     keys = Keys(settings.account)
     await claim_books(redis, keys, settings)
+    await refuse_changes(redis, settings, await changes_to(redis, settings))
     await upgrade_records(redis, keys, settings)
     version = await publish(redis, settings)
     allocator = GlobalFundAllocator.from_settings(settings, redis, clock)

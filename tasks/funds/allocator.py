@@ -206,6 +206,11 @@ class GlobalFundAllocator:
                 return report
         return self._unchanged(status, reason, "another worker wrote first")
 
+    def preview(self, status: FundsStatus, performance: Mapping[str, SymbolPerformance]) -> dict[str, int]:
+        """The allocations, in units of 1e-8 quote by symbol, that a change of settings would write."""
+        plan = self._rebalancing().plan(status, performance, "settings", to_ms(self.clock()))
+        return dict(plan.wanted)
+
     def _rebalancing(self) -> Rebalancing:
         return Rebalancing(self.strategy, self.pool_units, self.shares, self.dynamic_step, self.resize_tolerance)
 

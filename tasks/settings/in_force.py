@@ -5,7 +5,7 @@ worker trades by the settings in force, with its own keys and URLs.
 """
 
 import json
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -13,6 +13,7 @@ from tasks.base.errors import ConfigError, StateError
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, script
 from tasks.settings.checks import rule_problems
+from tasks.settings.differences import field_changes
 from tasks.settings.model import Settings
 from tasks.settings.places import Place, Values, selection, with_own
 from tasks.settings.problems import problems_of
@@ -21,7 +22,7 @@ from tasks.settings.validated import Validated
 
 # Each process keeps its own of these.
 _OWN: tuple[Place, ...] = (("paper",), ("exchange", "api_url"), ("redis_risk",), *secret_fields())
-_MUST_AGREE = ("account", "quote", "exchange.id", "exchange.sandbox", "exchange.live", "live")
+MUST_AGREE = ("account", "quote", "exchange.id", "exchange.sandbox", "exchange.live", "live")
 
 
 class InForce(NamedTuple):
@@ -49,6 +50,12 @@ async def publish(redis: RedisClient, settings: Settings, *, only_first: bool = 
     return int(version)
 
 
+async def published(redis: RedisClient, account: str) -> tuple[Values, int]:
+    """The JSON values in force as they are stored, and their version; {} and 0 where none were published."""
+    stored = await redis.hgetall(Keys(account).settings)
+    return (json.loads(stored["body"]), int(stored["version"])) if stored else ({}, 0)
+
+
 async def in_force(redis: RedisClient, own: Settings, *, only_look: bool = False) -> InForce:
     """The settings in force, completed by this process's own keys and URLs; its own where none were published.
 
@@ -57,12 +64,11 @@ async def in_force(redis: RedisClient, own: Settings, *, only_look: bool = False
     Redis holds a field that this version does not accept. Raises ConfigError where the completed settings break a
     rule between fields.
     """
-    stored = await redis.hgetall(Keys(own.account).settings)
-    if not stored:
+    shared, version = await published(redis, own.account)
+    if not version:
         return InForce(own, 0, ())
-    shared, version = json.loads(stored["body"]), int(stored["version"])
-    differing = differing_fields(shared_part(own), shared)
-    clash = [name for name in differing if name in _MUST_AGREE]
+    differing = tuple(change.field for change in field_changes(shared_part(own), shared))
+    clash = [name for name in differing if name in MUST_AGREE]
     if clash and not only_look:
         raise StateError(
             f"account {own.account!r} trades with other settings for {', '.join(clash)}; "
@@ -84,17 +90,3 @@ def _completed(own: Settings, shared: Values, version: int) -> Settings:
         f"version {version} of the settings in force does not fit this version of Gridflow: {wrong}. "
         "Run one version on every machine, or put a file in force with `gridflow deploy`"
     )
-
-
-def differing_fields(mine: Any, theirs: Any, place: str = "") -> tuple[str, ...]:
-    """Dotted names of the fields that differ, sorted; a table that only one side has counts as one field."""
-    if not (isinstance(mine, dict) and isinstance(theirs, dict)):
-        return () if mine == theirs else (place,)
-    found: list[str] = []
-    for name in sorted(mine.keys() | theirs.keys()):
-        inner = f'{place}."{name}"' if "/" in name else f"{place}.{name}".lstrip(".")
-        if name not in mine or name not in theirs:
-            found.append(inner)
-        else:
-            found += differing_fields(mine[name], theirs[name], inner)
-    return tuple(found)

@@ -14,12 +14,11 @@ import pytest
 
 from tasks.base.money import from_units, units_down
 from tasks.base.redis_client import RedisClient
-from tasks.control.steps import Published, put_in_force
+from tasks.control.change_effects import Published
+from tasks.control.steps import put_in_force
 from tasks.exchange.models import Order, Side
 from tasks.funds.models import FundsStatus, TraderAllocation
-from tasks.ledger.models import Book
-from tasks.ledger.rules import total, value
-from tasks.ledger.steps import audit_funds
+from tasks.ledger.rules import total
 from tasks.settings.model import Settings
 from tasks.tick.models import TickReport
 from tasks.views.rules import unfollowed
@@ -112,25 +111,6 @@ async def check_sizes(world: PaperWorld, share: TraderAllocation, size: Decimal 
     return len(buys)
 
 
-async def check_books(world: PaperWorld) -> None:
-    """No order was sent twice; exchange, ledger, journal and pot say the same."""
-    await world.stop()
-    assert set(world.sent.values()) == {1}, "an order was sent twice"
-    cash = []
-    for symbol, trader in world.traders.items():
-        await trader.tick()  # books what filled last
-        book = Book.model_validate_json(await trader.desk.redis.get(world.keys.book(symbol)) or "")
-        balances = await trader.desk.exchange.balances()
-        base = balances.get(symbol.split("/")[0])
-        assert value(book, Decimal("123.45")).identity_error == 0
-        assert (base.free + base.locked if base else Decimal(0)) == book.base
-        cash.append(book.cash)
-    desk = next(iter(world.traders.values())).desk
-    quote = (await desk.exchange.balances())["USDT"]
-    assert quote.free + quote.locked == Decimal(10_000) + total(cash)
-    assert (await audit_funds(desk.redis, desk.keys, list(PRICES), desk.exchange)).differences == ()
-
-
 @pytest.mark.parametrize(("start", "step_bp"), [("flat", QUIET), ("balanced", QUIET), ("balanced", LIVELY)])
 def test_money_moves_to_the_symbol_that_weighs_more(start: str, step_bp: int) -> None:
     """Weights 1:1:1 become 4:1:1. Within two minutes every symbol keeps to its new allocation and orders have the new
@@ -149,7 +129,7 @@ def test_money_moves_to_the_symbol_that_weighs_more(start: str, step_bp: int) ->
         assert all(share.committed_units <= max(share.allocated_units, share.used_units) for share in shares)
         assert all(moment.status.committed_units <= moment.status.pool_units for moment in world.seen)
         assert status.max_committed_units <= status.pool_units, "between two ticks"
-        await check_books(world)
+        await world.check_books()
 
     play(own(start), work, step_bp)
 
@@ -168,7 +148,7 @@ def test_lowered_funds_shrink_resting_buys_until_the_pool_holds(start: str) -> N
         assert sum(tick.cancelled for tick in ticks) > 20
         for share in status.symbols.values():
             await check_sizes(world, share)
-        await check_books(world)
+        await world.check_books()
 
     play(own(start), work)
 
@@ -188,6 +168,6 @@ def test_a_changed_cell_size_counts_from_the_next_tick() -> None:
                 assert (first.cancelled, first.to_resize > 10) == (10, True)
             for share in newest_status(world).symbols.values():
                 assert await check_sizes(world, share, Decimal(size)) > 10
-        await check_books(world)
+        await world.check_books()
 
     play(own("flat", quote_per_cell=155), work)

@@ -33,6 +33,7 @@ RUN_BY = {
     "gridflow export-trades": "tests/integration/test_history_transfer.py",
     "gridflow init": "tests/unit/test_settings.py",
     "gridflow check": "tests/unit/test_settings.py",
+    "gridflow reload": "tests/integration/test_reload.py",
     "gridflow deploy": "tests/integration/test_runtime_prefect.py",
     "prefect work-pool": "tests/integration/test_runtime_prefect.py",
     "prefect worker": "tests/integration/test_runtime_prefect.py",

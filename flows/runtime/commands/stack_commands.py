@@ -1,32 +1,26 @@
-"""`gridflow status` and `gridflow deploy`."""
+"""`gridflow status`."""
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 
 import click
 
-from flows.runtime.commands.connections import check_prefect, run_with_redis, warn_unresponsive
+from flows.runtime.commands.connections import run_with_redis, warn_unresponsive
 from flows.runtime.commands.options import common_options, json_option, settings_in_force
 from flows.runtime.stack import children
-from flows.runtime.stack.prefect_server import common_environment
 from flows.runtime.stack.stale_processes import living_in_order
-from flows.runtime.worker.deployments import planned_deployments
 from tasks.base.clock import utc_now
-from tasks.base.errors import ConfigError, GridflowError, StackError
-from tasks.base.keys import Keys
+from tasks.base.errors import ConfigError, GridflowError
 from tasks.base.redis_client import RedisClient
-from tasks.settings.environment import override_environment, state_dir
+from tasks.settings.environment import state_dir
 from tasks.settings.load import load
 from tasks.settings.model import Settings
-from tasks.settings.running import Identity, has_redis, prefect_api, running_stack, stale_stack
-from tasks.tick.prefect_record import write_retention
+from tasks.settings.running import Identity, has_redis, running_stack, stale_stack
 from tasks.views.models import ResultsView, StatusView
 
-_DEPLOY_SECONDS = 120.0
 _HISTORY_SECONDS = 1.5
 EXIT_DARK = 4
 
@@ -130,57 +124,3 @@ def _stale_text(stale: Mapping[str, Identity]) -> str:
         f"`gridflow up` was killed; still running: {names}.\n"
         "The next `gridflow up` takes over from them; `gridflow stop` ends them in order."
     )
-
-
-@click.command()
-@common_options
-@click.option("--liquidate", is_flag=True, help="Sell at once what symbols that left the settings still hold.")
-@click.option(
-    "--retention",
-    type=click.IntRange(1, 3650),
-    metavar="DAYS",
-    help="Have workers delete runs from the Prefect server that ended more than DAYS days ago; kept for later deploys.",
-)
-def deploy(config: Path | None, state: Path | None, liquidate: bool, retention: int | None) -> None:
-    """Put the settings in force for every worker, and create or update the Prefect deployments.
-
-    What an operator paused stays paused. Where no Redis is known, only the deployments are updated.
-    """
-    settings = load(config)
-    api = prefect_api(state)
-    check_prefect(api, state)
-    if retention is not None and not has_redis(settings, state):
-        raise StackError("--retention is kept in Redis, and none is known. Set GRIDFLOW_REDIS_URL")
-    retiring = _put_in_force(settings, state, liquidate)
-    if retention is not None:
-        keep_runs = partial(write_retention, keys=Keys(settings.account), days=retention)
-        run_with_redis(keep_runs, settings, state)
-    if running_stack(state) is not None:
-        override_environment(common_environment(state_dir(state) / "prefect", api))
-    from flows.runtime.worker.deploy import deploy as deploy_all  # imports Prefect, which reads the environment
-    from flows.runtime.worker.old_runs import events_kept
-
-    async def work() -> None:
-        async with asyncio.timeout(_DEPLOY_SECONDS):
-            report = await deploy_all(planned_deployments(settings, retiring), settings.account)
-        for what in ("created", "changed", "removed", "unchanged"):
-            for name in getattr(report, what):
-                click.echo(f"{what:9} {name}")
-        if retention is not None:
-            click.echo(f"Runs stay for {retention} days, events for {await events_kept()}.", err=True)
-
-    try:
-        asyncio.run(work())
-    except TimeoutError:
-        raise StackError(f"The Prefect server {api} did not accept every deployment in time: deploy again") from None
-
-
-def _put_in_force(settings: Settings, state: Path | None, liquidate: bool) -> Sequence[str]:
-    """Publish the settings; the symbols that retire by them."""
-    from flows.runtime.stack.publishing import put_settings_in_force
-
-    if not has_redis(settings, state):
-        click.echo("No Redis is known (set GRIDFLOW_REDIS_URL): the settings were not put in force", err=True)
-        return ()
-    say = partial(click.echo, err=True)
-    return run_with_redis(lambda redis: put_settings_in_force(redis, settings, liquidate, say), settings, state)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -16,6 +17,9 @@ from tasks.exchange.client import CcxtClient
 from tasks.exchange.models import Candle, OrderRequest, Placement
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.funds.models import FundsStatus
+from tasks.ledger.models import Book
+from tasks.ledger.rules import total, value
+from tasks.ledger.steps import audit_funds
 from tasks.paper.opening import open_manual_exchange, open_paper_exchange
 from tasks.settings.model import Settings
 from tasks.tick.desk import Desk
@@ -128,6 +132,24 @@ class PaperWorld:
         for task in self.running:
             task.cancel()
         await asyncio.gather(*self.running, return_exceptions=True)
+
+    async def check_books(self) -> None:
+        """Stop. No order was sent twice; exchange, ledger, journal and pot say the same."""
+        await self.stop()
+        assert set(self.sent.values()) == {1}, "an order was sent twice"
+        cash = []
+        for symbol, trader in self.traders.items():
+            await trader.tick()  # books what filled last
+            book = Book.model_validate_json(await trader.desk.redis.get(self.keys.book(symbol)) or "")
+            balances = await trader.desk.exchange.balances()
+            base = balances.get(symbol.split("/")[0])
+            assert value(book, Decimal("123.45")).identity_error == 0
+            assert (base.free + base.locked if base else Decimal(0)) == book.base
+            cash.append(book.cash)
+        desk = next(iter(self.traders.values())).desk
+        quote = (await desk.exchange.balances())["USDT"]
+        assert quote.free + quote.locked == self.settings.total_funds + total(cash)
+        assert (await audit_funds(desk.redis, desk.keys, list(self.traders), desk.exchange)).differences == ()
 
 
 def play_on_paper(
