@@ -265,6 +265,61 @@ class Keys:
         """Counter: fence number of the newest archiver."""
         return self._key("history", "fence")
 
+    # --- alerts ------------------------------------------------------------------------------------------
+    @property
+    def alerts(self) -> str:
+        """Stream: alerts to deliver, with one consumer group a channel. Trimmed only below what every group has."""
+        return self._key("alerts")
+
+    @property
+    def alerts_seen(self) -> str:
+        """Sorted set: key of an alert that is raised once → when it was (ms)."""
+        return self._key("alerts", "seen")
+
+    @property
+    def alerts_lease(self) -> str:
+        """String with expiry: the worker that raises and delivers alerts now."""
+        return self._key("alerts", "lease")
+
+    @property
+    def alerts_fence(self) -> str:
+        """Counter: fence number of the newest such worker."""
+        return self._key("alerts", "fence")
+
+    @property
+    def alerts_state(self) -> str:
+        """Hash: what the watch for alerts remembers. events: id of the newest event read; more in tasks/alerts."""
+        return self._key("alerts", "state")
+
+    @property
+    def alert_channels(self) -> str:
+        """Hash: channel → its state for the views (JSON); `gate|channel` → what it has sent (JSON)."""
+        return self._key("alerts", "channels")
+
+    @property
+    def telegram_lease(self) -> str:
+        """String with expiry: the worker that takes Telegram commands now."""
+        return self._key("telegram", "lease")
+
+    @property
+    def telegram_fence(self) -> str:
+        """Counter: fence number of the newest such worker."""
+        return self._key("telegram", "fence")
+
+    @property
+    def telegram(self) -> str:
+        """Hash: offset (next update id); update id → the answer to it (JSON)."""
+        return self._key("telegram")
+
+    def telegram_question(self, token: str) -> str:
+        """String with expiry: a command that waits for its confirmation (JSON)."""
+        return self._key("telegram", "question", token)
+
+    @property
+    def once(self) -> str:
+        """Sorted set: id of an operator's action that must take effect once → when it did (ms)."""
+        return self._key("once")
+
     # --- rate limits and circuit breakers ------------------------------------------------------------------
     @property
     def budget(self) -> str:

@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
+from tasks.base.redaction import Redactor
 from tasks.base.redis_client import RedisClient
 
 STREAM_CAP = 5000
 _QUEUE_CAP = 2000
-_SHORTEST = 4  # characters of a secret; a shorter one would blank parts of ordinary words
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _OWN = ("tasks", "flows", "dashboard", "gridflow")
 
@@ -43,24 +43,19 @@ class SecretFilter(logging.Filter):
 
     def __init__(self, secrets: Iterable[str]) -> None:
         super().__init__()
-        self._secrets = sorted({secret for secret in secrets if len(secret) >= _SHORTEST}, key=len, reverse=True)
-
-    def _clean(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
+        self._redactor = Redactor(secrets)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Replace the secrets in the record itself. Always True: no record is dropped."""
-        if not self._secrets:
+        if not self._redactor:
             return True
-        record.msg, record.args = self._clean(record.getMessage()), None
+        record.msg, record.args = self._redactor.text(record.getMessage()), None
         for name, value in fields_of(record).items():
-            setattr(record, name, self._clean(str(value)))
+            setattr(record, name, self._redactor.text(str(value)))
         if record.exc_info:
-            record.exc_text = self._clean(logging.Formatter().formatException(record.exc_info))
+            record.exc_text = self._redactor.text(logging.Formatter().formatException(record.exc_info))
         if record.stack_info:
-            record.stack_info = self._clean(record.stack_info)
+            record.stack_info = self._redactor.text(record.stack_info)
         return True
 
 

@@ -23,7 +23,7 @@ _SOCKET_SECONDS = 5.0
 _IMPATIENT_SECONDS = 2.0
 _LOG_SECONDS = 5.0
 # Lua that several scripts begin with.
-_SHARED_IN, _SHARED_PARTS = "tasks.funds", ("_writes.lua", "_holds.lua", "_server.lua", "_outbox.lua")
+_SHARED_IN, _SHARED_PARTS = "tasks.funds", ("_writes.lua", "_holds.lua", "_server.lua", "_outbox.lua", "_leader.lua")
 
 
 class _LoggingRetry(Retry):

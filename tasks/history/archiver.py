@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from redis.exceptions import RedisError
 
+from tasks.base import leader
 from tasks.base.clock import Clock, to_ms, utc_now
 from tasks.base.errors import StateError
 from tasks.base.events import EventKind, publish_event
@@ -167,7 +168,7 @@ class Archiver:
     async def close(self) -> None:
         """Give up the lease and close the database. The Redis client belongs to the caller."""
         with suppress(RedisError):
-            await outbox.give_up(self._redis, self._keys, self._owner)
+            await leader.give_up(self._redis, self._keys.history_lease, self._owner)
         await self._database.close()
 
     # --- the database ------------------------------------------------------------------------------------
@@ -245,7 +246,7 @@ class Archiver:
             if is_new:
                 log.error("history: the database is away; records wait in Redis", extra={"why": why})
                 await publish_event(redis, keys, EventKind.HISTORY_AWAY, {"why": why, "waiting": found.records})
-            await outbox.give_up(redis, keys, self._owner)
+            await leader.give_up(redis, keys.history_lease, self._owner)
         except RedisError as error:
             log.warning("history: Redis does not answer", extra={"error": str(error)})
 

@@ -5,11 +5,12 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from tasks.base import leader
 from tasks.base.keys import Keys
 from tasks.base.outbox import Record
 from tasks.base.redis_client import RedisClient, hash_of, script
 
-LEASE_MS = 10_000
+LEASE_MS = leader.LEASE_MS
 MOST_RECORDS = 1000
 _PACKAGE = "tasks.history"
 _POLL_SECONDS = 0.1
@@ -56,11 +57,6 @@ async def delete(redis: RedisClient, keys: Keys, reading: Reading) -> None:
     ids = [record.entry_id for record in reading.records]
     if ids:
         await script(redis, _PACKAGE, "delete_archived")(keys=[keys.outbox], args=[reading.server, *ids])
-
-
-async def give_up(redis: RedisClient, keys: Keys, owner: str) -> None:
-    """Let another archiver take over at once, if `owner` still has the lease."""
-    await script(redis, "tasks.tick", "end_lease")(keys=[keys.history_lease], args=[owner])
 
 
 async def backlog(redis: RedisClient, keys: Keys) -> Backlog:

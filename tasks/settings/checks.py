@@ -9,9 +9,11 @@ from itertools import pairwise
 
 from tasks.base.errors import Problem
 from tasks.base.money import plain
+from tasks.settings.alerts import AlertSettings, is_set
 from tasks.settings.grids import SymbolSettings, net_profit
 from tasks.settings.model import ExchangeSettings, PaperSettings, Settings, TradingSettings
 from tasks.settings.places import dotted
+from tasks.settings.problems import HIDDEN
 from tasks.settings.section import NOT_SET, IsValid
 from tasks.settings.sources import variable_name
 from tasks.settings.validated import Validated
@@ -26,6 +28,7 @@ def rule_problems(validated: Validated) -> list[Problem]:
     found = _key_problems(settings.exchange, validated.section("exchange"))
     found += _paper_problems(settings.paper, validated.section("paper"))
     found += _trading_problems(settings.trading, validated.section("trading"))
+    found += _alert_problems(settings.alerts, validated)
     if validated.is_valid("symbols"):
         found += _count_problems(len(settings.symbols))
         for name in settings.symbols:
@@ -64,6 +67,30 @@ def _trading_problems(trading: TradingSettings, is_valid: IsValid) -> list[Probl
         value, remedy = str(trading.protection_seconds), "Raise it or lower request_valid_seconds"
         found.append(Problem("trading.protection_seconds", value, rule, remedy))
     return found
+
+
+def _alert_problems(alerts: AlertSettings, validated: Validated) -> list[Problem]:
+    """A channel that is set has all that it needs."""
+    telegram, email = alerts.telegram, alerts.email
+    sections = {name: validated.section("alerts", name) for name in ("telegram", "pushplus", "email")}
+    found = []
+    if sections["telegram"]("token", "chat_id") and is_set(telegram.token) != is_set(telegram.chat_id):
+        missing = "chat_id" if is_set(telegram.token) else "token"
+        found.append(_needed(("alerts", "telegram", missing), "Telegram needs both a token and a chat id"))
+    if sections["email"]("host", "recipients") and is_set(email.host) and not email.recipients:
+        found.append(_needed(("alerts", "email", "recipients"), "e-mail needs at least one recipient"))
+    sender = sections["email"]("host", "sender", "user")
+    if sender and is_set(email.host) and not (is_set(email.sender) or is_set(email.user)):
+        found.append(_needed(("alerts", "email", "sender"), "e-mail needs a sender"))
+    token = alerts.pushplus.token.get_secret_value().strip() if alerts.pushplus.token else ""
+    if sections["pushplus"]("token") and token and not re.fullmatch(r"[A-Za-z0-9_-]{32,64}", token):
+        rule, remedy = "must be 32 to 64 of a-z, 0-9, _ and -", "Copy it from PushPlus again"
+        found.append(Problem("alerts.pushplus.token", HIDDEN, rule, remedy))
+    return found
+
+
+def _needed(place: tuple[str, ...], rule: str) -> Problem:
+    return Problem(dotted(place), NOT_SET, rule, f"Set {variable_name(place)}")
 
 
 def _count_problems(count: int) -> list[Problem]:

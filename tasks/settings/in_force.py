@@ -21,7 +21,13 @@ from tasks.settings.secret_values import secret_fields
 from tasks.settings.validated import Validated
 
 # Each process keeps its own of these.
-_OWN: tuple[Place, ...] = (("paper",), ("exchange", "api_url"), ("redis_risk",), *secret_fields())
+_OWN: tuple[Place, ...] = (
+    ("paper",),
+    ("alerts",),
+    ("exchange", "api_url"),
+    ("redis_risk",),
+    *(place for place in secret_fields() if place[0] != "alerts"),
+)
 MUST_AGREE = ("account", "quote", "exchange.id", "exchange.sandbox", "exchange.live", "live")
 
 

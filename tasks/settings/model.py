@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr
 
 from tasks.base.money import MAX_QUOTE
+from tasks.settings.alerts import AlertSettings
 from tasks.settings.grids import AnyGrid, GeometricSettings, StartMode
 from tasks.settings.section import Fee, Section, Share
 from tasks.settings.text_rules import checked_api_url, checked_database_url, checked_redis_url, matches
@@ -180,3 +181,4 @@ class Settings(Section):
         "sqlite+aiosqlite:///path; absent: history.db in the state folder; several hosts need PostgreSQL",
     )
     history: HistorySettings = HistorySettings()
+    alerts: AlertSettings = AlertSettings()

@@ -41,7 +41,7 @@ def _filled(values: Values, own: Values, chosen: Values) -> Values:
     found = dict(values)
     for name, value in own.items():
         inner = chosen[name] if name in chosen else chosen[_name(EACH)]
-        if inner is True:
+        if inner is True or isinstance(value, list):
             found[name] = value
         elif isinstance(value, dict) and (name in chosen or name in values):
             found[name] = _filled(values.get(name) or {}, value, inner)

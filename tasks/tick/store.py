@@ -127,7 +127,7 @@ async def renew(client: RedisClient, *, key: str, owner: str, lease_ms: int) -> 
 
 async def end_lease(client: RedisClient, *, keys: Keys, symbol: str, owner: str) -> None:
     """Give the lease back if `owner` still holds it."""
-    await script(client, "tasks.tick", "end_lease")(keys=[keys.lease(symbol)], args=[owner])
+    await script(client, "tasks.base", "end_lease")(keys=[keys.lease(symbol)], args=[owner])
 
 
 async def booked_trades(client: RedisClient, keys: Keys, symbol: str, trade_ids: Sequence[str]) -> set[str]:
@@ -166,7 +166,7 @@ async def lock_comparison(client: RedisClient, *, keys: Keys, holder: str, lock_
 
 async def unlock_comparison(client: RedisClient, *, keys: Keys, holder: str) -> None:
     """Give up the lock if `holder` still has it."""
-    await script(client, "tasks.tick", "end_lease")(keys=[keys.comparison_lock], args=[holder])
+    await script(client, "tasks.base", "end_lease")(keys=[keys.comparison_lock], args=[holder])
 
 
 async def raise_fences(client: RedisClient, *, keys: Keys, symbols: Sequence[str], holder: str) -> str:

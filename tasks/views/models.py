@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from pydantic import Field, field_serializer
+from pydantic import ConfigDict, Field, field_serializer
 
 from tasks.base.events import EventKind
 from tasks.base.money import ZERO, plain
@@ -120,6 +120,20 @@ class HistoryView(Frozen):
     restored: str = ""  # which: `stopped, BTC/USDT paused`
 
 
+class AlertChannelView(Frozen):
+    """A channel that alerts are sent through. `error`: why it fails now; '' while it works."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    waiting: int = 0  # alerts that it has not delivered yet, those held back for a digest included
+    delivered: int = 0  # alerts, those in digests included
+    failures: int = 0  # attempts that failed
+    error: str = ""
+    failing_since_ms: int | None = None
+    seen_ms: int = 0  # when a deliverer last had this channel
+
+
 class ResultsView(View):
     """Results of a time span, in quote; see `tasks.ledger.statistics` for the formulas. None: not defined."""
 
@@ -190,6 +204,7 @@ class StatusView(View):
     prefect_note: str = ""  # a limit in Prefect that keeps windows waiting
     workers: tuple[WorkerView, ...] = ()  # those that died are listed for ten minutes
     history: HistoryView = HistoryView()
+    alert_channels: tuple[AlertChannelView, ...] = ()  # by name; empty where no channel was ever set
     results: tuple[ResultsView, ...] = ()  # of today, 7 and 30 days; empty where the history was not read
 
     @property

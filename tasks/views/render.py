@@ -11,7 +11,7 @@ from rich.table import Table
 from tasks.base.money import plain
 from tasks.exchange.limits.circuit_breaker import Phase
 from tasks.tick.active_symbols import Lifecycle
-from tasks.views.models import ResultsView, StatusView, SymbolView, WorkerView
+from tasks.views.models import AlertChannelView, ResultsView, StatusView, SymbolView, WorkerView
 from tasks.views.rules import history_notes
 
 
@@ -103,6 +103,15 @@ def _workers_table(workers: Sequence[WorkerView]) -> Table:
     return table
 
 
+def _channel(channel: AlertChannelView) -> str:
+    text = f"{channel.name} {channel.delivered:,} sent"
+    if channel.waiting:
+        text += f", {channel.waiting:,} waiting"
+    if channel.failing_since_ms is not None:
+        text += f", FAILS since {_clock(channel.failing_since_ms)} ({channel.failures:,} failures): {channel.error}"
+    return text
+
+
 def status_table(view: StatusView) -> RenderableType:
     """The account's totals, the money of each symbol, and what each symbol does; fits 80 columns."""
     title = f"{view.account} · {view.mode} · {_state(view)} · amounts in {view.quote}"
@@ -143,6 +152,8 @@ def status_table(view: StatusView) -> RenderableType:
     if view.prefect_away_since_ms is not None:
         since = _minute(view.prefect_away_since_ms)
         parts.append(f"The Prefect server has not answered since {since}. Workers run the windows without it.")
+    if view.alert_channels:
+        parts.append(f"Alerts: {'; '.join(map(_channel, view.alert_channels))}.")
     if view.prefect_note:
         parts.append(view.prefect_note)
     if view.settings_differ:

@@ -182,6 +182,7 @@ def status_view(
         prefect_note=prefect.limit_note if prefect is not None else "",
         workers=_worker_views(records.workers, dead_ms),
         history=records.history,
+        alert_channels=tuple(records.alert_channels),
         **_pot_fields(funds),
     )
 

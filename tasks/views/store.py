@@ -20,7 +20,7 @@ from tasks.tick.dark_watch import DarkMark, parsed_marks
 from tasks.tick.heartbeat import Workers, parsed_workers
 from tasks.tick.models import TickReport
 from tasks.tick.prefect_record import PrefectRecord, parsed_record
-from tasks.views.models import EquityPoint, EventView, HistoryView, LogLine, StatusView
+from tasks.views.models import AlertChannelView, EquityPoint, EventView, HistoryView, LogLine, StatusView
 
 SLICE = 5  # symbols that are read and parsed at once; the event loop goes on between slices
 _MINUTE_MS = 60_000
@@ -50,6 +50,7 @@ class AccountRecords:
     prefect: PrefectRecord | None
     dark: Mapping[str, DarkMark] = field(default_factory=dict)
     base: Sequence[BaseWatch] = ()
+    alert_channels: Sequence[AlertChannelView] = ()
 
 
 class _StoredSymbol(NamedTuple):
@@ -72,10 +73,21 @@ async def account_records(redis: RedisClient, keys: Keys, symbols: Sequence[str]
         pipe.hgetall(keys.workers)
         pipe.get(keys.prefect)
         pipe.hgetall(keys.dark)
+        pipe.hgetall(keys.alert_channels)
         pipe.hgetall(keys.history)
         pipe.xlen(keys.outbox)
         pipe.hget(keys.funds, "history_full")
-        stats, breaker_texts, watches, (seconds, micros), heartbeats, prefect, dark, *archive = await pipe.execute()
+        (
+            stats,
+            breaker_texts,
+            watches,
+            (seconds, micros),
+            heartbeats,
+            prefect,
+            dark,
+            channels,
+            *archive,
+        ) = await pipe.execute()
     workers = parsed_workers(int(seconds) * 1000 + int(micros) // 1000, heartbeats)
     base = [BaseWatch.model_validate_json(text) for _, text in sorted(watches.items())]
     breakers = {name: Breaker.model_validate_json(text) for name, text in breaker_texts.items()}
@@ -97,7 +109,14 @@ async def account_records(redis: RedisClient, keys: Keys, symbols: Sequence[str]
         parsed_record(prefect),
         parsed_marks(dark),
         base,
+        parsed_channels(channels),
     )
+
+
+def parsed_channels(stored: Mapping[str, str]) -> tuple[AlertChannelView, ...]:
+    """The channels in the hash `Keys.alert_channels`, by name."""
+    texts = sorted((name, text) for name, text in stored.items() if "|" not in name)
+    return tuple(AlertChannelView.model_validate_json(text) for _, text in texts)
 
 
 def _history(archive: Mapping[str, str], waiting: int, full: str | None) -> HistoryView:

@@ -37,7 +37,9 @@ FIELDS = list(secret_fields())
 
 
 def at(place: Place, value: Any) -> Values:
-    """Values with `value` at the place; a name that EACH stands for is a symbol's."""
+    """Values with `value` at the place. An EACH at the end stands for a list's items, any other for a symbol."""
+    if place[-1] == EACH:
+        place, value = place[:-1], [value]
     for part in reversed(place):
         value = {"BTC/USDT" if part == EACH else part: value}
     return value  # type: ignore[no-any-return]
@@ -64,6 +66,8 @@ def load_errors(monkeypatch: pytest.MonkeyPatch, variable: str, texts: list[str]
 
 def written(place: Place, text: str) -> str:
     """The text of the variable that sets the field; JSON where the field is below a table of names."""
+    if place[-1] == EACH:
+        return json.dumps([text])
     return json.dumps(at(place[place.index(EACH) :], text)) if EACH in place else text
 
 
@@ -98,7 +102,8 @@ async def test_a_secret_is_shown_nowhere(
     texts = [repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump())]
     texts += [json.dumps(shared_part(settings)), json.dumps(public_values(settings))]
 
-    variable, section = variable_name(place), variable_name(place[:-1]) if place[:-1] else "GRIDFLOW_EXCHANGE"
+    table = place[:-2] if place[-1] == EACH else place[:-1]
+    variable, section = variable_name(place), variable_name(table) if table else "GRIDFLOW_EXCHANGE"
     wrong = {variable_name(field): "[?" for field in neighbours(place) if field[-1] != "symbols"}
     texts += load_errors(
         monkeypatch, variable, [written(place, form) for form in FORMS], wrong | {"GRIDFLOW_TOTAL_FUNDS": "[?"}
@@ -128,10 +133,12 @@ async def test_a_secret_is_shown_nowhere(
 
 
 def toml(place: Place, value: str) -> str:
-    """A file in which the field has this value."""
+    """A file in which the field has this value, and another field a wrong one: a chat id may be a number."""
+    if place[-1] == EACH:
+        place, value = place[:-1], f"[{value}]"
     *tables, name = ("BTC/USDT" if part == EACH else part for part in place)
     head = f"[{'.'.join(json.dumps(part) for part in tables)}]\n" if tables else ""
-    return f"{head}{name} = {value}\n"
+    return f"quote = '?'\n{head}{name} = {value}\n"
 
 
 def logged(settings: Settings, secret: str) -> list[str]:

@@ -7,5 +7,10 @@ from multiprocessing import get_context
 
 FORKS = get_context("forkserver")
 FORKS.set_forkserver_preload(
-    ["tests.support.archive_worker", "tests.support.binance_worker", "tests.support.crash_worker"]
+    [
+        "tests.support.alert_worker",
+        "tests.support.archive_worker",
+        "tests.support.binance_worker",
+        "tests.support.crash_worker",
+    ]
 )

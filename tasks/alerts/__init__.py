@@ -1,0 +1,1 @@
+"""Alerts: what is told to people, through which channels, and the commands that Telegram takes."""
