@@ -16,9 +16,8 @@ from dashboard import export
 from dashboard.connection import reader
 from dashboard.guard import LoopbackOnly, refuse_open_address
 from dashboard.metrics import metrics
-from tasks.base import log_setup
 from tasks.base.errors import ConfigError
-from tasks.settings.secret_values import secret_texts
+from tasks.settings.logs import start_logging
 
 app = st.App(
     Path(__file__).resolve().parent / "home.py",
@@ -29,6 +28,6 @@ app = st.App(
 refuse_open_address(sys.argv[1:], config.get_option("server.address"))
 config.set_option("browser.gatherUsageStats", False)  # whatever a user's own Streamlit file says
 try:
-    log_setup.setup(secret_texts(reader().settings), "dashboard")
+    start_logging(reader().settings, "dashboard")
 except ConfigError as error:
     raise SystemExit(f"The dashboard cannot start: {error}") from None

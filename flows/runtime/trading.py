@@ -8,7 +8,7 @@ import asyncio
 import logging
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from datetime import datetime
 from functools import cache
@@ -21,11 +21,12 @@ from redis.exceptions import RedisError
 from flows.runtime.archiving import Archiving
 from flows.runtime.background import each_minute, flush_logs, watch_for_dark
 from flows.runtime.beating import Beating
-from tasks.base import log_setup
 from tasks.base.cancelling import cancel_and_wait
 from tasks.base.clock import utc_now
 from tasks.base.errors import GridflowError, StackError
 from tasks.base.keys import Keys
+from tasks.base.log_context import log_fields
+from tasks.base.log_setup import close_files
 from tasks.base.redis_client import RedisClient, connect
 from tasks.control.actions import Actor, record
 from tasks.control.steps import resume_everything, stop
@@ -34,8 +35,8 @@ from tasks.funds.rebalancing import MANUAL
 from tasks.ledger.audit import AuditReport
 from tasks.ledger.steps import watch_drift
 from tasks.settings.load import load
+from tasks.settings.logs import start_logging
 from tasks.settings.model import Settings
-from tasks.settings.secret_values import secret_texts
 from tasks.tick import watchdog, window
 from tasks.tick.active_symbols import active_symbols, retiring_symbols
 from tasks.tick.clock_check import check_clock
@@ -54,6 +55,7 @@ from tasks.views.steps import read_status, record_equity
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+_NO_RUN: Mapping[str, str] = {}
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -75,7 +77,7 @@ class TradingService:
         self._own_settings = settings
         self.keys = Keys(settings.account)
         self._redis_url = settings.redis_url.get_secret_value()
-        self._logs = log_setup.setup(secret_texts(settings), "worker", terminal=True)
+        self._logs = start_logging(settings, "worker")
         self._stopping = threading.Event()
         self._desk: Desk | None = None
         self._loop = _new_loop()
@@ -133,13 +135,17 @@ class TradingService:
         return GridTrader(desk, desk.markets.known[symbol], owner=uuid4().hex)
 
     # --- what flows call -------------------------------------------------------------------------------
-    def run_window(self, symbol: str, scheduled: datetime | None, cancelled: Callable[[], bool]) -> WindowReport:
+    def run_window(
+        self, symbol: str, scheduled: datetime | None, cancelled: Callable[[], bool], run: Mapping[str, str] = _NO_RUN
+    ) -> WindowReport:
         """Tick `symbol` for one window: `trading.window_seconds` from the scheduled start, or from now without one.
 
-        The window ends early once `cancelled()` is true or `request_stop` was called.
+        The window ends early once `cancelled()` is true or `request_stop` was called. `run`: fields of the flow run
+        for each log line of the window.
         """
         start = (scheduled or utc_now()).timestamp()
-        return self._submit(self._window(symbol, start, lambda: "cancelled" if cancelled() else None)).result()
+        window = self._window(symbol, start, lambda: "cancelled" if cancelled() else None, run=run)
+        return self._submit(window).result()
 
     def own_window(self, symbol: str, since_ms: int, end_reason: Callable[[], str | None]) -> Future[WindowReport]:
         """Begin a window that Prefect did not hand out. It ends at once where another worker holds the lease.
@@ -149,26 +155,32 @@ class TradingService:
         return self._submit(self._window(symbol, utc_now().timestamp(), end_reason, since_ms))
 
     async def _window(
-        self, symbol: str, start: float, end_reason: Callable[[], str | None], own_since_ms: int | None = None
+        self,
+        symbol: str,
+        start: float,
+        end_reason: Callable[[], str | None],
+        own_since_ms: int | None = None,
+        run: Mapping[str, str] = _NO_RUN,
     ) -> WindowReport:
         """`own_since_ms`: see `own_window`; None for a window of a Prefect run, which waits for the lease."""
-        held = self.beating.begin_window(symbol, own_since_ms)
-        on_tick, on_end = self._watchdog.window(symbol)
-        try:
-            trader = await self._trader(symbol)
-            if self._stopping.is_set():  # the worker fetched this run before the stop
-                return WindowReport(symbol=symbol, ticks=0, fills=0, placed=0, failed_ticks=0, ended="stopping")
-            return await window.run_window(
-                trader,
-                start + self.settings.trading.window_seconds,
-                utc_now,
-                lambda: "stopping" if self._stopping.is_set() else end_reason(),
-                on_tick=on_tick,
-                waits_for_lease=own_since_ms is None,
-            )
-        finally:
-            on_end()
-            self.beating.end_window(held)
+        with log_fields(symbol=symbol, **run):
+            held = self.beating.begin_window(symbol, own_since_ms)
+            on_tick, on_end = self._watchdog.window(symbol)
+            try:
+                trader = await self._trader(symbol)
+                if self._stopping.is_set():  # the worker fetched this run before the stop
+                    return WindowReport(symbol=symbol, ticks=0, fills=0, placed=0, failed_ticks=0, ended="stopping")
+                return await window.run_window(
+                    trader,
+                    start + self.settings.trading.window_seconds,
+                    utc_now,
+                    lambda: "stopping" if self._stopping.is_set() else end_reason(),
+                    on_tick=on_tick,
+                    waits_for_lease=own_since_ms is None,
+                )
+            finally:
+                on_end()
+                self.beating.end_window(held)
 
     async def _look(self) -> Coverage:
         return await read_coverage(await self.desk(), self.beating.heartbeat)
@@ -322,6 +334,7 @@ class TradingService:
                 log.warning("the last log lines were not written to Redis", extra={"error": str(error)})
             await close_desk(self._desk)
             self._desk = None
+        close_files()
 
 
 @cache

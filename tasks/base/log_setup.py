@@ -1,45 +1,32 @@
-"""Logging to the terminal, and to a capped Redis stream for the dashboard.
+"""Logging to the terminal, to a rotating file of JSON lines, and to a capped Redis stream for the dashboard.
 
 A record is a constant message with fields beside it. Each handler replaces secrets before it writes a record.
 """
 
 import json
 import logging
-import time
+import os
+import socket
+import sys
 from collections import deque
 from collections.abc import Iterable
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from tasks.base.log_context import ContextFilter
+from tasks.base.log_files import OwnFileHandler, open_log_file
+from tasks.base.log_formats import ConsoleFormatter, JsonFormatter, fields_of
 from tasks.base.redaction import Redactor
 from tasks.base.redis_client import RedisClient
 
 STREAM_CAP = 5000
 _QUEUE_CAP = 2000
-_STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _OWN = ("tasks", "flows", "dashboard", "gridflow")
-
-
-def fields_of(record: logging.LogRecord) -> dict[str, Any]:
-    """The fields given beside the message (`extra=`)."""
-    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
-
-
-class PlainFormatter(logging.Formatter):
-    """`2024-01-01T00:00:00Z INFO tasks.tick message field=value`, time in UTC."""
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
-        self.converter = time.gmtime
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base class's name
-        """The line: the message, then its fields."""
-        fields = " ".join(f"{name}={value}" for name, value in fields_of(record).items())
-        line = super().formatMessage(record)
-        return f"{line} {fields}" if fields else line
+_PREFECT = ("prefect.flow_runs", "prefect.task_runs")  # what runs log, for Prefect's own pages
 
 
 class SecretFilter(logging.Filter):
-    """Replaces secrets by *** in a record's message, fields, traceback and stack, except very short ones."""
+    """Replaces secrets by *** in a record's message, fields, traceback and stack."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         super().__init__()
@@ -47,16 +34,24 @@ class SecretFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Replace the secrets in the record itself. Always True: no record is dropped."""
-        if not self._redactor:
-            return True
-        record.msg, record.args = self._redactor.text(record.getMessage()), None
+        clean = self._redactor.text
+        record.msg, record.args = clean(record.getMessage()), None
         for name, value in fields_of(record).items():
-            setattr(record, name, self._redactor.text(str(value)))
+            if (shown := clean(str(value))) != str(value):
+                setattr(record, name, shown)
         if record.exc_info:
-            record.exc_text = self._redactor.text(logging.Formatter().formatException(record.exc_info))
+            record.exc_text = clean(logging.Formatter().formatException(record.exc_info))
         if record.stack_info:
-            record.stack_info = self._redactor.text(record.stack_info)
+            record.stack_info = clean(record.stack_info)
         return True
+
+
+class LogFile(NamedTuple):
+    """Where a process writes its JSON lines, and how much is kept."""
+
+    folder: Path
+    max_bytes: int = 10_000_000
+    files: int = 5
 
 
 class RedisLogHandler(logging.Handler):
@@ -65,12 +60,13 @@ class RedisLogHandler(logging.Handler):
     def __init__(self, source: str) -> None:
         super().__init__(logging.INFO)
         self._queue: deque[dict[Any, Any]] = deque(maxlen=_QUEUE_CAP)
-        self._source = source
+        self._source, self._process = source, f"{socket.gethostname()}:{os.getpid()}"
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the record. A full queue drops its oldest record."""
         if record.name.split(".")[0] not in _OWN:
             return
+        fields = {name: str(value) for name, value in fields_of(record).items()} | {"process": self._process}
         self._queue.append(
             {
                 "at_ms": str(int(record.created * 1000)),
@@ -78,7 +74,7 @@ class RedisLogHandler(logging.Handler):
                 "source": self._source,
                 "logger": record.name,
                 "message": record.getMessage(),
-                "fields": json.dumps({name: str(value) for name, value in fields_of(record).items()}),
+                "fields": json.dumps(fields),
             }
         )
 
@@ -95,24 +91,43 @@ class RedisLogHandler(logging.Handler):
             self._queue.popleft()
 
 
-def setup(secrets: Iterable[str], source: str, *, terminal: bool = True) -> RedisLogHandler:
-    """Send records to the terminal and to the queue of the returned handler.
+def setup(
+    secrets: Iterable[str], source: str, *, level: int = logging.INFO, file: LogFile | None = None
+) -> RedisLogHandler:
+    """Send records to the terminal, to `file`, and to the queue of the returned handler.
 
-    `secrets`: texts that no record may show. `source`: the process, as the dashboard names it. `terminal`: False where
-    another logger writes to the terminal already.
+    `secrets`: texts that no record may show; those of the runs that Prefect stores are hidden too. `source`: the
+    process, as the dashboard names it. The queue gets INFO and above, whatever `level`.
     """
-    handler = RedisLogHandler(source)
+    queue = RedisLogHandler(source)
+    terminal = logging.StreamHandler()
+    terminal.setFormatter(ConsoleFormatter(colour=sys.stderr.isatty()))
+    handlers: list[logging.Handler] = [queue, terminal]
+    close_files()
+    if file is not None and (lines := open_log_file(file.folder, source, file.max_bytes, file.files)) is not None:
+        lines.setFormatter(JsonFormatter(source))
+        handlers.append(lines)
     secret_filter = SecretFilter(secrets)
-    handlers: list[logging.Handler] = [handler]
-    if terminal:
-        stream = logging.StreamHandler()
-        stream.setFormatter(PlainFormatter())
-        handlers.append(stream)
     for item in handlers:
+        item.addFilter(ContextFilter())
         item.addFilter(secret_filter)
     for name in _OWN:
         logger = logging.getLogger(name)
-        logger.setLevel(logging.INFO)
+        logger.setLevel(level)
         logger.handlers[:] = handlers
         logger.propagate = False
-    return handler
+    for name in _PREFECT:
+        logger = logging.getLogger(name)
+        for old in [one for one in logger.filters if isinstance(one, SecretFilter)]:
+            logger.removeFilter(old)
+        logger.addFilter(secret_filter)
+    return queue
+
+
+def close_files() -> None:
+    """Close the log file of this process, if it has one. Another process may then write to it."""
+    for name in _OWN:
+        for handler in logging.getLogger(name).handlers[:]:
+            if isinstance(handler, OwnFileHandler):
+                logging.getLogger(name).removeHandler(handler)
+                handler.close()

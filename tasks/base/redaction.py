@@ -1,10 +1,18 @@
-"""Hides secrets in texts. Pure."""
+"""Hides secrets in texts: known ones wherever they are, and credentials in URLs and headers by their form. Pure."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 _SHORTEST = 4  # characters of a secret; a shorter one would blank parts of ordinary words
 _HIDDEN = "***"
+_NAMES = "access_token|api_?key|apikey|auth|key|pass|password|passphrase|secret|sig|sign|signature|token"
+_BY_FORM = (
+    re.compile(r"(?<=://)(?P<keep>[^\s:/@?#]*:)[^\s/@?#]+(?=@)"),  # user:password@host
+    re.compile(rf"(?P<keep>[?&;](?:{_NAMES})=)[^\s&;#\"']+", re.IGNORECASE),  # ?token=…
+    re.compile(r"(?P<keep>/bot\d+:)[\w-]{8,}"),  # Telegram's Bot API
+    re.compile(r"(?P<keep>\b(?:Bearer|Basic) )[\w.~+/=-]{8,}", re.IGNORECASE),
+)
 
 
 class Redactor:
@@ -13,13 +21,12 @@ class Redactor:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets = sorted({secret for secret in secrets if len(secret) >= _SHORTEST}, key=len, reverse=True)
 
-    def __bool__(self) -> bool:
-        return bool(self._secrets)
-
     def text(self, text: str) -> str:
         """The text without secrets."""
         for secret in self._secrets:
             text = text.replace(secret, _HIDDEN)
+        for form in _BY_FORM:
+            text = form.sub(rf"\g<keep>{_HIDDEN}", text)
         return text
 
     def value(self, value: Any) -> Any:

@@ -125,7 +125,7 @@ async def _look_up(
         return await exchange.order(symbol, client_id, exchange_id)
     except ExchangeError as error:
         if not isinstance(error, OrderArchived):
-            facts = {"symbol": symbol, "id": client_id or exchange_id, "error": str(error)}
+            facts = {"symbol": symbol, "order": client_id or exchange_id, "error": str(error)}
             log.warning("order lookup failed; the next tick tries again", extra=facts)
         return error
 

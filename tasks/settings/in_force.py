@@ -24,6 +24,7 @@ from tasks.settings.validated import Validated
 _OWN: tuple[Place, ...] = (
     ("paper",),
     ("alerts",),
+    ("logs",),
     ("exchange", "api_url"),
     ("redis_risk",),
     *(place for place in secret_fields() if place[0] != "alerts"),

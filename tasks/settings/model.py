@@ -123,6 +123,18 @@ class HistorySettings(Section):
     )
 
 
+class LogSettings(Section):
+    """What a process writes to its log file, and how much of it is kept."""
+
+    level: Literal["debug", "info", "warning"] = Field(
+        "info", description="debug, info or warning: the least that is written to the log file and the terminal"
+    )
+    file_mb: Annotated[int, Field(ge=1, le=1024)] = Field(
+        10, description="MB of a log file, 1 to 1024; then a new one begins"
+    )
+    files: Annotated[int, Field(ge=1, le=100)] = Field(5, description="log files that are kept of a process, 1 to 100")
+
+
 _Account = Annotated[str, matches(r"[a-z0-9][a-z0-9-]{0,15}", "must be 1 to 16 of a-z, 0-9 and -, not - first")]
 
 
@@ -182,3 +194,4 @@ class Settings(Section):
     )
     history: HistorySettings = HistorySettings()
     alerts: AlertSettings = AlertSettings()
+    logs: LogSettings = LogSettings()

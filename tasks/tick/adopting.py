@@ -89,12 +89,12 @@ async def _report(desk: Desk, found: Adoption) -> None:
             "open": order is not None and order.status is OrderStatus.OPEN,
             "kept": not intent.orphan,
         }
-        log.error("an order of ours had no journal entry: it was journalled", extra=facts)
+        log.error("an order of ours had no journal entry: it was journalled", extra=facts | {"order": client_id})
         await publish_event(desk.redis, desk.keys, EventKind.ORPHAN_ORDER, facts)
     for item in found.items:
         if item.id not in found.orphans:
             intent = found.state.intents[item.id]
-            facts = {"symbol": intent.symbol, "id": item.id, "price": str(intent.price), "qty": str(intent.qty)}
+            facts = {"symbol": intent.symbol, "order": item.id, "price": str(intent.price), "qty": str(intent.qty)}
             if item.id in found.relinked:
                 log.error("a resting order had no cell", extra=facts | {"kept": not intent.orphan})
             else:

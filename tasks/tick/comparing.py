@@ -232,7 +232,7 @@ async def _book_lost(desk: Desk, market: Market, state: SymbolState, open_orders
     if code is not FundCode.OK:
         raise StateError(f"{symbol}: its records could not be written ({code.name}); they are compared again")
     for _, order in seen.lost:
-        log.warning("order that Redis had lost", extra={"symbol": symbol, "id": order.client_id})
+        log.warning("order that Redis had lost", extra={"symbol": symbol, "order": order.client_id})
     return Compared(symbol, len(seen.lost), found.fills)
 
 

@@ -115,7 +115,7 @@ def outcome_of(
     """
     outcome = Folded(book=folded.book, cells=folded.cells, intents=folded.intents)
     for (intent, _), answer in zip(granted, answers, strict=True):
-        fields = {"symbol": intent.symbol, "id": intent.client_id}
+        fields = {"symbol": intent.symbol, "order": intent.client_id}
         if isinstance(answer, Accepted):
             update = {"state": IntentState.OPEN, "exchange_id": answer.order.exchange_id}
             outcome.changed.append(intent.model_copy(update=update))

@@ -4,10 +4,12 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tasks.base.money import plain
 from tasks.exchange.models import Placement
 from tasks.funds.models import FundCode
 from tasks.grid.cells import with_order
 from tasks.grid.models import IdleReason, PlannedOrder
+from tasks.orders.models import Intent
 from tasks.tick.decide import Decision
 from tasks.tick.desk import Desk
 from tasks.tick.lease import check_code
@@ -32,6 +34,13 @@ def put_off(decision: Decision, batches: Sequence[Sequence[PlannedOrder]]) -> No
     decision.plan = decision.plan.model_copy(update={"idle_reasons": reasons})
 
 
+def _log_blocked(intent: Intent, reason: str) -> None:
+    """Once for each change of the reason. The script counts each refusal."""
+    facts = {"symbol": intent.symbol, "side": intent.side.value, "reason": reason, "order": intent.client_id}
+    amounts = {"amount": plain(intent.price * intent.qty), "price": plain(intent.price), "qty": plain(intent.qty)}
+    log.warning("Trade blocked", extra=facts | amounts)
+
+
 async def reserve_batch(
     desk: Desk, decision: Decision, orders: Sequence[PlannedOrder], refused: dict[str, str]
 ) -> list[Granted]:
@@ -53,6 +62,6 @@ async def reserve_batch(
             folded.intents[intent.client_id] = intent
         elif answer.code is not FundCode.ALREADY:
             refused[cell.key] = answer.code.name
-            facts = {"symbol": symbol, "cell": cell.key, "reason": answer.code.name}
-            log.info("buy refused by the pot", extra=facts | {"price": str(intent.price)})
+            if state.last is None or state.last.refused.get(cell.key) != answer.code.name:
+                _log_blocked(intent, answer.code.name)
     return granted

@@ -6,6 +6,7 @@ from decimal import Decimal
 from functools import partial
 
 from tasks.base.errors import GridflowError, RedisRestarted, StateError, UnknownSymbol
+from tasks.base.log_context import log_fields
 from tasks.base.money import ZERO, from_units
 from tasks.exchange.models import Market
 from tasks.orders.evidence import gather_evidence, third_coin_prices
@@ -75,33 +76,35 @@ class GridTrader:
         self._checkpoint("begun")
         if state.must_check_breakers and check_breakers is not None:
             await check_breakers()
-        async with kept_lease(self.desk, self.symbol, self.owner):
-            try:
-                readings = await self._read(await self._prepared(state), started_ms)
-            except UnknownSymbol:
-                self.desk.markets.unlisted.add(self.symbol)
-                raise
-            decision = decide(self._rules(), readings)
-            await self._commit(decision)
-            if decision.refusal is not None:
-                raise decision.refusal
-            if decision.grid is None:
-                await share_pot(self.desk, "symbol left")
-                raise SymbolLeft(self.symbol)
-            await self._cancel(decision)
-            placed = Placed(refused=still_refused(decision.plan))
-            groups = batches(decision.plan.place)
-            for number, orders in enumerate(groups, start=1):
-                batch = await reserve_batch(self.desk, decision, orders, placed.refused)
-                self._checkpoint("reserved")
-                answers = await self.desk.exchange.place(requests(batch, self._valid_ms))
-                placed.granted += batch
-                placed.answers += answers
-                self._checkpoint("sent")
-                if must_wait(answers):
-                    put_off(decision, groups[number:])
-                    break
-            return await self._finish(decision, placed)
+        tick_number = state.last.total_ticks + 1 if state.last else 1
+        with log_fields(tick=str(tick_number)):
+            async with kept_lease(self.desk, self.symbol, self.owner):
+                try:
+                    readings = await self._read(await self._prepared(state), started_ms)
+                except UnknownSymbol:
+                    self.desk.markets.unlisted.add(self.symbol)
+                    raise
+                decision = decide(self._rules(), readings)
+                await self._commit(decision)
+                if decision.refusal is not None:
+                    raise decision.refusal
+                if decision.grid is None:
+                    await share_pot(self.desk, "symbol left")
+                    raise SymbolLeft(self.symbol)
+                await self._cancel(decision)
+                placed = Placed(refused=still_refused(decision.plan))
+                groups = batches(decision.plan.place)
+                for number, orders in enumerate(groups, start=1):
+                    batch = await reserve_batch(self.desk, decision, orders, placed.refused)
+                    self._checkpoint("reserved")
+                    answers = await self.desk.exchange.place(requests(batch, self._valid_ms))
+                    placed.granted += batch
+                    placed.answers += answers
+                    self._checkpoint("sent")
+                    if must_wait(answers):
+                        put_off(decision, groups[number:])
+                        break
+                return await self._finish(decision, placed)
 
     async def end_lease(self) -> None:
         """Give the lease back, so that another worker can tick the symbol at once."""

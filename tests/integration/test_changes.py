@@ -503,7 +503,7 @@ async def test_a_pause_is_counted_and_told_once(redis: RedisClient, caplog: pyte
     caplog.set_level("INFO", "tasks.tick.placing")
     for _ in range(4):
         await trader.tick()
-    told = [record for record in caplog.records if record.message == "buy refused by the pot"]
+    told = [record for record in caplog.records if record.message == "Trade blocked"]
     _, blocked = await views.counters(redis, KEYS)
     below = sum(cell.buy_price < 42_000 for cell in await cells_of(redis, BTC))
     assert blocked == {(BTC, "PAUSED"): below}
