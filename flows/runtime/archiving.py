@@ -1,10 +1,9 @@
 """The process's archiver: in a thread and an event loop of its own, so that no database ever delays a tick."""
 
 import asyncio
-import threading
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
+from flows.runtime.own_loop import OwnLoop
 from tasks.base.cancelling import cancel_and_wait
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, connect
@@ -13,8 +12,6 @@ from tasks.settings.model import Settings
 from tasks.settings.running import read_record
 from tasks.tick.trading_mode import mode_of
 
-T = TypeVar("T")
-_CLOSE_SECONDS = 10
 DURABLE_SECONDS = 1.5  # for a flag or an action to reach the database
 
 
@@ -23,24 +20,23 @@ class Archiving:
 
     def __init__(self, settings: Settings, redis_url: str) -> None:
         self._settings, self._redis_url = settings, redis_url
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._loop = OwnLoop("archiver")
         self._redis: RedisClient | None = None
         self._archiver: Any = None
         self._running: asyncio.Task[None] | None = None
 
     async def check(self) -> None:
         """Raises StateError where this process must not write the history. See `Archiver.check`."""
-        await asyncio.wrap_future(self._submit(self._check()))
+        await asyncio.wrap_future(self._loop.submit(self._check()))
 
     async def recover(self) -> bool:
         """Write back flags and books that Redis has lost; whether there were books. Raises StateError."""
-        found: bool = await asyncio.wrap_future(self._submit(self._recover()))
+        found: bool = await asyncio.wrap_future(self._loop.submit(self._recover()))
         return found
 
     async def write_now(self) -> bool:
         """Write the newest flags and actions to the database; whether it has them within a second and a half."""
-        found: bool = await asyncio.wrap_future(self._submit(self._write_now()))
+        found: bool = await asyncio.wrap_future(self._loop.submit(self._write_now()))
         return found
 
     async def _write_now(self) -> bool:
@@ -50,7 +46,7 @@ class Archiving:
 
     async def prune(self) -> dict[str, int]:
         """Delete what the history keeps no longer; how many rows of each table. Raises HistoryUnavailable."""
-        found: dict[str, int] = await asyncio.wrap_future(self._submit(self._prune()))
+        found: dict[str, int] = await asyncio.wrap_future(self._loop.submit(self._prune()))
         return found
 
     async def _prune(self) -> dict[str, int]:
@@ -71,24 +67,13 @@ class Archiving:
 
     def start(self) -> None:
         """Archive from now on."""
-        self._submit(self._start())
+        self._loop.submit(self._start())
 
     def close(self) -> None:
         """End archiving. Records that wait stay in Redis."""
-        if self._loop is None or self._thread is None:
-            return
-        self._submit(self._close()).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_CLOSE_SECONDS)
-        self._loop.close()
-        self._loop = None
-
-    def _submit(self, work: Coroutine[Any, Any, T]) -> Any:
-        if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-            self._thread = threading.Thread(target=self._loop.run_forever, name="archiver", daemon=True)
-            self._thread.start()
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        if self._loop.is_running:
+            self._loop.submit(self._close()).result()
+            self._loop.close()
 
     async def _check(self) -> None:
         self._build()

@@ -24,9 +24,11 @@ from flows.runtime.beating import Beating
 from tasks.base.cancelling import cancel_and_wait
 from tasks.base.clock import utc_now
 from tasks.base.errors import GridflowError, StackError
+from tasks.base.events import EventKind, publish_event
 from tasks.base.keys import Keys
 from tasks.base.log_context import log_fields
 from tasks.base.log_setup import close_files
+from tasks.base.money import plain
 from tasks.base.redis_client import RedisClient, connect
 from tasks.control.actions import Actor, record
 from tasks.control.steps import resume_everything, stop
@@ -85,6 +87,7 @@ class TradingService:
         self._thread.start()
         self._opening = asyncio.Lock()
         self._archiving, self._archives = Archiving(settings, self._redis_url), archives
+        self._alerting: Any = None  # where a channel is set
         self._watchdog = watchdog.Watchdog(self._loop, self._thread)
         self.beating = Beating(self._redis_url, self.keys)
         logs = flush_logs(self._logs, self._redis_url, self.keys.log)
@@ -117,9 +120,17 @@ class TradingService:
                 self._desk = await open_desk(self._own_settings, self._redis_url, self._archiving.recover)
                 if self._archives:
                     self._archiving.start()
+                    await asyncio.to_thread(self._start_alerts)
                 if watchdog.is_enabled():  # imports and market lists keep the loop busy until now
                     self._watchdog.start()
         return self._desk
+
+    def _start_alerts(self) -> None:
+        if self._alerting is None and self._own_settings.alerts.channels:
+            from flows.runtime.alerting import Alerting  # costs time and memory that only alerts need
+
+            self._alerting = Alerting(self._own_settings, self._redis_url)
+            self._alerting.start()
 
     async def _trader(self, symbol: str) -> GridTrader:
         """A trader for a symbol that is configured, or that left the settings and still holds something.
@@ -270,8 +281,12 @@ class TradingService:
 
     async def _stop_with_hold(self) -> StopReport:
         desk = await self.desk()
+        if self._alerting is not None:
+            self._alerting.note_end()
         async with held(desk.redis, self.keys):
-            return await cancel_all_orders(desk, self._trader)
+            report = await cancel_all_orders(desk, self._trader)
+        await self._tell(EventKind.SYSTEM_STOPPED, self._stop_facts(report, ends=True))
+        return report
 
     def stop_trading(self) -> StopReport:
         """An operator's stop: like `graceful_stop`, but no order is placed until `resume_trading`.
@@ -284,7 +299,31 @@ class TradingService:
         desk = await self.desk()
         await stop(desk.redis, self.settings, by=Actor.PREFECT)
         await self._make_durable()
-        return await cancel_all_orders(desk, self._trader)
+        report = await cancel_all_orders(desk, self._trader)
+        await self._tell(EventKind.SYSTEM_STOPPED, self._stop_facts(report, ends=False))
+        return report
+
+    def _stop_facts(self, report: StopReport, *, ends: bool) -> dict[str, Any]:
+        """`ends`: the process ends too."""
+        facts = {"account": self.settings.account, "left": str(report), "orders_open": len(report.orders_open)}
+        return facts | {"reserved": plain(report.reserved), "ends": ends}
+
+    async def _tell(self, kind: EventKind, facts: Mapping[str, Any]) -> None:
+        """Publish an event. Without Redis only the log has it."""
+        redis = connect(self._redis_url, impatient=True)
+        try:
+            await publish_event(redis, self.keys, kind, dict(facts))
+        except (RedisError, OSError) as error:
+            log.warning("an event was not stored", extra={"kind": kind.value, "error": str(error)})
+        finally:
+            await redis.aclose()
+
+    def tell_crash(self, kind: EventKind, error: BaseException, **facts: str) -> None:
+        """Log an error with its traceback, and publish it as an event. May be called from any thread."""
+        named = {"error_type": type(error).__name__, "error": str(error), "at": utc_now().isoformat(), **facts}
+        log.error("a flow or a process failed", extra=named, exc_info=error)
+        if self._loop.is_running():
+            self.run(self._tell(kind, named))
 
     def resume_trading(self) -> None:
         """Lift the stop and every pause."""
@@ -318,6 +357,8 @@ class TradingService:
         """Close the exchange and Redis, and end the loop."""
         self._watchdog.stop()
         self.run(self._close())
+        if self._alerting is not None:
+            self._alerting.close()
         self._archiving.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
@@ -347,6 +388,12 @@ def request_stop() -> None:
     """End the running windows of this process early, if it has a trading service."""
     if service.cache_info().currsize:
         service().request_stop()
+
+
+def tell_crash(kind: EventKind, error: BaseException, **facts: str) -> None:
+    """Publish a crash, if this process has a trading service."""
+    if service.cache_info().currsize:
+        service().tell_crash(kind, error, **facts)
 
 
 def close_service() -> None:

@@ -1,5 +1,6 @@
 """The channels that the settings describe, with their rules."""
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -10,7 +11,7 @@ from tasks.alerts.channel import AlertChannel
 from tasks.alerts.gate import Rules, minutes_of
 from tasks.alerts.telegram_channel import TelegramChannel
 from tasks.base.alert_kinds import AlertLevel
-from tasks.settings.alerts import AlertSettings, ChannelSettings, EmailSettings, TelegramSettings
+from tasks.settings.alerts import AlertSettings, ChannelSettings
 from tasks.settings.model import Settings
 
 
@@ -22,15 +23,11 @@ class Configured(NamedTuple):
 
 
 def configured_channels(settings: Settings) -> dict[str, Configured]:
-    """The channels whose token is set, by name: telegram, pushplus, email, apprise."""
+    """The channels that are set, by name: telegram, pushplus, email, apprise."""
     alerts = settings.alerts
-    made = {
-        "telegram": (_telegram(alerts), alerts.telegram),
-        "pushplus": (_pushplus(alerts), alerts.pushplus),
-        "email": (_email(alerts), alerts.email),
-        "apprise": (_apprise(alerts), alerts.apprise),
+    return {
+        name: Configured(_MAKERS[name](alerts), rules_of(getattr(alerts, name), alerts)) for name in alerts.channels
     }
-    return {name: Configured(channel, rules_of(own, alerts)) for name, (channel, own) in made.items() if channel}
 
 
 def rules_of(channel: ChannelSettings, alerts: AlertSettings) -> Rules:
@@ -50,40 +47,40 @@ def text_of(secret: SecretStr | None) -> str:
     return "" if secret is None else secret.get_secret_value().strip()
 
 
-def bot_of(telegram: TelegramSettings) -> tuple[str, str] | None:
-    """Token and chat id; None where they are not set."""
-    token, chat_id = text_of(telegram.token), text_of(telegram.chat_id)
-    return (token, chat_id) if token and chat_id else None
+def _telegram(alerts: AlertSettings) -> AlertChannel:
+    own = alerts.telegram
+    return TelegramChannel(text_of(own.token), text_of(own.chat_id), own.api_url, alerts.language)
 
 
-def _telegram(alerts: AlertSettings) -> AlertChannel | None:
-    bot = bot_of(alerts.telegram)
-    return TelegramChannel(*bot, alerts.telegram.api_url, alerts.language) if bot else None
+def _pushplus(alerts: AlertSettings) -> AlertChannel:
+    return PushPlusChannel(text_of(alerts.pushplus.token), alerts.pushplus.api_url, alerts.language)
 
 
-def _pushplus(alerts: AlertSettings) -> AlertChannel | None:
-    token = text_of(alerts.pushplus.token)
-    return PushPlusChannel(token, alerts.pushplus.api_url, alerts.language) if token else None
-
-
-def _email(alerts: AlertSettings) -> AlertChannel | None:
-    email: EmailSettings = alerts.email
-    recipients = [text for text in map(text_of, email.recipients) if text]
-    host, sender = text_of(email.host), text_of(email.sender) or text_of(email.user)
-    if not (host and sender and recipients):
-        return None
+def _email(alerts: AlertSettings) -> AlertChannel:
+    own = alerts.email
     return EmailChannel(
-        host,
-        email.port,
-        sender,
-        recipients,
-        text_of(email.user) or None,
-        text_of(email.password) or None,
-        email.security,
+        text_of(own.host),
+        own.port,
+        text_of(own.sender) or text_of(own.user),
+        _texts(own.recipients),
+        text_of(own.user) or None,
+        text_of(own.password) or None,
+        own.security,
         alerts.language,
     )
 
 
-def _apprise(alerts: AlertSettings) -> AlertChannel | None:
-    urls = [text for text in map(text_of, alerts.apprise.urls) if text]
-    return AppriseChannel(urls, alerts.language) if urls else None
+def _apprise(alerts: AlertSettings) -> AlertChannel:
+    return AppriseChannel(_texts(alerts.apprise.urls), alerts.language)
+
+
+def _texts(secrets: Sequence[SecretStr]) -> list[str]:
+    return [text for text in map(text_of, secrets) if text]
+
+
+_MAKERS: Mapping[str, Callable[[AlertSettings], AlertChannel]] = {
+    "telegram": _telegram,
+    "pushplus": _pushplus,
+    "email": _email,
+    "apprise": _apprise,
+}

@@ -33,6 +33,12 @@ class EventKind(StrEnum):
     FLAGS_RESTORED = "flags_restored"  # Redis was lost: stop and pauses hold again, from the history
     HISTORY_FULL = "history_full"  # so many records wait in Redis that there are no new buys
     WRITTEN_OFF = "written_off"  # a symbol's inventory was booked out at cost
+    ORDER_FAILED = "order_failed"  # the exchange refused an order (with the tick's records, see _writes.lua)
+    LEASE_LOST = "lease_lost"  # a worker lost a symbol's lease to another one while it ticked
+    TICK_CRASHED = "tick_crashed"  # a tick ended with an unexpected error
+    FLOW_CRASHED = "flow_crashed"  # a flow run failed or crashed
+    PROCESS_CRASHED = "process_crashed"  # a worker's process ends with an unexpected error
+    SYSTEM_STOPPED = "system_stopped"  # trading was stopped in order
 
 
 async def publish_event(redis: RedisClient, keys: Keys, kind: EventKind, facts: Any) -> None:

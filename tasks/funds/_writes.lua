@@ -4,6 +4,7 @@
 --   verbs: HSET (field, value) | HDEL (field) | SET (value) | DEL | LPUSH (field = cap, value) | ZADD (field = score, value)
 --     | SADD (value)
 --     | XADD (field = kind, value = body: a record for the outbox, see tasks/base/outbox.py)
+--     | EVENT (field = kind, value = body: an event for the capped stream of events, see tasks/base/events.py)
 local function apply_writes(p)
   local count = tonumber(ARGV[p])
   p = p + 1
@@ -26,6 +27,8 @@ local function apply_writes(p)
       redis.call('SADD', key, value)
     elseif verb == 'XADD' then
       redis.call('XADD', key, '*', 'kind', field, 'body', value)
+    elseif verb == 'EVENT' then
+      redis.call('XADD', key, 'MAXLEN', '~', 200, '*', 'type', field, 'body', value)
     end
     p = p + 4
   end

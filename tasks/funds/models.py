@@ -72,7 +72,7 @@ class FeeCharge(Frozen):
 
 
 class Write(Frozen):
-    """A record written in the same step as the money: Redis verb HSET, HDEL, SET, DEL, LPUSH, ZADD, SADD or XADD."""
+    """A record written in the same step as the money. `verb`: see _writes.lua."""
 
     key: str
     verb: str

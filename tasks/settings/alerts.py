@@ -133,3 +133,16 @@ class AlertSettings(Section):
     heartbeat_minutes: Annotated[int, Field(ge=1, le=60)] = Field(
         5, description="minutes between two calls of heartbeat_url, 1 to 60"
     )
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The names of the channels that have all they need."""
+        telegram, email = self.telegram, self.email
+        has_sender = is_set(email.sender) or is_set(email.user)
+        found = {
+            "telegram": is_set(telegram.token) and is_set(telegram.chat_id),
+            "pushplus": is_set(self.pushplus.token),
+            "email": is_set(email.host) and has_sender and any(map(is_set, email.recipients)),
+            "apprise": any(map(is_set, self.apprise.urls)),
+        }
+        return tuple(name for name, is_there in found.items() if is_there)

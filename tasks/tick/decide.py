@@ -31,7 +31,7 @@ from tasks.tick.grid_change import change_grid, is_empty, level_cells, move_dust
 from tasks.tick.limits import limits_of, other_orders, resting_buys, waiting_for_base
 from tasks.tick.models import SymbolState, TickReport
 from tasks.tick.order_requests import Granted, outcome_of
-from tasks.tick.records import dropped_cells, grid_writes, published, slot_writes, writes
+from tasks.tick.records import dropped_cells, failed_orders, grid_writes, published, slot_writes, writes
 from tasks.tick.report import Tick, report_of
 from tasks.tick.slots import first_cycle
 
@@ -212,7 +212,7 @@ def conclude(
         key for key, cell in outcome.cells.items() if is_empty(cell) and (report.left or cell.grid_id != grid.grid_id)
     ]
     outcome.touched -= set(empty)
-    changes = writes(outcome, rules.keys, rules.symbol)
+    changes = writes(outcome, rules.keys, rules.symbol) + failed_orders(rules.keys, outcome.ended)
     if empty:
         live = [key for key in outcome.cells if key not in empty]
         changes += dropped_cells(rules.keys, rules.symbol, empty)

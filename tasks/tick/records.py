@@ -1,12 +1,17 @@
 """The records that a tick writes. The script that moves the money writes them too. Pure."""
 
+import json
 from collections.abc import Mapping, Sequence
 
+from tasks.base.errors import RejectReason
+from tasks.base.events import EventKind
 from tasks.base.keys import Keys
+from tasks.base.money import plain
 from tasks.base.outbox import RecordKind
 from tasks.funds.models import Write
 from tasks.grid.models import Grid
 from tasks.ledger.models import Fill
+from tasks.orders.models import Intent, IntentState
 from tasks.tick.fold import Folded
 from tasks.tick.models import TickReport
 from tasks.tick.slots import compacted
@@ -68,6 +73,26 @@ def slot_writes(
 def dropped_cells(keys: Keys, symbol: str, cell_keys: Sequence[str]) -> list[Write]:
     """The writes that delete cells."""
     return [Write(key=keys.cells(symbol), verb="HDEL", field=key) for key in cell_keys]
+
+
+def failed_orders(keys: Keys, ended: Sequence[Intent]) -> list[Write]:
+    """Events of orders that the exchange refused. One that would have taken instead of made is no failure."""
+    out = []
+    for intent in ended:
+        if intent.state is not IntentState.REJECTED or intent.note == RejectReason.WOULD_TAKE:
+            continue
+        facts = {
+            "symbol": intent.symbol,
+            "side": intent.side.value,
+            "amount": plain(intent.qty),
+            "price": plain(intent.price),
+            "error": intent.note,
+            "id": intent.client_id,
+        }
+        kind, body = EventKind.ORDER_FAILED.value, json.dumps(facts)
+        out.append(Write(key=keys.events, verb="EVENT", field=kind, value=body))
+        out.append(archived(keys, RecordKind.EVENT, f"{kind}|{body}"))
+    return out
 
 
 def published(keys: Keys, report: TickReport) -> list[Write]:

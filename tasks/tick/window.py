@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+import os
+import socket
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -10,6 +12,7 @@ from redis.exceptions import RedisError
 
 from tasks.base.clock import Clock
 from tasks.base.errors import ExchangeError, GridflowError, LeaseLost, RedisRestarted, UnknownSymbol
+from tasks.base.events import EventKind, publish_event
 from tasks.exchange.limits.breaker_store import Breakers, Pass
 from tasks.tick.failures import store_failure
 from tasks.tick.models import TickReport, WindowReport
@@ -111,6 +114,7 @@ async def _tick_once(trader: GridTrader, breakers: Breakers, totals: _Totals, wa
         return await _record_failure(trader, totals, str(error), unlisted=isinstance(error, UnknownSymbol))
     except Exception as error:  # a programming error in one tick must not end the window
         log.exception("tick failed unexpectedly; the next tick reads everything again", extra={"symbol": trader.symbol})
+        await _tell(trader, EventKind.TICK_CRASHED, {"error_type": type(error).__name__, "error": str(error)})
         return await _record_failure(trader, totals, f"{type(error).__name__}; see the worker's log for the traceback")
     totals.add(report)
     return LEFT if report.left else float(report.next_in)
@@ -124,7 +128,17 @@ async def _after_lost_lease(trader: GridTrader) -> float | str:
             return _LEASE_POLL_SECONDS
     except RedisError as unread:
         log.warning("the lease was not read", extra={"symbol": trader.symbol, "error": str(unread)})
+    log.warning("the lease was lost to another worker", extra={"symbol": trader.symbol})
+    await _tell(trader, EventKind.LEASE_LOST, {"worker": f"{socket.gethostname()}:{os.getpid()}"})
     return ELSEWHERE
+
+
+async def _tell(trader: GridTrader, kind: EventKind, facts: Mapping[str, str]) -> None:
+    """Publish an event of the symbol. Without Redis only the log has it."""
+    try:
+        await publish_event(trader.desk.redis, trader.desk.keys, kind, {"symbol": trader.symbol, **facts})
+    except RedisError as untold:
+        log.warning("an event was not stored", extra={"symbol": trader.symbol, "error": str(untold)})
 
 
 async def _record_failure(trader: GridTrader, totals: _Totals, error: str, *, unlisted: bool = False) -> float:

@@ -37,6 +37,7 @@ from tasks.settings.running import Identity, record_path
 from tasks.tick.models import TickReport
 from tasks.views import history
 from tasks.views.steps import read_status
+from tests.support.alert_servers import BOT_TOKEN, CHAT, BotApi, bot_api
 from tests.support.archive_worker import start_archiver
 from tests.support.desk import BTC, candle, open_desk, settings, walk
 from tests.support.history import file_database, postgres_server
@@ -290,19 +291,31 @@ async def test_a_second_file_for_one_account_is_refused(
     await second.close()
 
 
-async def test_a_worker_archives_what_it_trades(redis: RedisClient, redis_url: str) -> None:
-    """The trading service of every worker moves its records to the file in the state folder."""
-    own = settings(redis_url=redis_url, paper={"market": "synthetic", "speed": "600"})
-    async with trading(own) as service:
-        report = await asyncio.to_thread(service.run_window, BTC, None, lambda: True)
-        assert report.placed > 0
-        await until_so(lambda: _is_empty(redis))
+async def test_a_worker_archives_what_it_trades_and_tells_of_its_start_and_stop(
+    redis: RedisClient, redis_url: str
+) -> None:
+    """The trading service of every worker moves its records to the file in the state folder, and delivers alerts."""
+    async with bot_api() as bot:
+        alerts = {"telegram": {"token": BOT_TOKEN, "chat_id": str(CHAT), "api_url": bot.url, "commands": False}}
+        own = settings(redis_url=redis_url, paper={"market": "synthetic", "speed": "600"}, alerts=alerts)
+        async with trading(own) as service:
+            report = await asyncio.to_thread(service.run_window, BTC, None, lambda: True)
+            assert report.placed > 0
+            await until_so(lambda: _is_empty(redis))
+            await until_so(lambda: _has_told(bot, "System started"))
+            await asyncio.to_thread(service.graceful_stop)
+        assert [text.splitlines()[0] for text in bot.texts] == ["[INFO] System started", "[INFO] System stopped"]
+        assert await redis.exists(KEYS.alerts_lease) == 0, "given back"
     database = Database(URL.create("sqlite+aiosqlite", database=str(state_dir() / "history.db")))
     async with database.connection() as connection:
         orders = (await connection.execute(select(func.count()).select_from(tables.ORDERS))).scalar()
     assert orders == report.placed
     await database.close()
     assert await redis.get(KEYS.history_lease) is None, "given back"
+
+
+async def _has_told(bot: BotApi, title: str) -> bool:
+    return any(title in text for text in bot.texts)
 
 
 @asynccontextmanager

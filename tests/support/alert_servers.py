@@ -141,7 +141,13 @@ class PushPlus:
     def __init__(self) -> None:
         self.faults = Faults()
         self.sent: list[dict[str, Any]] = []
+        self.got: list[str] = []  # paths of GET requests, as of a service that watches heartbeats
         self.url = ""
+
+    async def heard(self, request: web.Request) -> web.Response:
+        """A GET request."""
+        self.got.append(request.path)
+        return web.Response()
 
     async def answer(self, request: web.Request) -> web.Response:
         """One POST to /send."""
@@ -193,6 +199,7 @@ async def push_plus() -> AsyncIterator[PushPlus]:
     push = PushPlus()
     app = web.Application()
     app.router.add_post("/send", push.answer)
+    app.router.add_get("/{path}", push.heard)
     async with _serving(app) as push.url:
         yield push
 

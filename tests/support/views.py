@@ -5,7 +5,7 @@ from typing import Any
 
 from tasks.base.redis_client import RedisClient
 from tasks.settings.model import Settings
-from tasks.views.models import StatusView, SymbolView
+from tasks.views.models import StatusView, SymbolView, WorkerView
 from tasks.views.steps import read_status
 
 NOW = 1_704_067_200_000
@@ -21,6 +21,12 @@ def symbol(name: str = "BTC/USDT", **changes: Any) -> SymbolView:
     base |= {"lower": None, "upper": None, "cells": {}, "idle": {}, "rounds": 0, "open_orders": 0, "resolving": 0}
     base |= {"ticks": 3, "fills": 2, "last_tick_ms": NOW - 5000, "last_tick_duration_ms": 12}
     return SymbolView(symbol=name, **(base | changes))
+
+
+def worker(name: str = "one", **changes: Any) -> WorkerView:
+    """A worker that is alive."""
+    base: dict[str, Any] = {"host": "host", "pid": 7, "version": "1", "age_seconds": 1.0, "alive": True, "lag_ms": 0}
+    return WorkerView(worker=name, **(base | changes))
 
 
 def status(*symbols: SymbolView, **changes: Any) -> StatusView:

@@ -33,6 +33,7 @@ from flows.runtime.worker.renewal import RECYCLE_AFTER
 from flows.runtime.worker.trading_side import OpenTrading
 from tasks.base.deployment_names import DeploymentNames
 from tasks.base.errors import ConfigError, GridflowError
+from tasks.base.events import EventKind
 from tasks.settings.environment import configured_prefect_api, state_dir
 from tasks.settings.load import load
 from tasks.settings.model import Settings
@@ -213,6 +214,9 @@ def main() -> None:
         _log.error("%s", error)
         worker_refusal_file(state_dir()).write_text(str(error), encoding="utf-8")
         sys.exit(os.EX_CONFIG if isinstance(error, ConfigError) else 1)
+    except Exception as error:
+        trading.tell_crash(EventKind.PROCESS_CRASHED, error, process=f"worker {os.getpid()}")
+        raise
     finally:
         trading.close()
 

@@ -19,7 +19,7 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 from prefect.client.schemas.filters import FlowRunFilter
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.settings import PREFECT_WORKER_QUERY_SECONDS
 from prefect.states import Failed, Scheduled
@@ -36,6 +36,7 @@ from flows.runtime.worker.patient_loops import PatientLoops
 from flows.runtime.worker.renewal import RECYCLE_AFTER, give_memory_back, limit_arenas, start_afresh
 from flows.runtime.worker.trading_side import OpenTrading, WorkerFacts, open_service
 from tasks.base.deployment_names import GRID_TICK, DeploymentNames
+from tasks.base.events import EventKind
 from tasks.settings.load import load
 from tasks.settings.model import Settings
 from tasks.tick import watchdog
@@ -50,6 +51,22 @@ def _request_stop() -> None:
     from flows.runtime.trading import request_stop  # its stages are needed only where there is trading to do
 
     request_stop()
+
+
+def _tell_failure(flow: str, flow_run: FlowRun, ended: State[Any] | BaseException) -> None:
+    """Publish a run that failed or crashed. A cancelled one is no failure."""
+    error = ended if isinstance(ended, BaseException) else _error_of(ended)
+    if error is not None:
+        from flows.runtime.trading import tell_crash  # its stages are needed only where there is trading to do
+
+        tell_crash(EventKind.FLOW_CRASHED, error, flow=flow, run=flow_run.name, run_id=str(flow_run.id))
+
+
+def _error_of(state: State[Any]) -> BaseException | None:
+    if not (state.is_failed() or state.is_crashed()):
+        return None
+    data = getattr(state.data, "result", state.data)
+    return data if isinstance(data, BaseException) else RuntimeError(state.message or "no message")
 
 
 def _close_trading() -> None:
@@ -250,6 +267,7 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
             elif await self._is_to_begin(flow_run):
                 ended = await anyio.to_thread.run_sync(run_engine, flow, flow_run, flag, limiter=self._threads)
                 self._ended.add(flow_run, ended)
+                await anyio.to_thread.run_sync(_tell_failure, flow.name, flow_run, ended, limiter=self._threads)
             else:
                 await self._give_back(flow_run)
         finally:

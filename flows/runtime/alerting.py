@@ -1,0 +1,103 @@
+"""The process's alerts: raised and delivered in a thread and an event loop of its own, never on the trading loop."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from flows.runtime.own_loop import OwnLoop
+from tasks.alerts.building import configured_channels
+from tasks.alerts.deliverer import Deliverer
+from tasks.alerts.manager import AlertManager
+from tasks.alerts.watch import History, Watch, last_look, watch_events, watch_status
+from tasks.base.cancelling import cancel_and_wait
+from tasks.base.keys import Keys
+from tasks.base.redis_client import connect
+from tasks.ledger.models import Fill
+from tasks.settings.environment import state_dir
+from tasks.settings.model import Settings
+from tasks.views.models import ResultsView
+
+log = logging.getLogger(__name__)
+_FINISH_SECONDS = 6.0
+_MOST_FILLS = 2000
+
+
+class Alerting:
+    """Raises and delivers an account's alerts until it is closed. Made only where a channel is set."""
+
+    def __init__(self, settings: Settings, redis_url: str) -> None:
+        self._settings, self._redis_url = settings, redis_url
+        self._loop = OwnLoop("alerts")
+        self._deliverer: Deliverer | None = None
+        self._watch: Watch | None = None
+        self._running: list[asyncio.Task[None]] = []
+        self._closes: list[Any] = []
+
+    def start(self) -> None:
+        """Raise and deliver alerts from now on, whenever no other worker of the account does."""
+        self._loop.submit(self._start()).result()
+
+    def note_end(self) -> None:
+        """The system stops: no further look at the status, which would find it running."""
+        if self._watch is not None:
+            self._watch.is_ending = True
+
+    def close(self) -> None:
+        """Deliver what is due, for some seconds, and end. The other alerts stay in Redis."""
+        if self._loop.is_running:
+            self._loop.submit(self._close()).result()
+            self._loop.close()
+
+    async def _start(self) -> None:
+        settings, keys = self._settings, Keys(self._settings.account)
+        redis = connect(self._redis_url)
+        language = settings.alerts.language
+        self._deliverer = Deliverer(redis, keys, configured_channels(settings), language)
+        manager = AlertManager.from_settings(settings, redis)
+        watch = Watch(redis, settings, manager, self._deliverer.leadership, self._history())
+        self._watch = watch
+        beside = [lambda: watch_events(watch, asyncio.sleep), lambda: watch_status(watch, asyncio.sleep)]
+        self._running = [asyncio.create_task(self._deliverer.run(*beside), name="alerts")]
+        self._closes.append(redis.aclose)
+
+    async def _close(self) -> None:
+        if self._deliverer is not None and self._watch is not None:
+            await last_look(self._watch)
+            await self._deliverer.finish(_FINISH_SECONDS)
+        await cancel_and_wait(self._running)
+        for close in reversed(self._closes):
+            with suppress(RedisError):
+                await close()
+
+    def _history(self) -> History:
+        opened: list[Any] = []
+
+        async def database() -> Any:
+            if not opened:
+                from tasks.history.database import Database, history_url  # imports the database's libraries
+
+                found = Database(history_url(self._settings, state_dir()))
+                await found.open()
+                opened.append(found)
+                self._closes.append(found.close)
+            return opened[0]
+
+        async def fills(from_ms: int, to_ms: int) -> Sequence[Fill]:
+            from tasks.history.queries import FillFilter
+            from tasks.views.history import fills_page
+
+            wanted = FillFilter(from_ms=from_ms, to_ms=to_ms)
+            page = await fills_page(await database(), self._settings.account, wanted, _MOST_FILLS, None)
+            return page.fills[::-1]
+
+        async def results(from_ms: int, to_ms: int) -> ResultsView:
+            from tasks.views import history
+
+            account, funds = self._settings.account, self._settings.total_funds
+            return await history.results(await database(), account, "24 h", from_ms, to_ms, funds)
+
+        return History(fills, results)
