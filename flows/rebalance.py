@@ -1,23 +1,24 @@
 """The `rebalance` flow: share the pot between the symbols, hourly or on demand."""
 
-from typing import Annotated
-
 from prefect import flow, get_run_logger
-from pydantic import Field
 
 from flows.runtime.worker.account_check import trading_for
+from flows.runtime.worker.parameters import Account, Force, Reason
+from flows.runtime.worker.run_names import rebalance_name
 from tasks.base.deployment_names import MAIN_ACCOUNT
 from tasks.funds.models import RebalanceReport
 
-Reason = Annotated[str, Field(max_length=200)]
 
+@flow(name="rebalance", flow_run_name=rebalance_name)
+def rebalance(force: Force = False, reason: Reason = "scheduled", account: Account = MAIN_ACCOUNT) -> RebalanceReport:
+    """Share the pot between the symbols. Orders follow at their symbols' next ticks.
 
-@flow(name="rebalance")
-def rebalance(force: bool = False, reason: Reason = "scheduled", account: str = MAIN_ACCOUNT) -> RebalanceReport:
-    """Share the pot between the symbols; without `force` only if an operator's input changed or a trigger fires.
-
-    With the reason "manual" the dynamic strategy goes all the way to its target, otherwise one step.
     Raises GridflowError for a run of another account.
+
+    Args:
+        force: On, the pot is shared now. Off, only if the settings changed or a trigger asks for it.
+        reason: Manual goes all the way to the target of the dynamic strategy. Scheduled goes one step.
+        account: The pot that is shared. A worker refuses runs of other accounts.
     """
     report = trading_for(account).rebalance(force, reason)
     logger = get_run_logger()

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ from flows.runtime.archiving import Archiving
 from flows.runtime.background import each_minute, flush_logs, watch_for_dark
 from flows.runtime.beating import Beating
 from tasks.base.cancelling import cancel_and_wait
-from tasks.base.clock import utc_now
+from tasks.base.clock import to_ms, utc_now
 from tasks.base.errors import GridflowError, StackError
 from tasks.base.events import EventKind, publish_event
 from tasks.base.keys import Keys
@@ -35,6 +35,7 @@ from tasks.control.steps import resume_everything, stop
 from tasks.funds.models import RebalanceReport
 from tasks.funds.rebalancing import MANUAL
 from tasks.ledger.audit import AuditReport
+from tasks.ledger.periods import Bucket, Period, bucket_of
 from tasks.ledger.steps import watch_drift
 from tasks.settings.load import load
 from tasks.settings.logs import start_logging
@@ -52,11 +53,13 @@ from tasks.tick.monitor import guard_balance, rebalance, run_monitor
 from tasks.tick.order_cancelling import cancel_all_orders
 from tasks.tick.stopping import StopReport, held
 from tasks.tick.trader import GridTrader
+from tasks.tick.window_results import read_book, with_results
 from tasks.views.models import StatusView
 from tasks.views.steps import read_status, record_equity
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+_REPORT_SECONDS = 3 * 86_400
 _NO_RUN: Mapping[str, str] = {}
 
 
@@ -181,7 +184,9 @@ class TradingService:
                 trader = await self._trader(symbol)
                 if self._stopping.is_set():  # the worker fetched this run before the stop
                     return WindowReport(symbol=symbol, ticks=0, fills=0, placed=0, failed_ticks=0, ended="stopping")
-                return await window.run_window(
+                redis = trader.desk.redis
+                before = await read_book(redis, self.keys, symbol)
+                report = await window.run_window(
                     trader,
                     start + self.settings.trading.window_seconds,
                     utc_now,
@@ -189,6 +194,7 @@ class TradingService:
                     on_tick=on_tick,
                     waits_for_lease=own_since_ms is None,
                 )
+                return with_results(report, before, await read_book(redis, self.keys, symbol))
             finally:
                 on_end()
                 self.beating.end_window(held)
@@ -240,10 +246,25 @@ class TradingService:
         await record_equity(desk.settings, desk.redis)
 
     async def watch_drift(self) -> AuditReport:
-        """Check the exchange's balance, then audit the pot. Differences are published as an event."""
+        """Check the exchange's balance, then audit the pot, with the exchange's open orders and balances.
+
+        Differences are published as an event.
+        """
         desk = await self.desk()
         await guard_balance(desk)
-        return await watch_drift(desk.redis, self.keys, list(self.settings.symbols))
+        return await watch_drift(desk.redis, self.keys, list(self.settings.symbols), desk.exchange)
+
+    async def report_due(self) -> Bucket | None:
+        """Yesterday (UTC), once: the first caller of the account's workers gets it, the others None."""
+        desk = await self.desk()
+        day = bucket_of(bucket_of(to_ms(utc_now()), Period.DAY, UTC).start_ms - 1, Period.DAY, UTC)
+        is_mine = await desk.redis.set(self.keys.daily_report(f"{day.day}"), "1", nx=True, ex=_REPORT_SECONDS)
+        return day if is_mine else None
+
+    async def report_failed(self, day: Bucket) -> None:
+        """Let the next caller of `report_due` try that day again."""
+        desk = await self.desk()
+        await desk.redis.delete(self.keys.daily_report(f"{day.day}"))
 
     async def prune_history(self) -> dict[str, int]:
         """Delete what the history keeps no longer, by the settings of this process; how many rows of each table.

@@ -243,6 +243,10 @@ class Keys:
         return self._key("events")
 
     # --- history ---------------------------------------------------------------------------------------
+    def daily_report(self, day: str) -> str:
+        """String with expiry: a worker shows the report of that day at Prefect, or has done so."""
+        return self._key("daily_report", day)
+
     @property
     def outbox(self) -> str:
         """Stream: records that are not in the history database yet. See `tasks/base/outbox.py`. Never trimmed."""

@@ -121,6 +121,13 @@ def audit_base(short: Iterable[Shortage], unlisted: Iterable[str]) -> list[Diffe
     ]
 
 
+def still_there(first: AuditReport, second: AuditReport) -> AuditReport:
+    """The second report without the errors that the first did not have: an order was just placed or cancelled."""
+    known = {(one.subject, one.cause) for one in first.differences}
+    found = [one for one in second.differences if not one.is_drift or (one.subject, one.cause) in known]
+    return second.model_copy(update={"differences": tuple(found)})
+
+
 def repair_of(symbol: SymbolSnapshot) -> Repair:
     """What corrects the symbol's money."""
     return Repair(

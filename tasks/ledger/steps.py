@@ -1,9 +1,10 @@
 """Auditing and repairing the pot."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 
-from tasks.base.errors import UnknownSymbol
+from tasks.base.errors import ExchangeError, UnknownSymbol
 from tasks.base.events import EventKind, publish_event
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
@@ -11,12 +12,13 @@ from tasks.exchange.models import Order
 from tasks.exchange.port import ExchangePort
 from tasks.funds import store as funds_store
 from tasks.funds.models import FundCode, Repair
-from tasks.ledger.audit import REPAIRABLE, AuditReport, audit_base, audit_pot, audit_symbol, repair_of
+from tasks.ledger.audit import REPAIRABLE, AuditReport, audit_base, audit_pot, audit_symbol, repair_of, still_there
 from tasks.ledger.base_guard import confirmed, shortages
 from tasks.ledger.store import read_holdings, read_watches, symbol_snapshot
 
 log = logging.getLogger(__name__)
 _TRIES = 20
+_AGAIN_SECONDS = 2.0
 
 
 async def audit_funds(
@@ -72,9 +74,22 @@ async def repair_funds(redis: RedisClient, keys: Keys, symbols: Sequence[str]) -
     return first, FundCode.CONFLICT
 
 
-async def watch_drift(redis: RedisClient, keys: Keys, symbols: Sequence[str]) -> AuditReport:
-    """Audit the pot; log every difference that is an error and publish them as an event."""
-    report = await audit_funds(redis, keys, symbols)
+async def watch_drift(
+    redis: RedisClient, keys: Keys, symbols: Sequence[str], exchange: ExchangePort | None = None
+) -> AuditReport:
+    """Audit the pot; log every difference that is an error and publish them as an event.
+
+    With `exchange`, also against its open orders and balances, while ticks change them: what differs counts only if it
+    still does a moment later. Where the exchange does not answer, the pot is audited without it.
+    """
+    try:
+        report = await audit_funds(redis, keys, symbols, exchange)
+        if report.drift and exchange is not None:
+            await asyncio.sleep(_AGAIN_SECONDS)
+            report = still_there(report, await audit_funds(redis, keys, symbols, exchange))
+    except ExchangeError as error:
+        log.warning("the audit does not compare with the exchange", extra={"error": str(error)})
+        report = await audit_funds(redis, keys, symbols)
     if report.drift:
         await publish_event(redis, keys, EventKind.FUNDS_DRIFT, [one.model_dump(mode="json") for one in report.drift])
         for one in report.drift:

@@ -25,6 +25,7 @@ _OWN: tuple[Place, ...] = (
     ("paper",),
     ("alerts",),
     ("logs",),
+    ("dashboard_url",),
     ("exchange", "api_url"),
     ("redis_risk",),
     *(place for place in secret_fields() if place[0] != "alerts"),

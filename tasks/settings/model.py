@@ -90,6 +90,9 @@ class TradingSettings(Section):
         description="an order without a trace is declared never placed after this, in seconds, 0.5 to 300, "
         "above request_valid_seconds",
     )
+    status_seconds: Annotated[int, Field(ge=60, le=86_400)] = Field(
+        300, description="seconds between two status runs, which log and audit the account, 60 to 86400"
+    )
     stale_price_seconds: Annotated[Decimal, Field(ge=5, le=3600)] = Field(
         Decimal(60), description="no buys on a price older than this, in seconds, 5 to 3600"
     )
@@ -191,6 +194,11 @@ class Settings(Section):
         None,
         description="database of the history, postgresql+asyncpg://user:password@host/name or "
         "sqlite+aiosqlite:///path; absent: history.db in the state folder; several hosts need PostgreSQL",
+    )
+    dashboard_url: Annotated[str, AfterValidator(checked_api_url)] | None = Field(
+        None,
+        description="URL of the dashboard, for links in the Prefect UI; absent: that of the one-machine stack",
+        examples=["http://127.0.0.1:8501"],
     )
     history: HistorySettings = HistorySettings()
     alerts: AlertSettings = AlertSettings()

@@ -154,6 +154,12 @@ def redis_url(settings: Settings, state: Path | None = None) -> str:
     return stack.redis
 
 
+def dashboard_url(settings: Settings, state: Path | None = None) -> str | None:
+    """URL of the dashboard: of the settings, else of the stack on this state folder; None where none is known."""
+    record = None if settings.dashboard_url else read_record(state_dir(state))
+    return settings.dashboard_url or (record.dashboard if record else None)
+
+
 def prefect_api(state: Path | None = None) -> str:
     """URL of the running stack's Prefect API, else $PREFECT_API_URL. Raises StackError where there is neither."""
     stack = running_stack(state)

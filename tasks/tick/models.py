@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from pydantic import AliasChoices, Field
 
+from tasks.base.incidents import Incident
 from tasks.base.money import ZERO
 from tasks.exchange.models import Frozen
 from tasks.funds.models import TraderAllocation
@@ -84,3 +85,9 @@ class WindowReport(Frozen):
     why_failed: str = ""  # of the newest failed tick
     ended: str  # time | cancelled | stopping | lease held elsewhere | late | left
     price: Decimal | None = None
+    late_seconds: float = 0.0  # how much later than planned the latest tick began
+    idle: Mapping[str, int] = Field(default_factory=dict)  # reason → cells that had no order at the last tick
+    incidents: tuple[Incident, ...] = ()
+    profit: Decimal | None = None  # grid profit of this window, in quote; the next two as they stand at its end
+    grid_profit: Decimal | None = None
+    floating: Decimal | None = None

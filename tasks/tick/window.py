@@ -4,8 +4,9 @@ import asyncio
 import logging
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from redis.exceptions import RedisError
@@ -13,6 +14,7 @@ from redis.exceptions import RedisError
 from tasks.base.clock import Clock
 from tasks.base.errors import ExchangeError, GridflowError, LeaseLost, RedisRestarted, UnknownSymbol
 from tasks.base.events import EventKind, publish_event
+from tasks.base.incidents import Incident
 from tasks.exchange.limits.breaker_store import Breakers, Pass
 from tasks.tick.failures import store_failure
 from tasks.tick.models import TickReport, WindowReport
@@ -37,12 +39,22 @@ class _Totals:
     failed: int = 0
     why_failed: str = ""
     price: Decimal | None = None
+    late_seconds: float = 0.0
+    idle: Mapping[str, str] = field(default_factory=dict)
+    incidents: list[Incident] = field(default_factory=list)
 
     def add(self, report: TickReport) -> None:
+        self.idle = report.idle
+        if report.resolving:
+            self.note(Incident.ORDER_UNKNOWN)
         self.ticks += 1
         self.fills += report.fills
         self.placed += report.placed
         self.price = report.price
+
+    def note(self, incident: Incident) -> None:
+        if incident not in self.incidents:
+            self.incidents.append(incident)
 
 
 def _ignore_tick(_seconds: float) -> None:
@@ -73,7 +85,9 @@ async def run_window(
                 ended = wait
                 break
             on_tick(wait)
+            planned = clock().timestamp() + wait
             ended = await _sleep(wait, ends_at, clock, end_reason)
+            totals.late_seconds = max(totals.late_seconds, clock().timestamp() - planned)
     finally:
         await give_up_lease(trader)
     return WindowReport(
@@ -85,6 +99,9 @@ async def run_window(
         why_failed=totals.why_failed,
         ended=ended or "time",
         price=totals.price,
+        late_seconds=round(totals.late_seconds, 3),
+        idle=Counter(totals.idle.values()),
+        incidents=tuple(totals.incidents),
     )
 
 
@@ -100,6 +117,7 @@ async def _tick_once(trader: GridTrader, breakers: Breakers, totals: _Totals, wa
             return ELSEWHERE
         return min(max(held.wait_ms, 50) / 1000, _LEASE_POLL_SECONDS)
     except LeaseLost:
+        totals.note(Incident.LEASE_LOST)
         return await _after_lost_lease(trader)
     except SymbolLeft:
         return LEFT

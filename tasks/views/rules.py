@@ -9,6 +9,7 @@ from typing import Any
 from tasks.base.money import ZERO, from_units
 from tasks.exchange.limits.circuit_breaker import Breaker, Phase
 from tasks.funds.models import FundsStatus, TraderAllocation
+from tasks.funds.rules import SPREAD_FIRES, spread_of_usage
 from tasks.ledger.base_guard import BaseWatch
 from tasks.ledger.models import Valuation
 from tasks.ledger.rules import total, unvalued_fees, value
@@ -241,6 +242,12 @@ def _pot_fields(funds: FundsStatus) -> dict[str, Any]:
         "stopped": funds.stopped,
         "limits_version": funds.version,
     }
+
+
+def has_usage_drift(view: StatusView) -> bool:
+    """Whether the usage of two trading symbols differs so much that a rebalance is triggered."""
+    usages = [one.usage for one in view.symbols if one.state is Lifecycle.TRADING]
+    return spread_of_usage(usages) >= SPREAD_FIRES
 
 
 def unfollowed(view: StatusView) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -118,6 +119,53 @@ def test_prefect_shows_the_deployments_and_the_windows(up: Running) -> None:
         completed = {by_id.get(run["deployment_id"], "") for run in runs}
         time.sleep(0.5)
     assert {"btc-usdt", "eth-usdt", "bnb-usdt"} <= completed
+    windows = [run for run in runs if by_id.get(run["deployment_id"]) == "btc-usdt"]
+    assert all(set(run["tags"]) == {"BTC/USDT", "paper"} for run in windows)
+    assert all(re.fullmatch(r"BTC/USDT \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", run["name"]) for run in windows)
+
+
+def test_the_prefect_ui_shows_a_symbol_s_windows(up: Running, page: Page, tmp_path: Path) -> None:
+    """The artifact page of a symbol is the history of its windows, with a link to the dashboard."""
+    urls = up.status()["urls"]
+    page.goto(f"{urls['prefect_ui']}/artifacts/key/grid-btc-usdt")
+    expect(page.get_by_text("grid-btc-usdt").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text(re.compile(r"BTC/USDT \d{4}-")).first).to_be_visible(timeout=30_000)
+    page.screenshot(path=tmp_path / "windows.png", full_page=True)
+    found = httpx.post(f"{urls['prefect_api']}/artifacts/latest/filter", json={}, trust_env=False).json()
+    latest = {one["key"]: one for one in found}
+    assert {"grid-bnb-usdt", "grid-btc-usdt", "grid-eth-usdt"} <= latest.keys()
+    assert f"[Dashboard]({urls['dashboard']})" in latest["grid-btc-usdt"]["description"]
+    page.goto(f"{urls['prefect_ui']}/artifacts/artifact/{latest['grid-btc-usdt']['latest_id']}")
+    for text in ("Grid profit of this window", "Idle cells", "Latest tick"):
+        expect(page.get_by_text(text).first).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("link", name="Dashboard").first).to_have_attribute("href", re.compile(urls["dashboard"]))
+    page.screenshot(path=tmp_path / "window.png", full_page=True)
+
+
+def test_a_rebalance_is_started_from_its_form(up: Running, page: Page, tmp_path: Path) -> None:
+    """The form explains each parameter; what it starts completes, and its name says what and when."""
+    urls = up.status()["urls"]
+    api = urls["prefect_api"]
+    deployment = httpx.get(f"{api}/deployments/name/rebalance/manual", trust_env=False).json()["id"]
+    page.goto(f"{urls['prefect_ui']}/deployments/deployment/{deployment}/run")
+    for text in ("How far", "Also where nothing asks for it", "Manual goes all the way"):
+        expect(page.get_by_text(text).first).to_be_visible(timeout=30_000)
+    page.screenshot(path=tmp_path / "form.png", full_page=True)
+    wanted = {"flow_runs": {"deployment_id": {"any_": [deployment]}}}
+
+    def runs() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = httpx.post(f"{api}/flow_runs/filter", json=wanted, trust_env=False).json()
+        return found
+
+    before = {run["id"] for run in runs()}
+    page.get_by_role("button", name="Submit").click()
+
+    def done() -> bool:
+        return any(run["state_type"] == "COMPLETED" for run in runs() if run["id"] not in before)
+
+    until(done, 60, "the run that the form started")
+    (run,) = [run for run in runs() if run["id"] not in before]
+    assert re.fullmatch(r"rebalance manual \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", run["name"])
 
 
 def test_an_operator_can_rebalance_pause_and_resume(up: Running) -> None:
@@ -214,7 +262,7 @@ def test_the_status_can_be_logged_by_prefect(up: Running) -> None:
 
     def told() -> bool:
         lines = PrefectRuns(api).log(ended.run_id)
-        return all(any(line.startswith(head) for line in lines) for head in ("equity ", *SYMBOLS))
+        return all(any(line.startswith(head) for line in lines) for head in ("trading: equity ", *SYMBOLS))
 
     until(told, 20)
 
@@ -271,6 +319,7 @@ def test_ticks_inside_a_window_call_prefect_never(up: Running, redis_url: str) -
     assert counted["calls"] > 0
     assert set(counted["inside"]) <= {"/api/csrf-token", "/api/logs/"}
     assert len(counted["inside"]) <= 2
+    assert (counted["pages"], counted["events"]) == (1, 0), "one table a window; no event while nothing is wrong"
 
 
 def test_it_ends_in_order_with_books_that_balance(up: Running) -> None:

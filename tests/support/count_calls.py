@@ -14,6 +14,7 @@ from tasks.tick.trader import GridTrader
 
 calls: list[tuple[float, str]] = []
 ticks: list[float] = []
+told: list[str] = []
 
 
 def _count() -> None:
@@ -40,13 +41,23 @@ def main() -> None:
     """Count one window."""
     _count()
     from flows.grid_tick import grid_tick
+    from flows.runtime.worker import pages as shown
+
+    emit: Any = vars(shown)["emit_event"]
+
+    def counted_emit(*arguments: Any, **named: Any) -> Any:
+        told.append(str(arguments[0]))
+        return emit(*arguments, **named)
+
+    vars(shown)["emit_event"] = counted_emit
     from flows.runtime.trading import service
 
     grid_tick(symbol=sys.argv[1])
     service().close()
     first, last = ticks[0], ticks[-1]
     inside = [path for moment, path in calls if first < moment < last]
-    print(json.dumps({"ticks": len(ticks), "calls": len(calls), "inside": inside}))
+    pages = sum(path == "/api/artifacts/" for _, path in calls)
+    print(json.dumps({"ticks": len(ticks), "calls": len(calls), "inside": inside, "pages": pages, "events": len(told)}))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from flows.runtime.commands.preflight import start_problems
 from flows.runtime.stack.prefect_server import common_environment
 from flows.runtime.stack.publishing import put_settings_in_force
 from flows.runtime.worker.deployments import planned_deployments
+from flows.runtime.worker.prefect_yaml import prefect_yaml
 from tasks.base.errors import ConfigError, Problem, StackError
 from tasks.base.keys import Keys
 from tasks.base.money import plain
@@ -81,12 +82,25 @@ def reload(config: Path | None, state: Path | None, as_json: bool, liquidate: bo
     metavar="DAYS",
     help="Have workers delete runs from the Prefect server that ended more than DAYS days ago; kept for later deploys.",
 )
-def deploy(config: Path | None, state: Path | None, as_json: bool, liquidate: bool, retention: int | None) -> None:
+@click.option(
+    "--write-yaml",
+    "yaml",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Deploy nothing: write the deployments to FILE (prefect.yaml), for `prefect deploy --all`.",
+)
+def deploy(
+    config: Path | None, state: Path | None, as_json: bool, liquidate: bool, retention: int | None, yaml: Path | None
+) -> None:
     """Put the settings in force for every worker, and create or update the Prefect deployments.
 
     What an operator paused stays paused. Where no Redis is known, only the deployments are updated.
     """
     settings = load(config)
+    if yaml is not None:
+        yaml.write_text(prefect_yaml(settings), encoding="utf-8")
+        click.echo(json.dumps({"written": str(yaml)}) if as_json else f"Wrote {yaml}. Deploy it: prefect deploy --all")
+        return
     api = prefect_api(state)
     check_prefect(api, state)
     if retention is not None and not has_redis(settings, state):
@@ -100,11 +114,12 @@ def deploy(config: Path | None, state: Path | None, as_json: bool, liquidate: bo
     from flows.runtime.worker.deploy import deploy as deploy_all  # imports Prefect, which reads the environment
     from flows.runtime.worker.old_runs import events_kept
 
+    wanted = settings if changed is None else changed.settings
     retiring = changed.published.retiring if changed is not None and changed.published is not None else ()
 
     async def work() -> None:
         async with asyncio.timeout(_DEPLOY_SECONDS):
-            report = await deploy_all(planned_deployments(settings, retiring), settings.account)
+            report = await deploy_all(planned_deployments(wanted, retiring), wanted.account)
         done = {what: getattr(report, what) for what in ("created", "changed", "removed", "unchanged")}
         if as_json:
             in_force = _as_json(changed) if changed is not None else None

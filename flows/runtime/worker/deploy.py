@@ -160,7 +160,7 @@ async def _apply(
         "parameter_openapi_schema": parameter_schema(flow).model_dump(exclude_unset=True),
         "work_pool_name": pool,
         "job_variables": {},
-        "tags": [],
+        "tags": list(plan.tags),
         "path": None,
         "pull_steps": [],
         "enforce_parameter_schema": True,

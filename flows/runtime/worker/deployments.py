@@ -7,6 +7,7 @@ from typing import Any
 
 from tasks.base.deployment_names import DeploymentNames
 from tasks.settings.model import Settings
+from tasks.tick.trading_mode import is_live
 
 POOL_TYPE = "gridflow"
 
@@ -29,12 +30,13 @@ class Every:
 
 @dataclass(frozen=True)
 class PlannedDeployment:
-    """One deployment as it should be: `flow/name`, entry point, parameters, schedule if any."""
+    """One deployment as it should be: `flow/name`, entry point, parameters, schedule if any, tags."""
 
     full_name: str
     entrypoint: str
     parameters: dict[str, Any] = field(default_factory=dict)
     every: Every | None = None
+    tags: tuple[str, ...] = ()
 
     @property
     def flow_name(self) -> str:
@@ -56,14 +58,20 @@ def planned_deployments(settings: Settings, retiring: Iterable[str] = ()) -> lis
     scheduled = {"force": True, "reason": "scheduled"} | every_flow
     manual = {"force": True, "reason": "manual"} | every_flow
     rebalance, log_status = "flows.rebalance.rebalance", "flows.log_status.log_status"
+    tags = (_mode(settings),)
+    status = Every("five-minutes", settings.trading.status_seconds)
     return [
         *_ticks(names, settings, retiring),
-        PlannedDeployment(names.rebalance_hourly, rebalance, scheduled, Every("hourly", 3600)),
-        PlannedDeployment(names.rebalance_manual, rebalance, manual),
-        PlannedDeployment(names.log_status, log_status, every_flow, Every("five-minutes", 300)),
-        PlannedDeployment(names.graceful_stop, "flows.graceful_stop.graceful_stop", every_flow),
-        PlannedDeployment(names.resume, "flows.resume.resume", every_flow),
+        PlannedDeployment(names.rebalance_hourly, rebalance, scheduled, Every("hourly", 3600), tags),
+        PlannedDeployment(names.rebalance_manual, rebalance, manual, tags=tags),
+        PlannedDeployment(names.log_status, log_status, every_flow, status, tags),
+        PlannedDeployment(names.graceful_stop, "flows.graceful_stop.graceful_stop", every_flow, tags=tags),
+        PlannedDeployment(names.resume, "flows.resume.resume", every_flow, tags=tags),
     ]
+
+
+def _mode(settings: Settings) -> str:
+    return "live" if is_live(settings) else "paper"
 
 
 def _ticks(names: DeploymentNames, settings: Settings, retiring: Iterable[str]) -> list[PlannedDeployment]:
@@ -78,6 +86,7 @@ def _ticks(names: DeploymentNames, settings: Settings, retiring: Iterable[str]) 
             "flows.grid_tick.grid_tick",
             {"symbol": symbol, "account": settings.account},
             Every("window", window, round(offset, 3)),
+            (symbol, _mode(settings)),
         )
         for symbol, offset in offsets
     ]
