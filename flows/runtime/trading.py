@@ -384,6 +384,7 @@ class TradingService:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+        close_files()
 
     async def _close(self) -> None:
         current = asyncio.current_task()
@@ -396,7 +397,6 @@ class TradingService:
                 log.warning("the last log lines were not written to Redis", extra={"error": str(error)})
             await close_desk(self._desk)
             self._desk = None
-        close_files()
 
 
 @cache

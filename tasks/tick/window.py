@@ -117,8 +117,10 @@ async def _tick_once(trader: GridTrader, breakers: Breakers, totals: _Totals, wa
             return ELSEWHERE
         return min(max(held.wait_ms, 50) / 1000, _LEASE_POLL_SECONDS)
     except LeaseLost:
-        totals.note(Incident.LEASE_LOST)
-        return await _after_lost_lease(trader)
+        after = await _after_lost_lease(trader)
+        if after == ELSEWHERE:
+            totals.note(Incident.LEASE_LOST)
+        return after
     except SymbolLeft:
         return LEFT
     except RedisRestarted as error:
