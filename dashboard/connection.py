@@ -57,6 +57,10 @@ class Reader:
         """The result of `query` to the history. Raises NoHistory where it does not answer, or there is none yet."""
         return asyncio.run_coroutine_threadsafe(self._ask_history(query), self._loop).result()
 
+    def has_history(self) -> bool:
+        """Whether there may be a history: without one, nothing has happened yet."""
+        return self._database is not None or Database(history_url(self.settings, state_dir())).exists()
+
     async def _ask_history(self, query: Callable[[Database], Awaitable[T]]) -> T:
         try:
             async with asyncio.timeout(_WAIT_SECONDS):

@@ -7,13 +7,12 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Select, Table, Text, and_, func, select, tuple_, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tasks.base.money import ZERO, exact
 from tasks.exchange.models import Frozen, Side
 from tasks.history import tables
 from tasks.history.rows import DAY_MS, HOUR_MS
 from tasks.history.thinning import extremes, parts_of, thinned
 from tasks.ledger.models import Fill
-from tasks.ledger.statistics import CurvePoint, Tally, total_of
+from tasks.ledger.statistics import CurvePoint
 
 _FILLS = tables.FILLS.c
 _DAYS = tables.DAYS.c
@@ -72,7 +71,7 @@ async def fills_page(
     newer_than: Cursor | None = None,
 ) -> Page:
     """The newest fills, or those next to a cursor. The time of a page does not grow with its place."""
-    asked = select(*_FILL_COLUMNS).where(*_conditions(account, wanted))
+    asked = select(*_FILL_COLUMNS).where(*conditions(account, wanted))
     newest_first = [column.desc() for column in _KEY]
     if newer_than is not None:
         asked = asked.where(tuple_(*_KEY) > tuple_(*newer_than)).order_by(*_KEY)
@@ -110,7 +109,7 @@ async def fills_at(
     else:
         return ()
     rest = wanted.model_copy(update={"to_ms": to_ms})
-    asked = select(*_FILL_COLUMNS).where(*_conditions(account, rest)).order_by(*(column.desc() for column in _KEY))
+    asked = select(*_FILL_COLUMNS).where(*conditions(account, rest)).order_by(*(column.desc() for column in _KEY))
     rows = await connection.execute(asked.limit(limit).offset(position - skipped))
     return tuple(_fill(row) for row in rows)
 
@@ -118,70 +117,13 @@ async def fills_at(
 async def count_fills(connection: AsyncConnection, account: str, wanted: FillFilter) -> int:
     """How many fills there are, exactly: whole days from their totals, the rest counted."""
     total = 0
-    for start, end, is_whole in _spans(wanted.from_ms, wanted.to_ms):
+    for start, end, is_whole in spans(wanted.from_ms, wanted.to_ms):
         part = wanted.model_copy(update={"from_ms": start, "to_ms": end})
         if is_whole:
             total += sum(count for _, count in await _days(connection, account, part))
         else:
             total += await _count(connection, account, part)
     return total
-
-
-async def tally_between(
-    connection: AsyncConnection, account: str, start_ms: int, end_ms: int, symbol: str | None = None
-) -> Tally:
-    """The totals of all fills and rounds from `start_ms` to `end_ms` (not part of it); of one symbol or of all."""
-    found: list[Tally] = []
-    for start, end, is_whole in _spans(start_ms, end_ms):
-        if is_whole:
-            found.append(await _tally_of_days(connection, account, start, end, symbol))
-        else:
-            found.append(await _tally_of_part(connection, account, start, end, symbol))
-    return total_of(found)
-
-
-async def _tally_of_days(
-    connection: AsyncConnection, account: str, start: int | None, end: int | None, symbol: str | None
-) -> Tally:
-    """The sum of the rows of days, column by column."""
-    names = ("volume", "fees", "profit", "rounds", "wins", "won", "lost", "held_ms")
-    asked = select(_DAYS.side, _DAYS.fills, *(_DAYS[name] for name in names))
-    asked = asked.where(*_day_conditions(account, FillFilter(symbol=symbol), start, end))
-    rows = (await connection.execute(asked)).all()
-    if not rows:
-        return Tally()
-    sides, counts, *columns = zip(*rows, strict=True)
-    buys = sum(count for side, count in zip(sides, counts, strict=True) if side == Side.BUY.value)
-    with exact():
-        sums = {name: sum(column) for name, column in zip(names, columns, strict=True)}
-    return Tally(buys=buys, sells=sum(counts) - buys, **sums)
-
-
-async def _tally_of_part(
-    connection: AsyncConnection, account: str, start: int | None, end: int | None, symbol: str | None
-) -> Tally:
-    """The sum of the fills and rounds of a part of a day."""
-    part = FillFilter(symbol=symbol, from_ms=start, to_ms=end)
-    asked: Select[Any] = select(_FILLS.side, _FILLS.quote, _FILLS.fee_quote, _FILLS.profit)
-    fills = (await connection.execute(asked.where(*_conditions(account, part)))).all()
-    of_span = [_ROUNDS.account == account, _ROUNDS.closed_ms >= start, _ROUNDS.closed_ms < end]
-    of_span += [_ROUNDS.symbol == symbol] if symbol is not None else []
-    rounds = (await connection.execute(select(_ROUNDS.profit, _ROUNDS.held_ms).where(*of_span))).all()
-    buys = sum(side == Side.BUY.value for side, *_ in fills)
-    won = [profit for profit, _ in rounds if profit > 0]
-    with exact():
-        return Tally(
-            buys=buys,
-            sells=len(fills) - buys,
-            volume=sum((quote for _, quote, _, _ in fills), ZERO),
-            fees=sum((fee for _, _, fee, _ in fills), ZERO),
-            profit=sum((profit for _, _, _, profit in fills), ZERO),
-            rounds=len(rounds),
-            wins=len(won),
-            won=sum(won, ZERO),
-            lost=-sum((profit for profit, _ in rounds if profit < 0), ZERO),
-            held_ms=sum(held_ms for _, held_ms in rounds),
-        )
 
 
 async def traded_symbols(connection: AsyncConnection, account: str) -> list[str]:
@@ -282,7 +224,8 @@ async def rebalance_lines(
 
 
 # --- conditions --------------------------------------------------------------------------------------------
-def _conditions(account: str, wanted: FillFilter) -> list[ColumnElement[bool]]:
+def conditions(account: str, wanted: FillFilter) -> list[ColumnElement[bool]]:
+    """Of the fills that the filter holds."""
     found: list[ColumnElement[bool]] = [_FILLS.account == account]
     if wanted.symbol is not None:
         found.append(_FILLS.symbol == wanted.symbol)
@@ -295,7 +238,7 @@ def _conditions(account: str, wanted: FillFilter) -> list[ColumnElement[bool]]:
     return found
 
 
-def _day_conditions(
+def day_conditions(
     account: str, wanted: FillFilter, from_ms: int | None, to_ms: int | None
 ) -> list[ColumnElement[bool]]:
     """Of every day that has a part of the span."""
@@ -314,16 +257,16 @@ def _day_conditions(
 async def _days(connection: AsyncConnection, account: str, wanted: FillFilter) -> list[tuple[int, int]]:
     """(day, fills) of every day that has a part of the span, newest first."""
     asked = select(_DAYS.day, func.sum(_DAYS.fills)).group_by(_DAYS.day).order_by(_DAYS.day.desc())
-    asked = asked.where(*_day_conditions(account, wanted, wanted.from_ms, wanted.to_ms))
+    asked = asked.where(*day_conditions(account, wanted, wanted.from_ms, wanted.to_ms))
     return [(int(day), int(count)) for day, count in await connection.execute(asked)]
 
 
 async def _count(connection: AsyncConnection, account: str, wanted: FillFilter) -> int:
-    asked = select(func.count()).select_from(tables.FILLS).where(*_conditions(account, wanted))
+    asked = select(func.count()).select_from(tables.FILLS).where(*conditions(account, wanted))
     return int((await connection.execute(asked)).scalar_one())
 
 
-def _spans(from_ms: int | None, to_ms: int | None) -> list[tuple[int | None, int | None, bool]]:
+def spans(from_ms: int | None, to_ms: int | None) -> list[tuple[int | None, int | None, bool]]:
     """A span cut into whole UTC days and the parts of days at its ends: (from, to, is whole)."""
     first = None if from_ms is None else -(-from_ms // DAY_MS) * DAY_MS
     last = None if to_ms is None else to_ms // DAY_MS * DAY_MS

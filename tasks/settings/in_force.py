@@ -26,9 +26,10 @@ _OWN: tuple[Place, ...] = (
     ("alerts",),
     ("logs",),
     ("dashboard_url",),
+    ("dashboard",),
     ("exchange", "api_url"),
     ("redis_risk",),
-    *(place for place in secret_fields() if place[0] != "alerts"),
+    *(place for place in secret_fields() if place[0] not in ("alerts", "dashboard")),
 )
 MUST_AGREE = ("account", "quote", "exchange.id", "exchange.sandbox", "exchange.live", "live")
 

@@ -138,6 +138,24 @@ class LogSettings(Section):
     files: Annotated[int, Field(ge=1, le=100)] = Field(5, description="log files that are kept of a process, 1 to 100")
 
 
+class DashboardSettings(Section):
+    """The dashboard and its HTTP API."""
+
+    password: Annotated[SecretStr, Field(min_length=8)] | None = Field(
+        None, description="password of the API and the pages, 8 characters or more; absent: one is made at first start"
+    )
+    token_secret: Annotated[SecretStr, Field(min_length=32)] | None = Field(
+        None, description="what signs tokens, 32 characters or more; absent: one is made at first start"
+    )
+    token_hours: Annotated[Decimal, Field(gt=0, le=8760)] = Field(
+        Decimal(12), description="hours that a token lasts, above 0 to 8760"
+    )
+    requests_per_minute: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        600, description="requests that one client may send to the API in a minute, 1 to 100000"
+    )
+    public_metrics: bool = Field(True, description="true or false: /metrics needs no token")
+
+
 _Account = Annotated[str, matches(r"[a-z0-9][a-z0-9-]{0,15}", "must be 1 to 16 of a-z, 0-9 and -, not - first")]
 
 
@@ -203,3 +221,4 @@ class Settings(Section):
     history: HistorySettings = HistorySettings()
     alerts: AlertSettings = AlertSettings()
     logs: LogSettings = LogSettings()
+    dashboard: DashboardSettings = DashboardSettings()

@@ -11,15 +11,15 @@ from sqlalchemy import Table
 
 from tasks.base.clock import to_ms
 from tasks.funds.models import RebalanceReport, SymbolChange
-from tasks.history import queries, tables
+from tasks.history import queries, tables, tallies
 from tasks.history.database import Database, history_url
 from tasks.history.queries import Cursor, FillFilter, Page
 from tasks.history.rows import DAY_MS
 from tasks.ledger.models import Fill
 from tasks.ledger.periods import Period, bucket_of
-from tasks.ledger.statistics import CurvePoint, Statistics, statistics
+from tasks.ledger.statistics import CurvePoint, Statistics, Tally, statistics
 from tasks.settings.model import Settings
-from tasks.views.models import ActionView, BlockedView, EquityPoint, ResultsView
+from tasks.views.models import ActionView, BlockedView, DayView, EquityPoint, ResultsView
 
 _ALL_POINTS = 10**9
 SPANS = (("today", 0), ("7 days", 7), ("30 days", 30))
@@ -65,7 +65,8 @@ async def results(
     `capital`: what APRs and buy-and-hold refer to. The equity curve, and what follows from it, is of the account.
     """
     async with database.connection() as connection:
-        tally = await queries.tally_between(connection, account, start_ms, end_ms, symbol)
+        wanted = FillFilter(symbol=symbol, from_ms=start_ms, to_ms=end_ms)
+        tally = await tallies.tally_of(connection, account, wanted)
         symbols = [symbol] if symbol else await queries.traded_symbols(connection, account)
         first = await queries.prices_at(connection, account, symbols, start_ms, after=True)
         last = await queries.prices_at(connection, account, symbols, end_ms, after=False)
@@ -118,6 +119,28 @@ async def trades(
         fills = await queries.fills_at(connection, account, wanted, limit, (number - 1) * limit)
         has_older = number * limit < total and fills
         return Trades(fills, total, Cursor.after(fills[-1]) if has_older else None)
+
+
+async def volume_and_profit(database: Database, account: str, wanted: FillFilter) -> tuple[Decimal, Decimal]:
+    """(volume, profit of the sells) of all fills that a filter holds, in quote."""
+    async with database.connection() as connection:
+        found = await tallies.tally_of(connection, account, wanted)
+    return found.volume, found.profit
+
+
+async def days(database: Database, account: str, wanted: FillFilter) -> list[DayView]:
+    """What each UTC day of a span brought, oldest first; days without a fill too. `from_ms` and `to_ms` are set."""
+    assert wanted.from_ms is not None
+    assert wanted.to_ms is not None
+    async with database.connection() as connection:
+        found = await tallies.tallies_by_day(connection, account, wanted)
+    first, last = wanted.from_ms // DAY_MS, -(-wanted.to_ms // DAY_MS)
+    return [_day_view(day, found.get(day, Tally())) for day in range(first, last)]
+
+
+def _day_view(day: int, tally: Tally) -> DayView:
+    name = f"{datetime.fromtimestamp(day * DAY_MS / 1000, UTC):%Y-%m-%d}"
+    return DayView(day=name, trades=tally.buys + tally.sells, volume=tally.volume, profit=tally.profit)
 
 
 async def traded_symbols(database: Database, account: str) -> list[str]:

@@ -163,6 +163,15 @@ class ResultsView(View):
     drawdown_to_ms: int | None = None
 
 
+class DayView(View):
+    """What one UTC day brought, in quote. `profit`: of the sells, after fees."""
+
+    day: str  # 2026-01-31
+    trades: int
+    volume: Decimal
+    profit: Decimal
+
+
 class StatusView(View):
     """The account now."""
 

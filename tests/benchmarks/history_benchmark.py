@@ -25,6 +25,7 @@ from tasks.history.outbox import MOST_RECORDS
 from tasks.history.queries import FillFilter
 from tasks.history.rows import DAY_MS, Batch, batch_of
 from tasks.history.store import claim, write
+from tasks.history.tallies import tally_of
 from tests.support.history import file_database, new_database, postgres_server
 from tests.support.many_fills import many_fills
 
@@ -116,10 +117,10 @@ async def measure(kind: str, url: URL, count: int) -> None:
 
     async def month(connection: AsyncConnection) -> None:
         start = moment()
-        await queries.tally_between(connection, "main", start, start + 30 * DAY_MS)
+        await tally_of(connection, "main", FillFilter(from_ms=start, to_ms=start + 30 * DAY_MS))
 
     async def everything(connection: AsyncConnection) -> None:
-        await queries.tally_between(connection, "main", START_MS + 5, START_MS + SPAN_MS)
+        await tally_of(connection, "main", FillFilter(from_ms=START_MS + 5, to_ms=START_MS + SPAN_MS))
 
     async def curve(connection: AsyncConnection) -> None:
         await queries.equity_curve(connection, "main", START_MS, START_MS + SPAN_MS, 2000)

@@ -15,6 +15,7 @@ from tasks.history.database import Database
 from tasks.history.queries import Cursor, FillFilter
 from tasks.history.rows import DAY_MS, HOUR_MS, batch_of
 from tasks.history.store import claim, write
+from tasks.history.tallies import tally_of
 from tasks.history.thinning import thinned
 from tasks.ledger.models import Fill
 from tasks.ledger.rounds import rounds_of
@@ -111,8 +112,9 @@ async def test_totals_of_any_span_equal_the_plain_sum(connection: AsyncConnectio
             *(tally_of_fill(one) for one in FILLS if start <= one.at_ms < end and symbol in (None, one.symbol)),
             *(tally_of_round(one) for one in rounds if start <= one.closed_ms < end and symbol in (None, one.symbol)),
         ]
-        assert await queries.tally_between(connection, "main", start, end, symbol) == total_of(expected)
-    assert await queries.tally_between(connection, "main", START, START) == Tally()
+        wanted = FillFilter(symbol=symbol, from_ms=start, to_ms=end)
+        assert await tally_of(connection, "main", wanted) == total_of(expected)
+    assert await tally_of(connection, "main", FillFilter(from_ms=START, to_ms=START)) == Tally()
     assert await queries.traded_symbols(connection, "main") == SYMBOLS
 
 
