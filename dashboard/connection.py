@@ -47,7 +47,8 @@ class Reader:
         self._down = False
         self._database: Database | None = None
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="dashboard-redis", daemon=True).start()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="dashboard-redis", daemon=True)
+        self._thread.start()
 
     def read(self, query: Callable[[RedisClient], Awaitable[T]]) -> T:
         """The result of `query`. Raises NoData when Redis does not answer or holds records that cannot be read."""
@@ -60,6 +61,19 @@ class Reader:
     def has_history(self) -> bool:
         """Whether there may be a history: without one, nothing has happened yet."""
         return self._database is not None or Database(history_url(self.settings, state_dir())).exists()
+
+    def close(self) -> None:
+        """Close the connections and end the loop."""
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _close(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+        if self._database is not None:
+            await self._database.close()
 
     async def _ask_history(self, query: Callable[[Database], Awaitable[T]]) -> T:
         try:
@@ -80,7 +94,7 @@ class Reader:
         return self._database
 
     async def _run(self, query: Callable[[RedisClient], Awaitable[T]]) -> T:
-        url = _redis_url(self.settings)
+        url = current_redis_url(self.settings)
         where = host_and_port(url)
         try:
             async with asyncio.timeout(_WAIT_SECONDS):
@@ -111,7 +125,8 @@ class Reader:
         self._down = True
 
 
-def _redis_url(settings: Settings) -> str:
+def current_redis_url(settings: Settings) -> str:
+    """The URL of the account's Redis now. Raises NoData where no Redis is known."""
     try:
         return redis_url(settings)
     except StackError as error:

@@ -165,3 +165,10 @@ def metrics(_request: Request) -> Response:
         return PlainTextResponse(f"{error}\n", status_code=503)
     except ConfigError:
         return PlainTextResponse("The settings cannot be used; `gridflow check` names the problems\n", status_code=503)
+
+
+def open_metrics(request: Request) -> Response:
+    """`GET /metrics`, where the settings do not ask for a token."""
+    if not reader().settings.dashboard.public_metrics:
+        return PlainTextResponse("Metrics need a token here: GET /api/metrics\n", status_code=404)
+    return metrics(request)

@@ -253,6 +253,11 @@ class Keys:
         return self._key("outbox")
 
     @property
+    def live(self) -> str:
+        """Capped stream: the newest records of the outbox under their own ids, for live readers."""
+        return self._key("live")
+
+    @property
     def history(self) -> str:
         """Hash: the archiver's state. place (of the database), waiting, bytes, away_ms, away_why; restored_ms,
         restored (what came back after Redis was lost); compare (set until books that came back are compared with the

@@ -23,6 +23,7 @@ class Actor(StrEnum):
     CLI = "cli"
     DASHBOARD = "dashboard"
     PREFECT = "prefect"
+    API = "api"
 
 
 def _done(_: object) -> str:

@@ -139,6 +139,8 @@ class Archiver:
         reading = await outbox.read(self._redis, self._keys, self._owner)
         if reading is None:
             return None
+        if reading.records:
+            await outbox.relay(self._redis, self._keys)
         await self._open()
         reading, rows = await self._with_checkpoints(reading)
         if reading.records or rows:

@@ -12,8 +12,10 @@ from tasks.base.redis_client import RedisClient, hash_of, script
 
 LEASE_MS = leader.LEASE_MS
 MOST_RECORDS = 1000
+LIVE_RECORDS = 5000  # that live readers may ask for again
 _PACKAGE = "tasks.history"
 _POLL_SECONDS = 0.1
+_FIRST_LIVE = 100
 _FREE_AGAIN = 0.9  # buys go on once the outbox is below this share of its bound
 
 
@@ -57,6 +59,12 @@ async def delete(redis: RedisClient, keys: Keys, reading: Reading) -> None:
     ids = [record.entry_id for record in reading.records]
     if ids:
         await script(redis, _PACKAGE, "delete_archived")(keys=[keys.outbox], args=[reading.server, *ids])
+
+
+async def relay(redis: RedisClient, keys: Keys) -> int:
+    """Copy new records to the stream for live readers; how many. A database that is away does not hold them up."""
+    names, numbers = [keys.outbox, keys.live], [MOST_RECORDS, LIVE_RECORDS, _FIRST_LIVE]
+    return int(await script(redis, _PACKAGE, "relay_live")(keys=names, args=numbers))
 
 
 async def backlog(redis: RedisClient, keys: Keys) -> Backlog:

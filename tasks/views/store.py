@@ -15,7 +15,7 @@ from tasks.exchange.limits.circuit_breaker import Breaker
 from tasks.funds.models import FundCode, RebalanceReport
 from tasks.grid.models import Cell, Grid
 from tasks.ledger.base_guard import BaseWatch
-from tasks.ledger.models import Book
+from tasks.ledger.models import Book, Fill
 from tasks.tick.dark_watch import DarkMark, parsed_marks
 from tasks.tick.heartbeat import Workers, parsed_workers
 from tasks.tick.models import TickReport
@@ -179,18 +179,30 @@ async def logs(redis: RedisClient, keys: Keys, limit: int, level: str | None = N
     entries: Any = await redis.xrevrange(keys.log, count=limit if level is None else limit * 20)
     for entry_id, entry in entries:
         if level is None or entry["level"] == level:
-            lines.append(
-                LogLine(
-                    id=entry_id,
-                    at_ms=int(entry["at_ms"]),
-                    level=entry["level"],
-                    source=entry["source"],
-                    logger=entry["logger"],
-                    message=entry["message"],
-                    fields=json.loads(entry["fields"]),
-                )
-            )
+            lines.append(log_line(entry_id, entry))
     return tuple(lines[:limit])
+
+
+def log_line(entry_id: str, entry: Mapping[str, str]) -> LogLine:
+    """A log record as Redis holds it. Raises LookupError and ValueError for what is none."""
+    return LogLine(
+        id=entry_id,
+        at_ms=int(entry["at_ms"]),
+        level=entry["level"],
+        source=entry["source"],
+        logger=entry["logger"],
+        message=entry["message"],
+        fields=json.loads(entry["fields"]),
+    )
+
+
+async def newest_fills(redis: RedisClient, keys: Keys, symbols: Sequence[str]) -> dict[str, Fill]:
+    """The newest fill of each symbol that has one. One round trip."""
+    async with redis.pipeline(transaction=False) as pipe:
+        for symbol in symbols:
+            pipe.lindex(keys.newest_fills(symbol), 0)
+        texts = await pipe.execute()
+    return {symbol: Fill.model_validate_json(text) for symbol, text in zip(symbols, texts, strict=True) if text}
 
 
 async def events(redis: RedisClient, keys: Keys, limit: int) -> tuple[EventView, ...]:

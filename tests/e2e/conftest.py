@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.e2e.seeding import archive, seed
 from tests.e2e.site import Site
 from tests.support.browser import chromium, open_page
 from tests.support.own_loop import in_own_loop
 from tests.support.prefect_stand_in import PrefectStandIn
+from tests.support.seeding import archive, seed
 from tests.support.servers import RestartableRedis
 
 

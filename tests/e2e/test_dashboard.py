@@ -20,10 +20,10 @@ from tasks.base.keys import Keys
 from tasks.base.money import from_units, plain
 from tasks.base.outbox import RecordKind, fields_of
 from tasks.ledger.models import Fill
-from tests.e2e.seeding import HOSTILE, STARTS, archive
 from tests.e2e.site import UVICORN, Site
 from tests.support.own_loop import in_own_loop
 from tests.support.prefect_stand_in import OUTCOME, RUN_ID, PrefectStandIn
+from tests.support.seeding import HOSTILE, STARTS, archive
 from tests.support.servers import RestartableRedis
 
 KEYS = Keys("main")

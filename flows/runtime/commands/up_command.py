@@ -15,6 +15,7 @@ from flows.runtime.stack.stop_report import StopResult
 from tasks.base.errors import StackError
 from tasks.settings.environment import override_environment, state_dir
 from tasks.settings.load import CONFIG_VARIABLE, load
+from tasks.settings.model import Settings
 from tasks.settings.running import StackRecord
 
 
@@ -52,6 +53,8 @@ def up(
     check_market_data(settings)
     if settings.live:
         check_exchange(settings)
+    if not no_dashboard:
+        _begin_access(settings, state_dir(state))
     options = UpOptions(
         seconds=seconds,
         dashboard=not no_dashboard,
@@ -62,6 +65,15 @@ def up(
     summary = asyncio.run(Stack(settings, state_dir(state), options, _say).run())
     click.echo(json.dumps(summary, default=str) if as_json else summary_text(summary))
     _raise_unless_clean(summary)
+
+
+def _begin_access(settings: Settings, folder: Path) -> None:
+    """Make the password of the API at the first start, and show it."""
+    from tasks.control.access import Access  # imports argon2 and PyJWT
+
+    password = Access(settings, folder).begin()
+    if password:
+        _say(f"Password of the API and the pages, shown only now: {password}")
 
 
 def _raise_unless_clean(summary: dict[str, Any]) -> None:
