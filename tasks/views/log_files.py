@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from tasks.views.models import LogLine
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _KINDS = (".log", ".jsonl")
 _MOST_BYTES = 32_000_000  # the newest of a longer file
-_PLAIN = re.compile(r"(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) (?P<level>[A-Z]+) (?P<logger>\S+) (?P<message>.*)")
+_PLAIN = re.compile(r"(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?P<level>[A-Z]+) +(?P<logger>\S+) (?P<message>.*)")
 _LEVEL = re.compile(r"\b(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b")
 
 
@@ -54,7 +54,7 @@ def _line(number: int, text: str, source: str) -> LogLine:
     if plain:
         return LogLine(
             id=str(number),
-            at_ms=_ms(plain["time"]),
+            at_ms=_ms(plain["time"]),  # local, as people read it
             level=plain["level"],
             source=source,
             logger=plain["logger"],
@@ -65,11 +65,10 @@ def _line(number: int, text: str, source: str) -> LogLine:
 
 
 def _of_json(number: int, found: dict[str, Any], source: str) -> LogLine:
-    known = ("time", "level", "logger", "message", "source", "at_ms")
-    at_ms = found.get("at_ms")
+    known = ("at", "level", "logger", "message", "source")
     return LogLine(
         id=str(number),
-        at_ms=int(at_ms) if isinstance(at_ms, int | float) else _ms(str(found.get("time", ""))),
+        at_ms=_ms(str(found.get("at", ""))),
         level=str(found.get("level", "INFO")).upper(),
         source=str(found.get("source", source)),
         logger=str(found.get("logger", "")),
@@ -79,9 +78,8 @@ def _of_json(number: int, found: dict[str, Any], source: str) -> LogLine:
 
 
 def _ms(text: str) -> int:
-    """0 where the text is no time."""
+    """0 where the text is no time. A time without a zone is this machine's."""
     try:
-        moment = datetime.fromisoformat(text)
+        return int(datetime.fromisoformat(text).timestamp() * 1000)
     except ValueError:
         return 0
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)

@@ -7,10 +7,12 @@ import re
 import subprocess
 import sys
 import time
-from datetime import datetime
+from contextlib import ExitStack
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import httpx
 import pytest
 import redis as sync_redis
 from playwright.sync_api import Page, expect
@@ -19,12 +21,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from tasks.base.keys import Keys
 from tasks.base.money import from_units, plain
 from tasks.base.outbox import RecordKind, fields_of
+from tasks.base.redis_client import connect
+from tasks.control.access import Access
+from tasks.history import outbox
 from tasks.ledger.models import Fill
+from tasks.settings.model import Settings
 from tests.e2e.site import UVICORN, Site
 from tests.support.own_loop import in_own_loop
 from tests.support.prefect_stand_in import OUTCOME, RUN_ID, PrefectStandIn
 from tests.support.seeding import HOSTILE, STARTS, archive
 from tests.support.servers import RestartableRedis
+from tests.support.waiting import BUSY
 
 KEYS = Keys("main")
 WAIT_MS = 45_000  # a busy machine draws the first page slowly
@@ -137,7 +144,8 @@ def test_allocation_shows_shares_rebalances_and_refusals(site: Site, account: Re
 def test_logs_are_text_and_can_be_searched(site: Site, page: Page) -> None:
     """What an exchange answered is shown as it is: no tag, no link and no image comes of it."""
     page.goto(f"{site.url}/logs")
-    _cell(page, f"symbol=BNB/USDT error={HOSTILE}")
+    hostile = page.locator("[role=gridcell]").filter(has_text=f"symbol=BNB/USDT error={HOSTILE}")
+    hostile.first.wait_for(state="attached", timeout=WAIT_MS)
     assert page.locator("img[src='x']").count() == 0
     assert page.locator("a[href*='example.org']").count() == 0
     _cell(page, "order outcome unknown")
@@ -270,3 +278,47 @@ def test_it_needs_nothing_from_elsewhere(site: Site, account: RestartableRedis, 
     time.sleep(1)
     elsewhere = [url for url in asked if not url.startswith((site.url, "data:", "blob:"))]
     assert elsewhere == []
+
+
+def test_live_events_in_a_browser_and_an_end_with_open_streams(
+    site: Site, account: RestartableRedis, page: Page
+) -> None:
+    """The browser's own EventSource gets a fill as soon as it is copied; 50 open streams do not hold the end up.
+
+    The token stands in the address, and in no log.
+    """
+    access = Access(Settings(), site.state)
+    access.begin()
+    token = access.token(timedelta(minutes=10)).text
+    page.goto(site.url + "/metrics")  # a page of the same origin
+    page.evaluate(
+        """token => {
+            window.got = [];
+            const source = new EventSource("/api/sse/events?token=" + token);
+            for (const name of ["fill", "status"]) source.addEventListener(name, event => window.got.push(event));
+        }""",
+        token,
+    )
+    page.wait_for_function("window.got.some(event => event.type == 'status')", timeout=WAIT_MS)
+    keys = KEYS.outbox, KEYS.live
+    with sync_redis.Redis.from_url(account.url, decode_responses=True) as client:
+        entry = client.xadd(keys[0], fields_of(RecordKind.FILL, json.dumps({"trade_id": "in-the-browser"})))
+    in_own_loop(_relay(account.url))
+    page.wait_for_function("window.got.some(event => event.data.includes('in-the-browser'))", timeout=WAIT_MS)
+    assert page.evaluate("window.got.find(event => event.type == 'fill').lastEventId") == entry
+    with ExitStack() as streams:
+        for _ in range(50):
+            client = streams.enter_context(httpx.Client(trust_env=False, timeout=60))
+            opened = streams.enter_context(client.stream("GET", f"{site.url}/api/sse/events", params={"token": token}))
+            assert opened.status_code == 200
+        began = time.monotonic()
+        site.stop()
+        assert time.monotonic() - began < 2 * BUSY
+    assert token not in site.said
+    site.start()
+
+
+async def _relay(url: str) -> None:
+    redis = connect(url)
+    await outbox.relay(redis, KEYS)
+    await redis.aclose()

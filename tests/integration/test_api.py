@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -9,8 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import hypothesis
 import pytest
 import redis as sync_redis
+import schemathesis
+import uvicorn
+from hypothesis import HealthCheck
+from schemathesis.checks import response_schema_conformance
 
 from dashboard import connection
 from dashboard.api import control as control_routes
@@ -30,7 +36,8 @@ from tests.support.own_loop import in_own_loop
 from tests.support.prefect_stand_in import RUN_ID, PrefectStandIn
 from tests.support.round_trips import counted_round_trips
 from tests.support.seeding import account, archive, seed
-from tests.support.servers import RestartableRedis
+from tests.support.servers import RestartableRedis, free_port, listens
+from tests.support.waiting import until
 
 KEYS = Keys("main")
 SYMBOLS = ["BNB/USDT", "BTC/USDT", "ETH/USDT"]
@@ -98,9 +105,15 @@ def state(redis: RestartableRedis, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("state")
     in_own_loop(archive(redis.url, folder))
     (folder / "logs").mkdir()
-    lines = [f"2026-01-01T00:00:0{second}Z INFO tasks.tick line {second} a=1" for second in range(5)]
+    lines = [f"2026-01-01 00:00:0{second} INFO     tasks.tick line {second} a=1" for second in range(5)]
     (folder / "logs" / "worker.log").write_text("\n".join([*lines, "Traceback: ERROR of a library"]))
-    record = {"time": "2026-01-01T00:00:00Z", "level": "error", "logger": "tasks.tick", "message": "m", "symbol": "X"}
+    record = {
+        "at": "2026-01-01T00:00:00.000+00:00",
+        "level": "error",
+        "logger": "tasks.tick",
+        "message": "m",
+        "symbol": "X",
+    }
     (folder / "logs" / "worker.jsonl.1").write_text(json.dumps(record) + "\n{broken\n")
     (folder / "logs" / "secret.txt").write_text("no log")
     (folder / "logs" / "link.log").symlink_to("/etc/passwd")
@@ -281,6 +294,7 @@ def test_logs_of_redis_and_of_files(api: Api) -> None:
     rows = api.get("/logs/list", file="worker.jsonl.1")["items"]
     assert [(row["level"], row["message"]) for row in rows] == [("INFO", "{broken"), ("ERROR", "m")]
     assert rows[1]["fields"] == {"symbol": "X"}
+    assert [row["time"] for row in rows] == [None, "2026-01-01T00:00:00Z"]
 
 
 @pytest.mark.parametrize(
@@ -439,3 +453,45 @@ def test_the_program_fails_without_telling_why(api: Api, monkeypatch: pytest.Mon
 
     monkeypatch.setattr("dashboard.api.trades.reader", fail)
     assert "secret" not in api.problem(500, "GET", "/trades/symbols")
+
+
+@pytest.fixture
+def url(api: Api) -> Iterator[str]:
+    """The same API under uvicorn."""
+    port = free_port()
+    running = uvicorn.Server(uvicorn.Config(build_api(api.settings), port=port, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    until(lambda: listens(port), 10)
+    yield f"http://127.0.0.1:{port}"
+    running.should_exit = True
+    thread.join()
+
+
+STREAMS = ("/sse/events", "/logs/stream")  # they do not end
+
+
+def operations() -> dict[str, Any]:
+    """Every operation of the schema that ends, by method and path."""
+    schema = schemathesis.openapi.from_dict(open_api().openapi())
+    found: list[Any] = [each.ok() for each in schema.get_all_operations()]  # type: ignore[union-attr]
+    return {f"{one.method.upper()} {one.path}": one for one in found if one.path not in STREAMS}
+
+
+OPERATIONS = operations()
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_no_input_makes_the_server_fail(redis: RestartableRedis, state: Path, url: str, api: Api, name: str) -> None:
+    """Whatever fits the schema or not; a good answer is as the schema says."""
+    header, operation = {"Authorization": f"Bearer {api.token}"}, OPERATIONS[name]
+
+    @hypothesis.settings(max_examples=12, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @hypothesis.given(case=operation.as_strategy())
+    def ask(case: Any) -> None:
+        answer = case.call(base_url=url, headers=header)
+        assert answer.status_code < 500 or name == "POST /control/rebalance", answer.text
+        if answer.status_code < 300:
+            case.validate_response(answer, checks=[response_schema_conformance])
+
+    ask()

