@@ -35,7 +35,7 @@ _COMMANDS = {
     "liquidate": (
         "symbol_commands",
         "liquidate",
-        "Sell what symbols that left the settings still hold.",
+        "Sell what symbols hold at the market's price.",
     ),
     "recover": ("audit_commands", "recover", "Rebuild from the exchange what Redis has lost."),
     "history": ("history_commands", "history", "Export the history, or import an export."),

@@ -51,7 +51,7 @@ from tasks.tick.listing import market_of_symbol
 from tasks.tick.models import WindowReport
 from tasks.tick.monitor import guard_balance, rebalance, run_monitor
 from tasks.tick.order_cancelling import cancel_all_orders
-from tasks.tick.stopping import StopReport, held
+from tasks.tick.stopping import StopReport, held, read_stop_report
 from tasks.tick.trader import GridTrader
 from tasks.tick.window_results import read_book, with_results
 from tasks.views.models import StatusView
@@ -299,6 +299,19 @@ class TradingService:
         """
         self.request_stop()
         return self.run(self._stop_with_hold())
+
+    def end_with_orders(self) -> StopReport:
+        """End this process's windows and leave open orders as they are. Returns them."""
+        self.request_stop()
+        return self.run(self._end_with_orders())
+
+    async def _end_with_orders(self) -> StopReport:
+        desk = await self.desk()
+        if self._alerting is not None:
+            self._alerting.note_end()
+        report = await read_stop_report(desk.redis, self.keys, self.settings.symbols)
+        await self._tell(EventKind.SYSTEM_STOPPED, self._stop_facts(report, ends=True) | {"kept": True})
+        return report
 
     async def _stop_with_hold(self) -> StopReport:
         desk = await self.desk()

@@ -44,7 +44,10 @@ async def resume(redis: RedisClient, settings: Settings, symbols: Sequence[str] 
 
 async def _resume(redis: RedisClient, settings: Settings, symbols: Sequence[str]) -> None:
     await _set_paused(redis, settings, symbols, False)
-    if not symbols:
+    if symbols:  # they hold again what they buy
+        keys = Keys(settings.account)
+        await store.set_operator_flag(redis, keys=keys, symbols=symbols, flag="liquidate", value=False)
+    else:
         await _set_stopped(redis, settings, False)
 
 
@@ -121,9 +124,10 @@ async def _put_in_force(redis: RedisClient, settings: Settings, liquidate: bool,
 
 
 async def sell_off(redis: RedisClient, settings: Settings, symbols: Sequence[str], *, by: Actor = Actor.CLI) -> None:
-    """Let symbols that left the settings in force sell what they hold at the market's price.
+    """Let symbols sell what they hold at the market's price, through their ticks.
 
-    Raises ConfigError for a symbol that is still configured, or that holds nothing.
+    A configured symbol is paused as well, so that it buys nothing until `resume`. Raises ConfigError for a symbol that
+    the pot does not know.
     """
     work = partial(_sell_off, redis, settings, symbols)
     await recorded(redis, Keys(settings.account), by, "liquidate", symbols, work)
@@ -132,15 +136,14 @@ async def sell_off(redis: RedisClient, settings: Settings, symbols: Sequence[str
 async def _sell_off(redis: RedisClient, settings: Settings, symbols: Sequence[str]) -> None:
     keys, settings = Keys(settings.account), (await in_force(redis, settings, only_look=True)).settings
     retiring = await retiring_symbols(redis, keys, settings)
-    problems = [
-        Problem("symbol", symbol, "is still configured", "Remove it from the settings and run `gridflow deploy` first")
-        if symbol in settings.symbols
-        else Problem("symbol", symbol, "holds nothing", f"Use one of: {', '.join(retiring) or '(none is retiring)'}")
-        for symbol in symbols
-        if symbol not in retiring
-    ]
+    known = [*settings.symbols, *retiring]
+    remedy = f"Use one of: {', '.join(known)}"
+    problems = [Problem("symbol", symbol, "holds nothing", remedy) for symbol in symbols if symbol not in known]
     if problems:
         raise ConfigError(problems, "the command")
+    configured = [symbol for symbol in symbols if symbol in settings.symbols]
+    if configured:  # first: a rebalance clears the other flag of a configured symbol that is not paused
+        await store.set_operator_flag(redis, keys=keys, symbols=configured, flag="paused", value=True)
     await store.set_operator_flag(redis, keys=keys, symbols=symbols, flag="liquidate", value=True)
 
 

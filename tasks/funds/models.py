@@ -91,7 +91,7 @@ class TraderAllocation(Frozen):
     paused: bool
     cap_units: int = 0
     max_usage_pct: Decimal = ZERO
-    liquidate: bool = False  # a symbol that left the settings sells what it holds at the market's price
+    liquidate: bool = False  # a symbol that left the settings, or is paused, sells what it holds at the market
 
     @property
     def committed_units(self) -> int:

@@ -135,7 +135,7 @@ class Limits(Frozen):
     paused: bool = False
     stopped: bool = False
     retiring: bool = False  # the symbol left the settings: no buys, what it holds is sold
-    liquidate: bool = False  # … at the market's price
+    liquidate: bool = False  # what the symbol holds is sold at the market's price; it is retiring or paused
     stale: bool = False  # the price is too old to buy on
     unfit: bool = False  # the exchange's present filters or fees do not allow the grid: no buys
     market_changed: bool = False  # other filters than at the last plan: what they refused is planned anew

@@ -51,7 +51,7 @@ def limits_of(
         paused=state.paused or state.share.paused,
         stopped=state.stopped,
         retiring=own is None,
-        liquidate=own is None and state.share.liquidate,
+        liquidate=state.share.liquidate and (own is None or state.share.paused),
         refused=state.last.refused if state.last else {},
         stale=now_ms - snapshot.ticker.at_ms > settings.trading.stale_price_seconds * 1000,
         unfit=unfit,

@@ -8,8 +8,9 @@ from typing import TypeAlias
 
 from redis.exceptions import RedisError
 
-from tasks.base.errors import StateError, UnknownSymbol
+from tasks.base.errors import ExchangeError, StateError, UnknownSymbol
 from tasks.base.money import plain
+from tasks.exchange.order_ids import account_tag, parse_order_id
 from tasks.orders.models import Intent
 from tasks.tick import store, window
 from tasks.tick.active_symbols import active_symbols
@@ -23,6 +24,7 @@ TraderOf: TypeAlias = Callable[[str], Awaitable[GridTrader]]
 MAX_SECONDS = 60.0  # for one symbol; the report lists the orders that are left
 _PAUSE_SECONDS = 0.5
 _UNLISTED_TRIES = 3  # one such answer may be a mistake
+_VERIFY_TRIES = 3  # readings of the exchange that may fail before the journal alone counts
 
 
 async def cancel_all_orders(desk: Desk, trader_of: TraderOf) -> StopReport:
@@ -45,14 +47,15 @@ async def cancel_all_orders(desk: Desk, trader_of: TraderOf) -> StopReport:
 
 
 async def _cancel_orders(desk: Desk, symbol: str, trader_of: TraderOf) -> None:
-    """Tick a stopped symbol until its journal is empty. A tick that fails is logged once and tried again.
+    """Tick a stopped symbol until its journal is empty, and the exchange lists no order of ours either.
 
-    A symbol that the exchange does not list cannot tick: its orders are cancelled, and the report lists them.
+    A tick that fails is logged once and tried again. A symbol that the exchange does not list cannot tick: its orders
+    are cancelled, and the report lists them.
     """
     trader: GridTrader | None = None
     loop = asyncio.get_running_loop()
     deadline = loop.time() + MAX_SECONDS
-    logged, unknown = "", 0
+    logged, unknown, unread = "", 0, 0
     while True:
         try:
             trader = trader or await trader_of(symbol)
@@ -69,7 +72,12 @@ async def _cancel_orders(desk: Desk, symbol: str, trader_of: TraderOf) -> None:
             if str(error) != logged:
                 logged = str(error)
                 log.exception("stop: tick failed; trying again", extra={"symbol": symbol})
-        if await _has_no_orders(desk, symbol) or loop.time() > deadline:
+        if await _has_no_orders(desk, symbol):
+            resting = await _resting_orders(desk, symbol)
+            unread += resting is None
+            if resting == [] or unread >= _VERIFY_TRIES:
+                break
+        if loop.time() > deadline:
             break
         await asyncio.sleep(_PAUSE_SECONDS)
     if trader is not None:
@@ -84,6 +92,21 @@ async def _cancel_unread(desk: Desk, symbol: str) -> None:
         await desk.exchange.cancel(symbol, ids)
     except Exception:  # a failure of one symbol must not stop the others
         log.exception("stop: its orders could not be cancelled", extra={"symbol": symbol})
+
+
+async def _resting_orders(desk: Desk, symbol: str) -> list[str] | None:
+    """Ids of the account's orders that the exchange lists now; None where it does not answer."""
+    try:
+        found = await desk.exchange.open_orders(symbol)
+    except ExchangeError as error:
+        log.warning("stop: not compared with the exchange", extra={"symbol": symbol, "why": str(error)})
+        return None
+    tag = account_tag(desk.keys.account)
+    named = [(order.client_id, parse_order_id(order.client_id)) for order in found]
+    resting = [client_id for client_id, known in named if known is not None and known.account == tag]
+    if resting:
+        log.warning("stop: orders still rest on the exchange", extra={"symbol": symbol, "orders": ", ".join(resting)})
+    return resting
 
 
 async def _has_no_orders(desk: Desk, symbol: str) -> bool:

@@ -128,16 +128,26 @@ def test_a_stop_refuses_sells_too(account: str) -> None:
     assert gridflow("funds", "preview", BTC, "sell", "5").output.endswith("refused, STOPPED\n")
 
 
-def test_only_what_left_the_settings_is_liquidated(account: str) -> None:
-    """A configured symbol is refused; one that retires gets the flag that its next tick follows."""
-    refused = gridflow("liquidate", ETH)
-    assert refused.exit_code != 0
-    assert "is still configured" in str(refused.exception)
+def test_a_symbol_is_liquidated_at_its_next_ticks(account: str) -> None:
+    """After a question. A symbol of the settings is paused as well, sells all that it holds, and trades on `resume`."""
+    assert gridflow("liquidate", "XRP/USDT", "--yes").exception is not None
+    assert CliRunner().invoke(cli, ["liquidate", BTC], input="n\n").exit_code == 1
+    assert asyncio.run(_flag(account, BTC)) is None
+    done = gridflow("liquidate", BTC, "--yes", "--json")
+    assert json.loads(done.stdout) == {"liquidating": [BTC], "durable": True}
+    assert tick(account).base > 0, "its orders are cancelled first"
+    for _ in range(3):
+        book = tick(account)
+    assert book.base == book.basis == 0
+    again = gridflow("resume", BTC, "--json")
+    assert json.loads(again.stdout) == {"resumed": [BTC], "durable": True}
+    assert asyncio.run(_flag(account, BTC)) == "0"
     remove_eth(account)
-    done = gridflow("liquidate", ETH)
-    assert done.exit_code == 0, done.output
-    assert done.output == "Selling at the market's price: ETH/USDT\n"
+    asked = CliRunner().invoke(cli, ["liquidate", ETH], input="y\n")
+    assert asked.stdout == "Selling at the market's price: ETH/USDT\n"
     assert asyncio.run(_flag(account, ETH)) == "1"
+    paused = gridflow("pause", "--json")
+    assert json.loads(paused.stdout) == {"paused": None, "durable": True}
 
 
 def test_write_off_asks_and_refuses_what_can_be_sold(account: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from tasks.base.events import EventKind
 from tasks.base.keys import Keys
 from tasks.base.money import from_units
 from tasks.base.redis_client import RedisClient
-from tasks.control.steps import put_in_force, sell_off
+from tasks.control.steps import put_in_force, resume, sell_off
 from tasks.exchange.models import Order, Side, Ticker
 from tasks.exchange.order_ids import account_tag, parse_order_id
 from tasks.funds.store import set_flag
@@ -306,12 +306,25 @@ async def test_a_new_grid_that_cannot_start_leaves_the_old_one_selling(redis: Re
     await desk.close()
 
 
-async def test_only_what_left_the_settings_is_sold_off(redis: RedisClient) -> None:
-    """A configured symbol and an unknown one are refused together; nothing changes."""
-    desk = await opened(redis, {BTC: GRID})
-    with pytest.raises(ConfigError) as refused:
-        await sell_off(redis, desk.desk.settings, [BTC, "XRP/USDT"])
-    assert [problem.rule for problem in refused.value.problems] == ["is still configured", "holds nothing"]
+async def test_a_configured_symbol_sells_off_and_waits(redis: RedisClient) -> None:
+    """It sells at the market through the journal and buys nothing, also after a rebalance; `resume` lets it trade."""
+    desk = await opened(redis, {BTC: GRID, ETH: GRID})
+    trader = await desk.trader()
+    await trade(desk, [trader], 4)
+    own_settings = desk.desk.settings
+    with pytest.raises(ConfigError, match=r"XRP/USDT: holds nothing"):
+        await sell_off(redis, own_settings, [BTC, "XRP/USDT"])
+    assert not (await desk.desk.allocator.get_allocation_status(BTC)).paused, "nothing changes where one is refused"
+    await sell_off(redis, own_settings, [BTC])
+    await rebalance(desk.desk, force=True, reason="manual")
+    await trade(desk, [trader], 4, candles=0)
+    assert [cell for cell in await cells_of(redis, BTC) if cell.qty] == []
+    assert await desk.client.open_orders(BTC) == []
+    await check_keepers(desk, redis, BTC)
+    await resume(redis, own_settings, [BTC])
+    await trade(desk, [trader], 2)
+    assert {order.side for order in await desk.client.open_orders(BTC)} >= {Side.BUY}
+    await check_keepers(desk, redis, BTC)
     await desk.close()
 
 

@@ -38,6 +38,9 @@ class Service:
     def open(self) -> None: ...
     def request_stop(self) -> None: ...
     def beat(self, file: Path) -> None: ...
+    def end_with_orders(self) -> StopReport:
+        raise AssertionError("its orders are to be cancelled")
+
     def graceful_stop(self) -> StopReport:
         return StopReport(orders_open=(), reserved=Decimal(0))
 

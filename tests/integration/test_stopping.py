@@ -13,10 +13,12 @@ from tasks.base.errors import StateError
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
 from tasks.control.steps import stop
+from tasks.exchange.order_ids import OrderId, Purpose, account_tag
 from tasks.funds import store
 from tasks.settings.model import Settings
 from tasks.tick import order_cancelling
 from tasks.tick.clock_check import check_clock
+from tasks.tick.desk import Desk
 from tasks.tick.trader import GridTrader
 from tests.support.desk import BTC, open_desk, settings, walk
 
@@ -106,6 +108,33 @@ def test_a_stop_waits_for_a_redis_that_is_away_for_a_moment(
     assert trading.graceful_stop().is_clean
     assert faults == []
     assert journal(redis_url) == [0, 0]
+
+
+def test_a_stop_ends_only_when_the_exchange_lists_no_order_of_ours(
+    trading: TradingService, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A late order of ours rests after the journal is empty: it is found, journalled and cancelled."""
+    is_empty, late = order_cancelling._has_no_orders, OrderId(account_tag("main"), "0abcd", 1, Purpose.BUY, 7)
+    sent: list[str] = []
+
+    async def with_late_order(desk: Desk, symbol: str) -> bool:
+        found = await is_empty(desk, symbol)
+        if found and symbol == BTC and not sent:
+            sent.append(str(late))
+            price = float((await desk.exchange.orders_and_ticker(BTC))[1].bid) * 0.99
+            exchange: Any = desk.exchange
+            await exchange._exchange.create_order(
+                BTC, "limit", "buy", 0.001, round(price, 2), {"clientOrderId": sent[0]}
+            )
+        return found
+
+    async def resting() -> list[str]:
+        return [order.client_id for order in await (await trading.desk()).exchange.open_orders(BTC)]
+
+    monkeypatch.setattr(order_cancelling, "_has_no_orders", with_late_order)
+    assert trading.graceful_stop().is_clean
+    assert sent
+    assert trading.run(resting()) == []
 
 
 def test_a_hold_of_another_process_outlasts_a_start_and_an_end(trading: TradingService, redis_url: str) -> None:

@@ -63,6 +63,10 @@ class StubService:
         self._mark("graceful_stop")
         return StopReport(orders_open=(), reserved=Decimal(0))
 
+    def end_with_orders(self) -> StopReport:
+        self._mark("end_with_orders")
+        return StopReport(orders_open=(), reserved=Decimal(0))
+
     def beat(self, file: Path) -> None:
         """Its trading side has no loop."""
 

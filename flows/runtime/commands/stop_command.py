@@ -4,9 +4,11 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
@@ -19,6 +21,7 @@ from flows.runtime.commands.connections import (
     run_with_redis,
 )
 from flows.runtime.commands.options import common_options, json_option, settings_in_force
+from flows.runtime.stack import children
 from flows.runtime.stack import record as record_file
 from flows.runtime.stack.processes import resume
 from flows.runtime.stack.stale_processes import end_stale_processes, kill_stack, living_in_order
@@ -26,17 +29,20 @@ from flows.runtime.stack.stop_report import (
     UNKNOWN,
     StopResult,
     is_compared,
+    keep_orders_file,
     last_stop_file,
     open_orders_file,
     read_orders,
     read_result,
     worker_stop_file,
+    write_result,
 )
 from tasks.base.errors import StackError
 from tasks.base.redis_client import RedisClient
 from tasks.control import runs
 from tasks.control.prefect_runs import PrefectRuns
-from tasks.settings.environment import configured_prefect_api, state_dir
+from tasks.settings.environment import configured_prefect_api, override_environment, state_dir
+from tasks.settings.load import CONFIG_VARIABLE
 from tasks.settings.model import Settings
 from tasks.settings.running import StackRecord, read_record, record_path, running_stack, stale_stack
 
@@ -54,27 +60,54 @@ _READ_SECONDS = 4.0
     is_flag=True,
     help="Wait 5 s for an orderly end, then kill everything; lists open orders.",
 )
-def stop(config: Path | None, state: Path | None, as_json: bool, seconds: float, force: bool) -> None:
+@click.option("--keep-orders", "keep", is_flag=True, help="End the one-machine stack and leave its open orders.")
+def stop(config: Path | None, state: Path | None, as_json: bool, seconds: float, force: bool, keep: bool) -> None:
     """Stop trading in order: wait for orders in flight, cancel open orders, save.
 
     Ends the one-machine stack, or what is left of a killed one. Without either it runs the deployment
     graceful-stop/manual on your own Prefect server; with --force it stops the pot in Redis instead. Exit code 0 only
-    when trading stopped and no order is open.
+    when trading stopped and no order is open. Safe to run again: it finishes a stop that was killed.
     """
     settings = settings_in_force(config, state)
     stack, stale, api = running_stack(state), stale_stack(state), configured_prefect_api()
     folder = state_dir(state)
+    if keep:
+        _keep_orders(folder, force, is_there=stack is not None or stale is not None)
     if stack is not None:
         result = _force(stack, settings, state) if force else _stop_stack(stack, folder, seconds)
     elif stale is not None:
-        result = _force(stale, settings, state) if force else _stop_stale(stale, folder, seconds)
+        result = _force(stale, settings, state) if force else _stop_stale(stale, folder, seconds, config)
     elif force:
         result = _stop_by_redis(settings, state, seconds)
     elif api is not None:
         result = _stop_by_deployment(api, settings, state, seconds)
+    elif (before := _stopped_before(folder)) is not None:
+        click.echo("The stack has stopped already.", err=True)
+        result = before
     else:
         raise StackError(f"No stack runs on {folder} and PREFECT_API_URL is not set: nothing to stop")
     _print(result, as_json)
+
+
+def _keep_orders(folder: Path, force: bool, is_there: bool) -> None:
+    """Tell the stack's worker to leave open orders. Raises StackError where it would not help."""
+    if force:
+        raise StackError("--force cancels no order: leave --keep-orders out")
+    if not is_there:
+        raise StackError(
+            f"--keep-orders ends a one-machine stack, and none runs on {folder}. On your own server end the workers: "
+            "their orders stay. `gridflow pause` stops new buys"
+        )
+    keep_orders_file(folder).touch()
+
+
+def _stopped_before(folder: Path) -> StopResult | None:
+    """How the newest stack ended, if nobody has started one since."""
+    try:
+        started = str(json.loads(last_stop_file(folder).read_text(encoding="utf-8"))["started"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return read_result(last_stop_file(folder), started)
 
 
 def _print(result: StopResult, as_json: bool) -> None:
@@ -116,14 +149,38 @@ def _waited_for(folder: Path) -> str:
     return (now.stopping or "the stack to begin its stop") + silent
 
 
-def _stop_stale(stale: StackRecord, folder: Path, seconds: float) -> StopResult:
+def _stop_stale(stale: StackRecord, folder: Path, seconds: float, config: Path | None) -> StopResult:
+    """End what a killed stack left. Where its worker is gone, another process cancels the open orders first."""
     with record_file.sole_owner(folder):  # an `up` that starts now would take over the same processes
         progress = Progress()
-        in_order = end_stale_processes(stale, lambda line: click.echo(line, err=True), seconds, progress.report)
+        finished = children.WORKER not in stale.living() and _finish_stop(stale, folder, seconds, config)
+        ended = end_stale_processes(stale, lambda line: click.echo(line, err=True), seconds, progress.report)
         record_path(folder).unlink(missing_ok=True)
+        keep_orders_file(folder).unlink(missing_ok=True)
+    in_order = finished or ended
     reported = read_result(worker_stop_file(folder)) if in_order else None
     known = reported or read_result(open_orders_file(folder)) or UNKNOWN
-    return StopResult(reported is not None or in_order, known.orders_open, known.reserved, known.as_of)
+    result = StopResult(reported is not None or in_order, known.orders_open, known.reserved, known.as_of, known.kept)
+    write_result(last_stop_file(folder), result, stale.started)
+    return result
+
+
+def _finish_stop(stale: StackRecord, folder: Path, seconds: float, config: Path | None) -> bool:
+    """Run the stack's worker once more, only to cancel open orders and book their fills; whether it could."""
+    if children.VALKEY in stale.processes and children.VALKEY not in stale.living():
+        return False  # its Redis is gone; the next `gridflow up` cancels them
+    click.echo("The worker was killed; another process cancels the open orders", err=True)
+    override_environment({"GRIDFLOW_LIVE": str(stale.settings.get("live", False)).lower()})
+    if config is not None:
+        override_environment({CONFIG_VARIABLE: str(config.absolute())})
+    port = urlsplit(stale.prefect_api).port or 0
+    child = children.worker(folder, folder / "logs", port, stale.redis, children.WORKER_MODULE)
+    child.before_start()
+    child.log.parent.mkdir(mode=0o700, exist_ok=True)
+    with child.log.open("ab") as log, suppress(subprocess.TimeoutExpired):
+        command = [*child.command, children.ONLY_STOP]
+        subprocess.run(command, env=child.environment, stdout=log, stderr=log, timeout=seconds, check=False)
+    return worker_stop_file(folder).exists()
 
 
 def _stop_by_deployment(api: str, settings: Settings, state: Path | None, seconds: float) -> StopResult:

@@ -119,10 +119,17 @@ def return_command(
 
 @click.command()
 @common_options
+@json_option
 @click.argument("symbols", nargs=-1, required=True)
-def liquidate(config: Path | None, state: Path | None, symbols: tuple[str, ...]) -> None:
-    """Sell at the market's price what SYMBOLS that left the settings still hold, instead of at their levels."""
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def liquidate(config: Path | None, state: Path | None, as_json: bool, symbols: tuple[str, ...], yes: bool) -> None:
+    """Cancel the orders of SYMBOLS and sell what they hold at the market's price, at their next ticks.
+
+    A symbol of the settings is paused as well: it buys nothing until `gridflow resume SYMBOL`.
+    """
     settings = settings_in_force(config, state)
+    if not yes:
+        click.confirm(f"Sell all that {', '.join(symbols)} holds at the market's price?", abort=True, err=True)
 
     from tasks.control.steps import sell_off  # imports the trading stages
 
@@ -130,5 +137,7 @@ def liquidate(config: Path | None, state: Path | None, symbols: tuple[str, ...])
         await sell_off(redis, settings, symbols)
         return await is_durable(redis, settings, state)
 
-    note_durable(run_with_redis(work, settings, state))
-    click.echo(f"Selling at the market's price: {', '.join(symbols)}")
+    durable = run_with_redis(work, settings, state)
+    note_durable(durable)
+    shown = {"liquidating": list(symbols), "durable": durable}
+    click.echo(json.dumps(shown) if as_json else f"Selling at the market's price: {', '.join(symbols)}")

@@ -78,7 +78,8 @@ def _begin_access(settings: Settings, folder: Path) -> None:
 
 def _raise_unless_clean(summary: dict[str, Any]) -> None:
     """Raise StackError unless the stack ended because it was asked to, in order, and with no order open."""
-    result = StopResult(summary["stopped_in_order"], summary["orders_open"], summary["reserved"])
+    stopped, kept = summary["stopped_in_order"], summary["orders_kept"]
+    result = StopResult(stopped, summary["orders_open"], summary["reserved"], kept=kept)
     texts = list(summary["failed"])
     if not result.stopped:
         texts.append("The worker did not end in order: see its log in the state folder")

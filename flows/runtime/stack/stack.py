@@ -26,7 +26,13 @@ from flows.runtime.stack.publishing import put_settings_in_force
 from flows.runtime.stack.report import MemoryPeak, Summarise, account_summary, prices, tick_count
 from flows.runtime.stack.shutdown import StackShutdown
 from flows.runtime.stack.stale_processes import end_stale_processes, kill_stale_processes
-from flows.runtime.stack.stop_report import last_stop_file, open_orders_file, read_orders, write_result
+from flows.runtime.stack.stop_report import (
+    keep_orders_file,
+    last_stop_file,
+    open_orders_file,
+    read_orders,
+    write_result,
+)
 from flows.runtime.stack.supervisor import Say, cancel
 from flows.runtime.stack.valkey import PREFERRED_PORT as VALKEY_PORT
 from flows.runtime.stack.valkey import redis_url
@@ -90,6 +96,7 @@ class Stack:
         with record_file.sole_owner(self._folder):
             self._logs.mkdir(mode=0o700, exist_ok=True)
             last_stop_file(self._folder).unlink(missing_ok=True)
+            keep_orders_file(self._folder).unlink(missing_ok=True)
             self._listen_to_signals()
             await asyncio.to_thread(self._take_over)
             watch = asyncio.create_task(self._sample())
@@ -271,6 +278,7 @@ class Stack:
             await self._clean_up()
             end.write(self._started.isoformat())
             record_path(self._folder).unlink(missing_ok=True)
+            keep_orders_file(self._folder).unlink(missing_ok=True)
         return end.summary | {
             "stopped_in_order": end.result.stopped,
             "failed": list(self._failed.values()),
@@ -278,6 +286,7 @@ class Stack:
             "peak_memory_mib": round(self._peak.mib, 1),
             "orders_open": end.result.orders_open,
             "reserved": end.result.reserved,
+            "orders_kept": end.result.kept,
         }
 
     async def _clean_up(self) -> None:

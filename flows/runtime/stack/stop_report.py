@@ -17,22 +17,23 @@ from tasks.settings.model import Settings
 class StopResult:
     """How a stop ended. `orders_open` and `reserved` are None where the journal could not be read.
 
-    `as_of` is set where the journal was read earlier: the orders open now may differ.
+    `as_of` is set where the journal was read earlier: the orders open now may differ. `kept`: orders were to stay.
     """
 
     stopped: bool
     orders_open: list[dict[str, str]] | None
     reserved: str | None
     as_of: str | None = None
+    kept: bool = False
 
     @property
     def is_clean(self) -> bool:
-        """Whether trading was stopped and no order is left."""
-        return self.stopped and self.orders_open == []
+        """Whether trading was stopped and no order is left but those that were to be kept."""
+        return self.stopped and (self.orders_open == [] or (self.kept and self.orders_open is not None))
 
     def as_json(self) -> dict[str, Any]:
         """The object that `gridflow stop --json` prints."""
-        return {"stopped": self.stopped, "orders_open": self.orders_open, "reserved": self.reserved}
+        return {"stopped": self.stopped, "orders_open": self.orders_open, "reserved": self.reserved, "kept": self.kept}
 
     def text(self) -> str:
         """The same in words, one order a line."""
@@ -41,7 +42,8 @@ class StopResult:
         if not self.orders_open:
             return "No order is open." if self.as_of is None else f"No order was open at {self.as_of}."
         when = "" if self.as_of is None else f" (as of {self.as_of})"
-        head = f"{len(self.orders_open)} order(s) may be open{when}, {self.reserved} reserved:"
+        how = "were kept open" if self.kept else "may be open"
+        head = f"{len(self.orders_open)} order(s) {how}{when}, {self.reserved} reserved:"
         rows = ("  {symbol} {side} {qty} at {price} ({id})".format(**one) for one in self.orders_open)
         return "\n".join([head, *rows])
 
@@ -84,9 +86,14 @@ async def is_compared(redis: RedisClient, account: str) -> bool:
     return await store.is_compared(redis, keys=Keys(account))
 
 
-def write_report(path: Path, left: Mapping[str, Any]) -> None:
-    """Write what a stop left: `StopReport.as_json()`."""
-    write_result(path, StopResult(stopped=True, **left))
+def keep_orders_file(state: Path) -> Path:
+    """Exists while a stop under way leaves open orders as they are."""
+    return state / "keep_orders"
+
+
+def write_report(path: Path, left: Mapping[str, Any], kept: bool = False) -> None:
+    """Write what a stop left: `StopReport.as_json()`. `kept`: orders were to stay."""
+    write_result(path, StopResult(stopped=True, kept=kept, **left))
 
 
 def write_result(path: Path, result: StopResult, started: str = "") -> None:

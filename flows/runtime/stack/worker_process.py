@@ -27,7 +27,7 @@ from flows.runtime.stack.children import (
     worker_refusal_file,
 )
 from flows.runtime.stack.imports import without_collector
-from flows.runtime.stack.stop_report import worker_stop_file, write_report
+from flows.runtime.stack.stop_report import keep_orders_file, worker_stop_file, write_report
 from flows.runtime.worker.deployments import PlannedDeployment, planned_deployments
 from flows.runtime.worker.renewal import RECYCLE_AFTER
 from flows.runtime.worker.trading_side import OpenTrading
@@ -57,6 +57,7 @@ class TradingService(Protocol):
     def open(self) -> None: ...
     def request_stop(self) -> None: ...
     def graceful_stop(self) -> StopReport: ...
+    def end_with_orders(self) -> StopReport: ...
     def beat(self, file: Path) -> None: ...
 
 
@@ -169,14 +170,24 @@ async def _stop_pot(service: TradingService) -> int:
 
     First at once, because the end of the last run waits for Prefect, which may hang; again when no run is left.
     """
-    return write_stop(await asyncio.to_thread(service.graceful_stop))
+    return await asyncio.to_thread(stop_now, service)
 
 
-def write_stop(report: StopReport) -> int:
-    """Write the report of the stop for the stack; the exit code: 0, or 1 where orders are left open."""
-    _log.log(logging.INFO if report.is_clean else logging.ERROR, "trading stopped: %s", report)
-    write_report(worker_stop_file(state_dir()), report.as_json())
-    return 0 if report.is_clean else 1
+def stop_now(service: TradingService) -> int:
+    """Cancel every open order, or leave them where the stop said so, and write down what is left; the exit code."""
+    kept = keep_orders_file(state_dir()).exists()
+    return write_stop(service.end_with_orders() if kept else service.graceful_stop(), kept)
+
+
+def write_stop(report: StopReport, kept: bool = False) -> int:
+    """Write the report of the stop for the stack; the exit code: 0, or 1 where orders are left open.
+
+    `kept`: they were to stay.
+    """
+    is_right = kept or report.is_clean
+    _log.log(logging.INFO if is_right else logging.ERROR, "trading stopped: %s", report)
+    write_report(worker_stop_file(state_dir()), report.as_json(), kept)
+    return 0 if is_right else 1
 
 
 async def _until_healthy(stop_asked: asyncio.Event, seconds: float) -> bool:
@@ -209,7 +220,7 @@ def main() -> None:
         return planned_deployments(trading.settings, trading.retiring())
 
     try:
-        sys.exit(write_stop(trading.graceful_stop()) if only_stop else _run(settings, trading, plan, service))
+        sys.exit(stop_now(trading) if only_stop else _run(settings, trading, plan, service))
     except GridflowError as error:
         _log.error("%s", error)
         worker_refusal_file(state_dir()).write_text(str(error), encoding="utf-8")
