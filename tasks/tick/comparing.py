@@ -225,6 +225,9 @@ async def _book_lost(desk: Desk, market: Market, state: SymbolState, open_orders
     protection_ms = desk.settings.trading.protection_ms
     allocated = from_units(state.share.allocated_units)
     folded = fold(state.book, state.cells, state.intents, evidence, market, asked_ms, protection_ms, prices, allocated)
+    if in_doubt := sorted(folded.intents.keys() - {order.client_id for order in seen.open_orders}):
+        # An order that ends after the comparison would be followed by one under the next id, which may be a lost one.
+        raise ExchangeUnavailable(f"{symbol}: the outcome of {', '.join(in_doubt)} is not known; it is compared again")
     found = adopt(state, folded, seen.lost, seen.trades, market, prices, allocated, desk.keys, asked_ms)
     code = await desk.allocator.record_trade(
         symbol, state.fence, fills=found.moves, ended=found.ended, writes=found.changes, charges=found.charges

@@ -86,7 +86,8 @@ async def recover(desk: Desk, market: Market, state: SymbolState) -> bool:
 
     Books that are there are replaced: an earlier recovery did not finish, or they do not agree with the exchange.
     The caller holds the symbol's lease. The grid is written last: it marks the recovery as complete. A recovery that is
-    killed before that starts over. A symbol that left the settings is registered too, so that it is ticked and sold.
+    killed before that starts over. The symbol is registered too: it may have left the settings, even just now, and is
+    ticked and sold then.
     Raises LeaseLost, ExchangeUnavailable, StateError.
     """
     symbol = market.symbol
@@ -106,7 +107,7 @@ async def recover(desk: Desk, market: Market, state: SymbolState) -> bool:
     if rebuilt is None:
         return False
     changes = _writes(desk, symbol, rebuilt)
-    if settings is None and not state.share.registered:
+    if not state.share.registered:
         changes += _registration(desk, symbol)
     if state.book.opened_ms:
         booked = await store.all_booked_trades(desk.redis, keys=desk.keys, symbol=symbol)

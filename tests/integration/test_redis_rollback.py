@@ -29,6 +29,7 @@ from tasks.tick.window import run_window
 from tasks.views import store as views
 from tests.support.binance.config import Config
 from tests.support.binance.desk import BinanceDesk, join_binance_desk, open_binance_desk
+from tests.support.binance.faults import Fault, FaultKind
 from tests.support.binance.record import open_orders, sent_twice, unseen_trades
 from tests.support.books import check_books, settle
 from tests.support.desk import BTC, open_desk, settings, walk
@@ -114,6 +115,31 @@ async def test_a_restored_snapshot(server: RestartableRedis, redis: RedisClient,
         await check(desk, trader, redis)
         (event,) = [one for one in await views.events(redis, KEYS, 50) if one.type == EventKind.REDIS_RESTARTED]
         assert '"lost_orders": 0' not in str(event)
+
+
+async def test_an_order_whose_end_cannot_be_read_yet_is_compared_again(
+    server: RestartableRedis, redis: RedisClient
+) -> None:
+    """It ended, the next one of its cell was cancelled unfilled, and Redis lost both facts: nothing shows the second
+    one any more. Trading goes on only when the end of the first one is known, because the next id is above it alone.
+    """
+    async with open_binance_desk(redis, own_settings(), {BTC: walk(60)}) as desk:
+        trader = await desk.trader()
+        await trade(desk, trader, 2)
+        snapshot = server.snapshot()
+        for _ in range(2):
+            for order in await desk.client.open_orders(BTC):
+                await desk.exchange.cancel_order(order.exchange_id, BTC)
+            await trader.tick()
+        for order in await desk.client.open_orders(BTC):
+            await desk.exchange.cancel_order(order.exchange_id, BTC)
+        server.go_back(snapshot)
+        await desk.server.inject(Fault(kind=FaultKind.HTML_BEFORE, method="GET", path="/order"), count=3)
+        with pytest.raises(ExchangeUnavailable, match=r"the outcome of gf.* is not known; it is compared again"):
+            await trader.tick()
+        await trader.tick()
+        await trade(desk, trader, 5)
+        await check(desk, trader, redis)
 
 
 async def test_a_snapshot_of_before_the_first_tick(server: RestartableRedis, redis: RedisClient) -> None:

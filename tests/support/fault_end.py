@@ -1,6 +1,6 @@
 """Checks after the faults: orders follow allocations, and removed symbols and earlier grids leave nothing behind."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
@@ -20,7 +20,7 @@ from tasks.tick.desk import Desk
 from tasks.tick.grid_change import is_dust, is_empty
 from tasks.tick.models import TickReport
 from tasks.tick.slots import cell_of
-from tests.support.binance.record import Record
+from tests.support.binance.record import Record, unseen_trades
 from tests.support.outbox import booked_fills
 
 DUST = Decimal(6)  # quote; with 5 or more it could be sold
@@ -220,23 +220,27 @@ def can_trade(desk: Desk, status: FundsStatus) -> bool:
 
 
 async def is_below_its_grids(desk: Desk) -> bool:
-    """Whether the price is below every level of every symbol, so that nothing can be bought and nothing is held."""
+    """Whether the price is below every level of every symbol: nothing can be bought, and what is held waits."""
     for symbol in desk.settings.symbols:
         report = TickReport.model_validate_json(await desk.redis.get(desk.keys.last_tick(symbol)) or "")
-        cells = await desk.redis.hlen(desk.keys.cells(symbol))
+        cells = [Cell.model_validate_json(text) for text in await desk.redis.hvals(desk.keys.cells(symbol))]
         above = sum(reason == IdleReason.ABOVE_PRICE for reason in report.idle.values())
-        if above < cells:
+        if above < sum(cell.state is not CellState.SELLING for cell in cells):
             return False
     return True
 
 
-async def lost_from_sight(desk: Desk, symbols: Sequence[str], record: Record) -> Decimal:
+async def lost_from_sight(desk: Desk, symbols: Sequence[str], record: Record, unlisted: Collection[str]) -> Decimal:
     """The most quote that base may have cost which left its cell without a trade.
 
     Remainders are moved to other cells or written off, base pays fees of other symbols, and base may be
     missing. The exchange's record shows none of it. There the quote stays in the cell that bought the base.
+    The trades of `unlisted` symbols that nobody could read in time are in no book at all.
     """
     moves, gone = 0, ZERO
+    for symbol in unlisted:
+        seen = await desk.redis.zrange(desk.keys.seen(symbol), 0, -1)
+        gone += total(one.price * one.qty for one in unseen_trades(record, seen, symbol) if one.side == "BUY")
     for symbol in symbols:
         moves += sum(str(one).startswith("dust:") for one in await desk.redis.zrange(desk.keys.seen(symbol), 0, -1))
         fills = await booked_fills(desk.redis, desk.keys, symbol)

@@ -122,7 +122,9 @@ class Play:
 
     async def _check_money(self, record: Record) -> None:
         assert self.watch.wrong == [], self.watch.wrong[:3]
-        most = from_units(self.watch.most_pool) + await lost_from_sight(self.desk.desk, SYMBOLS, record)
+        most = from_units(self.watch.most_pool) + await lost_from_sight(
+            self.desk.desk, SYMBOLS, record, self.hazards.gone
+        )
         most += self.hazards.hands.raised
         assert most_committed(record, lot_of) <= most, "the exchange saw more spent than the highest pool"
         assert exits_unasked(record, self.operator.asked_to_sell) == [], "sold at the market, and nobody asked for it"
