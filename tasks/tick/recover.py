@@ -86,8 +86,8 @@ async def recover(desk: Desk, market: Market, state: SymbolState) -> bool:
 
     Books that are there are replaced: an earlier recovery did not finish, or they do not agree with the exchange.
     The caller holds the symbol's lease. The grid is written last: it marks the recovery as complete. A recovery that is
-    killed before that starts over. The symbol is registered too: it may have left the settings, even just now, and is
-    ticked and sold then.
+    killed before that starts over. In an open pot the symbol is registered too: it may have left the settings, even
+    just now, and is ticked and sold then.
     Raises LeaseLost, ExchangeUnavailable, StateError.
     """
     symbol = market.symbol
@@ -107,7 +107,7 @@ async def recover(desk: Desk, market: Market, state: SymbolState) -> bool:
     if rebuilt is None:
         return False
     changes = _writes(desk, symbol, rebuilt)
-    if not state.share.registered:
+    if state.limits_version and not state.share.registered:  # a pot that is not open yet registers when it is shared
         changes += _registration(desk, symbol)
     if state.book.opened_ms:
         booked = await store.all_booked_trades(desk.redis, keys=desk.keys, symbol=symbol)

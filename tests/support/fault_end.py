@@ -239,7 +239,7 @@ async def lost_from_sight(desk: Desk, symbols: Sequence[str], record: Record, un
     """
     moves, gone = 0, ZERO
     for symbol in unlisted:
-        seen = await desk.redis.zrange(desk.keys.seen(symbol), 0, -1)
+        seen = map(str, await desk.redis.zrange(desk.keys.seen(symbol), 0, -1))
         gone += total(one.price * one.qty for one in unseen_trades(record, seen, symbol) if one.side == "BUY")
     for symbol in symbols:
         moves += sum(str(one).startswith("dust:") for one in await desk.redis.zrange(desk.keys.seen(symbol), 0, -1))
