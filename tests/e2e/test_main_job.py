@@ -103,6 +103,19 @@ def test_status_names_the_urls_and_the_money(up: Running) -> None:
     assert "BTC/USDT" in up.ask("status").stdout
 
 
+def test_the_api_shows_it_and_tells_of_fills_as_they_happen(up: Running) -> None:
+    """With a token of the command. `up` has shown the password once."""
+    assert (up.folder / "err").read_text().count("Password of the API and the pages, shown only now: ") == 1
+    url = f"{up.status()['urls']['dashboard']}/api"
+    token = up.ask("token").stdout.splitlines()[-1]
+    header = {"Authorization": f"Bearer {token}"}
+    found = httpx.get(f"{url}/dashboard/status", headers=header, trust_env=False).json()["data"]
+    assert [one["symbol"] for one in found["symbols"]] == SYMBOLS
+    assert {one["status"] for one in found["symbols"]} == {"trading"}
+    with httpx.stream("GET", f"{url}/sse/events", params={"token": token}, timeout=60, trust_env=False) as stream:
+        assert next(line for line in stream.iter_lines() if line == "event: fill")
+
+
 def test_prefect_shows_the_deployments_and_the_windows(up: Running) -> None:
     """The deployments of the design, and COMPLETED runs of each symbol's window."""
     api = up.status()["urls"]["prefect_api"]
