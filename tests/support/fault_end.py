@@ -210,11 +210,12 @@ def _of_slots(standing: Standing) -> list[str]:
 
 
 def can_trade(desk: Desk, status: FundsStatus) -> bool:
-    """Whether some configured symbol could buy a cell."""
+    """Whether some configured symbol could buy a cell: what it holds may cost more than it may have now."""
     for symbol, own in desk.settings.symbols.items():
         size = configured_size(own)
         least = Decimal(20) if size is None else size.quote or Decimal(500)
-        if from_units(status.symbols[symbol].allocated_units) > least * 2:
+        share = status.symbols[symbol]
+        if from_units(share.allocated_units - share.used_units) > least * 2:
             return True
     return False
 
