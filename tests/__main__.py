@@ -69,6 +69,7 @@ def main(arguments: list[str]) -> NoReturn:
         print(advice(packages), file=sys.stderr)
         sys.exit(1)
     os.chdir(ROOT)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would compile the same modules anew
     os.execv(sys.executable, [sys.executable, "-m", "pytest", *arguments])
 
 

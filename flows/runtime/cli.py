@@ -39,6 +39,8 @@ _COMMANDS = {
     ),
     "recover": ("audit_commands", "recover", "Rebuild from the exchange what Redis has lost."),
     "history": ("history_commands", "history", "Export the history, or import an export."),
+    "top": ("watch_commands", "top", "Show the account in this terminal, and keep it up to date."),
+    "dashboard": ("watch_commands", "dashboard", "Serve the dashboard and its HTTP API."),
     "token": ("token_command", "token", "Print a token for the HTTP API."),
     "export-trades": ("history_commands", "export_trades", "Write all trades for tax tools."),
     "resume": ("pause_commands", "resume", "End a pause or a stop."),
