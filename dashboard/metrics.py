@@ -140,6 +140,33 @@ def trading_metrics(reading: Reading) -> Iterable[Metric]:
     )
 
 
+def health_metrics(reading: Reading) -> Iterable[Metric]:
+    """What does not work as it should, and what waits for it."""
+    status, symbols = reading.status, reading.status.symbols
+    yield _per_symbol("tick_duration_seconds", "Duration of the last tick", symbols, _tick_seconds)
+    yield _per_symbol(
+        "tick_failing", "1 while the newest tick failed", symbols, lambda one: one.failed_tick_ms is not None
+    )
+    yield _gauge("quote_short", "Quote that the exchange lacks of what is committed", status.short)
+    yield _gauge("identity_error", "Equity change less grid and floating profit; always 0", status.identity_error)
+    yield _gauge("history_waiting_records", "Records that are not in the history yet", status.history.waiting)
+    yield _gauge("history_waiting_bytes", "Memory that they take", status.history.waiting_bytes)
+    yield _gauge("history_away", "1 while the history database does not answer", status.history.away_ms is not None)
+    yield _gauge("prefect_away", "1 while the Prefect server does not answer", status.prefect_away_since_ms is not None)
+    sent = CounterMetricFamily("gridflow_alerts_delivered", "Alerts delivered", labels=["channel"])
+    failed = CounterMetricFamily("gridflow_alert_failures", "Attempts to deliver that failed", labels=["channel"])
+    waiting = GaugeMetricFamily("gridflow_alerts_waiting", "Alerts not delivered yet", labels=["channel"])
+    for channel in status.alert_channels:
+        sent.add_metric([channel.name], channel.delivered)
+        failed.add_metric([channel.name], channel.failures)
+        waiting.add_metric([channel.name], channel.waiting)
+    yield from (sent, failed, waiting)
+
+
+def _tick_seconds(symbol: SymbolView) -> float | None:
+    return None if symbol.last_tick_duration_ms is None else symbol.last_tick_duration_ms / 1000
+
+
 class ViewsCollector(Collector):
     """Collects metrics from a reading taken at scrape time."""
 
@@ -151,6 +178,7 @@ class ViewsCollector(Collector):
         reading = self._take()
         yield from allocator_metrics(reading)
         yield from trading_metrics(reading)
+        yield from health_metrics(reading)
 
 
 REGISTRY = CollectorRegistry(auto_describe=False)

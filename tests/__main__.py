@@ -1,7 +1,7 @@
 """Run all tests on any machine: `python -m tests [arguments of pytest]`.
 
-Three tools of the system are needed: Chromium, Redis 7 and libfaketime. Where apt-get is there and may be used, what is
-missing is installed; elsewhere one line says what to install, and nothing runs.
+Four tools of the system are needed: Chromium, Redis 7, libfaketime and Prometheus's promtool. Where apt-get is there and
+may be used, what is missing is installed; elsewhere one line says what to install, and nothing runs.
 """
 
 import os
@@ -30,6 +30,7 @@ TOOLS = (
     Tool("chromium", lambda: shutil.which("chromium") is not None),
     Tool("redis-server", lambda: shutil.which("redis-server") is not None),
     Tool("libfaketime", _has_faketime),
+    Tool("prometheus", lambda: shutil.which("promtool") is not None),
 )
 
 
@@ -48,7 +49,7 @@ def advice(packages: list[str]) -> str:
     names = " ".join(packages)
     if shutil.which("apt-get") is not None:
         return f"The tests need {names}. Install them with: sudo apt-get install {names}"
-    return f"The tests need {names}. Install them with this system's package manager; a Debian machine has all three"
+    return f"The tests need {names}. Install them with this system's package manager; a Debian machine has all four"
 
 
 def install(packages: list[str]) -> None:
