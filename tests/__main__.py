@@ -1,7 +1,7 @@
 """Run all tests on any machine: `python -m tests [arguments of pytest]`.
 
-Four tools of the system are needed: Chromium, Redis 7, libfaketime and Prometheus's promtool. Where apt-get is there and
-may be used, what is missing is installed; elsewhere one line says what to install, and nothing runs.
+Four tools of the system are needed: Chromium, Redis 7, libfaketime and Prometheus's promtool. Where apt-get is there
+and may be used, what is missing is installed; elsewhere one line says what to install, and nothing runs.
 """
 
 import os
