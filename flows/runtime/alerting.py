@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -12,18 +11,19 @@ from flows.runtime.own_loop import OwnLoop
 from tasks.alerts.building import configured_channels
 from tasks.alerts.deliverer import Deliverer
 from tasks.alerts.manager import AlertManager
-from tasks.alerts.watch import History, Watch, last_look, watch_events, watch_status
+from tasks.alerts.past import HistoryPast
+from tasks.alerts.watch import Watch, last_look, watch_events, watch_status
 from tasks.base.cancelling import cancel_and_wait
+from tasks.base.clock import utc_now
+from tasks.base.errors import StackError
 from tasks.base.keys import Keys
 from tasks.base.redis_client import connect
-from tasks.ledger.models import Fill
 from tasks.settings.environment import state_dir
 from tasks.settings.model import Settings
-from tasks.views.models import ResultsView
+from tasks.settings.running import prefect_api
 
 log = logging.getLogger(__name__)
 _FINISH_SECONDS = 6.0
-_MOST_FILLS = 2000
 
 
 class Alerting:
@@ -58,11 +58,19 @@ class Alerting:
         language = settings.alerts.language
         self._deliverer = Deliverer(redis, keys, configured_channels(settings), language)
         manager = AlertManager.from_settings(settings, redis)
-        watch = Watch(redis, settings, manager, self._deliverer.leadership, self._history())
+        past = HistoryPast(settings, state_dir())
+        watch = Watch(redis, settings, manager, self._deliverer.leadership, past)
         self._watch = watch
         beside = [lambda: watch_events(watch, asyncio.sleep), lambda: watch_status(watch, asyncio.sleep)]
         self._running = [asyncio.create_task(self._deliverer.run(*beside), name="alerts")]
-        self._closes.append(redis.aclose)
+        telegram = settings.alerts.telegram
+        if "telegram" in settings.alerts.channels and telegram.commands:
+            from tasks.alerts.telegram.desk import Connections
+            from tasks.alerts.telegram.poller import Poller
+
+            poller = Poller(Connections(redis, settings, past, _prefect_api(), utc_now))
+            self._running.append(asyncio.create_task(poller.run(), name="telegram"))
+        self._closes += [redis.aclose, past.close]
 
     async def _close(self) -> None:
         if self._deliverer is not None and self._watch is not None:
@@ -73,31 +81,10 @@ class Alerting:
             with suppress(RedisError):
                 await close()
 
-    def _history(self) -> History:
-        opened: list[Any] = []
 
-        async def database() -> Any:
-            if not opened:
-                from tasks.history.database import Database, history_url  # imports the database's libraries
-
-                found = Database(history_url(self._settings, state_dir()))
-                await found.open()
-                opened.append(found)
-                self._closes.append(found.close)
-            return opened[0]
-
-        async def fills(from_ms: int, to_ms: int) -> Sequence[Fill]:
-            from tasks.history.queries import FillFilter
-            from tasks.views.history import fills_page
-
-            wanted = FillFilter(from_ms=from_ms, to_ms=to_ms)
-            page = await fills_page(await database(), self._settings.account, wanted, _MOST_FILLS, None)
-            return page.fills[::-1]
-
-        async def results(from_ms: int, to_ms: int) -> ResultsView:
-            from tasks.views import history
-
-            account, funds = self._settings.account, self._settings.total_funds
-            return await history.results(await database(), account, "24 h", from_ms, to_ms, funds)
-
-        return History(fills, results)
+def _prefect_api() -> str | None:
+    """URL of the Prefect server's API; None where none is known."""
+    try:
+        return prefect_api()
+    except StackError:
+        return None

@@ -43,6 +43,7 @@ _COMMANDS = {
     "dashboard": ("watch_commands", "dashboard", "Serve the dashboard and its HTTP API."),
     "token": ("token_command", "token", "Print a token for the HTTP API."),
     "export-trades": ("history_commands", "export_trades", "Write all trades for tax tools."),
+    "alerts": ("alerts_command", "alerts", "Try the channels that alerts are sent through."),
     "resume": ("pause_commands", "resume", "End a pause or a stop."),
 }
 

@@ -13,6 +13,7 @@ from tasks.alerts.conditions import Bounds, Known, Now, is_on_time, look
 from tasks.alerts.kinds import alert_of, alert_of_event
 from tasks.alerts.manager import AlertManager
 from tasks.alerts.models import Alert
+from tasks.alerts.past import Past
 from tasks.alerts.queue import Raised
 from tasks.alerts.summaries import daily_summary, fill_alert, fills_digest, hour_of, summary_day
 from tasks.base.alert_kinds import AlertKind
@@ -27,21 +28,12 @@ from tasks.ledger.steps import audit_funds
 from tasks.orders.models import Intent
 from tasks.settings.model import Settings
 from tasks.views import store
-from tasks.views.models import ResultsView, StatusView
+from tasks.views.models import StatusView
 from tasks.views.steps import read_status
 
 log = logging.getLogger(__name__)
 _CALL_SECONDS = 10.0
 _MOST_EVENTS = 1000
-FillsBetween = Callable[[int, int], Awaitable[Sequence[Fill]]]
-ResultsOf = Callable[[int, int], Awaitable[ResultsView]]
-
-
-class History:
-    """What the watch asks of the history: fills and results of a span (ms). Both raise HistoryUnavailable."""
-
-    def __init__(self, fills: FillsBetween, results: ResultsOf) -> None:
-        self.fills, self.results = fills, results
 
 
 class Watch:
@@ -53,7 +45,7 @@ class Watch:
         settings: Settings,
         manager: AlertManager,
         leadership: Leadership,
-        history: History | None = None,
+        history: Past | None = None,
         clock: Clock = utc_now,
     ) -> None:
         self._redis, self._settings, self._manager, self._leadership = redis, settings, manager, leadership
@@ -169,8 +161,8 @@ class Watch:
     async def _with_results(self, now: Now) -> StatusView:
         if self._history is None:
             return now.view
-        results = await self._history.results(now.at_ms - 86_400_000, now.at_ms)
-        return now.view.model_copy(update={"results": (results.model_copy(update={"name": "24 h"}),)})
+        results = await self._history.results("24 h", now.at_ms - 86_400_000, now.at_ms)
+        return now.view.model_copy(update={"results": (results,)})
 
     def _fills(self, known: Known, fills: Sequence[Fill], now_ms: int, hour: str) -> tuple[list[Raised], Known]:
         """One alert for each fill, or one an hour. `fills`: those since `known.fills_ms`, some of them told already.

@@ -317,8 +317,12 @@ class Keys:
 
     @property
     def telegram(self) -> str:
-        """Hash: offset (next update id); update id → the answer to it (JSON)."""
+        """Hash: offset (id of the next update of the bot)."""
         return self._key("telegram")
+
+    def telegram_update(self, update_id: int) -> str:
+        """String with expiry: what an update was answered, and whether the answer was sent (JSON)."""
+        return self._key("telegram", "update", str(update_id))
 
     def telegram_question(self, token: str) -> str:
         """String with expiry: a command that waits for its confirmation (JSON)."""

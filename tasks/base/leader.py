@@ -1,5 +1,6 @@
 """One leader among the workers of an account: a lease with a fence. A new leader has a higher fence."""
 
+import os
 import time
 from uuid import uuid4
 
@@ -20,7 +21,7 @@ class Leadership:
 
     def __init__(self, redis: RedisClient, lease: str, fence: str, lease_ms: int = LEASE_MS) -> None:
         self._redis, self._names, self._lease_ms = redis, [lease, fence], lease_ms
-        self._owner = uuid4().hex
+        self._owner = f"{os.getpid()}:{uuid4().hex}"
         self._fence = 0
         self._until = float("-inf")
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from typing import TypeVar
-from uuid import uuid4
+from uuid import UUID, uuid4, uuid5
 
 from redis.exceptions import RedisError
 
@@ -15,6 +15,7 @@ from tasks.base.outbox import RecordKind, fields_of
 from tasks.base.redis_client import RedisClient
 
 T = TypeVar("T")
+_ONCE = UUID("0f2d6c1e-6d0e-4c8a-9a57-6a1d3e6f4b10")
 
 
 class Actor(StrEnum):
@@ -24,6 +25,7 @@ class Actor(StrEnum):
     DASHBOARD = "dashboard"
     PREFECT = "prefect"
     API = "api"
+    TELEGRAM = "telegram"
 
 
 def _done(_: object) -> str:
@@ -39,15 +41,19 @@ async def recorded(
     work: Callable[[], Awaitable[T]],
     result: Callable[[T], str] = _done,
     clock: Clock = utc_now,
+    once: str = "",
 ) -> T:
-    """Do the work, and append to the outbox that it was done, or why it failed. `subjects`: symbols; none: the pot."""
+    """Do the work, and append to the outbox that it was done, or why it failed. `subjects`: symbols; none: the pot.
+
+    `once`: id of the action, where it may be asked for twice; see `record`.
+    """
     try:
         found = await work()
     except Exception as error:
         with suppress(RedisError):  # what failed is more important
-            await record(redis, keys, by, action, subjects, f"failed: {error}", clock)
+            await record(redis, keys, by, action, subjects, f"failed: {error}", clock, once)
         raise
-    await record(redis, keys, by, action, subjects, result(found), clock)
+    await record(redis, keys, by, action, subjects, result(found), clock, once)
     return found
 
 
@@ -59,10 +65,11 @@ async def record(
     subjects: Sequence[str],
     result: str,
     clock: Clock = utc_now,
+    once: str = "",
 ) -> None:
-    """Append one action to the outbox."""
+    """Append one action to the outbox. The history keeps one record of those with the same `once`."""
     body = {
-        "id": uuid4().hex,
+        "id": uuid5(_ONCE, f"{keys.account}|{once}").hex if once else uuid4().hex,
         "at_ms": to_ms(clock()),
         "actor": by.value,
         "action": action,

@@ -56,13 +56,17 @@ class PrefectRuns:
     api: str
     timeout_seconds: float = 10.0
 
-    def start(self, deployment: str) -> str:
-        """Start a run of `flow/deployment` now; its id. Raises PrefectNotFound for a deployment that does not exist."""
+    def start(self, deployment: str, once: str = "") -> str:
+        """Start a run of `flow/deployment` now; its id. Raises PrefectNotFound for a deployment that does not exist.
+
+        `once`: a second start with the same key gives the run of the first.
+        """
         with self._connected() as client:
             missing = f"The Prefect server has no deployment {deployment}. Run `gridflow deploy`"
             found = self._call(client, "GET", f"/deployments/name/{deployment}", missing=missing)
             path = f"/deployments/{self._text(found, 'id')}/create_flow_run"
-            return self._text(self._call(client, "POST", path, {"state": {"type": "SCHEDULED"}}), "id")
+            body: dict[str, Any] = {"state": {"type": "SCHEDULED"}} | ({"idempotency_key": once} if once else {})
+            return self._text(self._call(client, "POST", path, body), "id")
 
     def state(self, run_id: str) -> FlowRun:
         """The run as it stands now. Raises PrefectNotFound for a run that was deleted."""

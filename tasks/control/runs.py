@@ -6,12 +6,12 @@ from tasks.base.deployment_names import DeploymentNames
 from tasks.control.prefect_runs import FlowRun, PrefectRuns
 
 
-def start_rebalance(prefect: PrefectRuns, account: str) -> str:
-    """Start the account's manual rebalance and return at once; the id of its flow run.
+def start_rebalance(prefect: PrefectRuns, account: str, once: str = "") -> str:
+    """Start the account's manual rebalance and return at once; the id of its flow run. `once`: see `PrefectRuns.start`.
 
     Raises PrefectUnavailable, and PrefectNotFound where the account is not deployed.
     """
-    return prefect.start(DeploymentNames(account).rebalance_manual)
+    return prefect.start(DeploymentNames(account).rebalance_manual, once)
 
 
 def rebalance(prefect: PrefectRuns, account: str, seconds: float, on_wait: Callable[[str], None]) -> FlowRun:

@@ -24,31 +24,38 @@ from tasks.tick.sharing import performance
 from tasks.tick.trading_mode import claim_books
 
 
-async def pause(redis: RedisClient, settings: Settings, symbols: Sequence[str] = (), *, by: Actor = Actor.CLI) -> None:
+async def pause(
+    redis: RedisClient, settings: Settings, symbols: Sequence[str] = (), *, by: Actor = Actor.CLI, once: str = ""
+) -> None:
     """Grant no new buys to `symbols`, or to the whole pot when none is named. Resting orders stay; sells go on.
 
-    Raises ConfigError for a symbol that is not configured.
+    `once`: id of the action; a second call with it changes nothing. Raises ConfigError for a symbol that is not
+    configured.
     """
-    work = partial(_set_paused, redis, settings, symbols, True)
-    await recorded(redis, Keys(settings.account), by, "pause", symbols, work)
+    work = partial(_set_paused, redis, settings, symbols, True, once)
+    await recorded(redis, Keys(settings.account), by, "pause", symbols, work, once=once)
 
 
-async def resume(redis: RedisClient, settings: Settings, symbols: Sequence[str] = (), *, by: Actor = Actor.CLI) -> None:
+async def resume(
+    redis: RedisClient, settings: Settings, symbols: Sequence[str] = (), *, by: Actor = Actor.CLI, once: str = ""
+) -> None:
     """Take the pause of `symbols` back; when none is named, the pot's pause and an operator's stop.
 
-    Raises ConfigError for a symbol that is not configured.
+    `once`: see `pause`. Raises ConfigError for a symbol that is not configured.
     """
-    work = partial(_resume, redis, settings, symbols)
-    await recorded(redis, Keys(settings.account), by, "resume", symbols, work)
+    work = partial(_resume, redis, settings, symbols, once)
+    await recorded(redis, Keys(settings.account), by, "resume", symbols, work, once=once)
 
 
-async def _resume(redis: RedisClient, settings: Settings, symbols: Sequence[str]) -> None:
-    await _set_paused(redis, settings, symbols, False)
+async def _resume(redis: RedisClient, settings: Settings, symbols: Sequence[str], once: str = "") -> None:
+    await _set_paused(redis, settings, symbols, False, once)
     if symbols:  # they hold again what they buy
-        keys = Keys(settings.account)
-        await store.set_operator_flag(redis, keys=keys, symbols=symbols, flag="liquidate", value=False)
+        keys, again = Keys(settings.account), once and f"{once}|liquidate"
+        await store.set_operator_flag(
+            redis, keys=keys, symbols=symbols, flag="liquidate", value=False, once=again
+        )
     else:
-        await _set_stopped(redis, settings, False)
+        await _set_stopped(redis, settings, False, once and f"{once}|stopped")
 
 
 async def resume_everything(redis: RedisClient, settings: Settings, *, by: Actor = Actor.CLI) -> None:
@@ -61,24 +68,30 @@ async def resume_everything(redis: RedisClient, settings: Settings, *, by: Actor
     await recorded(redis, Keys(settings.account), by, "resume everything", (), work)
 
 
-async def stop(redis: RedisClient, settings: Settings, *, by: Actor = Actor.CLI) -> None:
-    """Stop the pot until `resume`: ticks cancel what rests and place nothing. A restart does not lift it."""
-    await recorded(redis, Keys(settings.account), by, "stop", (), partial(_set_stopped, redis, settings, True))
+async def stop(redis: RedisClient, settings: Settings, *, by: Actor = Actor.CLI, once: str = "") -> None:
+    """Stop the pot until `resume`: ticks cancel what rests and place nothing. A restart does not lift it.
+
+    `once`: see `pause`.
+    """
+    work = partial(_set_stopped, redis, settings, True, once)
+    await recorded(redis, Keys(settings.account), by, "stop", (), work, once=once)
 
 
-async def _set_paused(redis: RedisClient, settings: Settings, symbols: Sequence[str], paused: bool) -> None:
+async def _set_paused(
+    redis: RedisClient, settings: Settings, symbols: Sequence[str], paused: bool, once: str = ""
+) -> None:
     configured = (await in_force(redis, settings, only_look=True)).settings.symbols
     remedy = f"Use one of: {', '.join(configured)}"
     unknown = [Problem("symbol", name, "not a configured symbol", remedy) for name in symbols if name not in configured]
     if unknown:
         raise ConfigError(unknown, "the command")
     keys = Keys(settings.account)
-    await store.set_operator_flag(redis, keys=keys, symbols=symbols, flag="paused", value=paused)
+    await store.set_operator_flag(redis, keys=keys, symbols=symbols, flag="paused", value=paused, once=once)
 
 
-async def _set_stopped(redis: RedisClient, settings: Settings, stopped: bool) -> None:
+async def _set_stopped(redis: RedisClient, settings: Settings, stopped: bool, once: str = "") -> None:
     keys = Keys(settings.account)
-    await store.set_operator_flag(redis, keys=keys, symbols=(), flag="stopped", value=stopped)
+    await store.set_operator_flag(redis, keys=keys, symbols=(), flag="stopped", value=stopped, once=once)
 
 
 async def put_in_force(
@@ -123,17 +136,19 @@ async def _put_in_force(redis: RedisClient, settings: Settings, liquidate: bool,
     return Published(version=version, retiring=tuple(retiring), rebalance=report)
 
 
-async def sell_off(redis: RedisClient, settings: Settings, symbols: Sequence[str], *, by: Actor = Actor.CLI) -> None:
-    """Let symbols sell what they hold at the market's price, through their ticks.
+async def sell_off(
+    redis: RedisClient, settings: Settings, symbols: Sequence[str], *, by: Actor = Actor.CLI, once: str = ""
+) -> None:
+    """Let symbols sell what they hold at the market's price, through their ticks. `once`: see `pause`.
 
     A configured symbol is paused as well, so that it buys nothing until `resume`. Raises ConfigError for a symbol that
     the pot does not know.
     """
-    work = partial(_sell_off, redis, settings, symbols)
-    await recorded(redis, Keys(settings.account), by, "liquidate", symbols, work)
+    work = partial(_sell_off, redis, settings, symbols, once)
+    await recorded(redis, Keys(settings.account), by, "liquidate", symbols, work, once=once)
 
 
-async def _sell_off(redis: RedisClient, settings: Settings, symbols: Sequence[str]) -> None:
+async def _sell_off(redis: RedisClient, settings: Settings, symbols: Sequence[str], once: str = "") -> None:
     keys, settings = Keys(settings.account), (await in_force(redis, settings, only_look=True)).settings
     retiring = await retiring_symbols(redis, keys, settings)
     known = [*settings.symbols, *retiring]
@@ -143,8 +158,9 @@ async def _sell_off(redis: RedisClient, settings: Settings, symbols: Sequence[st
         raise ConfigError(problems, "the command")
     configured = [symbol for symbol in symbols if symbol in settings.symbols]
     if configured:  # first: a rebalance clears the other flag of a configured symbol that is not paused
-        await store.set_operator_flag(redis, keys=keys, symbols=configured, flag="paused", value=True)
-    await store.set_operator_flag(redis, keys=keys, symbols=symbols, flag="liquidate", value=True)
+        again = once and f"{once}|paused"
+        await store.set_operator_flag(redis, keys=keys, symbols=configured, flag="paused", value=True, once=again)
+    await store.set_operator_flag(redis, keys=keys, symbols=symbols, flag="liquidate", value=True, once=once)
 
 
 async def preview_order(

@@ -203,14 +203,20 @@ def parse_status(answer: Sequence[Any], symbols: Sequence[str]) -> FundsStatus:
 
 async def set_flag(client: RedisClient, *, hashes: Sequence[str], flag: str, value: bool) -> int:
     """Set or clear a flag (`paused`, `stopped`, `spread_fired`) on hashes; how many changed."""
-    return int(await script(client, _PACKAGE, "set_flag")(keys=list(hashes), args=[flag, int(value)]))
+    return int(await script(client, _PACKAGE, "set_flag")(keys=list(hashes), args=[flag, int(value), ""]))
 
 
-async def set_operator_flag(client: RedisClient, *, keys: Keys, symbols: Sequence[str], flag: str, value: bool) -> int:
-    """Set or clear an operator's flag on `symbols`, or on the pot where there are none; the history gets it too."""
+async def set_operator_flag(
+    client: RedisClient, *, keys: Keys, symbols: Sequence[str], flag: str, value: bool, once: str = ""
+) -> int:
+    """Set or clear an operator's flag on `symbols`, or on the pot where there are none; the history gets it too.
+
+    `once`: id of the action. A second call with it changes nothing and returns -1.
+    """
     names = [*(keys.funds_symbol(symbol) for symbol in symbols)] or [keys.funds]
     scopes = list(symbols) or [""]
-    return int(await script(client, _PACKAGE, "set_flag")(keys=[*names, keys.outbox], args=[flag, int(value), *scopes]))
+    named = [*names, keys.outbox, *([keys.once] if once else [])]
+    return int(await script(client, _PACKAGE, "set_flag")(keys=named, args=[flag, int(value), once, *scopes]))
 
 
 async def all_symbols(client: RedisClient, *, keys: Keys) -> list[str]:

@@ -265,7 +265,7 @@ class BlockedView(View):
 
 
 class ActionView(View):
-    """What an operator did. `actor`: cli, dashboard or prefect. `subject`: of what, '' for the whole pot."""
+    """What an operator did. `actor`: cli, dashboard, prefect or telegram. `subject`: of what, '' for the whole pot."""
 
     at_ms: int
     actor: str

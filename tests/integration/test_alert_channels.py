@@ -1,10 +1,13 @@
 """Each channel delivers to a server of its own kind, and says in plain words why one did not."""
 
 import asyncio
+import json
 import time
 
 import pytest
+from click.testing import CliRunner, Result
 
+from flows.runtime.cli import cli
 from tasks.alerts.apprise_channels import AppriseChannel, EmailChannel, PushPlusChannel
 from tasks.alerts.channel import AlertChannel
 from tasks.alerts.manager import AlertManager
@@ -115,3 +118,31 @@ async def test_of_several_apprise_urls_only_those_that_failed_are_tried_again() 
         await channel.send(MESSAGE)
         assert [len(one.sent) for one in (push, other)] == [1, 1]
         assert push.sent[0]["message"] == TEXT
+
+
+async def test_the_test_command_says_which_channels_deliver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As text and as JSON; exit code 1 where one fails, and a hint where none is set."""
+
+    async def asked(*more: str) -> Result:
+        return await asyncio.to_thread(CliRunner().invoke, cli, ["alerts", "test", *more])
+
+    nothing = await asked()
+    assert "no alert channel is set" in str(nothing.exception)
+    async with bot_api() as bot, push_plus() as push:
+        for name, value in {
+            "TELEGRAM__TOKEN": BOT_TOKEN,
+            "TELEGRAM__CHAT_ID": str(CHAT),
+            "TELEGRAM__API_URL": bot.url,
+            "PUSHPLUS__TOKEN": PUSH_TOKEN,
+            "PUSHPLUS__API_URL": push.url,
+        }.items():
+            monkeypatch.setenv(f"GRIDFLOW_ALERTS__{name}", value)
+        done = await asked()
+        assert (done.exit_code, done.output) == (0, "telegram: delivered\npushplus: delivered\n")
+        push.faults.always = 500
+        failed = await asked("--json")
+        assert failed.exit_code == 1
+        channels = json.loads(failed.output)["channels"]
+        assert channels["telegram"] == {"delivered": True, "error": ""}
+        assert "500" in channels["pushplus"]["error"]
+        assert len(bot.texts) == 2

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from tasks.alerts import queue
 from tasks.alerts.manager import AlertManager
 from tasks.alerts.models import AlertLevel
-from tasks.alerts.watch import History, Watch
+from tasks.alerts.watch import Watch
 from tasks.base.errors import RejectReason
 from tasks.base.events import EventKind, publish_event
 from tasks.base.keys import Keys
@@ -23,6 +23,7 @@ from tasks.settings.in_force import publish
 from tasks.settings.model import Settings
 from tasks.tick.heartbeat import Heartbeat, beat
 from tasks.tick.window import _tick_once, _Totals
+from tasks.views.models import ResultsView
 from tests.support.alert_servers import BOT_TOKEN, CHAT, push_plus
 from tests.support.desk import BTC, TestDesk, open_desk, settings, walk
 from tests.support.round_trips import counted_round_trips
@@ -37,21 +38,27 @@ class World:
     def __init__(self, redis: RedisClient, own: Settings) -> None:
         self.redis, self.own = redis, own
         self.clock = datetime.now(UTC)
-        self.fills: list[Fill] = []
+        self.past: list[Fill] = []
         self.leadership = Leadership(redis, KEYS.alerts_lease, KEYS.alerts_fence)
 
     def watch(self) -> Watch:
         """A watch of a worker that leads."""
 
-        async def fills(from_ms: int, to_ms: int) -> list[Fill]:
-            return [one for one in self.fills if from_ms <= one.at_ms < to_ms]
-
-        async def results(from_ms: int, to_ms: int) -> Any:
-            raise AssertionError("not asked here")
-
         manager = AlertManager.from_settings(self.own, self.redis)
-        history = History(fills, results) if self.own.alerts.fills != "off" else None
-        return Watch(self.redis, self.own, manager, self.leadership, history, lambda: self.clock)
+        past = self if self.own.alerts.fills != "off" else None
+        return Watch(self.redis, self.own, manager, self.leadership, past, lambda: self.clock)
+
+    async def fills(self, from_ms: int, to_ms: int) -> list[Fill]:
+        """Fills of the history."""
+        return [one for one in self.past if from_ms <= one.at_ms < to_ms]
+
+    async def newest_fills(self, count: int) -> list[Fill]:
+        """Not asked by a watch."""
+        raise AssertionError(count)
+
+    async def results(self, name: str, from_ms: int, to_ms: int) -> ResultsView:
+        """Not asked by a watch without a history."""
+        raise AssertionError(name)
 
     async def raised(self) -> list[tuple[str, Any]]:
         """Kind and context of every alert since the last call, oldest first."""
@@ -230,10 +237,10 @@ async def test_fills_are_told_one_by_one(redis: RedisClient) -> None:
     }
     rest |= {"fee_currency": "USDT", "fee_quote": "0", "maker": True, "basis": "1", "profit": "0", "symbol": BTC}
     at_ms = int(world.clock.timestamp() * 1000) + 1000
-    world.fills = [Fill.model_validate({**rest, "trade_id": "t1", "at_ms": at_ms})]
+    world.past = [Fill.model_validate({**rest, "trade_id": "t1", "at_ms": at_ms})]
     world.clock += timedelta(seconds=15)
     await world.watch().look()
-    world.fills.append(Fill.model_validate({**rest, "trade_id": "t2", "at_ms": at_ms + 1}))
+    world.past.append(Fill.model_validate({**rest, "trade_id": "t2", "at_ms": at_ms + 1}))
     world.clock += timedelta(seconds=15)
     await world.watch().look()
     assert [context["trade_id"] for _, context in await world.raised()] == ["t1", "t2"]

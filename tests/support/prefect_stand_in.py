@@ -19,6 +19,7 @@ class PrefectStandIn:
         self.port = free_port()
         self.api = f"http://127.0.0.1:{self.port}/api"
         self.asked: list[str] = []
+        self.posted: list[str] = []  # bodies
         self.never_ends = False
         self.answers: dict[str, tuple[int, Any]] = {}  # more of them, or others
         self._server: ThreadingHTTPServer | None = None
@@ -32,7 +33,7 @@ class PrefectStandIn:
                 self._answer("GET")
 
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                stand_in.posted.append(self.rfile.read(int(self.headers.get("Content-Length", 0))).decode())
                 self._answer("POST")
 
             def _answer(self, method: str) -> None:
