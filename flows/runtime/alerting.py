@@ -13,7 +13,7 @@ from tasks.alerts.deliverer import Deliverer
 from tasks.alerts.manager import AlertManager
 from tasks.alerts.past import HistoryPast
 from tasks.alerts.watch import Watch, last_look, watch_events, watch_status
-from tasks.base.cancelling import cancel_and_wait
+from tasks.base.cancelling import cancel_and_wait, pause
 from tasks.base.clock import utc_now
 from tasks.base.errors import StackError
 from tasks.base.keys import Keys
@@ -61,7 +61,7 @@ class Alerting:
         past = HistoryPast(settings, state_dir())
         watch = Watch(redis, settings, manager, self._deliverer.leadership, past)
         self._watch = watch
-        beside = [lambda: watch_events(watch, asyncio.sleep), lambda: watch_status(watch, asyncio.sleep)]
+        beside = [lambda: watch_events(watch, pause), lambda: watch_status(watch, pause)]
         self._running = [asyncio.create_task(self._deliverer.run(*beside), name="alerts")]
         telegram = settings.alerts.telegram
         if "telegram" in settings.alerts.channels and telegram.commands:

@@ -91,6 +91,7 @@ class TradingService:
         self._opening = asyncio.Lock()
         self._archiving, self._archives = Archiving(settings, self._redis_url), archives
         self._alerting: Any = None  # where a channel is set
+        self._stopped: StopReport | None = None  # the newest `graceful_stop`
         self._watchdog = watchdog.Watchdog(self._loop, self._thread)
         self.beating = Beating(self._redis_url, self.keys)
         logs = flush_logs(self._logs, self._redis_url, self.keys.log)
@@ -318,9 +319,8 @@ class TradingService:
         if self._alerting is not None:
             self._alerting.note_end()
         async with held(desk.redis, self.keys):
-            report = await cancel_all_orders(desk, self._trader)
-        await self._tell(EventKind.SYSTEM_STOPPED, self._stop_facts(report, ends=True))
-        return report
+            self._stopped = await cancel_all_orders(desk, self._trader)
+        return self._stopped
 
     def stop_trading(self) -> StopReport:
         """An operator's stop: like `graceful_stop`, but no order is placed until `resume_trading`.
@@ -408,8 +408,11 @@ class TradingService:
                 await self._logs.flush_to(self._desk.redis, self.keys.log)
             except RedisError as error:
                 log.warning("the last log lines were not written to Redis", extra={"error": str(error)})
+            facts = None if self._stopped is None else self._stop_facts(self._stopped, ends=True)
             await close_desk(self._desk)
             self._desk = None
+            if facts is not None:  # last of all, as the stop may have been repeated
+                await self._tell(EventKind.SYSTEM_STOPPED, facts)
 
 
 @cache

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from tasks.alerts import queue
 from tasks.alerts.building import Configured
 from tasks.alerts.outlet import Outlet
-from tasks.base.cancelling import cancel_and_wait
+from tasks.base.cancelling import cancel_and_wait, pause
 from tasks.base.clock import Clock, utc_now
 from tasks.base.keys import Keys
 from tasks.base.leader import LEASE_MS, Leadership
@@ -43,6 +43,7 @@ class Deliverer:
         self._lease_seconds = lease_ms / 1000
         self._outlets: list[Outlet] = []
         self._ending = False
+        self._taking = asyncio.Lock()
         self.leadership = Leadership(redis, keys.alerts_lease, keys.alerts_fence, lease_ms)
 
     async def run(self, *beside: Callable[[], Awaitable[None]]) -> None:
@@ -58,7 +59,7 @@ class Deliverer:
                 elif not leads and tasks:
                     await cancel_and_wait(tasks)
                     tasks, self._outlets = [], []
-                await self._sleep(self._lease_seconds / 5)
+                await self._pause(self._lease_seconds / 5)
         finally:
             await cancel_and_wait(tasks)
 
@@ -73,19 +74,22 @@ class Deliverer:
         self._ending = True
         await _until(lambda: not any(outlet.is_sending for outlet in self._outlets), deadline)
         try:
-            await self.leadership.end()
+            async with self._taking:  # a renewal that is under way would take the lease again
+                await self.leadership.end()
         except RedisError as error:
             log.warning("the lease of the alerts was not given back", extra={"error": str(error)})
+
+    async def _pause(self, seconds: float) -> None:
+        await pause(seconds, self._sleep)
 
     def _may_send(self) -> bool:
         return self.leadership.fence is not None and not self._ending
 
     async def _leads(self) -> bool:
         """Whether this worker leads. A new leader has its outlets then."""
-        if self._ending:
-            return False
         try:
-            leads = await self.leadership.take()
+            async with self._taking:
+                leads = not self._ending and await self.leadership.take()
             if leads and not self._outlets:
                 await queue.ensure_groups(self._redis, self._keys, self._channels)
                 common = (self._language, self._clock, self._may_send)
@@ -101,13 +105,13 @@ class Deliverer:
 
     async def _steps(self, outlet: Outlet) -> None:
         while True:
-            await self._sleep(await outlet.step())
+            await self._pause(await outlet.step())
 
     async def _tidy(self) -> None:
         async def tidy() -> None:
             while True:
                 await self.tidy_once()
-                await self._sleep(_TRIM_SECONDS)
+                await self._pause(_TRIM_SECONDS)
 
         await self._keep(tidy)
 
@@ -138,7 +142,7 @@ class Deliverer:
                 log.warning("alerts: Redis does not answer", extra={"error": str(error)})
             except Exception:  # one channel's error must not end the others
                 log.exception("alerts: unexpected error")
-            await self._sleep(_AGAIN_SECONDS)
+            await self._pause(_AGAIN_SECONDS)
 
 
 async def _until(so: Callable[[], bool], deadline: float) -> None:

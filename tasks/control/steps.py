@@ -51,9 +51,7 @@ async def _resume(redis: RedisClient, settings: Settings, symbols: Sequence[str]
     await _set_paused(redis, settings, symbols, False, once)
     if symbols:  # they hold again what they buy
         keys, again = Keys(settings.account), once and f"{once}|liquidate"
-        await store.set_operator_flag(
-            redis, keys=keys, symbols=symbols, flag="liquidate", value=False, once=again
-        )
+        await store.set_operator_flag(redis, keys=keys, symbols=symbols, flag="liquidate", value=False, once=again)
     else:
         await _set_stopped(redis, settings, False, once and f"{once}|stopped")
 

@@ -6,9 +6,11 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from tasks.alerts import queue
 from tasks.alerts.building import Configured, configured_channels
@@ -16,9 +18,11 @@ from tasks.alerts.deliverer import Deliverer
 from tasks.alerts.gate import Rules
 from tasks.alerts.manager import AlertManager
 from tasks.alerts.models import Alert, AlertKind, AlertLevel, ChannelError, Message
+from tasks.base.cancelling import cancel_and_wait
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
 from tasks.settings.load import from_values
+from tasks.views.render import status_table
 from tasks.views.steps import read_status
 from tests.support.alert_servers import BOT_TOKEN, CHAT, PUSH_TOKEN, bot_api, push_plus
 from tests.support.alert_worker import start_deliverer
@@ -65,7 +69,7 @@ class Crew:
     def deliverer(self) -> Deliverer:
         """A further worker."""
         named: Any = {name: Configured(each, self.rules) for name, each in self.channels.items()}  # type: ignore[arg-type]
-        return Deliverer(self.redis, KEYS, named, clock=self.clock, sleep=self._sleep, lease_ms=1000)
+        return Deliverer(self.redis, KEYS, named, clock=self.clock, sleep=self._sleep)
 
     async def _sleep(self, seconds: float) -> None:
         self.clock.now += timedelta(seconds=seconds)
@@ -80,8 +84,7 @@ class Crew:
             yield deliverer
         finally:
             await deliverer.finish(0)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await cancel_and_wait([task])
 
     async def delivered(self, name: str, count: int) -> list[str]:
         """The messages of a channel once there are so many."""
@@ -102,6 +105,11 @@ async def append(redis: RedisClient, *titles: str, level: AlertLevel = AlertLeve
 async def waits(redis: RedisClient, count: int) -> bool:
     """Whether so many alerts wait for channel a."""
     return (await queue.waiting(redis, KEYS)).get("a") == count
+
+
+async def has_stepped(deliverer: Deliverer) -> bool:
+    """Whether it has looked at what an earlier worker left."""
+    return any(outlet.steps for outlet in deliverer._outlets)
 
 
 async def all_settled(redis: RedisClient) -> bool:
@@ -134,19 +142,24 @@ async def test_a_dead_channel_keeps_its_alerts_and_does_not_stop_the_others(
         await until_so(lambda: failures(redis, 3))
         crew.channels["b"].refuses = "timed out"
         await until_so(lambda: failures(redis, 9))
+        await until_so(lambda: shows(redis, (0, 20, ""), (20, 0, "timed out")), what="the status")
         await deliverer.tidy_once()
         view = await read_status(from_values({}), redis)
-        by_name = {one.name: one for one in view.alert_channels}
-        assert by_name["a"].waiting == 0
-        assert by_name["a"].delivered == 20
-        assert by_name["b"].waiting == 20
-        assert by_name["b"].error == "timed out"
+        console = Console(width=200, record=True, file=StringIO())
+        console.print(status_table(view))
+        assert "b 0 sent, 20 waiting, FAILS since" in console.export_text()
         assert await redis.xlen(KEYS.alerts) == 20
         crew.channels["b"].refuses = ""
         assert len(await crew.delivered("b", 20)) == 20
         await until_so(lambda: all_settled(redis))
     logged = [getattr(record, "error", "") for record in caplog.records if "the alert channel fails" in record.message]
     assert logged == ["refused", "timed out"]
+
+
+async def shows(redis: RedisClient, *expected: tuple[int, int, str]) -> bool:
+    """Whether the status shows these numbers of alerts waiting and delivered, and this error, for each channel."""
+    view = await read_status(from_values({}), redis)
+    return [(one.waiting, one.delivered, one.error) for one in view.alert_channels] == list(expected)
 
 
 async def failures(redis: RedisClient, count: int) -> bool:
@@ -202,12 +215,14 @@ async def test_quiet_hours_hold_all_but_critical_alerts(redis: RedisClient) -> N
 
 async def test_another_worker_goes_on_with_what_the_first_had_read(redis: RedisClient) -> None:
     """What was sent is not sent again, also what the repeat window knows; what was held back is."""
-    crew = Crew(redis, RULES._replace(repeat_ms=600_000), names=("a",))
+    crew = Crew(redis, RULES._replace(repeat_ms=6 * 3_600_000), names=("a",))
     await append(redis, "same", "same", "same")
     async with crew.running():
         await until_so(lambda: waits(redis, 2))
     assert len(crew.channels["a"].sent) == 1
-    async with crew.running():
+    async with crew.running() as second:
+        await until_so(lambda: has_stepped(second))
+        crew.clock.now += timedelta(hours=6)
         assert (await crew.delivered("a", 2))[1].startswith("[ERROR] 2 alerts were held back")
         await until_so(lambda: all_settled(redis))
 

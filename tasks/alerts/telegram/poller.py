@@ -4,7 +4,6 @@ The answer to an update is stored before it is sent. Telegram hands an update ou
 a new leader finds the stored answer and sends it, or acts again with the same id, which changes nothing.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -29,6 +28,7 @@ from tasks.alerts.telegram.desk import CommandDesk, Connections
 from tasks.alerts.telegram.texts import said
 from tasks.alerts.telegram_channel import MOST_UNITS, opened_bot, seconds_of
 from tasks.alerts.text import cut
+from tasks.base.cancelling import pause
 from tasks.base.clock import to_ms
 from tasks.base.keys import Keys
 from tasks.base.leader import LEASE_MS, Leadership
@@ -59,7 +59,7 @@ class Poller:
     def __init__(
         self,
         connections: Connections,
-        sleep: Sleep = asyncio.sleep,
+        sleep: Sleep = pause,
         lease_ms: int = LEASE_MS,
         poll_seconds: float = _POLL_SECONDS,
     ) -> None:
