@@ -1,5 +1,6 @@
 """What happens becomes alerts, each once, whoever leads; and the heartbeat URL is called only while all is well."""
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from flows.runtime import alerting as alerting_module
+from flows.runtime.alerting import Alerting
 from tasks.alerts import queue
 from tasks.alerts.manager import AlertManager
 from tasks.alerts.models import AlertLevel
@@ -22,11 +25,14 @@ from tasks.ledger.models import Fill
 from tasks.settings.in_force import publish
 from tasks.settings.model import Settings
 from tasks.tick.heartbeat import Heartbeat, beat
+from tasks.tick.trader import GridTrader
 from tasks.tick.window import _tick_once, _Totals
 from tasks.views.models import ResultsView
-from tests.support.alert_servers import BOT_TOKEN, CHAT, push_plus
+from tests.support.alert_servers import BOT_TOKEN, CHAT, BotApi, bot_api, push_plus
 from tests.support.desk import BTC, TestDesk, open_desk, settings, walk
+from tests.support.mortal import Mortal
 from tests.support.round_trips import counted_round_trips
+from tests.support.waiting import until_so
 
 KEYS = Keys("main")
 TELEGRAM = {"token": BOT_TOKEN, "chat_id": str(CHAT)}
@@ -282,3 +288,39 @@ async def test_waiting_of_a_queue_without_groups(redis: RedisClient) -> None:
     await AlertManager.from_settings(own(), redis).send_alert(AlertLevel.ERROR, "t", "m")
     assert await queue.trim(redis, KEYS) == 0
     assert await redis.xlen(KEYS.alerts) == 1
+
+
+async def test_a_hanging_channel_adds_no_await_to_a_tick(
+    redis: RedisClient, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted: the waits of an idle tick, without alerts and while a channel hangs for 30 s."""
+    monkeypatch.setattr(alerting_module, "_FINISH_SECONDS", 0.2)  # what the end waits for a hanging channel
+    async with bot_api() as bot:
+        desk = await opened(redis)
+        trader = await desk.trader()
+        without = await waits_of_a_tick(trader)
+        bot.faults.hang = 30
+        hanging = own(telegram=TELEGRAM | {"api_url": bot.url, "commands": False})
+        alerting = Alerting(hanging, redis_url)
+        await asyncio.to_thread(alerting.start)
+        await AlertManager.from_settings(hanging, redis).send_alert(AlertLevel.ERROR, "t", "m")
+        await until_so(lambda: _is_asked(bot), what="the channel to be asked")
+        assert await waits_of_a_tick(trader) <= without
+        assert bot.texts == []
+        bot.faults.hang = 0
+        await asyncio.to_thread(alerting.close)
+        await desk.close()
+
+
+async def waits_of_a_tick(trader: GridTrader) -> int:
+    """The fewest waits of five ticks: a slow answer of Redis may take one more."""
+    counts = []
+    for _ in range(5):
+        tick = Mortal(trader.tick(), 10**9, lambda: None)
+        await tick
+        counts.append(tick.lived)
+    return min(counts)
+
+
+async def _is_asked(bot: BotApi) -> bool:
+    return bot.faults.asked > 0

@@ -25,9 +25,11 @@ class Faults:
     statuses: deque[tuple[int, dict[str, Any]]] = field(default_factory=deque)
     hang: float = 0.0
     always: int = 0  # a status for every request
+    asked: int = 0  # requests so far
 
     async def next(self) -> tuple[int, dict[str, Any]] | None:
         """The fault of this request; None: answer well."""
+        self.asked += 1
         if self.hang:
             await asyncio.sleep(self.hang)
         if self.always:
