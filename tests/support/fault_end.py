@@ -215,7 +215,7 @@ def can_trade(desk: Desk, status: FundsStatus) -> bool:
         size = configured_size(own)
         least = Decimal(20) if size is None else size.quote or Decimal(500)
         share = status.symbols[symbol]
-        if from_units(share.allocated_units - share.used_units) > least * 2:
+        if from_units(min(share.allocated_units - share.used_units, status.free_units)) > least * 2:
             return True
     return False
 

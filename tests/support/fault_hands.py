@@ -42,7 +42,9 @@ class Hands:
         if crosses or short or qty < rules.min_qty or qty * price < rules.min_notional:
             return
         self.done[Trouble.AMENDED] += 1
-        self.raised += max(more, Decimal(0)) if order.side == "BUY" else Decimal(0)
+        # A sell beyond its cell takes base from others: there the exchange's record shows it as still held.
+        beyond = more if order.side == "BUY" else (qty - order.qty) * price * _WITH_FEES
+        self.raised += max(beyond, Decimal(0))
         self.engine.amend(order.order_id, qty, price)
 
     def stray(self, like: BookOrder) -> None:
