@@ -20,7 +20,7 @@ from tasks.settings.environment import state_dir
 from tasks.settings.load import load
 from tasks.settings.model import Settings
 from tasks.settings.running import prefect_api, redis_url
-from tasks.settings.secret_values import exchange_keys
+from tasks.settings.secret_values import worker_only
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -156,5 +156,5 @@ def reader() -> Reader:
     """The process's reader, created on first use. Raises ConfigError for invalid settings."""
     with _lock:
         if not _readers:
-            _readers.append(Reader(load(without_fields=exchange_keys())))
+            _readers.append(Reader(load(without_fields=worker_only())))
         return _readers[0]

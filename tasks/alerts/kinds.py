@@ -275,7 +275,7 @@ def _level(kind: AlertKind, context: Mapping[str, Any], rule: Rule) -> AlertLeve
     """A breaker that closes is good news; a stop that leaves orders open is bad news."""
     if kind is AlertKind.BREAKER and context.get("to") == "closed":
         return INFO
-    if kind is AlertKind.STOPPED and context.get("orders_open"):
+    if kind is AlertKind.STOPPED and context.get("orders_open") and not context.get("kept"):
         return ERROR
     return rule.level
 

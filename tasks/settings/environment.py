@@ -36,10 +36,16 @@ def child_environment(values: dict[str, str], ours: bool = True) -> dict[str, st
     return kept | values
 
 
-def without_exchange_keys(environment: dict[str, str]) -> dict[str, str]:
-    """The environment without the exchange's keys, whether each has its own variable or the section has one as JSON."""
-    keys = {variable_name(place) for place in exchange_keys()}
-    kept = {name: value for name, value in environment.items() if name.upper() not in keys}
+def without_worker_secrets(environment: dict[str, str]) -> dict[str, str]:
+    """The environment without what only workers need: all about alerts, and the exchange's keys, whether each has its
+    own variable or the section has one as JSON.
+    """
+    keys, alerts = {variable_name(place) for place in exchange_keys()}, variable_name(("alerts",))
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if name.upper() not in keys and not name.upper().startswith(alerts)
+    }
     for name in [name for name in kept if name.upper() == variable_name(("exchange",))]:
         try:
             section = json.loads(kept[name])

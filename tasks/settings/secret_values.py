@@ -44,6 +44,11 @@ def exchange_keys() -> tuple[Place, ...]:
     return tuple(place for place in secret_fields() if place[0] == "exchange")
 
 
+def worker_only() -> tuple[Place, ...]:
+    """The places of what only workers need: the exchange's keys, and all about alerts."""
+    return (*exchange_keys(), ("alerts",))
+
+
 def may_be_secret(place: Place) -> bool:
     """Whether the value at `place` is a secret, a part of one, or a table that holds one."""
     return any(all(name in (EACH, part) for name, part in zip(field, place, strict=False)) for field in secret_fields())

@@ -41,6 +41,18 @@ def test_the_dashboard_gets_no_exchange_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("keys_set")
+def test_the_dashboard_gets_nothing_of_the_alerts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither from the environment, in any spelling, nor from the file."""
+    monkeypatch.setenv("GRIDFLOW_ALERTS__TELEGRAM__TOKEN", "Zq7-token")
+    monkeypatch.setenv("gridflow_alerts", json.dumps({"pushplus": {"token": "Zq7-token"}}))
+    environment = dashboard_environment(tmp_path)
+    assert not any("Zq7" in value for value in environment.values())
+    monkeypatch.setattr(os, "environ", environment)
+    (tmp_path / "gridflow.toml").write_text('[alerts.pushplus]\ntoken = "Zq7-in-the-file"\n', encoding="utf-8")
+    assert connection.reader().settings.alerts.pushplus.token is None
+
+
+@pytest.mark.usefixtures("keys_set")
 @pytest.mark.parametrize("name", ["gridflow_exchange__secret", "GRIDFLOW_EXCHANGE", "Gridflow_Exchange"])
 def test_neither_in_another_spelling_nor_in_the_whole_section(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

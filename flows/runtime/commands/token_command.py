@@ -11,7 +11,7 @@ import click
 from flows.runtime.commands.options import common_options, json_option
 from tasks.settings.environment import state_dir
 from tasks.settings.load import load
-from tasks.settings.secret_values import exchange_keys
+from tasks.settings.secret_values import worker_only
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -56,7 +56,7 @@ def token(
 
     if revoke_all and new_password:
         raise click.UsageError("--new-password ends every token already: leave --revoke-all out")
-    settings = load(config, without_fields=exchange_keys())
+    settings = load(config, without_fields=worker_only())
     access = Access(settings, state_dir(state))
     if revoke_all:
         access.revoke_all()

@@ -13,7 +13,7 @@ from flows.runtime.stack.prefect_server import api_url, common_environment, serv
 from flows.runtime.stack.stop_report import worker_stop_file
 from flows.runtime.stack.supervisor import Child
 from flows.runtime.stack.valkey import redis_url, valkey_command
-from tasks.settings.environment import child_environment, without_exchange_keys
+from tasks.settings.environment import child_environment, without_worker_secrets
 
 WORKER = "Worker"
 DASHBOARD = "Dashboard"
@@ -143,13 +143,13 @@ def beat_files(state: Path) -> tuple[Path, Path]:
 
 
 def dashboard(state: Path, logs: Path, port: int, prefect_port: int, redis: str) -> Child:
-    """The dashboard: screens and metrics in one process. It gets no exchange keys: it sends nothing to the exchange."""
+    """The dashboard: screens and metrics in one process. It gets no keys: it sends nothing to the exchange."""
     application = ["uvicorn", "dashboard.server:app", "--host", HOST, "--port", str(port), "--log-level", "warning"]
     urls = {"GRIDFLOW_REDIS_URL": redis, "GRIDFLOW_STATE": str(state)}
     return Child(
         name=DASHBOARD,
         command=[sys.executable, "-m", *application],
-        environment=without_exchange_keys(
+        environment=without_worker_secrets(
             child_environment(_LOW_MEMORY | common_environment(state / "prefect", api_url(prefect_port)) | urls)
         ),
         log=logs / "dashboard.log",
