@@ -10,6 +10,7 @@ from typing import NamedTuple
 from tasks.alerts.models import ChannelError, Message
 from tasks.alerts.text import in_one_line
 from tasks.base.redaction import Redactor
+from tasks.settings.secret_values import hidden_texts
 
 SEND_SECONDS = 20.0
 
@@ -26,7 +27,7 @@ class AlertChannel(ABC):
     """
 
     def __init__(self, secrets: Iterable[str] = (), seconds: float = SEND_SECONDS) -> None:
-        self._redactor, self._seconds = Redactor(secrets), seconds
+        self._redactor, self._seconds = Redactor(hidden_texts(secrets)), seconds
         self._call: _Call | None = None
 
     @abstractmethod

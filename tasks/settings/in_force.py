@@ -25,7 +25,6 @@ _OWN: tuple[Place, ...] = (
     ("paper",),
     ("alerts",),
     ("logs",),
-    ("dashboard_url",),
     ("dashboard",),
     ("exchange", "api_url"),
     ("redis_risk",),

@@ -154,6 +154,11 @@ class DashboardSettings(Section):
         600, description="requests that one client may send to the API in a minute, 1 to 100000"
     )
     public_metrics: bool = Field(True, description="true or false: /metrics needs no token")
+    url: Annotated[str, AfterValidator(checked_api_url)] | None = Field(
+        None,
+        description="URL of the dashboard, for links in the Prefect UI; absent: that of the one-machine stack",
+        examples=["http://127.0.0.1:8501"],
+    )
 
 
 _Account = Annotated[str, matches(r"[a-z0-9][a-z0-9-]{0,15}", "must be 1 to 16 of a-z, 0-9 and -, not - first")]
@@ -212,11 +217,6 @@ class Settings(Section):
         None,
         description="database of the history, postgresql+asyncpg://user:password@host/name or "
         "sqlite+aiosqlite:///path; absent: history.db in the state folder; several hosts need PostgreSQL",
-    )
-    dashboard_url: Annotated[str, AfterValidator(checked_api_url)] | None = Field(
-        None,
-        description="URL of the dashboard, for links in the Prefect UI; absent: that of the one-machine stack",
-        examples=["http://127.0.0.1:8501"],
     )
     history: HistorySettings = HistorySettings()
     alerts: AlertSettings = AlertSettings()

@@ -156,8 +156,8 @@ def redis_url(settings: Settings, state: Path | None = None) -> str:
 
 def dashboard_url(settings: Settings, state: Path | None = None) -> str | None:
     """URL of the dashboard: of the settings, else of the stack on this state folder; None where none is known."""
-    record = None if settings.dashboard_url else read_record(state_dir(state))
-    return settings.dashboard_url or (record.dashboard if record else None)
+    record = None if settings.dashboard.url else read_record(state_dir(state))
+    return settings.dashboard.url or (record.dashboard if record else None)
 
 
 def prefect_api(state: Path | None = None) -> str:

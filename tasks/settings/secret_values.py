@@ -1,7 +1,8 @@
 """The secrets in the settings. A secret is a field of type SecretStr; this module finds them by walking the model."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence, Set
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import cache
 from inspect import isclass
 from typing import Any, get_args, get_origin
@@ -12,6 +13,9 @@ from pydantic.fields import FieldInfo
 
 from tasks.settings.model import Settings
 from tasks.settings.places import EACH, Place
+
+_STORES = ("redis", "rediss", "unix", "postgresql", "sqlite")
+_TOKEN_LENGTH = 10  # characters; shorter parts of a URL are words like `webhook`
 
 
 @cache
@@ -55,8 +59,13 @@ def may_be_secret(place: Place) -> bool:
 
 
 def secret_texts(settings: Settings) -> list[str]:
-    """Every text that no log may show: each secret and the password of a secret URL, in every form of `_forms`."""
-    texts = [text for secret in _secrets(settings) for text in (secret, *_passwords(secret)) if text]
+    """Every text that no log may show; see `hidden_texts`."""
+    return hidden_texts(_secrets(settings))
+
+
+def hidden_texts(secrets: Iterable[str]) -> list[str]:
+    """Each secret, and the password and tokens of a secret URL, in every form of `_forms`."""
+    texts = [text for secret in secrets for text in (secret, *_passwords(secret), *_tokens(secret)) if text]
     return list(dict.fromkeys(form for text in texts for form in _forms(text)))
 
 
@@ -75,6 +84,23 @@ def _secrets(value: Any) -> Iterator[str]:
         yield from (secret for part in value.values() for secret in _secrets(part))
     elif isinstance(value, Sequence | Set) and not isinstance(value, str):
         yield from (secret for part in value for secret in _secrets(part))
+
+
+def _tokens(text: str) -> Iterator[str]:
+    """The parts of a web or service URL that may be its token: an error of a library may show one of them alone.
+
+    Not of the URL of a Redis or a database: a path there is a file or a name, and no secret.
+    """
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return
+    if not parts.scheme or not parts.netloc or parts.scheme.partition("+")[0] in _STORES:
+        return
+    named = re.split(r"[:@]", parts.netloc)
+    values = [value for given in parse_qs(parts.query).values() for value in given]
+    found = [*(one for one in named if "." not in one), *parts.path.split("/"), *values]
+    yield from (one for one in found if len(one) >= _TOKEN_LENGTH)
 
 
 def _passwords(text: str) -> Iterator[str]:

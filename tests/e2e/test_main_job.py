@@ -21,10 +21,14 @@ import redis as sync_redis
 from playwright.sync_api import Page, expect
 
 from tasks.base.keys import Keys
+from tasks.base.redis_client import connect
 from tasks.control.prefect_runs import PrefectRuns
 from tasks.ledger.models import Fill
 from tasks.settings.running import read_record
 from tests.support.candles import write_candles
+from tests.support.own_loop import in_own_loop
+from tests.support.redis_contents import contents
+from tests.support.secret_settings import MARK, secret_environment
 from tests.support.waiting import until
 
 GRIDFLOW = str(Path(sys.executable).with_name("gridflow"))
@@ -79,7 +83,8 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     arguments = ["--config", str(config), "--state", str(folder / "state")]
     command = [GRIDFLOW, "up", *arguments, "--market", "replay", "--data", str(data), "--speed", "600"]
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
-        process = subprocess.Popen([*command, "--json"], stdout=out, stderr=err)
+        environment = os.environ | secret_environment()
+        process = subprocess.Popen([*command, "--json"], stdout=out, stderr=err, env=environment)
     running = Running(process, arguments, folder)
     try:
         until(running.has_filled, 60, "fills of each symbol")
@@ -335,6 +340,41 @@ def test_ticks_inside_a_window_call_prefect_never(up: Running, redis_url: str) -
     assert (counted["pages"], counted["events"]) == (1, 0), "one table a window; no event while nothing is wrong"
 
 
+def test_no_secret_is_shown_anywhere(up: Running, page: Page) -> None:
+    """In log lines, events, alerts and records in Redis, in what Prefect stores of runs, and on pages.
+
+    Every secret of the settings is set. No alert can be delivered, so what fails is told with its error.
+    """
+    urls = up.status()["urls"]
+    texts = {path: path.read_text("utf-8", "replace") for path in (up.folder / "state" / "logs").iterdir()}
+    texts |= {up.folder / name: (up.folder / name).read_text("utf-8") for name in ("out", "err")}
+    shown = {str(path): text for path, text in texts.items()}
+    shown["redis"] = in_own_loop(redis_contents(urls["redis"]))
+    for kind in ("artifacts", "logs", "events", "flow_runs", "deployments", "work_pools"):
+        answer = httpx.post(f"{urls['prefect_api']}/{kind}/filter", json={}, trust_env=False)
+        assert answer.is_success, answer.text
+        shown[kind] = answer.text
+    for screen in ("logs", "allocation", "trades"):
+        page.goto(f"{urls['dashboard']}/{screen}")
+        expect(page.get_by_text("BTC/USDT").first).to_be_visible(timeout=80_000)
+        shown[screen] = page.content()
+    shown["status"] = up.ask("status", "--json").stdout
+    assert [name for name, text in shown.items() if MARK in text] == []
+    lines = [json.loads(line) for line in (up.folder / "state/logs/worker.jsonl").read_text("utf-8").splitlines()]
+    of_tick = next(line for line in lines if line["message"] == "fill booked" and "flow_run" in line)
+    assert of_tick["flow_run_url"] == f"{urls['prefect_ui']}/runs/flow-run/{of_tick['flow_run']}"
+    assert (of_tick["symbol"] in SYMBOLS, int(of_tick["tick"]) > 0) == (True, True)
+
+
+async def redis_contents(url: str) -> str:
+    """All that the stack's Redis holds."""
+    client = connect(url)
+    try:
+        return await contents(client)
+    finally:
+        await client.aclose()
+
+
 def test_it_ends_in_order_with_books_that_balance(up: Running) -> None:
     """The last line is one JSON object; nothing rests, nothing is reserved, no process is left."""
     family = psutil.Process(up.process.pid).children(recursive=True)
@@ -354,3 +394,5 @@ def test_it_ends_in_order_with_books_that_balance(up: Running) -> None:
     _, alive = psutil.wait_procs(family, timeout=60)
     assert alive == []
     assert (up.folder / "state").is_dir(), "the state stays for the next start"
+    logs = [path.read_text("utf-8", "replace") for path in (up.folder / "state" / "logs").iterdir()]
+    assert not any(MARK in text for text in logs)

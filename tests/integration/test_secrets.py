@@ -168,6 +168,19 @@ def test_the_password_of_a_url_is_hidden_alone() -> None:
     assert "pa ss/1" in secret_texts(Settings(redis_url=SecretStr("unix:///run/r.sock?password=pa%20ss%2F1")))
 
 
+def test_a_token_in_a_service_s_url_is_hidden_alone() -> None:
+    """As a library's error shows it: a part of the path, of the address, or of the query. Words of a URL stay."""
+    alerts: dict[str, Any] = {
+        "apprise": {"urls": ["tgram://123456789:AAHdqTcvCH/chat", "json://127.0.0.1/hooks/Zq7S3CRET0001"]}
+    }
+    alerts |= {"heartbeat_url": "https://hc-ping.com/start/5f3c1a2e-77aa?key=abcdefghijkl"}
+    texts = set(secret_texts(Settings.model_validate({"alerts": alerts})))
+    assert {"AAHdqTcvCH", "Zq7S3CRET0001", "5f3c1a2e-77aa", "abcdefghijkl"} <= texts
+    assert not {"hooks", "start", "hc-ping.com", "127.0.0.1"} & texts
+    of_file = Settings(database_url=SecretStr("sqlite+aiosqlite:////var/lib/gridflow/history.db"))
+    assert "history.db" not in secret_texts(of_file)
+
+
 def test_secrets_are_found_wherever_they_are() -> None:
     """In optional, annotated and nested fields, in lists, in tables, and in tables of sections."""
 

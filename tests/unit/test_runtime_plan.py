@@ -109,7 +109,9 @@ def test_a_window_shows_one_table_and_three_events_at_most(monkeypatch: pytest.M
         profit=Decimal("1.5"),
     )
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:4200/api"}):
-        pages.show_window(Settings(account="alt", dashboard_url="http://127.0.0.1:8501"), report)
+        pages.show_window(
+            Settings.model_validate({"account": "alt", "dashboard": {"url": "http://127.0.0.1:8501"}}), report
+        )
     ((rows, key, description),) = shown
     assert key == "grid-btc-usdt-alt"
     values = {row["What"]: row["Value"] for row in rows}
