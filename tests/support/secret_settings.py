@@ -7,7 +7,8 @@ from tasks.settings.secret_values import secret_fields
 from tasks.settings.sources import variable_name
 
 MARK = "Zq7S3CRET"
-# A stack has its own Redis and history database. Addresses are refused at once: nothing listens on port 9.
+# A stack has its own Redis and history database, and makes its dashboard's secrets itself.
+# Addresses are refused at once: nothing listens on port 9.
 _NOT_SET = (("redis_url",), ("database_url",))
 _FORMS = {
     ("alerts", "telegram", "token"): "123456:{}",
@@ -29,7 +30,7 @@ def secret_environment() -> dict[str, str]:
     """A variable for each secret that a stack can have."""
     found = dict(_PLACES)
     for number, place in enumerate(secret_fields()):
-        if place not in _NOT_SET and "symbols" not in place:
+        if place not in _NOT_SET and place[0] not in ("symbols", "dashboard"):
             found[variable_name(place)] = _value(place, f"{MARK}{number:02}xyzxyzxyzxyzxyzxyzxyzxyz")
     return found
 
