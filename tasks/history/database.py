@@ -135,7 +135,7 @@ def _set_up_sqlite(connection: Any, _: object) -> None:
     try:
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA cache_size=-16000")  # KiB
+        cursor.execute("PRAGMA cache_size=-64000")  # KiB; with a million fills a smaller one reads each page again
     except sqlite3.Error:
         cursor.close()
         raise

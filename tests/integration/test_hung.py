@@ -233,7 +233,7 @@ def test_a_stop_while_valkey_hangs(stack: Stack) -> None:
     """It says every few seconds what it waits for, and ends in order with exact books."""
     stack.freeze("Valkey")
     told, summary, said = stack.stop()
-    assert told == {"stopped": True, "orders_open": [], "reserved": "0", "code": 0}, said
+    assert told == {"stopped": True, "orders_open": [], "reserved": "0", "kept": False, "code": 0}, said
     assert "Progress for the worker to cancel open orders and end" in said
     assert "Valkey does not answer since" in said
     books_are_exact(summary)
@@ -254,7 +254,7 @@ def test_a_stop_while_all_but_valkey_hang(stack: Stack, run: Up) -> None:
         until(lambda: stack.orders() == 0, 30)
         assert "Prefect server ready again" not in run.said
         told, summary, said = stopping.result()
-    assert told == {"stopped": True, "orders_open": [], "reserved": "0", "code": 0}, said
+    assert told == {"stopped": True, "orders_open": [], "reserved": "0", "kept": False, "code": 0}, said
     books_are_exact(summary)
 
 

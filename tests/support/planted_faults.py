@@ -209,7 +209,7 @@ FAULTS = (
     Planted(
         "sold at the market unasked",
         "tasks/tick/limits.py",
-        "liquidate=own is None and state.share.liquidate,",
+        "liquidate=state.share.liquidate and (own is None or state.share.paused),",
         "liquidate=own is None,",
     ),
     Planted("base guard off", "tasks/tick/monitor.py", "    await guard_base(desk, holdings, balances, at_ms)\n", ""),
