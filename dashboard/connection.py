@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from tasks.base.errors import GridflowError, StackError, StateError
 from tasks.base.keys import Keys
+from tasks.base.own_loop import OwnLoop
 from tasks.base.redis_client import RedisClient, connect
 from tasks.control.prefect_runs import PrefectRuns
 from tasks.history.database import Database, HistoryUnavailable, history_url
@@ -46,17 +47,15 @@ class Reader:
         self._url: str | None = None
         self._down = False
         self._database: Database | None = None
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="dashboard-redis", daemon=True)
-        self._thread.start()
+        self._loop = OwnLoop("dashboard-redis")
 
     def read(self, query: Callable[[RedisClient], Awaitable[T]]) -> T:
         """The result of `query`. Raises NoData when Redis does not answer or holds records that cannot be read."""
-        return asyncio.run_coroutine_threadsafe(self._run(query), self._loop).result()
+        return self._loop.submit(self._run(query)).result()
 
     def history(self, query: Callable[[Database], Awaitable[T]]) -> T:
         """The result of `query` to the history. Raises NoHistory where it does not answer, or there is none yet."""
-        return asyncio.run_coroutine_threadsafe(self._ask_history(query), self._loop).result()
+        return self._loop.submit(self._ask_history(query)).result()
 
     def has_history(self) -> bool:
         """Whether there may be a history: without one, nothing has happened yet."""
@@ -64,9 +63,7 @@ class Reader:
 
     def close(self) -> None:
         """Close the connections and end the loop."""
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        self._loop.submit(self._close()).result()
         self._loop.close()
 
     async def _close(self) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from flows.runtime.own_loop import OwnLoop
 from tasks.alerts.building import configured_channels
 from tasks.alerts.deliverer import Deliverer
 from tasks.alerts.manager import AlertManager
@@ -17,6 +16,7 @@ from tasks.base.cancelling import cancel_and_wait, pause
 from tasks.base.clock import utc_now
 from tasks.base.errors import StackError
 from tasks.base.keys import Keys
+from tasks.base.own_loop import OwnLoop
 from tasks.base.redis_client import connect
 from tasks.settings.environment import state_dir
 from tasks.settings.model import Settings

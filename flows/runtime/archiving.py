@@ -3,9 +3,9 @@
 import asyncio
 from typing import Any
 
-from flows.runtime.own_loop import OwnLoop
 from tasks.base.cancelling import cancel_and_wait
 from tasks.base.keys import Keys
+from tasks.base.own_loop import OwnLoop
 from tasks.base.redis_client import RedisClient, connect
 from tasks.settings.environment import state_dir
 from tasks.settings.model import Settings

@@ -1,9 +1,10 @@
 """The queue of alerts reaches every channel at least once, whatever fails, and is trimmed only below what all have."""
 
 import asyncio
+import itertools
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from io import StringIO
@@ -152,7 +153,8 @@ async def test_a_dead_channel_keeps_its_alerts_and_does_not_stop_the_others(
         crew.channels["b"].refuses = ""
         assert len(await crew.delivered("b", 20)) == 20
         await until_so(lambda: all_settled(redis))
-    logged = [getattr(record, "error", "") for record in caplog.records if "the alert channel fails" in record.message]
+    records = {id(record): record for record in caplog.records}.values()  # more than one logger may have the handler
+    logged = [getattr(record, "error", "") for record in records if "the alert channel fails" in record.message]
     assert logged == ["refused", "timed out"]
 
 
@@ -336,8 +338,22 @@ async def test_ten_thousand_alerts_and_three_kills_lose_nothing(redis: RedisClie
             process.join()
         for texts in sent():
             repeated = len(texts) - len(set(texts))
-            assert repeated <= kills
-            assert sum(map(_alerts_in, set(texts))) == total
+            counts = [_alerts_in(text) for text in set(texts)]
+            assert _is_told_at_most_twice(counts, total, kills - repeated), (sum(counts), repeated)
+
+
+def _is_told_at_most_twice(counts: Sequence[int], total: int, messages: int) -> bool:
+    """Whether all alerts are told, and without at most so many messages each is told once.
+
+    A digest that a kill repeats may hold more by then, and so has another text.
+    """
+    digests, more = [count for count in counts if count > 1], sum(counts) - total
+    singles = len(counts) - len(digests)
+    return any(
+        0 <= more - sum(some) <= min(messages - size, singles)
+        for size in range(min(messages, len(digests)) + 1)
+        for some in itertools.combinations(digests, size)
+    )
 
 
 def _alerts_in(text: str) -> int:
