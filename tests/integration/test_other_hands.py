@@ -36,7 +36,7 @@ from tests.support.desk import BTC, QUICK, settings, walk
 @asynccontextmanager
 async def at_work(redis: RedisClient, own: Settings) -> AsyncIterator[BinanceDesk]:
     """A balanced grid at work: it has bought, sold, and has orders on both sides of the price."""
-    async with open_binance_desk(redis, own, {BTC: walk(200, seed=4)}) as opened:
+    async with open_binance_desk(redis, own, {BTC: walk(200, seed=4)}, Config(weight_limit=60_000)) as opened:
         trader = await opened.trader()
         for _ in range(10):
             await trader.tick()

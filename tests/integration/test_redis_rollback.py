@@ -39,6 +39,7 @@ from tests.support.servers import RestartableRedis
 KEYS = Keys("main")
 BNB = "BNB/USDT"
 ETH = "ETH/USDT"
+EXCHANGE = Config(weight_limit=60_000)  # the tests tick faster than any worker
 QUICK = {"request_valid_seconds": "0.8", "protection_seconds": "1", "lease_seconds": 2}
 
 
@@ -123,7 +124,7 @@ async def test_an_order_whose_end_cannot_be_read_yet_is_compared_again(
     """It ended, the next one of its cell was cancelled unfilled, and Redis lost both facts: nothing shows the second
     one any more. Trading goes on only when the end of the first one is known, because the next id is above it alone.
     """
-    async with open_binance_desk(redis, own_settings(), {BTC: walk(60)}) as desk:
+    async with open_binance_desk(redis, own_settings(), {BTC: walk(60)}, EXCHANGE) as desk:
         trader = await desk.trader()
         await trade(desk, trader, 2)
         snapshot = server.snapshot()
@@ -144,7 +145,7 @@ async def test_an_order_whose_end_cannot_be_read_yet_is_compared_again(
 
 async def test_a_snapshot_of_before_the_first_tick(server: RestartableRedis, redis: RedisClient) -> None:
     """The pot was shared and nothing else: what it grants again must not be what orders of ours have committed."""
-    async with open_binance_desk(redis, own_settings(), {BTC: walk(100, seed=4)}) as desk:
+    async with open_binance_desk(redis, own_settings(), {BTC: walk(100, seed=4)}, EXCHANGE) as desk:
         snapshot = server.snapshot()
         trader = await desk.trader()
         await trade(desk, trader, 5)
@@ -161,7 +162,7 @@ async def test_a_stop_cannot_tell_before_the_comparison(
     server: RestartableRedis, redis: RedisClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Redis has lost the journal, and the exchange is away: no report says that no order is open."""
-    async with open_binance_desk(redis, own_settings(), {BTC: walk(100, seed=4)}) as desk:
+    async with open_binance_desk(redis, own_settings(), {BTC: walk(100, seed=4)}, EXCHANGE) as desk:
         snapshot = server.snapshot()
         await (await desk.trader()).tick()
         server.go_back(snapshot)
@@ -181,7 +182,7 @@ async def test_a_delisted_symbol_does_not_stop_the_comparison(server: Restartabl
     """The comparing process still has its market. The other symbols trade on."""
     both = own_settings(symbols=dict.fromkeys((BTC, ETH), own_settings().symbols[BTC]))
     candles = {BTC: walk(60, seed=4), ETH: walk(60, seed=4, start="2300")}
-    async with open_binance_desk(redis, both, candles) as desk:
+    async with open_binance_desk(redis, both, candles, EXCHANGE) as desk:
         traders = [await desk.trader(symbol) for symbol in (BTC, ETH)]
         for trader in traders:
             await trader.tick()
@@ -230,7 +231,7 @@ async def test_fees_of_lost_fills_leave_their_cells_once(server: RestartableRedi
 
 async def test_a_plain_restart_costs_two_requests(server: RestartableRedis, redis: RedisClient) -> None:
     """Nothing is lost and nothing is new: open orders and the trades since the last tick."""
-    async with open_binance_desk(redis, own_settings(), {BTC: walk(100, seed=4)}) as desk:
+    async with open_binance_desk(redis, own_settings(), {BTC: walk(100, seed=4)}, EXCHANGE) as desk:
         trader = await desk.trader()
         await trade(desk, trader, 20)
         await settle(trader, redis)
@@ -248,7 +249,9 @@ async def test_a_plain_restart_costs_two_requests(server: RestartableRedis, redi
 @pytest.mark.parametrize("step", ["begun", "evidence", "cancelled", "reserved", "sent"])
 async def test_redis_goes_back_in_the_middle_of_a_tick(server: RestartableRedis, redis: RedisClient, step: str) -> None:
     """The tick writes nothing more: not before anybody noticed, and not with its old lease after the comparison."""
-    async with open_binance_desk(redis, own_settings(lease_seconds=10), {BTC: walk(200, seed=4, step_bp=60)}) as desk:
+    async with open_binance_desk(
+        redis, own_settings(lease_seconds=10), {BTC: walk(200, seed=4, step_bp=60)}, EXCHANGE
+    ) as desk:
         trader = await desk.trader()
         await trade(desk, trader, 10)
         snapshot = server.snapshot()
@@ -271,7 +274,7 @@ async def test_redis_goes_back_in_the_middle_of_a_tick(server: RestartableRedis,
 
 async def test_one_worker_compares_and_the_others_wait(server: RestartableRedis, redis: RedisClient) -> None:
     """The others' ticks say why, at once, and go on when it is done."""
-    async with open_binance_desk(redis, own_settings(), {BTC: walk(200, seed=4)}) as desk:
+    async with open_binance_desk(redis, own_settings(), {BTC: walk(200, seed=4)}, EXCHANGE) as desk:
         first, second = await desk.trader(owner="first"), await desk.trader(owner="second")
         await trade(desk, first, 10)
         snapshot = server.snapshot()
@@ -289,7 +292,7 @@ async def test_one_worker_compares_and_the_others_wait(server: RestartableRedis,
 
 async def test_a_window_goes_on(server: RestartableRedis, redis: RedisClient) -> None:
     """A lease that the restart took ends no window: where no other worker has the symbol, the next tick goes on."""
-    async with open_binance_desk(redis, own_settings(), {BTC: walk(200, seed=4)}) as desk:
+    async with open_binance_desk(redis, own_settings(), {BTC: walk(200, seed=4)}, EXCHANGE) as desk:
         reached = itertools.count()
 
         def restart(step: str) -> None:
@@ -307,7 +310,7 @@ async def test_a_window_goes_on(server: RestartableRedis, redis: RedisClient) ->
 
 async def test_killed_in_the_middle_of_a_comparison(server: RestartableRedis, redis: RedisClient) -> None:
     """At every wait of it: no lease is given meanwhile, and the next worker does it again from the start."""
-    async with open_binance_desk(redis, own_settings(), {BTC: walk(200, seed=4, step_bp=50)}) as desk:
+    async with open_binance_desk(redis, own_settings(), {BTC: walk(200, seed=4, step_bp=50)}, EXCHANGE) as desk:
         trader = await desk.trader()
         await trade(desk, trader, 10)
         snapshot = server.snapshot()
@@ -336,7 +339,7 @@ async def _while_locked(trader: GridTrader, redis: RedisClient) -> None:
 
 async def test_an_order_above_its_slot_proves_it(server: RestartableRedis, redis: RedisClient) -> None:
     """Also where the server's ids tell nothing: a resting order of ours was never journalled here."""
-    async with open_binance_desk(redis, own_settings(), {BTC: walk(200, seed=4, step_bp=50)}) as desk:
+    async with open_binance_desk(redis, own_settings(), {BTC: walk(200, seed=4, step_bp=50)}, EXCHANGE) as desk:
         trader = await desk.trader()
         await trade(desk, trader, 10)
         snapshot = server.snapshot()
@@ -358,7 +361,7 @@ async def test_an_order_above_its_slot_proves_it(server: RestartableRedis, redis
 
 async def test_a_fence_below_a_known_one_proves_it(server: RestartableRedis, redis: RedisClient) -> None:
     """The data went back under a server that ran on, as with a restore into it."""
-    async with open_binance_desk(redis, own_settings(), {BTC: walk(200, seed=4, step_bp=50)}) as desk:
+    async with open_binance_desk(redis, own_settings(), {BTC: walk(200, seed=4, step_bp=50)}, EXCHANGE) as desk:
         trader = await desk.trader()
         await trade(desk, trader, 10)
         with sync_redis.Redis.from_url(server.url) as bytewise:
@@ -379,7 +382,7 @@ async def test_a_symbol_that_the_comparing_worker_did_not_know(server: Restartab
     grid = {"grid": "geometric", "range_pct": "0.04", "cells": 8, "quote_per_cell": "100"}
     first, both = own_settings(symbols={BTC: grid}), own_settings(symbols={BTC: grid, ETH: grid})
     candles = {BTC: walk(60), ETH: walk(60, seed=3, start="2300")}
-    async with open_binance_desk(redis, first, candles) as desk:
+    async with open_binance_desk(redis, first, candles, EXCHANGE) as desk:
         await publish(redis, first)
         old = await desk.trader(owner="old")
         await trade(desk, old, 5)
@@ -413,7 +416,7 @@ async def test_a_forgotten_symbol_that_left_the_settings(
     """
     one, both = own_settings(), own_settings(symbols=dict.fromkeys((BTC, ETH), own_settings().symbols[BTC]))
     candles = {BTC: walk(200, seed=4, step_bp=50), ETH: walk(200, seed=4, start="2300")}
-    async with open_binance_desk(redis, one, candles, Config(weight_limit=60_000)) as desk:
+    async with open_binance_desk(redis, one, candles, EXCHANGE) as desk:
         btc = await desk.trader()
         await trade(desk, btc, 2)
         snapshot = server.snapshot()
@@ -453,7 +456,7 @@ async def test_a_forgotten_symbol_that_left_the_settings(
 async def test_settings_that_redis_lost_are_followed_by_no_worker(server: RestartableRedis, redis: RedisClient) -> None:
     """A version that was lost is never given again: a worker that had loaded it loads what is in force."""
     capped = [own_settings(10, total_funds=funds) for funds in ("10000", "5000", "2000")]
-    async with open_binance_desk(redis, capped[0], {BTC: walk(100)}) as desk:
+    async with open_binance_desk(redis, capped[0], {BTC: walk(100)}, EXCHANGE) as desk:
         trader = await desk.trader()
         await put_in_force(redis, capped[0])
         await trade(desk, trader, 2)
