@@ -57,9 +57,14 @@ class Reader:
         """The result of `query` to the history. Raises NoHistory where it does not answer, or there is none yet."""
         return self._loop.submit(self._ask_history(query)).result()
 
-    def has_history(self) -> bool:
-        """Whether there may be a history: without one, nothing has happened yet."""
-        return self._database is not None or Database(history_url(self.settings, state_dir())).exists()
+    def past(self, query: Callable[[Database], Awaitable[T]], nothing: T) -> T:
+        """The result of `query` to the history; `nothing` where no worker has made a history yet. Raises NoHistory."""
+        try:
+            return self.history(query)
+        except NoHistory:
+            if self._database is not None or Database(history_url(self.settings, state_dir())).exists():
+                raise
+            return nothing
 
     def close(self) -> None:
         """Close the connections and end the loop."""

@@ -1,16 +1,17 @@
 """How the pot is shared, its rebalances, refused orders, and the ladder of a symbol."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
-from dashboard.api.amounts import Answer, both
+from dashboard.api.amounts import Answer, both, moment
 from dashboard.api.problems import Problem
 from dashboard.api.security import operator
-from dashboard.connection import NoHistory, reader
+from dashboard.connection import reader
 from tasks.base.money import ZERO
 from tasks.base.redis_client import RedisClient
+from tasks.funds.models import RebalanceReport
 from tasks.views import history, store
 from tasks.views.grid import CellView, read_grid
 from tasks.views.models import BlockedView, StatusView
@@ -133,15 +134,11 @@ class Rebalances(Answer):
 def rebalances(limit: _Limit = 50) -> Rebalances:
     """The newest rebalances with what each changed."""
     source = reader()
-    try:
-        found = source.history(lambda database: history.rebalances(database, source.settings.account, limit))
-    except NoHistory:
-        if source.has_history():
-            raise
-        found = ()
+    none: tuple[RebalanceReport, ...] = ()
+    found = source.past(lambda database: history.rebalances(database, source.settings.account, limit), none)
     items = [
         Rebalance(
-            time=datetime.fromtimestamp(one.at_ms / 1000, UTC),
+            time=moment(one.at_ms),
             reason=one.reason,
             strategy=str(one.strategy),
             version=one.version,
@@ -165,7 +162,7 @@ class Blocked(Answer):
     @classmethod
     def of(cls, one: BlockedView) -> "Blocked":
         """A refusal as the API shows it."""
-        time = datetime.fromtimestamp(one.at_ms / 1000, UTC)
+        time = moment(one.at_ms)
         return cls(time=time, symbol=one.symbol, reason=one.reason, order_id=one.order_id, **both(amount=one.amount))
 
 
@@ -189,12 +186,8 @@ def blocked(limit: _Limit = 100) -> BlockedAnswer:
     """Orders that the pot refused."""
     source = reader()
     _, counts = source.read(lambda redis: store.counters(redis, source.keys))
-    try:
-        found = source.history(lambda database: history.blocked(database, source.settings.account, limit))
-    except NoHistory:
-        if source.has_history():
-            raise
-        found = ()
+    none: tuple[BlockedView, ...] = ()
+    found = source.past(lambda database: history.blocked(database, source.settings.account, limit), none)
     numbers = [
         BlockedCount(symbol=symbol, reason=reason, count=count) for (symbol, reason), count in sorted(counts.items())
     ]

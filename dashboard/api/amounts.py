@@ -1,5 +1,6 @@
-"""Amounts in JSON: a number for programs that calculate with floats, and the exact text beside it."""
+"""Amounts and times in JSON. An amount is a number for programs that calculate with floats, and its exact text."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +13,11 @@ class Answer(BaseModel):
     """Base of what the API answers."""
 
     model_config = ConfigDict(frozen=True)
+
+
+def moment(at_ms: int) -> datetime:
+    """A time in ms since the epoch, as the API shows it: in UTC."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC)
 
 
 def both(**amounts: Decimal | None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Logs: pages of the newest records of all workers or of one file, and a live stream."""
 
 from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from typing import Annotated
@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Header, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BeforeValidator
 
-from dashboard.api.amounts import Answer
+from dashboard.api.amounts import Answer, moment
 from dashboard.api.events import sent
 from dashboard.api.hub import Hub, LiveEvent, Place, end_with_the_process
 from dashboard.api.problems import Problem
@@ -50,7 +50,7 @@ class LogItem(Answer):
     @classmethod
     def of(cls, line: LogLine) -> "LogItem":
         """A record as the API shows it."""
-        time = datetime.fromtimestamp(line.at_ms / 1000, UTC) if line.at_ms else None
+        time = moment(line.at_ms) if line.at_ms else None
         values = line.model_dump(include={"id", "level", "source", "logger", "message"})
         return cls(time=time, fields=dict(line.fields), **values)
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Header, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from limits import RateLimitItemPerHour, RateLimitItemPerMinute, parse
+from limits import RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -23,7 +23,7 @@ from tasks.settings.model import Settings
 
 _MOST_BYTES = 64 * 1024  # of a request's body
 _TRIES = (RateLimitItemPerMinute(5), RateLimitItemPerHour(30))  # of passwords, by client
-_TRIES_OF_ALL = parse("300/hour")
+_TRIES_OF_ALL = RateLimitItemPerHour(300)
 _REALM = {"WWW-Authenticate": 'Bearer realm="gridflow"'}
 _INVALID = {"WWW-Authenticate": 'Bearer realm="gridflow", error="invalid_token"'}
 
@@ -83,7 +83,7 @@ def listener(
     token: Annotated[str | None, Query(description="the token, for clients that cannot set headers")] = None,
     authorization: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Mapping[str, Any]:
-    """The same for event streams, where the token may stand in the query."""
+    """The claims of the token of a request for an event stream; it may stand in the query. Raises Problem 401."""
     kind, _, given = (authorization or "").partition(" ")
     return _checked(given.strip() if kind.lower() == "bearer" else token)
 

@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 
 import psutil
 from fastapi import APIRouter, Depends
 
-from dashboard.api.amounts import Answer, both
+from dashboard.api.amounts import Answer, both, moment
 from dashboard.api.security import operator
 from dashboard.api.trades import Trade
 from dashboard.connection import reader
@@ -130,7 +130,7 @@ def state_of(view: StatusView, symbol: SymbolView) -> tuple[str, str]:
 
 
 def _time(at_ms: int | None) -> datetime | None:
-    return None if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC)
+    return None if at_ms is None else moment(at_ms)
 
 
 @router.get("/status")

@@ -1,6 +1,6 @@
 """Trades: pages with filters, the symbols that have some, statistics of a period, and a CSV file."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any
@@ -10,15 +10,16 @@ from pydantic import BeforeValidator
 from starlette.responses import Response
 
 from dashboard import export
-from dashboard.api.amounts import Answer, both
+from dashboard.api.amounts import Answer, both, moment
 from dashboard.api.problems import Problem
 from dashboard.api.security import operator
-from dashboard.connection import NoHistory, Reader, reader
+from dashboard.connection import Reader, reader
 from tasks.base.clock import to_ms, utc_now
 from tasks.base.money import ZERO
 from tasks.exchange.models import Side
 from tasks.history.database import Database
 from tasks.history.queries import FillFilter
+from tasks.history.rows import DAY_MS
 from tasks.ledger.models import Fill
 from tasks.ledger.periods import Period, bucket_of
 from tasks.views import history
@@ -26,7 +27,6 @@ from tasks.views.models import DayView, ResultsView
 
 router = APIRouter(prefix="/trades", tags=["trades"], dependencies=[Depends(operator)])
 MOST_ROWS = 500
-_DAY = timedelta(days=1)
 
 
 def _lower(value: object) -> object:
@@ -70,7 +70,7 @@ class Trade(Answer):
             fee_currency=fill.fee_currency,
             maker=fill.maker,
             cell=fill.cell_key,
-            time=datetime.fromtimestamp(fill.at_ms / 1000, UTC),
+            time=moment(fill.at_ms),
             **amounts,
         )
 
@@ -113,12 +113,8 @@ def trades(
     """A page of the trades that the filters hold, with totals of all of them."""
     source = reader()
     wanted = FillFilter(symbol=symbol, side=side, from_ms=_ms(date_from), to_ms=_ms(date_to))
-    try:
-        found, tally = source.history(lambda database: _page(source, database, wanted, page_size, page))
-    except NoHistory:
-        if source.has_history():
-            raise
-        found, tally = history.Trades((), 0, None), (ZERO, ZERO)
+    nothing = history.Trades((), 0, None), (ZERO, ZERO)
+    found, tally = source.past(lambda database: _page(source, database, wanted, page_size, page), nothing)
     summary = Summary(total_trades=found.total, **both(total_volume=tally[0], pnl=tally[1]))
     items = [Trade.of(fill) for fill in found.fills]
     return TradePage(total=found.total, page=page, page_size=page_size, items=items, summary=summary)
@@ -144,13 +140,9 @@ class Symbols(Answer):
 def symbols() -> Symbols:
     """The symbols that have a trade."""
     source = reader()
-    try:
-        found = source.history(lambda database: history.traded_symbols(database, source.settings.account))
-    except NoHistory:
-        if source.has_history():
-            raise
-        found = []
-    return Symbols(symbols=found)
+    none: list[str] = []
+    account = source.settings.account
+    return Symbols(symbols=source.past(lambda database: history.traded_symbols(database, account), none))
 
 
 class StatisticsPeriod(StrEnum):
@@ -190,7 +182,7 @@ def statistics(
     source, now = reader(), utc_now()
     days = _DAYS[period]
     midnight = bucket_of(to_ms(now), Period.DAY, UTC).start_ms
-    first = midnight - (days - 1) * int(_DAY.total_seconds() * 1000)
+    first = midnight - (days - 1) * DAY_MS
     account, capital = source.settings.account, source.settings.total_funds
     if symbol is not None and symbol not in (*source.settings.symbols, *symbols().symbols):
         raise Problem(404, f"{symbol} has no trades and is not configured")
@@ -199,12 +191,8 @@ def statistics(
         whole = await history.results(database, account, period.value, first, to_ms(now), capital, symbol)
         return whole, await history.days(database, account, FillFilter(symbol=symbol, from_ms=first, to_ms=to_ms(now)))
 
-    try:
-        whole, each = source.history(ask)
-    except NoHistory:
-        if source.has_history():
-            raise
-        whole, each = ResultsView(name=period.value, from_ms=first, to_ms=to_ms(now)), []
+    none: list[DayView] = []
+    whole, each = source.past(ask, (ResultsView(name=period.value, from_ms=first, to_ms=to_ms(now)), none))
     chart = [DayPoint(date=one.day, trades=one.trades, **both(pnl=one.profit)) for one in each]
     return StatisticsAnswer(period=period, symbol=symbol, statistics=_statistics(whole), daily_chart=chart)
 

@@ -10,20 +10,15 @@ from tests.e2e.site import Site
 from tests.support.browser import chromium, open_page
 from tests.support.own_loop import in_own_loop
 from tests.support.prefect_stand_in import PrefectStandIn
-from tests.support.seeding import archive, seed
+from tests.support.seeding import archive, traded_redis
 from tests.support.servers import RestartableRedis
 
 
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestartableRedis]:
     """A Redis with an account that has traded; it may be stopped and started again."""
-    server = RestartableRedis(tmp_path_factory.mktemp("redis"))
-    try:
-        server.start()
-        in_own_loop(seed(server.url))
+    with traded_redis(tmp_path_factory.mktemp("redis")) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ from tasks.views import history
 from tests.support.own_loop import in_own_loop
 from tests.support.prefect_stand_in import RUN_ID, PrefectStandIn
 from tests.support.round_trips import counted_round_trips
-from tests.support.seeding import account, archive, seed
+from tests.support.seeding import account, archive, traded_redis
 from tests.support.servers import RestartableRedis, free_port, listens
 from tests.support.waiting import until
 
@@ -90,13 +90,8 @@ class Api:
 @pytest.fixture(scope="module")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestartableRedis]:
     """A Redis with an account that has traded."""
-    server = RestartableRedis(tmp_path_factory.mktemp("redis"))
-    try:
-        server.start()
-        in_own_loop(seed(server.url))
+    with traded_redis(tmp_path_factory.mktemp("redis")) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,8 @@
 """An account that has really traded: three symbols on the paper exchange, with logs, refusals and an equity curve."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +20,8 @@ from tasks.tick import store as tick_store
 from tasks.views import store as views_store
 from tasks.views.steps import read_status
 from tests.support.desk import TestDesk, open_desk, walk
+from tests.support.own_loop import in_own_loop
+from tests.support.servers import RestartableRedis
 
 STARTS = {"BTC/USDT": ("42000", 3), "ETH/USDT": ("2300", 5), "BNB/USDT": ("310", 8)}
 HOSTILE = "<img src=x onerror=alert(1)> **bold** [link](http://example.org) =SUM(A1)"
@@ -98,6 +101,18 @@ async def _log(redis: RedisClient, desk: TestDesk) -> None:
             logging.makeLogRecord({"name": "tasks.tick", "levelno": level, "levelname": name, "msg": message, **fields})
         )
     await handler.flush_to(redis, desk.desk.keys.log)
+
+
+@contextmanager
+def traded_redis(folder: Path) -> Iterator[RestartableRedis]:
+    """A Redis with an account that has traded; it may be stopped and started again."""
+    server = RestartableRedis(folder)
+    try:
+        server.start()
+        in_own_loop(seed(server.url))
+        yield server
+    finally:
+        server.stop()
 
 
 async def archive(url: str, state: Path) -> None:

@@ -98,5 +98,4 @@ def dashboard(config: Path | None, state: Path | None, host: str, port: int) -> 
     override_environment(changes)
     click.echo(f"The dashboard answers on http://{host}:{port}", err=True)
     sys.stderr.flush()
-    application = ["uvicorn", "dashboard.server:app", "--host", host, "--port", str(port), "--log-level", "warning"]
-    os.execv(sys.executable, [sys.executable, "-m", *application])  # noqa: S606 - this very interpreter
+    os.execv(sys.executable, children.dashboard_command(host, port))  # noqa: S606 - this very interpreter

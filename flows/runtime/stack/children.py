@@ -144,11 +144,10 @@ def beat_files(state: Path) -> tuple[Path, Path]:
 
 def dashboard(state: Path, logs: Path, port: int, prefect_port: int, redis: str) -> Child:
     """The dashboard: screens and metrics in one process. It gets no keys: it sends nothing to the exchange."""
-    application = ["uvicorn", "dashboard.server:app", "--host", HOST, "--port", str(port), "--log-level", "warning"]
     urls = {"GRIDFLOW_REDIS_URL": redis, "GRIDFLOW_STATE": str(state)}
     return Child(
         name=DASHBOARD,
-        command=[sys.executable, "-m", *application],
+        command=dashboard_command(HOST, port),
         environment=without_worker_secrets(
             child_environment(_LOW_MEMORY | common_environment(state / "prefect", api_url(prefect_port)) | urls)
         ),
@@ -157,6 +156,12 @@ def dashboard(state: Path, logs: Path, port: int, prefect_port: int, redis: str)
         ready=lambda: port_is_open(port),
         alive=http_responds(port, "/_stcore/health", any_status=True),
     )
+
+
+def dashboard_command(host: str, port: int) -> list[str]:
+    """What serves the dashboard on that address."""
+    application = ["uvicorn", "dashboard.server:app", "--host", host, "--port", str(port), "--log-level", "warning"]
+    return [sys.executable, "-m", *application]
 
 
 def dashboard_url(port: int) -> str:
