@@ -77,14 +77,32 @@ class Balance(Answer):
     reserved_exact: str
 
 
+class Reason(Answer):
+    """Why a symbol, or so many of its cells, do nothing, and what would change that. `cells` 0: the whole symbol."""
+
+    code: str
+    why: str
+    wakes: str
+    cells: int
+
+
 class SymbolStatus(Answer):
-    """One symbol. `status`: trading, paused, stopped, dark, retiring or left; `why` where it does not trade."""
+    """One symbol. `status`: trading, paused, stopped, dark, retiring or left; `why` where it does not trade.
+
+    `place` of the price in the range: 0 lowest level, 1 highest, outside below 0 or above 1.
+    """
 
     symbol: str
     status: str
     why: str
     price: float | None
     price_exact: str | None
+    lower: float | None
+    lower_exact: str | None
+    upper: float | None
+    upper_exact: str | None
+    place: float | None
+    reasons: list[Reason]
     pnl: float
     pnl_exact: str
     grid_profit: float
@@ -200,7 +218,10 @@ def _symbol(view: StatusView, symbol: SymbolView, newest: Fill | None) -> Symbol
         late_seconds=symbol.late_seconds,
         last_tick=_time(symbol.last_tick_ms),
         last_trade=Trade.of(newest) if newest else None,
-        **both(price=symbol.price, pnl=symbol.equity_change, grid_profit=symbol.grid_profit),
+        place=None if symbol.place is None else float(symbol.place),
+        reasons=[Reason(**reason.model_dump()) for reason in symbol.reasons],
+        **both(price=symbol.price, lower=symbol.lower, upper=symbol.upper),
+        **both(pnl=symbol.equity_change, grid_profit=symbol.grid_profit),
     )
 
 

@@ -159,7 +159,8 @@ def check_same(stored: StoredMarket, settings: Mapping[str, str], quote: str, ke
 async def describe_market(redis: RedisClient, keys: Keys) -> dict[str, Any]:
     """The paper market for display: kind, why it was chosen, speed, seed, data, spans, start balance.
 
-    `candles_done`: count by symbol. Empty where no paper market was opened yet. Raises StateError (see `market_of`).
+    By symbol: `candles_done`, a count, and `market_ms`, the time of the newest of them. Empty where no paper market
+    was opened yet. Raises StateError (see `market_of`).
     """
     names = PaperKeys(keys)
     fields = await redis.hgetall(names.market)
@@ -169,8 +170,9 @@ async def describe_market(redis: RedisClient, keys: Keys) -> dict[str, Any]:
     symbols = sorted(market.spans)
     async with redis.pipeline(transaction=False) as pipe:
         for symbol in symbols:
-            pipe.hget(names.state(symbol), "cursor")
-        cursors = await pipe.execute() if symbols else []
+            pipe.hmget(names.state(symbol), ["cursor", "time"])
+        states = await pipe.execute() if symbols else []
+    cursors = [int(cursor or 0) for cursor, _ in states]
     return {
         "source": market.kind,
         "why": market.reason,
@@ -179,7 +181,8 @@ async def describe_market(redis: RedisClient, keys: Keys) -> dict[str, Any]:
         "start_balance": text_of(market.start_balance),
         "started_ms": market.started,
         "spans": {symbol: _span_summary(market.spans[symbol]) for symbol in symbols if market.spans[symbol]},
-        "candles_done": {symbol: int(cursor or 0) for symbol, cursor in zip(symbols, cursors, strict=True)},
+        "candles_done": dict(zip(symbols, cursors, strict=True)),
+        "market_ms": {symbol: int(at) for symbol, (_, at) in zip(symbols, states, strict=True) if at},
     }
 
 

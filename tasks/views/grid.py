@@ -8,6 +8,7 @@ from tasks.base.redis_client import RedisClient
 from tasks.grid.models import Cell, Grid
 from tasks.tick.models import TickReport
 from tasks.views.models import View
+from tasks.views.price_range import place_in_range
 from tasks.views.reasons import reason_of
 
 
@@ -45,14 +46,16 @@ def grid_view(symbol: str, grid: Grid | None, cells: list[Cell], last: TickRepor
     """The ladder of these records."""
     levels = tuple(grid.levels) if grid else ()
     price = last.price if last else None
-    place = None
-    if price is not None and len(levels) > 1:
-        place = (price - levels[0]) / (levels[-1] - levels[0])
     idle = dict(last.idle) if last else {}
     ordered = sorted(cells, key=lambda cell: (cell.buy_price, cell.key), reverse=True)
     rows = tuple(_cell_view(cell, str(idle.get(cell.key, "")), grid) for cell in ordered)
     return GridView(
-        symbol=symbol, grid_id=grid.grid_id if grid else None, price=price, levels=levels, place=place, cells=rows
+        symbol=symbol,
+        grid_id=grid.grid_id if grid else None,
+        price=price,
+        levels=levels,
+        place=place_in_range(price, levels),
+        cells=rows,
     )
 
 

@@ -39,6 +39,22 @@ class BaseView(View):
         return f"The exchange holds {plain(self.account)} {self.coin}, but {held}."
 
 
+class ReasonView(View):
+    """Why a symbol, or some of its cells, do nothing, and what would change that.
+
+    `cells`: how many cells wait for this reason; 0 where it concerns the whole symbol. `wakes`: '' where nothing does.
+    """
+
+    code: str
+    why: str
+    wakes: str = ""
+    cells: int = 0
+
+    def __str__(self) -> str:
+        who = f"{self.cells} cell{'' if self.cells == 1 else 's'}: " if self.cells else ""
+        return f"{who}{self.why}" + (f"; waits for: {self.wakes}" if self.wakes else "")
+
+
 class SymbolView(View):
     """One symbol now."""
 
@@ -72,6 +88,11 @@ class SymbolView(View):
     grid_id: str | None
     lower: Decimal | None
     upper: Decimal | None
+    place: Decimal | None = None  # of the price in the range: 0 at `lower`, 1 at `upper`, outside below 0 or above 1
+    next_buy: Decimal | None = None  # highest price of a resting buy
+    next_sell: Decimal | None = None  # lowest price of a resting sell
+    unfit: str = ""  # why the grid only sells
+    reasons: tuple[ReasonView, ...] = ()  # why it, or some of its cells, do nothing; the most important first
     cells: Mapping[str, int]  # state → how many
     idle: Mapping[str, int]  # reason → how many
     rounds: int
@@ -220,6 +241,17 @@ class StatusView(View):
     def dark(self) -> tuple[SymbolView, ...]:
         """The symbols that nobody ticks, though somebody should."""
         return tuple(symbol for symbol in self.symbols if symbol.dark)
+
+    @property
+    def recording_finished(self) -> bool:
+        """Whether paper trading replays candle files and has reached their end: prices change no more."""
+        return bool(self.market.get("ended"))
+
+    @property
+    def market_ms(self) -> int | None:
+        """Time on a replayed or synthetic market, ms since the epoch; None where it is wall time."""
+        at_ms = self.market.get("market_ms")
+        return None if at_ms is None else int(at_ms)
 
     @property
     def prices(self) -> str:

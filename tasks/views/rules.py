@@ -20,7 +20,9 @@ from tasks.tick.dark import ON_TIME, Lateness, lateness
 from tasks.tick.heartbeat import Workers, dead_after_ms
 from tasks.tick.models import TickFailure, TickReport
 from tasks.views.models import BaseView, HistoryView, StatusView, SymbolView, WorkerView
+from tasks.views.price_range import next_orders, place_in_range
 from tasks.views.store import AccountRecords, SymbolRecords
+from tasks.views.symbol_reasons import with_reasons
 
 
 def symbol_view(
@@ -36,6 +38,7 @@ def symbol_view(
     symbol, last, grid = share.symbol, records.last, records.grid
     worth = value(records.book, last.price) if last else _nothing()
     failure = _failure(stats.get(f"error|{symbol}"), last)
+    next_buy, next_sell = next_orders(records.cells)
     return SymbolView(
         symbol=symbol,
         base=records.book.base,
@@ -52,6 +55,9 @@ def symbol_view(
         grid_id=grid.grid_id if grid else None,
         lower=grid.levels[0] if grid else None,
         upper=grid.levels[-1] if grid else None,
+        place=place_in_range(last.price if last else None, grid.levels if grid else ()),
+        next_buy=next_buy,
+        next_sell=next_sell,
         cells=Counter(cell.state.value for cell in records.cells),
         rounds=sum(cell.rounds for cell in records.cells),
         open_orders=records.open_orders,
@@ -92,6 +98,7 @@ def _tick_fields(last: TickReport | None) -> dict[str, Any]:
     return {
         "price": last.price if last else None,
         "outside": last.outside if last else False,
+        "unfit": last.unfit if last else "",
         "to_resize": last.to_resize if last else 0,
         "limits_version": last.limits_version if last else 0,
         "idle": Counter(last.idle.values()) if last else {},
@@ -155,7 +162,7 @@ def status_view(
         return total(getattr(symbol, name) for symbol in symbols)
 
     change = summed("equity_change")
-    return StatusView(
+    view = StatusView(
         account=settings.account,
         quote=settings.quote,
         mode=mode.partition(":")[0],
@@ -186,6 +193,7 @@ def status_view(
         alert_channels=tuple(records.alert_channels),
         **_pot_fields(funds),
     )
+    return with_reasons(view)
 
 
 def _lateness(symbol: str, account: AccountRecords, dead_ms: int) -> Lateness:
@@ -242,6 +250,24 @@ def _pot_fields(funds: FundsStatus) -> dict[str, Any]:
         "stopped": funds.stopped,
         "limits_version": funds.version,
     }
+
+
+def market_time(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """What time it is on a paper market that does not run on wall time: `market_ms`, of the newest candle in ms.
+
+    Of a recording also `until_ms`, its last candle; `ended`, whether every symbol has reached its last candle; and
+    `missing_minutes`, how many candles its files lack. `stored`: see `describe_market`. Empty for live prices.
+    """
+    reached = stored.get("market_ms", {})
+    if stored.get("source") not in ("replay", "synthetic", "manual") or not reached:
+        return {}
+    found: dict[str, Any] = {"market_ms": max(reached.values())}
+    spans, done = stored.get("spans", {}), stored.get("candles_done", {})
+    if stored["source"] == "replay" and spans:
+        found["until_ms"] = max(span["last_ms"] for span in spans.values())
+        found["ended"] = all(done.get(symbol, 0) >= span["candles"] for symbol, span in spans.items())
+        found["missing_minutes"] = sum(span["gaps"] for span in spans.values())
+    return found
 
 
 def has_usage_drift(view: StatusView) -> bool:

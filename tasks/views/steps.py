@@ -15,7 +15,7 @@ from tasks.settings.model import Settings
 from tasks.tick.trading_mode import mode_of, stored_mode
 from tasks.views import store
 from tasks.views.models import StatusView
-from tasks.views.rules import status_view
+from tasks.views.rules import market_time, status_view
 
 
 async def read_status(settings: Settings, redis: RedisClient) -> StatusView:
@@ -34,7 +34,8 @@ async def _market(redis: RedisClient, keys: Keys) -> Mapping[str, Any]:
     stored = await describe_market(redis, keys)
     names = ("source", "why", "market", "speed", "seed", "data")
     found: dict[str, Any] = {name: str(stored[name]) for name in names if stored.get(name) is not None}
-    return found | {name: stored[name] for name in ("candles_done",) if name in stored}
+    found |= {name: stored[name] for name in ("candles_done",) if name in stored}
+    return found | market_time(stored)
 
 
 async def record_equity(settings: Settings, redis: RedisClient, clock: Clock = utc_now) -> None:
