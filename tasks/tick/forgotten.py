@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
+from tasks.base.errors import UnknownSymbol
 from tasks.exchange.order_ids import own_order_id
 from tasks.orders.rules import TRADE_OVERLAP_MS
 from tasks.tick.desk import Desk
@@ -30,6 +31,9 @@ async def _began_after(desk: Desk, symbol: str, since_ms: int) -> bool:
     """Whether the exchange lists the symbol and orders of ours in it, none from before `since_ms`."""
     if not await is_listed(desk, symbol):
         return False
-    orders = await desk.exchange.orders(symbol)
+    try:
+        orders = await desk.exchange.orders(symbol)
+    except UnknownSymbol:  # delisted since this process read the markets
+        return False
     ours = [order.at_ms for order in orders if own_order_id(order.client_id, desk.keys.account) is not None]
     return bool(ours) and min(ours) >= since_ms

@@ -191,6 +191,23 @@ async def test_a_delisted_symbol_does_not_stop_the_comparison(server: Restartabl
         assert (await traders[0].tick()).symbol == BTC
 
 
+async def test_a_delisted_coin_does_not_stop_the_search_for_symbols_that_redis_forgot(
+    server: RestartableRedis, redis: RedisClient
+) -> None:
+    """The coin lies on the account, its symbol is in no settings, and this process has read its market before."""
+    rich = Config(weight_limit=60_000, balances={"USDT": Decimal(10_000), "ETH": Decimal(1)})
+    async with open_binance_desk(redis, own_settings(), {BTC: walk(60, seed=4), ETH: walk(60)}, rich) as desk:
+        trader = await desk.trader()
+        await trade(desk, trader, 2)
+        snapshot = server.snapshot()
+        await trade(desk, trader, 10)
+        await desk.desk.exchange.markets([ETH])
+        desk.server.binance.engine.delist(ETH)  # type: ignore[attr-defined]
+        server.go_back(snapshot)
+        await redis.set(KEYS.lost_records, "1")
+        assert (await trader.tick()).symbol == BTC
+
+
 async def test_fees_of_lost_fills_leave_their_cells_once(server: RestartableRedis, redis: RedisClient) -> None:
     """Fees in BNB were queued and paid after the snapshot; what is booked again is queued and paid again, once."""
     grid = {"grid": "geometric", "range_pct": "0.04", "cells": 20, "start": "balanced"}

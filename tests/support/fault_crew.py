@@ -84,8 +84,8 @@ class Crew:
     async def take_back(self, taken: Mapping[str, Decimal]) -> int:
         """Take base that the books call missing, and that is on the account again, back in, as an operator does.
 
-        `taken`: what was withdrawn in all, by coin. Raises AssertionError where the books miss more than that.
-        Returns for how many symbols.
+        `taken`: what was withdrawn or paid unseen in all, by coin. Returns for how many symbols.
+        Raises AssertionError where the books miss more than that.
         """
         desk, found = self.worker.desk, 0
         for symbol in await active_symbols(desk):
@@ -97,7 +97,8 @@ class Crew:
                 held = (await read_holdings(desk.redis, desk.keys, [symbol]))[symbol].held
                 balance = (await desk.exchange.balances())[coin_of(symbol)]
                 back = min(missing, balance.free + balance.locked - held)  # fees may have been paid from it meanwhile
-                await return_base(desk, symbol, back, again=True, seconds=0)
+                if back > 0:
+                    await return_base(desk, symbol, back, again=True, seconds=0)
         return found
 
     async def write_off(self, symbols: Sequence[str]) -> None:

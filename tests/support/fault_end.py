@@ -250,6 +250,16 @@ async def lost_from_sight(desk: Desk, symbols: Sequence[str], record: Record, un
     return DUST * moves + fees * MOST_FOR_A_BNB + gone
 
 
+async def unreadable_fees(desk: Desk, record: Record, unlisted: Collection[str]) -> dict[str, Decimal]:
+    """By coin: fees of trades of `unlisted` symbols that nobody read in time. No book says why the coin is missing."""
+    fees: dict[str, Decimal] = {}
+    for symbol in unlisted:
+        seen = map(str, await desk.redis.zrange(desk.keys.seen(symbol), 0, -1))
+        for trade in unseen_trades(record, seen, symbol):
+            fees[trade.fee_asset] = fees.get(trade.fee_asset, ZERO) + trade.fee
+    return fees
+
+
 def exits_unasked(record: Record, asked: Mapping[str, Sequence[tuple[int, int]]]) -> list[str]:
     """Client ids of market sales outside every time span (ms) in `asked` of their symbol."""
     spans = {symbol.replace("/", ""): times for symbol, times in asked.items()}

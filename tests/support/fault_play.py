@@ -25,7 +25,7 @@ from tests.support.fault_check import check_orders_and_accounts, lot_of
 from tests.support.fault_crew import TICK_SECONDS, Crew
 from tests.support.fault_deaths import Deaths
 from tests.support.fault_draw import MONEY, MOST_PER_STEP, REAL, STEPS, SYMBOLS, Scene, plan_of
-from tests.support.fault_end import can_trade, exits_unasked, is_below_its_grids, lost_from_sight
+from tests.support.fault_end import can_trade, exits_unasked, is_below_its_grids, lost_from_sight, unreadable_fees
 from tests.support.fault_events import Operator
 from tests.support.fault_hazards import Hazards
 from tests.support.fault_history import check_history
@@ -193,9 +193,9 @@ class Play:
         await set_flag(desk.redis, hashes=[desk.keys.funds], flag="stopped", value=value)
 
     async def _stop_with_report(self) -> None:
-        stop = self._new_stop(self.rng.choice([0, 0, 100.0]))  # seconds; longer than a stop tries
         self.stopping += 1
         self.operator.done[Trouble.STOPPED] += 1
+        stop = self._new_stop(self.rng.choice([0, 0, 100.0]))  # seconds; longer than a stop tries
         try:
             await stop.run(self.rng.uniform(0, 5))
         finally:
@@ -203,7 +203,8 @@ class Play:
 
     def _new_stop(self, away_seconds: float = 0) -> Stop:
         hands = self.hazards.hands
-        return Stop(self.workers.new(), hands.engine, lambda: self.redis.put_backs, hands.strays, away_seconds)
+        worker, owner = self.workers.new(), f"stop {self.operator.done[Trouble.STOPPED]}"
+        return Stop(worker, hands.engine, lambda: self.redis.put_backs, hands.strays, owner, away_seconds)
 
     async def _note_listing(self, after: float = 0) -> None:
         """Now and then a new worker sees the exchange's present filters, and the operator sees what was delisted."""
@@ -251,8 +252,12 @@ class Play:
         server = self.world.exchange.server
         await run_monitor(crew.worker.desk)
         await crew.settle()
-        self.operator.done["base missing"] += await crew.take_back(self.hazards.taken)
-        before = len((await server.record()).orders)
+        record = await server.record()
+        taken = await unreadable_fees(self.desk.desk, record, self.hazards.gone)
+        for coin, amount in self.hazards.taken.items():
+            taken[coin] = taken.get(coin, Decimal(0)) + amount
+        self.operator.done["base missing"] += await crew.take_back(taken)
+        before = len(record.orders)
         can = can_trade(crew.worker.desk, await crew.worker.desk.allocator.get_global_status_summary())
         if Trouble.FILTERS in self.swarm.rates:
             self.hazards.tighten_filters()  # the next line tells clients of the first process, and no tick

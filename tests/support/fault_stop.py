@@ -18,13 +18,15 @@ from tests.support.binance.engine import Engine
 class Stop:
     """Stops trading as `gridflow stop` does. `put_backs`: how often Redis went back, which voids a stop.
 
-    `strays`: client ids of orders that no journal had. `away_seconds`: for how long the exchange does not answer then.
+    `strays`: client ids of orders that no journal had. `owner`: of its leases.
+    `away_seconds`: for how long the exchange does not answer then.
     """
 
     worker: BinanceDesk
     engine: Engine
     put_backs: Callable[[], int]
     strays: Set[str]
+    owner: str
     away_seconds: float = 0
 
     async def run(self, quiet_seconds: float) -> StopReport | None:
@@ -42,7 +44,7 @@ class Stop:
             await self.worker.server.outage(self.away_seconds)
 
         async def trader(symbol: str) -> GridTrader:
-            return await self.worker.trader(symbol, f"stop {symbol}")
+            return await self.worker.trader(symbol, self.owner)
 
         try:
             report = await cancel_all_orders(desk, trader)
