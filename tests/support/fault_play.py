@@ -228,7 +228,10 @@ class Play:
         ids = {symbol.replace("/", "") for symbol in known}
         orders = [order for order in self.hazards.engine.open.values() if order.symbol in ids]
         resting = {order.client_id for order in orders if parse_order_id(order.client_id)}
-        journal = {str(name) for symbol in known for name in await desk.redis.hkeys(desk.keys.intents(symbol))}
+        try:
+            journal = {str(name) for symbol in known for name in await desk.redis.hkeys(desk.keys.intents(symbol))}
+        except RedisError:
+            return  # its answers were lost, all of them; the next step looks again
         left = resting - journal - self.hazards.hands.strays
         if left and await is_compared(desk.redis, desk.keys):
             raise AssertionError(f"no keeper: {sorted(left)}")
