@@ -1,72 +1,88 @@
-"""Loopback only: this version has no log-in, and whoever reaches a page may start a rebalance.
+"""Who may reach the dashboard, told from the connection alone.
 
-Two checks. At start, a listening address other than loopback is refused (uvicorn's `--host`, Streamlit's
-`server.address`). On each connection, the local address must be loopback or a Unix socket, and the Host header must
-name a loopback host, so that no web page can reach the dashboard through a DNS name that points at 127.0.0.1.
+At start: an address beyond this machine is refused unless `tasks.control.exposure` finds it protected. On each
+connection: the Host header must be a known name, so that no web page can reach the dashboard through a DNS name that
+points at it, and what comes from elsewhere must have come over TLS.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any
 
-from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from tasks.base.addresses import is_loopback
+from tasks.control.exposure import Listening
 
-REFUSAL = (
-    "Gridflow's dashboard has no log-in yet, so it answers on the loopback address only. "
-    "Use http://127.0.0.1 on this machine, or an SSH tunnel to it (ssh -L 8501:127.0.0.1:8501 …)."
-)
+_FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip")
 
 
-def host_option(arguments: Sequence[str]) -> str | None:
-    """The address in a `uvicorn` command line; None where there is none."""
+class Origin(Enum):
+    """Where a request comes from."""
+
+    HERE = "this machine"
+    ELSEWHERE = "elsewhere"
+    WRONG_HOST = "the Host header names no host that this dashboard answers to. Add it to dashboard.hosts"
+    NO_TLS = (
+        "from elsewhere it answers over HTTPS only. A proxy on another machine must be in dashboard.trusted_proxies"
+    )
+
+
+def option(arguments: Sequence[str], name: str) -> str | None:
+    """The value of an option in a command line, as `--name value` or `--name=value`; None where there is none."""
     for position, argument in enumerate(arguments):
-        if argument.startswith("--host="):
-            return argument.removeprefix("--host=")
-        if argument == "--host" and position + 1 < len(arguments):
+        if argument.startswith(f"{name}="):
+            return argument.removeprefix(f"{name}=")
+        if argument == name and position + 1 < len(arguments):
             return arguments[position + 1]
     return None
 
 
-def refuse_open_address(arguments: Sequence[str], streamlit_address: str | None) -> None:
-    """Raise SystemExit, with a message, when the server would listen beyond loopback."""
-    for source, host in (("--host", host_option(arguments)), ("server.address", streamlit_address)):
-        if host and not host.startswith("unix:") and not is_loopback(host):
-            raise SystemExit(f"Refusing to listen on {host} ({source}). {REFUSAL}")
+def listening_on(
+    arguments: Sequence[str], environment: Mapping[str, str], streamlit_address: str | None, streamlit_tls: str | None
+) -> list[Listening]:
+    """The addresses that uvicorn's command line or variables and Streamlit's settings name."""
+    host = option(arguments, "--host") or environment.get("UVICORN_HOST")
+    if host is not None:  # uvicorn does not look at Streamlit's address
+        tls = option(arguments, "--ssl-certfile") or environment.get("UVICORN_SSL_CERTFILE")
+        return [Listening(host, "--host", bool(tls))]
+    if streamlit_address is not None:
+        return [Listening(streamlit_address, "server.address", bool(streamlit_tls))]
+    return []
 
 
-def _host_of(scope: Scope) -> str | None:
-    for name, value in scope.get("headers", []):
-        if name == b"host":
-            text = str(value.decode("latin-1"))
-            return text[: text.index("]") + 1] if text.startswith("[") and "]" in text else text.rsplit(":", 1)[0]
-    return None
+def host_of(scope: Scope) -> str | None:
+    """The name in the Host header, without port and brackets; None where there is none."""
+    text = header(scope, b"host")
+    if text is None:
+        return None
+    name = text[1 : text.index("]")] if text.startswith("[") and "]" in text else text.rsplit(":", 1)[0]
+    return name.lower().rstrip(".")
 
 
-def allowed(scope: Scope) -> bool:
-    """Whether the connection arrived on a loopback address and its Host header names one."""
-    server = scope.get("server")
-    if server is None:
+def header(scope: Scope, wanted: bytes) -> str | None:
+    """The first header of that name (lower case)."""
+    found: Any = next((value for name, value in scope.get("headers", []) if name == wanted), None)
+    return None if found is None else str(found.decode("latin-1"))
+
+
+def origin_of(scope: Scope, hosts: Sequence[str]) -> Origin:
+    """Where a request comes from. `hosts`: names, beside those of this machine, that its Host header may hold.
+
+    HERE: it arrived on a loopback address or a Unix socket, from one, for a name of this machine, and past no proxy.
+    """
+    host = host_of(scope)
+    is_own_name = host is None or is_loopback(host)
+    if not is_own_name and host not in hosts:
+        return Origin.WRONG_HOST
+    if is_own_name and _is_from_here(scope):
+        return Origin.HERE
+    return Origin.ELSEWHERE if scope.get("scheme") in ("https", "wss") else Origin.NO_TLS
+
+
+def _is_from_here(scope: Scope) -> bool:
+    server, client = scope.get("server"), scope.get("client")
+    if server is None or any(name in _FORWARDED for name, _ in scope.get("headers", [])):
         return False
     over_socket_file = server[1] is None
-    if not over_socket_file and not is_loopback(server[0]):
-        return False
-    host = _host_of(scope)
-    return host is None or is_loopback(host)
-
-
-class LoopbackOnly:
-    """ASGI middleware: answers 403 to connections that are not `allowed`."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it."""
-        if scope["type"] == "lifespan" or allowed(scope):
-            await self._app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1008, "reason": "loopback only"})
-        else:
-            await PlainTextResponse(REFUSAL + "\n", status_code=403)(scope, receive, send)
+    return over_socket_file or (is_loopback(server[0]) and (client is None or is_loopback(client[0])))

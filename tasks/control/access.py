@@ -66,6 +66,10 @@ class Access:
             return None  # another process was faster
         return None if self._password else password
 
+    def has_password(self) -> bool:
+        """Whether somebody has a password already."""
+        return self._password is not None or self._path.exists()
+
     def new_password(self) -> str:
         """Replace the password; earlier tokens end. Raises StateError where the environment gives the password."""
         if self._password:

@@ -11,7 +11,7 @@ from tasks.base.errors import Problem
 from tasks.base.money import plain
 from tasks.settings.alerts import AlertSettings, is_set
 from tasks.settings.grids import SymbolSettings, net_profit
-from tasks.settings.model import ExchangeSettings, PaperSettings, Settings, TradingSettings
+from tasks.settings.model import DashboardSettings, ExchangeSettings, PaperSettings, Settings, TradingSettings
 from tasks.settings.places import dotted
 from tasks.settings.problems import HIDDEN
 from tasks.settings.section import NOT_SET, IsValid
@@ -29,6 +29,7 @@ def rule_problems(validated: Validated) -> list[Problem]:
     found += _paper_problems(settings.paper, validated.section("paper"))
     found += _trading_problems(settings.trading, validated.section("trading"))
     found += _alert_problems(settings.alerts, validated)
+    found += _dashboard_problems(settings.dashboard, validated.section("dashboard"))
     if validated.is_valid("symbols"):
         found += _count_problems(len(settings.symbols))
         for name in settings.symbols:
@@ -87,6 +88,15 @@ def _alert_problems(alerts: AlertSettings, validated: Validated) -> list[Problem
         rule, remedy = "must be 32 to 64 of a-z, 0-9, _ and -", "Copy it from PushPlus again"
         found.append(Problem("alerts.pushplus.token", HIDDEN, rule, remedy))
     return found
+
+
+def _dashboard_problems(dashboard: DashboardSettings, is_valid: IsValid) -> list[Problem]:
+    """A certificate has its key."""
+    given = {name: getattr(dashboard, name) is not None for name in ("tls_certificate", "tls_key")}
+    if not is_valid(*given) or len(set(given.values())) == 1:
+        return []
+    missing = next(name for name, is_given in given.items() if not is_given)
+    return [_needed(("dashboard", missing), "HTTPS needs both a certificate and its key")]
 
 
 def _needed(place: tuple[str, ...], rule: str) -> Problem:

@@ -14,7 +14,13 @@ from tasks.base.money import MAX_QUOTE
 from tasks.settings.alerts import AlertSettings
 from tasks.settings.grids import AnyGrid, GeometricSettings, StartMode
 from tasks.settings.section import Fee, Section, Share
-from tasks.settings.text_rules import checked_api_url, checked_database_url, checked_redis_url, matches
+from tasks.settings.text_rules import (
+    checked_api_url,
+    checked_database_url,
+    checked_network,
+    checked_redis_url,
+    matches,
+)
 
 
 class AllocationStrategy(StrEnum):
@@ -138,6 +144,13 @@ class LogSettings(Section):
     files: Annotated[int, Field(ge=1, le=100)] = Field(5, description="log files that are kept of a process, 1 to 100")
 
 
+_Host = Annotated[
+    str,
+    matches(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|[0-9a-f:]{2,45}", "must be a host name or address, without port"),
+]
+_Network = Annotated[str, AfterValidator(checked_network)]
+
+
 class DashboardSettings(Section):
     """The dashboard and its HTTP API."""
 
@@ -154,6 +167,29 @@ class DashboardSettings(Section):
         600, description="requests that one client may send to the API in a minute, 1 to 100000"
     )
     public_metrics: bool = Field(True, description="true or false: /metrics needs no token")
+    sign_in: Literal["auto", "always"] = Field(
+        "auto",
+        description="auto or always: always asks for the password on this machine too; elsewhere both do",
+    )
+    hosts: tuple[_Host, ...] = Field(
+        (),
+        description="names and addresses, beside those of this machine, that browsers may reach the dashboard by",
+        examples=[["grid.example.org"]],
+    )
+    tls_certificate: Path | None = Field(
+        None,
+        description="PEM file of the certificate that `gridflow dashboard` serves HTTPS with, and its chain",
+        examples=["/etc/gridflow/certificate.pem"],
+    )
+    tls_key: Path | None = Field(
+        None, description="PEM file of the certificate's private key", examples=["/etc/gridflow/key.pem"]
+    )
+    trusted_proxies: tuple[_Network, ...] = Field(
+        (),
+        description="addresses or networks of proxies with TLS in front of the dashboard, on other machines; "
+        "what they say of the client counts",
+        examples=[["10.0.0.5"]],
+    )
     url: Annotated[str, AfterValidator(checked_api_url)] | None = Field(
         None,
         description="URL of the dashboard, for links in the Prefect UI; absent: that of the one-machine stack",

@@ -1,5 +1,6 @@
 """Rules for settings that are text. Each error says the rule in plain words."""
 
+import ipaddress
 import re
 from urllib.parse import SplitResult, urlsplit
 
@@ -29,6 +30,15 @@ def checked_api_url(text: str) -> str:
     parts = _parts(text)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"[@\s]", text):
         raise PydanticCustomError("wrong_text", API_URL_RULE)
+    return text
+
+
+def checked_network(text: str) -> str:
+    """An address, or a network such as 10.0.0.0/24, unchanged."""
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        raise PydanticCustomError("wrong_text", "must be an IP address, or a network such as 10.0.0.0/24") from None
     return text
 
 

@@ -239,7 +239,7 @@ def test_only_this_machine_is_answered(site: Site) -> None:
     ids=["uvicorn", "streamlit"],
 )
 def test_it_refuses_to_listen_on_the_network(site: Site, command: tuple[str, ...]) -> None:
-    """There is no log-in yet: it ends at once and says why."""
+    """Without a password and TLS: it ends at once and says why, and what to do."""
     ended = subprocess.run(
         [sys.executable, *command],
         cwd=site.folder,
@@ -250,7 +250,9 @@ def test_it_refuses_to_listen_on_the_network(site: Site, command: tuple[str, ...
         check=False,
     )
     assert ended.returncode != 0
-    assert "Refusing to listen on 0.0.0.0" in ended.stdout + ended.stderr
+    said = ended.stdout + ended.stderr
+    assert "Refusing to listen" in said
+    assert "0.0.0.0: an address beyond this machine needs TLS" in said
     assert "Traceback" not in ended.stdout + ended.stderr
 
 

@@ -91,9 +91,26 @@ def test_dashboard_becomes_the_server(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "example.org", ""])
-def test_dashboard_listens_on_loopback_only(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
-    """It names the value, the rule and the remedy."""
-    monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("it must not start"))
-    done = gridflow("dashboard", "--host", host)
-    assert done.exit_code == 2
-    assert f"{host!r} is not a loopback address. Use an SSH tunnel" in done.output
+def test_dashboard_listens_elsewhere_only_with_a_password_and_tls(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, host: str
+) -> None:
+    """It names the value, the rules and the remedies; and starts once they are followed."""
+    became: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda _program, words: became.append(words))
+    words = ("dashboard", "--host", host, "--state", str(tmp_path))
+    refused = str(gridflow(*words).exception)
+    assert "needs a password first" in refused
+    assert "needs TLS, or a proxy that has it" in refused
+    assert "gridflow token --new-password" in refused
+    assert became == []
+    for name, value in (
+        ("PASSWORD", "a long password"),
+        ("TLS_CERTIFICATE", "c.pem"),
+        ("HOSTS", '["grid.example.org"]'),
+    ):
+        monkeypatch.setenv(f"GRIDFLOW_DASHBOARD__{name}", value)
+    assert "tls_key" in str(gridflow(*words).exception)
+    monkeypatch.setenv("GRIDFLOW_DASHBOARD__TLS_KEY", "k.pem")
+    done = gridflow(*words)
+    assert done.exit_code == 0, done.output
+    assert became[0][-4:] == ["--ssl-certfile", "c.pem", "--ssl-keyfile", "k.pem"]

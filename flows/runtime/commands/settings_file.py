@@ -113,4 +113,6 @@ def _toml(value: Any) -> str:
         return f'"{plain(value)}"'
     if isinstance(value, dict):
         return "{}"  # an empty table; the description shows an example
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_toml, value))}]"
     return str(value) if isinstance(value, int) else f'"{value}"'

@@ -11,11 +11,12 @@ import click
 from flows.runtime.commands.connections import redis_client
 from flows.runtime.commands.options import common_options, settings_in_force
 from flows.runtime.stack import children
-from tasks.base.addresses import is_loopback
 from tasks.base.errors import StackError
+from tasks.control.exposure import Listening, check_exposure
 from tasks.settings.environment import override_environment, state_dir
-from tasks.settings.load import CONFIG_VARIABLE
+from tasks.settings.load import CONFIG_VARIABLE, load
 from tasks.settings.model import Settings
+from tasks.settings.secret_values import worker_only
 from tasks.views.models import StatusView
 from tasks.views.steps import read_status
 
@@ -81,7 +82,12 @@ async def _read(settings: Settings, state: Path | None) -> StatusView:
 
 @click.command()
 @common_options
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; loopback only.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on. Another one than this machine's needs a password and TLS.",
+)
 @click.option("--port", type=click.IntRange(1, 65535), default=8501, show_default=True, help="Port to listen on.")
 def dashboard(config: Path | None, state: Path | None, host: str, port: int) -> None:
     """Serve the dashboard, its HTTP API and /metrics, until Ctrl-C. `gridflow up` does so by itself.
@@ -90,12 +96,16 @@ def dashboard(config: Path | None, state: Path | None, host: str, port: int) -> 
     """
     if not children.has_dashboard():
         raise StackError("The dashboard is not installed: install gridflow with its dashboard package")
-    if not is_loopback(host):
-        raise click.BadParameter(f"{host!r} is not a loopback address. Use an SSH tunnel", param_hint="'--host'")
+    from tasks.control.access import Access  # imports argon2 and PyJWT
+
+    settings = load(config, without_fields=worker_only())
+    tls = settings.dashboard.tls_certificate, settings.dashboard.tls_key
+    listening = Listening(host, has_tls=None not in tls)
+    check_exposure(listening, settings.dashboard, has_password=Access(settings, state_dir(state)).has_password())
     changes = {"GRIDFLOW_STATE": str(state_dir(state).absolute())}
     if config is not None:
         changes[CONFIG_VARIABLE] = str(config.absolute())
     override_environment(changes)
-    click.echo(f"The dashboard answers on http://{host}:{port}", err=True)
+    click.echo(f"The dashboard answers on {'https' if listening.has_tls else 'http'}://{host}:{port}", err=True)
     sys.stderr.flush()
-    os.execv(sys.executable, children.dashboard_command(host, port))  # noqa: S606 - this very interpreter
+    os.execv(sys.executable, children.dashboard_command(host, port, tls))  # noqa: S606 - this very interpreter

@@ -158,9 +158,12 @@ def dashboard(state: Path, logs: Path, port: int, prefect_port: int, redis: str)
     )
 
 
-def dashboard_command(host: str, port: int) -> list[str]:
-    """What serves the dashboard on that address."""
+def dashboard_command(host: str, port: int, tls: tuple[Path | None, Path | None] = (None, None)) -> list[str]:
+    """What serves the dashboard on that address. `tls`: files of the certificate and its key."""
     application = ["uvicorn", "dashboard.server:app", "--host", host, "--port", str(port), "--log-level", "warning"]
+    certificate, key = tls
+    if certificate is not None and key is not None:
+        application += ["--ssl-certfile", str(certificate), "--ssl-keyfile", str(key)]
     return [sys.executable, "-m", *application]
 
 
