@@ -6,7 +6,6 @@ that has it (see `tasks.control.exposure`).
 """
 
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from dashboard.sign_in import Sessions, build_sessions
 from dashboard.streamlit_options import protect
 from tasks.base.errors import ConfigError, StateError
 from tasks.control.exposure import Listening, allowed_hosts, check_exposure
+from tasks.settings.environment import uvicorn_variables
 from tasks.settings.logs import start_logging
 from tasks.settings.model import Settings
 
@@ -42,7 +42,7 @@ def _settings() -> Settings:
 def _listening(settings: Settings) -> Sequence[Listening]:
     """The addresses to listen on. Ends the process where one is not protected enough."""
     found = listening_on(
-        sys.argv[1:], os.environ, config.get_option("server.address"), config.get_option("server.sslCertFile")
+        sys.argv[1:], uvicorn_variables(), config.get_option("server.address"), config.get_option("server.sslCertFile")
     )
     try:
         for one in found:

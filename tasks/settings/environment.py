@@ -21,6 +21,11 @@ def state_dir(named: Path | None = None) -> Path:
     return (named or Path(os.environ.get(STATE_VARIABLE) or DEFAULT_STATE)).absolute()
 
 
+def uvicorn_variables() -> dict[str, str]:
+    """What the environment tells uvicorn, which reads its options there too: variable → value."""
+    return {name: value for name, value in os.environ.items() if name.startswith("UVICORN_")}
+
+
 def override_environment(values: dict[str, str]) -> None:
     """Set variables for this process and its children. Command-line options outrank file and environment this way."""
     os.environ.update(values)
