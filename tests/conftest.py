@@ -15,6 +15,7 @@ from tests.support.prefect_database import RUN_FOLDER
 from tests.support.servers import debian_redis, expect_server, redis_server
 from tests.support.virtual.loop import VirtualLoop
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # every process of a test would compile Prefect and ccxt anew
 hypothesis.settings.register_profile("gridflow", deadline=None)  # a busy machine is slow, and that is no fault
 hypothesis.settings.load_profile("gridflow")
 

@@ -5,8 +5,10 @@ import gzip
 import re
 import zlib
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import inf
 from pathlib import Path
 from typing import Any, TextIO
@@ -44,6 +46,12 @@ class Candles:
         return (self.at[-1] - self.at[0]) // MINUTE + 1 - len(self) if self.at else 0
 
 
+def step_ms(at: Sequence[int]) -> int:
+    """The most frequent distance between two candles in ms; a minute where there is only one."""
+    distances = Counter(after - before for before, after in pairwise(at))
+    return distances.most_common(1)[0][0] if distances else MINUTE
+
+
 def files_of(folder: Path, symbol: str) -> list[Path]:
     """Candle files of `symbol` in `folder`, by name. Raises MarketDataError where there is none to be read."""
     try:
@@ -58,13 +66,27 @@ def files_of(folder: Path, symbol: str) -> list[Path]:
     return found
 
 
+def skipped_files(folder: Path, symbol: str) -> list[Path]:
+    """Candle files of `symbol` whose name says another length than a minute, by name. A replay does not read them."""
+    try:
+        named = {path: _symbol_and_length(path.name) for path in sorted(folder.iterdir())}
+    except OSError:
+        return []
+    return [path for path, found in named.items() if found and found[0] == symbol and found[1] != "1m"]
+
+
 def _is_of(name: str, symbol: str) -> bool:
+    return _symbol_and_length(name) == (symbol, "1m")
+
+
+def _symbol_and_length(name: str) -> tuple[str, str] | None:
+    """`BTC-USDT-15m-2024.csv` → BTC/USDT and 15m; 1m where the name has no length; None for no candle file."""
     suffix = next((end for end in SUFFIXES if name.endswith(end)), None)
     if suffix is None:
-        return False
+        return None
     parts = name[: -len(suffix)].split("-")
-    other_bars = len(parts) > 2 and re.fullmatch(r"\d+[smhdwM]", parts[2]) and parts[2] != "1m"
-    return "/".join(parts[:2]) == symbol and not other_bars
+    has_length = len(parts) > 2 and re.fullmatch(r"\d+[smhdwM]", parts[2])
+    return "/".join(parts[:2]), parts[2] if has_length else "1m"
 
 
 def read_file(path: Path) -> Candles:

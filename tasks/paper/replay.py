@@ -9,21 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from tasks.base.errors import MarketDataError
-from tasks.paper.candle_files import Candles, files_of, read_file
-from tasks.paper.candles import Bar
+from tasks.paper.candle_files import Candles, files_of, read_file, step_ms
+from tasks.paper.candles import MINUTE, Bar
 
 _KEPT = 2  # files held in memory per symbol: the one at the cursor and its neighbour
 
 
 @dataclass(frozen=True, slots=True)
 class FileSpan:
-    """One candle file: how many candles, market time (ms) of its first and last, minutes missing within."""
+    """One candle file: how many candles, market time (ms) of its first and last, minutes missing within.
+
+    `step_ms`: the usual distance of its candles. `first_open`: units; 0 in records of an earlier version.
+    """
 
     path: str
     rows: int
     first: int
     last: int
     gaps: int
+    step_ms: int = MINUTE
+    first_open: int = 0
 
     def record(self) -> dict[str, Any]:
         """As plain values, for JSON."""
@@ -38,24 +43,39 @@ def scan(folder: Path, symbol: str) -> list[FileSpan]:
     return spans
 
 
-def faults(folder: Path, symbol: str) -> list[MarketDataError]:
-    """The first error in each file of `symbol`, and where files overlap."""
+@dataclass(frozen=True)
+class Inspection:
+    """The readable candle files of one symbol, in order of time, and what is wrong with the others."""
+
+    spans: tuple[FileSpan, ...]
+    faults: tuple[MarketDataError, ...]
+
+
+def inspect(folder: Path, symbol: str) -> Inspection:
+    """Read every file of `symbol`: the first error in each, and where files overlap."""
     spans, found = [], []
     try:
         paths = files_of(folder, symbol)
     except MarketDataError as error:
-        return [error]
+        return Inspection((), (error,))
     for path in paths:
         try:
             spans.append(_span(path))
         except MarketDataError as error:
             found.append(error)
-    return found + _overlaps(sorted(spans, key=lambda span: span.first))
+    spans.sort(key=lambda span: span.first)
+    return Inspection(tuple(spans), (*found, *_overlaps(spans)))
+
+
+def faults(folder: Path, symbol: str) -> list[MarketDataError]:
+    """The first error in each file of `symbol`, and where files overlap."""
+    return list(inspect(folder, symbol).faults)
 
 
 def _span(path: Path) -> FileSpan:
     candles = read_file(path)
-    return FileSpan(str(path), len(candles), candles.at[0], candles.at[-1], candles.gaps())
+    ends = candles.at[0], candles.at[-1]
+    return FileSpan(str(path), len(candles), *ends, candles.gaps(), step_ms(candles.at), candles.open[0])
 
 
 def _overlaps(spans: list[FileSpan]) -> list[MarketDataError]:

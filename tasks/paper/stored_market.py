@@ -192,5 +192,6 @@ def _span_summary(files: list[dict[str, Any]]) -> dict[str, int]:
         "candles": sum(file["rows"] for file in files),
         "first_ms": files[0]["first"],
         "last_ms": files[-1]["last"],
-        "gaps": sum(file["gaps"] for file in files),
+        "gaps": sum(file["gaps"] for file in files if file.get("step_ms", MINUTE) <= MINUTE),
+        "step_ms": max(file.get("step_ms", MINUTE) for file in files),
     }

@@ -6,6 +6,7 @@ own random generator, seeded by (seed, symbol, day), so any candle can be comput
 
 import math
 from collections import OrderedDict
+from decimal import Decimal
 from random import Random
 
 from tasks.paper.candles import MINUTE, Bar
@@ -16,6 +17,11 @@ _PULL = 0.97
 _DAY_SIGMA = 0.6 / math.sqrt(365)  # 60 % a year
 _MINUTE_SIGMA = _DAY_SIGMA / math.sqrt(DAY)
 _DECIMALS = 2
+
+
+def start_price(symbol: str) -> Decimal:
+    """About the price at which a synthetic symbol begins, in quote per base."""
+    return Decimal(str(_START.get(symbol.split("/")[0], 100.0)))
 
 
 class SyntheticSeries:

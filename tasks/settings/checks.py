@@ -11,6 +11,7 @@ from tasks.base.errors import Problem
 from tasks.base.money import plain
 from tasks.settings.alerts import AlertSettings, is_set
 from tasks.settings.grids import SymbolSettings, net_profit
+from tasks.settings.hints import symbol_remedy
 from tasks.settings.model import DashboardSettings, ExchangeSettings, PaperSettings, Settings, TradingSettings
 from tasks.settings.places import dotted
 from tasks.settings.problems import HIDDEN
@@ -128,7 +129,10 @@ def _symbol_problems(name: str, validated: Validated) -> list[Problem]:
 def _name_problems(field: str, name: str, quote: str | None) -> list[Problem]:
     """`quote`: the account's quote currency; None where that field is invalid."""
     if not _SYMBOL.fullmatch(name):
-        return [Problem(field, name or '""', "a symbol is BASE/QUOTE in capitals", 'Write it like "BTC/USDT"')]
+        remedy = symbol_remedy(name, quote or "USDT")
+        return [Problem(field, name or '""', "a symbol is BASE/QUOTE in capitals", remedy)]
+    if name.split("/")[0] == name.split("/")[1]:
+        return [Problem(field, name, "base and quote are the same coin", 'Name two coins, like "BTC/USDT"')]
     if quote is not None and name.split("/")[1] != quote:
         rule = f"its quote is not the account's ({quote})"
         return [Problem(field, name, rule, "One account has one quote currency: remove it or change `quote`")]

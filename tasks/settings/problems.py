@@ -1,5 +1,6 @@
 """From pydantic's errors to Problems: field, value, rule, remedy. The value of a secret is never shown."""
 
+import re
 from itertools import takewhile
 from typing import Any
 
@@ -7,6 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from tasks.base.errors import Problem
+from tasks.settings.hints import choice_remedy, key_remedy, value_remedy
 from tasks.settings.places import Place, dotted
 from tasks.settings.secret_values import may_be_secret
 
@@ -45,14 +47,8 @@ _RULES = {
 }
 _TABLES = {kind for kind, rule in _RULES.items() if rule == _TABLE}
 _NEVER_SHOWN = {"extra_forbidden", *_TABLES}  # the value belongs to no field of ours, so it may be a secret
-_REMEDY = "Give such a value; `gridflow init` writes every field's unit and bounds"
-_REMEDIES = {
-    "extra_forbidden": "Remove it or mend its spelling; `gridflow init` writes every known key",
-    "enum": "Use one of those named",
-    "literal_error": "Use one of those named",
-    _UNKNOWN_KIND: "Use one of those named",
-    "wrong_text": "Write it in that form",
-} | dict.fromkeys(_TABLES, "Write a [table] in the file, a JSON object in the environment")
+_CHOICES = {"enum", "literal_error", _UNKNOWN_KIND}
+_TABLE_REMEDY = "Write a [table] in the file, a JSON object in the environment"
 
 
 def shown(place: Place, value: Any) -> str:
@@ -96,4 +92,15 @@ def _problem(item: ErrorDetails) -> Problem:
         rule = f"must be {' or '.join(context['expected_tags'].rsplit(', ', 1))}"
     else:
         rule = _RULES[kind].format(**context) if kind in _RULES else item["msg"]
-    return Problem(dotted(place), text, rule, _REMEDIES.get(kind, _REMEDY))
+    return Problem(dotted(place), text, rule, _remedy(kind, place, value, rule))
+
+
+def _remedy(kind: str, place: Place, value: Any, rule: str) -> str:
+    """What to write instead. Says nothing of the value of a secret."""
+    if kind in _TABLES:
+        return _TABLE_REMEDY
+    if kind == "extra_forbidden":
+        return key_remedy(place)
+    if kind in _CHOICES:
+        return choice_remedy(value, re.findall(r"'([^']+)'", rule))
+    return value_remedy(place, "" if may_be_secret(place) else value)

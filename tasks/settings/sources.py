@@ -4,6 +4,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
+from difflib import get_close_matches
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -41,12 +42,19 @@ def variable_name(field: Place) -> str:
 
 def unknown_variables(environ: Mapping[str, str], names: set[str]) -> list[Problem]:
     """A problem for every GRIDFLOW_… variable that sets none of the top-level settings in `names`."""
-    remedy = f"Unset it, or use one of: {', '.join(sorted(names))}"
+    given = {name: name[len(PREFIX) :].lower() for name in sorted(environ) if name.upper().startswith(PREFIX)}
     return [
-        Problem(name, "(environment)", "no such setting", remedy)
-        for name in sorted(environ)
-        if name.upper().startswith(PREFIX) and name[len(PREFIX) :].lower().split("__")[0] not in names
+        Problem(name, "(environment)", "no such setting", _variable_remedy(field.split("__")[0], names))
+        for name, field in given.items()
+        if field.split("__")[0] not in names
     ]
+
+
+def _variable_remedy(field: str, names: set[str]) -> str:
+    near = get_close_matches(field, names, 1, 0.7)
+    return (
+        f"Did you mean {variable_name((near[0],))}?" if near else f"Unset it, or use one of: {', '.join(sorted(names))}"
+    )
 
 
 def variable_values(model: type[BaseModel]) -> Values:

@@ -149,6 +149,8 @@ def test_the_time_of_a_replay_and_its_end() -> None:
     }
     stored = {"source": "replay", "spans": spans, "market_ms": {"A/U": 240_000, "B/U": 180_000}}
     found = market_time(stored | {"candles_done": {"A/U": 3, "B/U": 2}})
-    assert found == {"market_ms": 240_000, "until_ms": 240_000, "ended": False, "missing_minutes": 2}
+    assert found == {"market_ms": 240_000, "until_ms": 240_000, "ended": False, "missing_minutes": 2} | {
+        "candle_minutes": 1
+    }
     assert market_time(stored | {"candles_done": {"A/U": 3, "B/U": 3}})["ended"]
     assert market_time({"source": "live", "market_ms": {"A/U": 1}}) == {}

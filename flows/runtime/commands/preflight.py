@@ -1,14 +1,21 @@
 """Checks that run before anything starts, so that a wrong setting never leaves half a stack running."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 
 from tasks.base.errors import ConfigError, Problem
 from tasks.exchange.live_checks import id_problems, live_problems
+from tasks.exchange.models import Market
 from tasks.exchange.venues.registry import venue_of
+from tasks.grid.settings_fit import too_many_levels
 from tasks.settings.environment import override_environment
+from tasks.settings.hints import example_of
 from tasks.settings.load import load
 from tasks.settings.model import Settings
 from tasks.settings.validated import Validated
+
+_NO_MARKETS: Mapping[str, Market] = {}
 
 
 def start_problems(validated: Validated) -> list[Problem]:
@@ -33,15 +40,32 @@ def check_exchange(settings: Settings) -> None:
     _refuse(live_problems(settings.exchange))
 
 
-def order_limit_notes(settings: Settings) -> list[str]:
-    """What to know about grids with more levels than the exchange allows open orders in one symbol. No problem."""
-    most = venue_of(settings.exchange.id).max_orders
-    return [
-        f"{symbol}: {grid.cells} cells, but {settings.exchange.id} allows {most} open orders in one symbol. "
-        f"The {most} nearest levels get orders, the others wait (MAX_ORDERS). Paper trading has no such limit"
-        for symbol, grid in settings.symbols.items()
-        if most is not None and grid.cells > most
-    ]
+def order_limit_notes(settings: Settings, markets: Mapping[str, Market] = _NO_MARKETS) -> list[str]:
+    """What to know about grids with more levels than the exchange allows open orders in one symbol. No problem.
+
+    `markets`: what the exchange says of its symbols, where it was asked; else its general limit counts.
+    """
+    return too_many_levels(settings, markets, venue_of(settings.exchange.id).max_orders)
+
+
+@contextmanager
+def blamed_on_flags(flags: Mapping[str, str]) -> Iterator[None]:
+    """Name the flag instead of the setting in a ConfigError. `flags`: the flags given, by the field that each sets."""
+    try:
+        yield
+    except ConfigError as error:
+        found = [_blamed(problem, flags) for problem in error.problems]
+        source = "the command line" if all(one.field in flags.values() for one in found) else error.source
+        raise ConfigError(found, source) from None
+
+
+def _blamed(problem: Problem, flags: Mapping[str, str]) -> Problem:
+    flag = flags.get(problem.field)
+    if flag is None:
+        return problem
+    example = example_of(tuple(problem.field.split(".")))
+    remedy = f"Example: {flag} {example}" if problem.remedy.startswith("Example: ") else problem.remedy
+    return replace(problem, field=flag, remedy=remedy)
 
 
 def _refuse(problems: list[Problem]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from flows.runtime.commands.connections import Progress, check_prefect, run_with_redis, warn_unresponsive
+from flows.runtime.commands.option_types import Seconds
 from flows.runtime.commands.options import common_options, json_option, settings_in_force
 from tasks.base.keys import Keys
 from tasks.base.money import plain
@@ -25,7 +26,7 @@ _POLL_SECONDS = 1.0
 @click.command()
 @common_options
 @json_option
-@click.option("--timeout", "seconds", type=click.FloatRange(min=1), default=120, show_default=True, help="Seconds.")
+@click.option("--timeout", "seconds", type=Seconds(1), default=120, show_default=True, help="Seconds.")
 @click.option("--follow/--no-follow", default=True, help="Wait until resting orders have their new sizes.")
 def rebalance(config: Path | None, state: Path | None, as_json: bool, seconds: float, follow: bool) -> None:
     """Rebalance the pot now and wait until every resting order has its new size.

@@ -11,12 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.runtime.commands.connections import run_with_redis
+from flows.runtime.commands.findings import Findings, find
 from flows.runtime.commands.options import common_options, json_option
-from flows.runtime.commands.preflight import order_limit_notes, start_problems
+from flows.runtime.commands.preflight import start_problems
 from flows.runtime.commands.settings_file import settings_file
-from tasks.base.errors import ConfigError, GridflowError, Problem
+from tasks.base.errors import ConfigError, Problem
 from tasks.base.money import plain
 from tasks.base.redis_client import RedisClient
+from tasks.settings.environment import state_dir
 from tasks.settings.grids import SymbolSettings, net_profit
 from tasks.settings.load import DEFAULT_CONFIG, load
 from tasks.settings.model import Settings
@@ -31,7 +33,8 @@ def init(config: Path | None, state: Path | None, force: bool) -> None:  # noqa:
     """Write a commented gridflow.toml (or --config FILE) with every setting at its default."""
     path = config or DEFAULT_CONFIG
     if path.exists() and not force:
-        raise GridflowError(f"{path} exists already. Name another file with --config, or overwrite it with --force")
+        remedy = "Name another file with --config, or overwrite it with --force"
+        raise ConfigError([Problem("--config", str(path), "this file exists already", remedy)], "the command line")
     try:
         path.write_text(settings_file(), encoding="utf-8")
     except OSError as error:
@@ -44,27 +47,35 @@ def init(config: Path | None, state: Path | None, force: bool) -> None:  # noqa:
 @click.command()
 @common_options
 @json_option
-def check(config: Path | None, state: Path | None, as_json: bool) -> None:
-    """Check settings and grids without starting anything, and print what would run.
+@click.option("--live", is_flag=True, help="Check for real orders, as `up --live` does; the exchange must answer.")
+def check(config: Path | None, state: Path | None, as_json: bool, live: bool) -> None:
+    """Check settings, grids, candle files and the exchange's list of symbols; print what would run. Starts nothing.
 
     Where the account trades already, also show the fields in which the file differs, and the symbols that would leave.
+    Exit code 2: `up` would refuse it. Exit code 1, with --live: the exchange was not asked.
     """
     settings = load(config, start_problems)
+    if live:
+        settings = _consented(settings)
+    found = find(settings, state_dir(state))
+    if found.problems:
+        raise ConfigError(list(found.problems), "the settings")
     changes = _changes(settings, state)
     rows = [_summary(name, symbol, settings) for name, symbol in settings.symbols.items()]
-    notes = order_limit_notes(settings)
+    notes = [*found.warnings, *found.notes]
     pool = plain(settings.total_funds * settings.global_max_usage)
     head = {
         "account": settings.account,
-        "mode": "paper, unless started with --live" if settings.exchange.live else "paper",
+        "mode": _mode(settings),
         "exchange": settings.exchange.id,
         "market": settings.paper.market,
         "pool": f"{pool} {settings.quote}",
         "strategy": settings.allocation_strategy.value,
     }
     if as_json:
-        found = {"symbols": rows, "notes": notes, "differs": changes.differing, "leaving": changes.leaving}
-        click.echo(json.dumps(head | found))
+        more = {"symbols": rows, "notes": notes, "asked": found.exchange}
+        click.echo(json.dumps(head | more | {"differs": changes.differing, "leaving": changes.leaving}))
+        _exit_unless_answered(found, live)
         return
     table = Table(title=" · ".join(f"{name} {value}" for name, value in head.items()), title_justify="left")
     for name in rows[0]:
@@ -74,11 +85,27 @@ def check(config: Path | None, state: Path | None, as_json: bool) -> None:
     Console().print(table)
     click.echo("The settings are valid.")
     for note in notes:
-        click.echo(note)
+        click.echo(f"Note: {note}")
+    if found.exchange:
+        click.echo(found.exchange)
     if changes.differing:
         click.echo(f"They differ from the settings in force in: {', '.join(changes.differing)}")
     for symbol, held in changes.leaving.items():
         click.echo(f"{symbol} would leave and retire: {held}. It would buy nothing and sell what it holds")
+    _exit_unless_answered(found, live)
+
+
+def _consented(settings: Settings) -> Settings:
+    """The settings as `up --live` uses them. Raises ConfigError where they want no real orders."""
+    if not settings.exchange.live:
+        rule = "--live is given, but the settings want no real orders"
+        raise ConfigError([Problem("exchange.live", "false", rule, "Set live = true below [exchange]")], "--live")
+    return settings.model_copy(update={"live": True})
+
+
+def _exit_unless_answered(found: Findings, live: bool) -> None:
+    if live and not found.answered:
+        raise SystemExit(1)
 
 
 class _Changes(NamedTuple):
@@ -113,6 +140,12 @@ def _changes(settings: Settings, state: Path | None) -> _Changes:
         return _Changes(found.differing, leaving)
 
     return run_with_redis(work, settings, state)
+
+
+def _mode(settings: Settings) -> str:
+    if settings.live:
+        return "real orders"
+    return "paper, unless started with --live" if settings.exchange.live else "paper"
 
 
 def _summary(name: str, symbol: SymbolSettings, settings: Settings) -> dict[str, str]:

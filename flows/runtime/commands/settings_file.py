@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from tasks.base.money import plain
-from tasks.settings.grids import KINDS, SymbolSettings
+from tasks.settings.grids import DEFAULT_KIND, KINDS, SymbolSettings
 from tasks.settings.model import Settings
 from tasks.settings.places import EACH, Place
 from tasks.settings.secret_values import secret_fields
@@ -27,7 +27,10 @@ def settings_file() -> str:
     lines = [*_HEAD.splitlines(), *_secrets(), f"# live is not set here: {whole['live'].description}", ""]
     lines += _lines(Settings, (), skip=("symbols", "live"))
     symbols = Settings().symbols
-    lines += ["", f"# symbols: {whole['symbols'].description}. Without any table, those below trade the same grid."]
+    lines += [
+        "",
+        f"# symbols: {whole['symbols'].description}. Without any table, these three trade just as written here.",
+    ]
     for number, (name, symbol) in enumerate(symbols.items()):
         lines += ["", f'[symbols."{name}"]', *(_set_lines(symbol) if number else _explained(symbol))]
     return "\n".join(lines) + "\n"
@@ -73,7 +76,7 @@ def _explained(symbol: SymbolSettings) -> list[str]:
     fields = _fields(type(symbol))
     for name, info in fields.items():
         lines += [
-            f"# {_kinds() if name == 'grid' else info.description}",
+            f"# {_kinds() if name == 'grid' else info.description}{_left_out(name, symbol, info)}",
             _line(name, symbol) if _is_set(name, symbol) else _as_comment(name, info),
         ]
     for kind, model in KINDS.items():
@@ -82,6 +85,14 @@ def _explained(symbol: SymbolSettings) -> list[str]:
         for name, info in others.items():
             lines += [f'# with grid = "{kind}": {info.description}', _as_comment(name, info)]
     return lines
+
+
+def _left_out(name: str, symbol: SymbolSettings, info: FieldInfo) -> str:
+    """What applies to a table that leaves the field out, where that is another value than here."""
+    default = DEFAULT_KIND if name == "grid" else info.default
+    if default is None or default == getattr(symbol, name) or not _is_set(name, symbol):
+        return ""
+    return f"; a table without this line: {default}"
 
 
 def _fields(model: type[SymbolSettings]) -> dict[str, FieldInfo]:

@@ -20,6 +20,7 @@ from flows.runtime.commands.connections import (
     redis_client,
     run_with_redis,
 )
+from flows.runtime.commands.option_types import Seconds
 from flows.runtime.commands.options import common_options, json_option, settings_in_force
 from flows.runtime.stack import children
 from flows.runtime.stack import record as record_file
@@ -54,7 +55,7 @@ _READ_SECONDS = 4.0
 @click.command()
 @common_options
 @json_option
-@click.option("--timeout", "seconds", type=click.FloatRange(min=1), default=180, show_default=True, help="Seconds.")
+@click.option("--timeout", "seconds", type=Seconds(1), default=180, show_default=True, help="Seconds.")
 @click.option(
     "--force",
     is_flag=True,

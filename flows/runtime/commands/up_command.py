@@ -8,12 +8,14 @@ from typing import Any
 
 import click
 
+from flows.runtime.commands.findings import find
+from flows.runtime.commands.option_types import Seconds, usable_state
 from flows.runtime.commands.options import common_options, json_option
-from flows.runtime.commands.preflight import check_exchange, check_market_data, confirm_live
+from flows.runtime.commands.preflight import blamed_on_flags, check_exchange, check_market_data, confirm_live
 from flows.runtime.stack.stack import Stack, UpOptions
 from flows.runtime.stack.stop_report import StopResult
-from tasks.base.errors import StackError
-from tasks.settings.environment import override_environment, state_dir
+from tasks.base.errors import ConfigError, StackError
+from tasks.settings.environment import override_environment
 from tasks.settings.load import CONFIG_VARIABLE, load
 from tasks.settings.model import Settings
 from tasks.settings.running import StackRecord
@@ -26,9 +28,7 @@ from tasks.settings.running import StackRecord
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of candle files for --market replay.")
 @click.option("--speed", help="Market minutes per real minute, for replay and synthetic prices.")
 @click.option("--seed", help="Seed of the synthetic market.")
-@click.option(
-    "--for", "seconds", type=click.FloatRange(min=0, min_open=True), help="Stop SECONDS after the first tick."
-)
+@click.option("--for", "seconds", type=Seconds(), help="Stop SECONDS after the first tick.")
 @click.option("--no-dashboard", is_flag=True, help="Do not start the dashboard.")
 @click.option("--liquidate", is_flag=True, help="Sell at once what symbols that left the settings still hold.")
 @click.option("--new-market", is_flag=True, help="Begin a new paper market where the old one was lost with Redis.")
@@ -48,13 +48,17 @@ def up(
     live: bool,
 ) -> None:
     """Run everything on this machine until Ctrl-C: Valkey, PostgreSQL, Prefect, a worker, the dashboard."""
-    _export(config, {"market": market, "data": str(data.absolute()) if data else None, "speed": speed, "seed": seed})
-    settings = confirm_live(load(), live, _say)
-    check_market_data(settings)
+    paper = {"market": market, "data": str(data.absolute()) if data else None, "speed": speed, "seed": seed}
+    _export(config, paper)
+    with blamed_on_flags({f"paper.{name}": f"--{name}" for name, value in paper.items() if value is not None}):
+        settings = confirm_live(load(), live, _say)
+        check_market_data(settings)
     if settings.live:
         check_exchange(settings)
+    folder = usable_state(state)
+    _check(settings, folder)
     if not no_dashboard:
-        _begin_access(settings, state_dir(state))
+        _begin_access(settings, folder)
     options = UpOptions(
         seconds=seconds,
         dashboard=not no_dashboard,
@@ -62,9 +66,25 @@ def up(
         new_market=new_market,
         on_ready=_ignore if as_json else _tell_urls,
     )
-    summary = asyncio.run(Stack(settings, state_dir(state), options, _say).run())
+    summary = asyncio.run(Stack(settings, folder, options, _say).run())
     click.echo(json.dumps(summary, default=str) if as_json else summary_text(summary))
     _raise_unless_clean(summary)
+
+
+def _check(settings: Settings, folder: Path) -> None:
+    """What `check` checks. Raises ConfigError; says what to know.
+
+    With real orders only the list of symbols is refused here: a grid in force must be able to start again and sell,
+    whatever the exchange's minimums are by now. The worker refuses new grids that do not fit.
+    """
+    found = find(settings, folder, apart=True)
+    refused = [one for one in found.problems if not settings.live]
+    if refused:
+        raise ConfigError(refused, "the settings")
+    for note in (*found.warnings, *found.notes, *(str(one) for one in found.problems)):
+        _say(f"Note: {note}")
+    if found.exchange:
+        _say(found.exchange)
 
 
 def _begin_access(settings: Settings, folder: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from flows.runtime.commands.connections import redis_client
+from flows.runtime.commands.option_types import Seconds
 from flows.runtime.commands.options import common_options, settings_in_force
 from flows.runtime.stack import children
 from tasks.base.errors import StackError
@@ -28,7 +29,7 @@ _ASK_SECONDS = 4.0
 @click.option(
     "--every",
     "seconds",
-    type=click.FloatRange(0.5, 3600),
+    type=Seconds(0.5, 3600, "2"),
     default=2.0,
     show_default=True,
     help="Seconds between looks.",

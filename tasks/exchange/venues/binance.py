@@ -9,7 +9,7 @@ from tasks.base.money import dec
 from tasks.exchange.models import PriceBand, Side
 from tasks.exchange.venues.pages import ByDay, Forward, ListCall
 from tasks.exchange.venues.signed import CcxtClientBase
-from tasks.exchange.venues.venue import FeeCall, Headers, LimitsLeft, RateLimits, Venue, recv_window
+from tasks.exchange.venues.venue import FeeCall, Headers, KeyRights, LimitsLeft, RateLimits, Venue, recv_window
 
 _WEIGHT_A_MINUTE = 6000  # of one IP address
 _ORDERS_IN_10_S = 100  # of one account
@@ -82,12 +82,19 @@ def price_bands(listed: Mapping[str, Any]) -> dict[Side, PriceBand]:
     return bands
 
 
+def may_withdraw(answer: Mapping[str, Any]) -> bool:
+    """From Binance's API restrictions of the key."""
+    return bool(answer.get("enableWithdrawals"))
+
+
 VENUE = Venue(
     exchange_id="binance",
     validity=recv_window,
     refuses_stale_orders=True,
     credentials=("api_key", "secret"),
     sandbox_hosts=frozenset({"testnet.binance.vision"}),
+    host="api.binance.com",
+    key_rights=KeyRights("sapi_get_account_apirestrictions", may_withdraw),
     rate_limits=RateLimits(address_window_ms=60_000, account_window_ms=10_000, order_ms=10_000 / _ORDERS_IN_10_S),
     client_methods=BinanceMethods,
     client_options={"fetchOpenOrders": {"warnWithoutSymbol": False}},  # a call for all symbols is meant

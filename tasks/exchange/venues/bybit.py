@@ -6,7 +6,16 @@ from typing import Any
 
 from tasks.exchange.venues.pages import DAY_MS, ByCursor, ByWeek, ListCall
 from tasks.exchange.venues.signed import Answer, Params, SignedRequests, ccxt_error
-from tasks.exchange.venues.venue import FeeCall, Headers, LimitsLeft, RateLimits, Response, Venue, recv_window
+from tasks.exchange.venues.venue import (
+    FeeCall,
+    Headers,
+    KeyRights,
+    LimitsLeft,
+    RateLimits,
+    Response,
+    Venue,
+    recv_window,
+)
 
 ERROR_CODES = {
     **dict.fromkeys(("110008", "110010", "170139", "170142", "170143", "170190"), "OrderNotFound"),
@@ -101,12 +110,21 @@ _OPEN_ORDERS = ListCall("fetch_open_orders", ByCursor(50), {"orderFilter": "Orde
 _RETENTION_MS = 729 * DAY_MS  # it keeps two years
 _MAX_EMPTY_WEEKS = 13
 
+
+def may_withdraw(answer: Mapping[str, Any]) -> bool:
+    """From Bybit's description of the key."""
+    rights = (answer.get("result") or {}).get("permissions") or {}
+    return "Withdraw" in (rights.get("Wallet") or [])
+
+
 VENUE = Venue(
     exchange_id="bybit",
     validity=recv_window,
     refuses_stale_orders=True,
     credentials=("api_key", "secret"),
     sandbox_hosts=frozenset({"api-testnet.bybit.com"}),
+    host="api.bybit.com",
+    key_rights=KeyRights("private_get_v5_user_query_api", may_withdraw),
     rate_limits=RateLimits(address_window_ms=5_000, account_window_ms=5_000),
     client_methods=BybitMethods,
     max_orders=500,

@@ -5,7 +5,7 @@ from typing import Any
 
 from tasks.exchange.venues.pages import DAY_MS, Backward, ListCall
 from tasks.exchange.venues.signed import Answer, Params, SignedRequests
-from tasks.exchange.venues.venue import FeeCall, RateLimits, Venue
+from tasks.exchange.venues.venue import FeeCall, KeyRights, RateLimits, Venue
 
 ERROR_CODES = {
     "50036": "InvalidNonce",  # expTime lies before the exchange's time
@@ -71,12 +71,21 @@ _ENDED_ORDERS = tuple(
     for state in ("filled", "canceled")
 )
 
+
+def may_withdraw(answer: Mapping[str, Any]) -> bool:
+    """From OKX's account configuration: `perm` lists what the key may do."""
+    rows = answer.get("data") or []
+    return any("withdraw" in str(row.get("perm", "")).split(",") for row in rows)
+
+
 VENUE = Venue(
     exchange_id="okx",
     validity=_expiry,
     refuses_stale_orders=True,
     credentials=("api_key", "secret", "password"),
     sandbox_hosts=frozenset({"www.okx.com"}),  # the live host too; ccxt marks each sandbox request by a header
+    host="www.okx.com",
+    key_rights=KeyRights("private_get_account_config", may_withdraw),
     rate_limits=RateLimits(),
     max_orders=500,
     client_methods=OkxMethods,

@@ -34,6 +34,8 @@ file to copy. An exchange that is not listed can be traded on paper only.
 | `limits_left`: response headers → shares of its limits that are left | unknown |
 | `address_ban_seconds`: least time that a response bans our IP address by a rule of the venue's own | 0: it does not |
 | `reset_seconds`: (headers, now) → seconds until it counts anew, where `Retry-After` is missing | unknown |
+| `host`: host name of its API; a start looks it up before it asks the exchange anything | it asks at once |
+| `key_rights`: how to read what a key may do, see `KeyRights` | not known |
 | `missing_features`: what Gridflow needs and ccxt does not offer there | none |
 """
 
@@ -57,6 +59,13 @@ class FeeCall(StrEnum):
 
     ALL = "fetch_trading_fees"
     EACH = "fetch_trading_fee"
+
+
+class KeyRights(NamedTuple):
+    """ccxt's call that tells what the key may do, and whether its answer lets the key withdraw."""
+
+    call: str
+    may_withdraw: Callable[[Mapping[str, Any]], bool]
 
 
 NEEDED_FEATURES = (
@@ -171,6 +180,8 @@ class Venue:
     limits_left: Callable[[Headers], LimitsLeft] = _limits_unknown
     address_ban_seconds: Callable[[Response], float] = _no_address_ban
     reset_seconds: Callable[[Headers, int], float | None] = _reset_unknown
+    host: str = ""
+    key_rights: KeyRights | None = None
     missing_features: tuple[str, ...] = ()
 
     def trades_since(self, since_ms: int, now_ms: int) -> tuple[ListCall, ...]:

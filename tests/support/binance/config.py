@@ -87,6 +87,7 @@ class Config(BaseModel):
 
     api_key: str = API_KEY
     secret: str = SECRET
+    may_withdraw: bool = False
     balances: dict[str, Decimal] = {"USDT": Decimal(10_000)}
     symbols: dict[str, SymbolRules] = DEFAULT_RULES
     fee_currency: Literal["quote", "base", "BNB"] = "quote"

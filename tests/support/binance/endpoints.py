@@ -11,7 +11,18 @@ from tests.support.binance.errors import BinanceError, archived, missing, nothin
 from tests.support.binance.payloads import Json
 
 PAGE, LONGEST_PAGE = 500, 1000
-SIGNED = frozenset({"order", "openOrders", "allOrders", "myTrades", "account", "account/commission", "asset/tradeFee"})
+SIGNED = frozenset(
+    {
+        "order",
+        "openOrders",
+        "allOrders",
+        "myTrades",
+        "account",
+        "account/commission",
+        "account/apiRestrictions",
+        "asset/tradeFee",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -183,6 +194,7 @@ _HANDLERS: dict[tuple[str, str], Callable[[Engine, Ask], Json]] = {
     ("GET", "myTrades"): _my_trades,
     ("GET", "account"): _account,
     ("GET", "account/commission"): _commission,
+    ("GET", "account/apiRestrictions"): lambda engine, ask: {"enableWithdrawals": engine.config.may_withdraw},
     ("GET", "asset/tradeFee"): _trade_fee,
     ("GET", "system/status"): lambda engine, ask: {"status": 0, "msg": "normal"},
 }

@@ -1,0 +1,52 @@
+"""Types of options. Each refuses a wrong value with the rule and an example."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tasks.base.errors import ConfigError, Problem
+from tasks.settings.environment import STATE_VARIABLE, state_dir
+
+_TEN_YEARS = 3650 * 86400.0
+
+
+class Seconds(click.ParamType[float]):
+    """A number of seconds, finite, from `least` to `most`."""
+
+    name = "seconds"
+
+    def __init__(self, least: float = 0.0, most: float = _TEN_YEARS, example: str = "60") -> None:
+        """A `least` of 0 means above 0."""
+        self._least, self._most, self._example = least, most, example
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number."""
+        option = param.opts[0] if param else ""
+        try:
+            seconds = float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a number of seconds. Example: {option} {self._example}", param, ctx)
+        in_bounds = self._least <= seconds <= self._most and seconds > 0
+        if not math.isfinite(seconds) or not in_bounds:
+            least = f"at least {self._least:g}" if self._least else "above 0"
+            rule = f"must be a number of seconds, {least} and at most {self._most:g}"
+            self.fail(f"{value} {rule}. Example: {option} {self._example}", param, ctx)
+        return seconds
+
+
+def usable_state(state: Path | None) -> Path:
+    """The state folder, made where it does not exist. Raises ConfigError where it cannot be made or written to."""
+    folder = state_dir(state)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except (OSError, ValueError) as error:
+        rule = f"cannot be written ({getattr(error, 'strerror', None) or error})"
+        remedy = "Name a folder below one that exists and that you may write to. Example: --state ./gridflow-state"
+        problem = Problem("--state" if state else STATE_VARIABLE, str(folder), rule, remedy)
+        raise ConfigError([problem], "the command line" if state else "the environment") from None
+    return folder
