@@ -162,6 +162,11 @@ RULES: Mapping[AlertKind, Rule] = {
         Text("系统启动", "账户 {account} 开始交易 {count} 个交易对（{mode}）"),
         ("account",),
     ),
+    AlertKind.STOP_FIRED: Rule(
+        ERROR,
+        Text("Stop fired", "{symbol}: {stop}: {why}. What it holds: {exit}. It waits for gridflow resume {symbol}."),
+        Text("止损/止盈触发", "{symbol}：{stop}：{why}，持仓处理：{exit}；恢复请执行 gridflow resume {symbol}"),
+    ),
     AlertKind.STOPPED: Rule(
         INFO,
         Text("System stopped", "Trading was stopped in order. {left}"),
@@ -244,6 +249,7 @@ OF_EVENT: Mapping[EventKind, AlertKind | None] = {
     EventKind.TICK_CRASHED: AlertKind.TICK_CRASHED,
     EventKind.FLOW_CRASHED: AlertKind.FLOW_CRASHED,
     EventKind.PROCESS_CRASHED: AlertKind.PROCESS_CRASHED,
+    EventKind.STOP_FIRED: AlertKind.STOP_FIRED,
     EventKind.SYSTEM_STOPPED: AlertKind.STOPPED,
 }
 

@@ -39,6 +39,7 @@ class AlertKind(StrEnum):
     FLOW_CRASHED = "flow_crashed"
     PROCESS_CRASHED = "process_crashed"
     STARTED = "started"
+    STOP_FIRED = "stop_fired"
     STOPPED = "stopped"
     SETTINGS_CHANGED = "settings_changed"
     DAILY_SUMMARY = "daily_summary"

@@ -38,6 +38,7 @@ class EventKind(StrEnum):
     TICK_CRASHED = "tick_crashed"  # a tick ended with an unexpected error
     FLOW_CRASHED = "flow_crashed"  # a flow run failed or crashed
     PROCESS_CRASHED = "process_crashed"  # a worker's process ends with an unexpected error
+    STOP_FIRED = "stop_fired"  # a symbol's stop fired (with the tick's records, see _writes.lua)
     SYSTEM_STOPPED = "system_stopped"  # trading was stopped in order
 
 

@@ -9,5 +9,5 @@ class Incident(StrEnum):
     FUNDS_DRIFT = "gridflow.funds.drift"  # the audit found differences
     USAGE_DRIFT = "gridflow.usage.drift"  # the usage of two symbols differs by more than 0.3
     ORDER_UNKNOWN = "gridflow.order.unknown"  # the outcome of an order is unknown
-    STOP_FIRED = "gridflow.stop.fired"  # trading was stopped
+    STOP_FIRED = "gridflow.stop.fired"  # trading was stopped, or a symbol's stop fired
     LEASE_LOST = "gridflow.lease.lost"  # another worker took the symbol while this one ticked it

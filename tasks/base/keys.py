@@ -49,7 +49,9 @@ class Keys:
         return self._key("rebalance", "lock")
 
     def funds_symbol(self, symbol: str) -> str:
-        """Hash: one symbol's share. allocated, used, reserved, cap (units), max_usage (1e-8), paused, liquidate."""
+        """Hash: one symbol's share. allocated, used, reserved, cap (units), max_usage (1e-8); flags: paused, liquidate,
+        fired (the stop that fired).
+        """
         return self._key("funds", slug(symbol))
 
     def reservations(self, symbol: str) -> str:

@@ -39,7 +39,7 @@ async def pause(
 async def resume(
     redis: RedisClient, settings: Settings, symbols: Sequence[str] = (), *, by: Actor = Actor.CLI, once: str = ""
 ) -> None:
-    """Take the pause of `symbols` back; when none is named, the pot's pause and an operator's stop.
+    """Take pause and fired stop of `symbols` back; when none is named, the pot's pause and an operator's stop.
 
     `once`: see `pause`. Raises ConfigError for a symbol that is not configured.
     """
@@ -52,12 +52,14 @@ async def _resume(redis: RedisClient, settings: Settings, symbols: Sequence[str]
     if symbols:  # they hold again what they buy
         keys, again = Keys(settings.account), once and f"{once}|liquidate"
         await store.set_operator_flag(redis, keys=keys, symbols=symbols, flag="liquidate", value=False, once=again)
+        again = once and f"{once}|fired"
+        await store.set_operator_flag(redis, keys=keys, symbols=symbols, flag="fired", value=False, once=again)
     else:
         await _set_stopped(redis, settings, False, once and f"{once}|stopped")
 
 
 async def resume_everything(redis: RedisClient, settings: Settings, *, by: Actor = Actor.CLI) -> None:
-    """Take back the stop, the pot's pause and the pause of every configured symbol."""
+    """Take back the stop, the pot's pause, and the pause and fired stop of every configured symbol."""
 
     async def work() -> None:
         await _resume(redis, settings, ())

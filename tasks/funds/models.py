@@ -91,6 +91,7 @@ class TraderAllocation(Frozen):
     paused: bool
     cap_units: int = 0
     max_usage_pct: Decimal = ZERO
+    fired: int = 0  # a stop that fired and holds (`tasks.risk.models.StopCode`); 0 for none
     liquidate: bool = False  # a symbol that left the settings, or is paused, sells what it holds at the market
 
     @property

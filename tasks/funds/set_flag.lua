@@ -2,7 +2,7 @@
 -- KEYS  1.. hashes that carry the flag (the pot, or funds of symbols); where scopes are given, then the outbox (stream);
 --         where an id is given, then the ids of actions done (sorted set: id -> ms)
 -- ARGV  1 flag: paused (no new buys); on the pot only: stopped (by an operator: no new orders, resting ones are
---         cancelled)
+--         cancelled); on symbols only: liquidate (sell what is held), fired (a stop that fired; only 0 here)
 --       2 value 0 or 1  3 id of the action, '' for none: a second call with it changes nothing
 --       4.. the scope of each hash, for the history (_outbox.lua): the symbol, or '' for the pot
 -- Returns how many of them changed; -1 where the action was done before.

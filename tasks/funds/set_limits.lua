@@ -13,7 +13,7 @@
 --       7 format  8 version of the settings they follow from, 0 where none were in force
 --       9 count n, then n times: symbol, allocation (units; -1 unregisters the symbol), cap (units),
 --         max usage (share of total funds, in 1e-8)
---       A symbol with a cap is configured: its flag `liquidate` is cleared, unless it is paused.
+--       A symbol with a cap is configured: its flag `liquidate` is cleared, unless it is paused or a stop has fired.
 --       An unregistered symbol gets a higher fence, so that a tick in progress can no longer write.
 --       A symbol that still has cells, orders or committed money is not unregistered: its allocation becomes what it
 --       has used.
@@ -62,7 +62,8 @@ for i = 1, count do
   else
     redis.call('HSET', KEYS[k], 'allocated', string.format('%.0f', wanted[i]), 'cap', ARGV[p + 2],
       'max_usage', ARGV[p + 3])
-    if tonumber(ARGV[p + 2]) > 0 and redis.call('HGET', KEYS[k], 'paused') ~= '1' then
+    local flags = redis.call('HMGET', KEYS[k], 'paused', 'fired')
+    if tonumber(ARGV[p + 2]) > 0 and flags[1] ~= '1' and (flags[2] or '0') == '0' then
       redis.call('HDEL', KEYS[k], 'liquidate')
     end
     redis.call('SADD', symbols, symbol)

@@ -48,6 +48,7 @@ SHARE_FIELDS = (
     "cap_units",
     "max_usage",
     "liquidate",
+    "fired",
 )
 _PACKAGE = "tasks.funds"
 

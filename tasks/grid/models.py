@@ -38,6 +38,13 @@ class IdleReason(StrEnum):
     REJECTED = "REJECTED"  # the exchange refused the last order; the cell waits before the next one
     NO_BASE = "NO_BASE"  # too little of the base is free on the exchange to sell what the cell holds
     GRID_UNFIT = "GRID_UNFIT"  # the exchange's present filters or fees do not allow the grid: it only sells
+    OUT_OF_REACH = "OUT_OF_REACH"  # farther from the price than activation_pct
+    NOT_STARTED = "NOT_STARTED"  # its trigger price or start time has not come
+    PAUSED_BY_RULE = "PAUSED_BY_RULE"  # the price or the time is in a range in which the settings pause buys
+    POSITION_LIMIT = "POSITION_LIMIT"  # too much of the symbol's money is in base to buy, or too little to sell
+    PRICE_JUMP = "PRICE_JUMP"  # the price jumped, and no second tick has confirmed it
+    WIDE_SPREAD = "WIDE_SPREAD"  # ask and bid are too far apart to buy
+    STOP_FIRED = "STOP_FIRED"  # one of the symbol's stops has fired: it buys nothing until an operator resumes
     RETIRED = "RETIRED"  # of an earlier grid, or of a symbol that left the settings: it no longer buys
 
 
@@ -135,7 +142,7 @@ class Limits(Frozen):
     paused: bool = False
     stopped: bool = False
     retiring: bool = False  # the symbol left the settings: no buys, what it holds is sold
-    liquidate: bool = False  # what the symbol holds is sold at the market's price; it is retiring or paused
+    liquidate: bool = False  # what the symbol holds is sold at the market's price; it is retiring, paused or stopped
     stale: bool = False  # the price is too old to buy on
     unfit: bool = False  # the exchange's present filters or fees do not allow the grid: no buys
     market_changed: bool = False  # other filters than at the last plan: what they refused is planned anew
@@ -143,6 +150,13 @@ class Limits(Frozen):
     refused: Mapping[str, str] = Field(default_factory=dict)  # cell key → reason of the last refusal
     other_orders: int = 0  # open orders of the account in the symbol that belong to no cell
     now_ms: int = 0
+    stop_fired: bool = False  # no buys; what is held is sold where `liquidate`, else kept; all orders are cancelled
+    exit_slippage: Decimal = Decimal("0.001")  # a sale at the market may be this share below the best bid
+    no_buys: IdleReason | None = None  # why a limit or guard allows none
+    no_sells: IdleReason | None = None
+    cancel_buys: bool = False  # resting buys are cancelled, too
+    activation: Decimal | None = None  # share of the price within which levels have orders; None: all levels
+    max_open_orders: int | None = None  # that the settings allow
 
     @property
     def over(self) -> int:

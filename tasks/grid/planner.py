@@ -13,6 +13,7 @@ from tasks.grid.order_limit import nearest_orders
 from tasks.grid.resizing import NO_RESIZING, Candidate, resize
 from tasks.grid.sizing import amounts, holds_nothing, reserve_units, smallest_qty
 from tasks.market.models import Snapshot
+from tasks.settings.grids.placement import is_active
 
 MARKET_SLIPPAGE = Decimal("0.001")  # an order at the market may be this share worse than the best price
 _NONE: Mapping[str, RestingBuy] = {}
@@ -82,8 +83,9 @@ class _Planner:
             if self._must_end(cell, retired) or self._is_left_behind(cell):
                 self.cancel.append(cell.order_id)
             return
-        if self.limits.stopped:
-            self.idle[cell.key] = IdleReason.STOPPED
+        halted = self._halted(cell)
+        if halted is not None:
+            self.idle[cell.key] = halted
         elif self._waits(cell):
             self.idle[cell.key] = IdleReason.NO_BASE if cell.lacks_base else IdleReason.REJECTED
         elif cell.state is CellState.HOLDING:
@@ -92,8 +94,24 @@ class _Planner:
             self.idle[cell.key] = IdleReason.RETIRED
         elif self.limits.unfit:
             self.idle[cell.key] = IdleReason.GRID_UNFIT
+        elif self.limits.no_buys is not None:
+            self.idle[cell.key] = self.limits.no_buys
+        elif not self._in_reach(cell, cell.buy_price):
+            self.idle[cell.key] = IdleReason.OUT_OF_REACH
         else:
             self._buy(cell)
+
+    def _halted(self, cell: Cell) -> IdleReason | None:
+        """Why the cell gets no order of either side. After a stop that sells, what is held is still sold."""
+        if self.limits.stopped:
+            return IdleReason.STOPPED
+        sells = self.limits.liquidate and cell.state is CellState.HOLDING
+        return IdleReason.STOP_FIRED if self.limits.stop_fired and not sells else None
+
+    def _in_reach(self, cell: Cell, level: Decimal) -> bool:
+        """Whether the level is near enough to the price to have an order."""
+        has_order = cell.order_id is not None
+        return is_active(level, self.snapshot.price, self.limits.activation, has_order=has_order)
 
     def _waits(self, cell: Cell) -> bool:
         """Whether the cell still waits after a refusal. An order that other filters refused is planned anew at once."""
@@ -102,8 +120,13 @@ class _Planner:
 
     def _must_end(self, cell: Cell, retired: bool) -> bool:
         """Whether the cell's order must be cancelled, whatever its size."""
-        outdated = retired or self.limits.unfit or is_off_level(cell, self.grid)
-        if self.limits.stopped or (outdated and cell.state is CellState.BUYING):
+        outdated = retired or self.limits.unfit or self.limits.cancel_buys or is_off_level(cell, self.grid)
+        buying = cell.state is CellState.BUYING
+        if self.limits.stopped or self.limits.stop_fired or (outdated and buying):
+            return True
+        if not buying and self.limits.no_sells is not None and not self.limits.liquidate:
+            return True
+        if not self._in_reach(cell, cell.buy_price if buying else cell.sell_price):
             return True
         return self.limits.liquidate and not self.limits.stale
 
@@ -120,8 +143,9 @@ class _Planner:
 
     def _sell(self, cell: Cell) -> None:
         exit_now = self.limits.liquidate
-        if exit_now and self.limits.stale:
-            self.idle[cell.key] = IdleReason.STALE_PRICE
+        barred = self._sell_barred(cell, exit_now)
+        if barred is not None:
+            self.idle[cell.key] = barred
             return
         purpose = Purpose.EXIT if exit_now else Purpose.SELL
         price = self._exit_price() if exit_now else self.market.price_up(cell.sell_price)
@@ -137,10 +161,18 @@ class _Planner:
             self.free_base -= qty
         self._place(cell, purpose, price, qty, 0)
 
+    def _sell_barred(self, cell: Cell, exit_now: bool) -> IdleReason | None:
+        """Why the cell does not sell what it holds now."""
+        if exit_now:
+            return IdleReason.STALE_PRICE if self.limits.stale else None
+        if self.limits.no_sells is not None:
+            return self.limits.no_sells
+        return None if self._in_reach(cell, cell.sell_price) else IdleReason.OUT_OF_REACH
+
     def _exit_price(self) -> Decimal:
         """A price at which a sell fills at once."""
         bid = self.snapshot.ticker.bid
-        return max(self.market.price_down(bid * (1 - MARKET_SLIPPAGE)), self.market.tick_size)
+        return max(self.market.price_down(bid * (1 - self.limits.exit_slippage)), self.market.tick_size)
 
     def _buy(self, cell: Cell) -> None:
         if self.limits.stale:
@@ -228,13 +260,19 @@ class _Planner:
         )
 
     def _keep_to_order_limit(self, cancelled: Sequence[str]) -> None:
-        """Keep to the number of open orders that the exchange allows: the nearest levels get them."""
-        if self.market.max_orders is None:
+        """Keep to the number of open orders that exchange and settings allow: the nearest levels get them."""
+        most = self._most_orders()
+        if most is None:
             return
-        most = self.market.max_orders - self.limits.other_orders
         allowed = nearest_orders(self.place, self.cells, self.snapshot.price, most, cancelled, self.unfunded)
         self.place, self.making_room = list(allowed.place), allowed.cancel
         self.idle |= {order.cell_key: IdleReason.MAX_ORDERS for order in allowed.waiting}
+
+    def _most_orders(self) -> int | None:
+        """Open orders that the cells may have; None for any number. A sale at the market is not held up by settings."""
+        own = None if self.limits.liquidate else self.limits.max_open_orders
+        bounds = [bound for bound in (self.market.max_orders, own) if bound is not None]
+        return min(bounds) - self.limits.other_orders if bounds else None
 
     def _resting_buys(self) -> tuple[list[Candidate], list[Candidate]]:
         """Resting buys of this grid that are not cancelled yet: those that can be resized, and the others."""

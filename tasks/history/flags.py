@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Flag(NamedTuple):
-    """A flag in its newest state. `scope`: a symbol, or '' for the pot."""
+    """A flag in its newest state. `scope`: a symbol, or '' for the pot. `value`: 0, 1, or the stop that fired."""
 
     scope: str
     name: str
@@ -48,7 +48,7 @@ async def restore_flags(redis: RedisClient, keys: Keys, database: Database, cloc
     names = [flag.text for flag in found]
     async with redis.pipeline(transaction=True) as pipe:
         for flag in found:
-            pipe.hset(keys.funds_symbol(flag.scope) if flag.scope else keys.funds, flag.name, 1)
+            pipe.hset(keys.funds_symbol(flag.scope) if flag.scope else keys.funds, flag.name, flag.value)
         pipe.hset(keys.history, mapping={"restored_ms": to_ms(clock()), "restored": ", ".join(names)})
         await pipe.execute()
     log.warning("Redis was lost: flags restored from the history", extra={"flags": names})

@@ -115,7 +115,7 @@ async def _write_books(
                 write_back(pipe, keys, symbol, body)
             pipe.hdel(keys.funds, *_NOT_IN_FUNDS)
             for flag in flags:
-                if flag.name in ("stopped", "paused"):  # the newest; a checkpoint may be older
+                if flag.name in ("stopped", "paused", "liquidate", "fired"):  # the newest; a checkpoint may be older
                     pipe.hset(keys.funds_symbol(flag.scope) if flag.scope else keys.funds, flag.name, flag.value)
             pipe.set(keys.compared, "")  # no lease before the books are compared with the exchange
             pipe.hset(keys.history, mapping={"restored_ms": now_ms, "restored": text, "compare": "1"})

@@ -118,6 +118,8 @@ def _symbol_problems(name: str, validated: Validated) -> list[Problem]:
     level_problems = symbol.level_problems(field, is_valid)
     found += level_problems
     found += _size_problems(field, symbol, is_valid)
+    found += symbol.placement_problems(field, is_valid)
+    found += symbol.risk_problems(field, is_valid)
     if validated.is_valid("total_funds", "global_max_usage") and is_valid("quote_per_cell", "max_usage_pct"):
         found += _money_problems(field, symbol, settings)
     has_levels = not level_problems and is_valid("grid", "cells", *symbol.geometry())

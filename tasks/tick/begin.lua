@@ -13,7 +13,7 @@
 --   {0, ms until the other holder's lease ends} when another owner holds the lease, else
 --   {fence, grid, book, last tick, cells (flat), intents (flat),
 --    {pool, used, reserved, paused, stopped, short, version of the limits,
---     registered, allocated, used of symbol, reserved of symbol, paused of symbol, liquidate,
+--     registered, allocated, used of symbol, reserved of symbol, paused of symbol, liquidate, fired,
 --     version of the settings, 1 while the exchange bans us else 0},
 --    {breaker of symbol, breaker of the exchange}, format, fee queue (flat), corrections (values)};
 --    missing strings are ''.
@@ -56,9 +56,9 @@ local pot = redis.call('HMGET', KEYS[8], 'pool', 'used', 'reserved', 'paused', '
 for i = 1, 7 do add(pot[i]) end
 if held(redis.call('HGET', KEYS[8], 'holds')) then numbers[5] = 1 end
 if redis.call('HGET', KEYS[8], 'history_full') == '1' then numbers[4] = 1 end
-local share = redis.call('HMGET', KEYS[9], 'allocated', 'used', 'reserved', 'paused', 'liquidate')
+local share = redis.call('HMGET', KEYS[9], 'allocated', 'used', 'reserved', 'paused', 'liquidate', 'fired')
 add(share[1] and 1 or 0)
-for i = 1, 5 do add(share[i]) end
+for i = 1, 6 do add(share[i]) end
 add(redis.call('HGET', KEYS[12], 'version'))
 add(redis.call('EXISTS', KEYS[11]))
 out[#out + 1] = numbers

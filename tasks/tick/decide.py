@@ -21,6 +21,7 @@ from tasks.grid.models import Grid, GridPlan
 from tasks.grid.planner import plan
 from tasks.market.models import Snapshot
 from tasks.orders.models import Evidence
+from tasks.risk.models import Verdict
 from tasks.settings.grids import StartMode, SymbolSettings
 from tasks.settings.model import Settings
 from tasks.tick import retiring
@@ -34,6 +35,7 @@ from tasks.tick.order_requests import Granted, outcome_of
 from tasks.tick.records import dropped_cells, failed_orders, grid_writes, published, slot_writes, writes
 from tasks.tick.report import Tick, report_of
 from tasks.tick.slots import first_cycle
+from tasks.tick.stops import stop_writes, verdict_of
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class Decision:
     no grid to trade. `moves`, `changes` and `charges`: money to book, records to write and fees for other symbols'
     cells, in one script. `refusal`: why the first grid cannot start; fills are booked anyway.
     `unfit`: why the grid only sells: it, or the grid that should replace it, does not fit the market now.
-    `corrected`: base that went missing or came back.
+    `corrected`: base that went missing or came back. `verdict`: of the symbol's stops, limits and guards.
     """
 
     readings: Readings
@@ -106,6 +108,7 @@ class Decision:
     refusal: ConfigError | None = None
     unfit: str = ""
     corrected: Booked = NOTHING
+    verdict: Verdict | None = None
 
     @property
     def has_changes(self) -> bool:
@@ -206,6 +209,7 @@ def conclude(
         refused,
         decision.unfit,
         decision.folded.fees_waiting,
+        decision.verdict,
     )
     report = report_of(tick, outcome, rules.settings.trading, retiring=rules.is_retiring)
     empty = [
@@ -294,9 +298,28 @@ def _move_dust(rules: Rules, decision: Decision, grid: Grid) -> None:
     decision.changes += slot_writes(slots, list(folded.cells), grid.grid_id, keys, rules.symbol)
 
 
+def _look_at_stops(rules: Rules, decision: Decision, grid: Grid) -> None:
+    """Judge the symbol by its stops, limits and guards. One that left the settings has none."""
+    if rules.configured is None:
+        return
+    readings, snapshot = decision.readings, decision.snapshot
+    decision.verdict = verdict_of(
+        rules.configured,
+        rules.settings.trading,
+        readings.state,
+        decision.folded.book,
+        grid,
+        snapshot,
+        decision.moves,
+        readings.now_ms,
+    )
+    decision.changes += stop_writes(decision.verdict, rules.configured, rules.keys, rules.symbol, snapshot.price)
+
+
 def _plan(rules: Rules, decision: Decision, grid: Grid) -> None:
     readings, folded = decision.readings, decision.folded
     unfit = bool(decision.unfit)
+    _look_at_stops(rules, decision, grid)
     limits = limits_of(
         rules.settings,
         readings.state,
@@ -307,6 +330,7 @@ def _plan(rules: Rules, decision: Decision, grid: Grid) -> None:
         market_changed=rules.market_changed,
         free_base=readings.free_base,
         others=other_orders(readings.open_orders, folded),
+        verdict=decision.verdict,
     )
     tag = account_tag(rules.keys.account)
     cells = list(folded.cells.values())

@@ -8,12 +8,15 @@ from tasks.exchange.models import Order, Side
 from tasks.funds.models import FundCode, Write
 from tasks.grid.levels import configured_size
 from tasks.grid.models import GridPlan, IdleReason, Limits, RestingBuy
+from tasks.grid.planner import MARKET_SLIPPAGE
 from tasks.market.models import Snapshot
 from tasks.orders.models import IntentState
+from tasks.risk.models import StopCode, Verdict
 from tasks.settings.model import Settings
 from tasks.tick.fold import Folded
 from tasks.tick.models import SymbolState
 from tasks.tick.order_requests import REJECTION_WAIT_MS
+from tasks.tick.stops import is_stale
 
 _RESTING = (IntentState.OPEN, IntentState.PARTIAL)
 _POT_REFUSALS = {FundCode.SYMBOL_LIMIT.name, FundCode.GLOBAL_LIMIT.name, FundCode.PAUSED.name}
@@ -30,16 +33,20 @@ def limits_of(
     market_changed: bool = False,
     free_base: Decimal | None = None,
     others: int = 0,
+    verdict: Verdict | None = None,
 ) -> Limits:
     """The limits, from the tick's reading and its fold. The reserve script checks them again.
 
-    `unfit`: the grid. `market_changed`, `free_base`: see `Limits`. `others`: its `other_orders`.
+    `unfit`: the grid. `market_changed`, `free_base`: see `Limits`. `others`: its `other_orders`. `verdict`: of the
+    symbol's stops, limits and guards; None where it left the settings.
     """
     own = settings.symbols.get(state.share.symbol)
     used_delta = sum(move.used_delta for move in folded.moves)
     released = sum(move.take_units for move in folded.moves) + sum(intent.units_left for intent in folded.ended)
     used = state.share.used_units + used_delta
     committed = state.share.committed_units + used_delta - released
+    fired = own is not None and verdict is not None and verdict.marks.fired is not StopCode.NONE
+    sells = own.stop_exit == "sell" if own and verdict and verdict.fires is not StopCode.NONE else state.share.liquidate
     return Limits(
         symbol_free=max(state.share.allocated_units - committed, 0),
         global_free=0 if state.short else max(state.pool_free_units - used_delta + released, 0),
@@ -51,14 +58,21 @@ def limits_of(
         paused=state.paused or state.share.paused,
         stopped=state.stopped,
         retiring=own is None,
-        liquidate=state.share.liquidate and (own is None or state.share.paused),
+        liquidate=sells and (own is None or state.share.paused or fired),
         refused=state.last.refused if state.last else {},
-        stale=now_ms - snapshot.ticker.at_ms > settings.trading.stale_price_seconds * 1000,
+        stale=is_stale(snapshot, settings.trading, now_ms),
         unfit=unfit,
         market_changed=market_changed,
         free_base=free_base,
         other_orders=others,
         now_ms=now_ms,
+        stop_fired=fired,
+        exit_slippage=own.stop_slippage if own else MARKET_SLIPPAGE,
+        no_buys=verdict.no_buys if verdict else None,
+        no_sells=verdict.no_sells if verdict else None,
+        cancel_buys=verdict is not None and verdict.cancel_buys,
+        activation=own.activation_pct if own else None,
+        max_open_orders=own.max_open_orders if own else None,
     )
 
 

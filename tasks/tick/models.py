@@ -13,6 +13,7 @@ from tasks.grid.models import Cell, Grid
 from tasks.ledger.base_guard import BaseCorrection
 from tasks.ledger.models import Book, QueuedFee
 from tasks.orders.models import Intent
+from tasks.risk.models import RiskMarks
 
 
 class TickReport(Frozen):
@@ -33,6 +34,8 @@ class TickReport(Frozen):
     not_placed: int = 0  # orders without a clear answer, or refused because of the exchange or the account
     limits_version: int = 0  # of the allocations that the tick used
     to_resize: int = 0  # resting buys whose size does not follow the allocation yet, also those being replaced
+    marks: RiskMarks = RiskMarks()  # what stops, limits and guards remember
+    stop_fires: bool = False  # a stop fired at this tick
     unfit: str = ""  # why the grid only sells: the exchange's present filters or fees do not allow it
     outside: bool = False  # the price is outside the grid
     retiring: bool = False  # the symbol left the settings: it buys nothing and sells what it holds

@@ -9,6 +9,7 @@ from tasks.grid.models import Grid, GridPlan
 from tasks.market.models import Snapshot
 from tasks.market.rules import distance_to_level, next_interval, variance_rate
 from tasks.orders.models import IntentState
+from tasks.risk.models import RiskMarks, StopCode, Verdict
 from tasks.settings.model import TradingSettings
 from tasks.tick.fold import Folded
 from tasks.tick.grid_change import is_empty
@@ -31,6 +32,7 @@ class Tick(NamedTuple):
     refused: Mapping[str, str]
     unfit: str
     fees_waiting: int
+    verdict: Verdict | None
 
 
 def report_of(tick: Tick, outcome: Folded, trading: TradingSettings, *, retiring: bool) -> TickReport:
@@ -62,6 +64,8 @@ def report_of(tick: Tick, outcome: Folded, trading: TradingSettings, *, retiring
         to_resize=len(planned.resized) + planned.to_resize,
         outside=not tick.grid.levels[0] <= price <= tick.grid.levels[-1],
         unfit=tick.unfit,
+        marks=tick.verdict.marks if tick.verdict else RiskMarks(),
+        stop_fires=tick.verdict is not None and tick.verdict.fires is not StopCode.NONE,
         retiring=retiring,
         left=retiring and not (outcome.intents or outcome.book.unvalued) and all(map(is_empty, outcome.cells.values())),
         next_in=_interval(tick.grid, price, samples, trading, is_active).quantize(Decimal("0.001")),

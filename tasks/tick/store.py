@@ -36,6 +36,7 @@ _NUMBERS = (
     "own_reserved",
     "own_paused",
     "liquidate",
+    "fired",
     "settings_version",
     "banned",
 )
@@ -107,6 +108,7 @@ def _parse(symbol: str, answer: Sequence[Any]) -> SymbolState:
             reserved_units=number["own_reserved"],
             paused=bool(number["own_paused"]),
             liquidate=bool(number["liquidate"]),
+            fired=number["fired"],
         ),
         pool_free_units=number["pool"] - number["used"] - number["reserved"],
         short=bool(number["short"]),

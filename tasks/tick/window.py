@@ -47,6 +47,8 @@ class _Totals:
         self.idle = report.idle
         if report.resolving:
             self.note(Incident.ORDER_UNKNOWN)
+        if report.stop_fires:
+            self.note(Incident.STOP_FIRED)
         self.ticks += 1
         self.fills += report.fills
         self.placed += report.placed

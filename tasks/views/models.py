@@ -92,6 +92,8 @@ class SymbolView(View):
     next_buy: Decimal | None = None  # highest price of a resting buy
     next_sell: Decimal | None = None  # lowest price of a resting sell
     unfit: str = ""  # why the grid only sells
+    stop: str = ""  # the stop that fired and holds, in words; '' for none
+    stop_why: str = ""  # the numbers that made it fire
     reasons: tuple[ReasonView, ...] = ()  # why it, or some of its cells, do nothing; the most important first
     cells: Mapping[str, int]  # state → how many
     idle: Mapping[str, int]  # reason → how many

@@ -30,6 +30,19 @@ REASONS: Mapping[IdleReason, Reason] = {
     IdleReason.GRID_UNFIT: Reason(
         "the exchange's present rules or fees do not allow the grid: it only sells", "a grid that fits: gridflow check"
     ),
+    IdleReason.OUT_OF_REACH: Reason("its level is farther away than activation_pct", "the price comes nearer"),
+    IdleReason.NOT_STARTED: Reason(
+        "the grid waits for its trigger price or start time", "that price or time (trigger_price, start_at)"
+    ),
+    IdleReason.PAUSED_BY_RULE: Reason(
+        "the settings pause buys at this price or time", "a price or time outside that range (pause_…)"
+    ),
+    IdleReason.POSITION_LIMIT: Reason(
+        "the share of base in the symbol's money is at its limit", "a price or fill that changes the share"
+    ),
+    IdleReason.PRICE_JUMP: Reason("the price jumped", "the next tick, which confirms the price"),
+    IdleReason.WIDE_SPREAD: Reason("ask and bid are too far apart", "a spread below max_spread_pct"),
+    IdleReason.STOP_FIRED: Reason("a stop of the symbol has fired", "gridflow resume SYMBOL"),
     IdleReason.RETIRED: Reason(
         "it is of an earlier grid, or its symbol left the settings", "nothing: it no longer buys"
     ),

@@ -47,6 +47,8 @@ def _flags(symbol: SymbolView) -> str:
     """A symbol's unusual states, in brackets: dark, retiring, selling at the market, paused, without Prefect."""
     words = ["DARK"] if symbol.dark else []
     words += [] if symbol.state is Lifecycle.TRADING else [symbol.state.value]
+    if symbol.stop:
+        words.append(symbol.stop)
     if symbol.liquidate:
         words.append("selling at the market")
     if symbol.paused:

@@ -13,6 +13,7 @@ from tasks.funds.rules import SPREAD_FIRES, spread_of_usage
 from tasks.ledger.base_guard import BaseWatch
 from tasks.ledger.models import Valuation
 from tasks.ledger.rules import total, unvalued_fees, value
+from tasks.risk.models import StopCode
 from tasks.settings.in_force import InForce
 from tasks.settings.model import Settings
 from tasks.tick.active_symbols import Lifecycle, lifecycle_of
@@ -88,6 +89,7 @@ def _share_fields(share: TraderAllocation) -> dict[str, Any]:
         "usage": share.usage,
         "paused": share.paused,
         "liquidate": share.liquidate,
+        "stop": StopCode(share.fired).words if share.fired else "",
         "cap": from_units(share.cap_units),
         "max_usage_pct": share.max_usage_pct,
     }
@@ -99,6 +101,7 @@ def _tick_fields(last: TickReport | None) -> dict[str, Any]:
         "price": last.price if last else None,
         "outside": last.outside if last else False,
         "unfit": last.unfit if last else "",
+        "stop_why": last.marks.why if last else "",
         "to_resize": last.to_resize if last else 0,
         "limits_version": last.limits_version if last else 0,
         "idle": Counter(last.idle.values()) if last else {},

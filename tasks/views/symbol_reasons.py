@@ -46,6 +46,9 @@ def _blocks(view: StatusView, symbol: SymbolView) -> Iterator[ReasonView]:
     if symbol.paused_in_prefect:
         wakes = "its deployment, schedule or work pool switched on in Prefect"
         yield ReasonView(code="PAUSED_IN_PREFECT", why="it is paused in Prefect", wakes=wakes)
+    if symbol.stop:
+        why = f"its stop has fired ({symbol.stop}): {symbol.stop_why}"
+        yield ReasonView(code="STOP_FIRED", why=why, wakes=f"gridflow resume {symbol.symbol}")
     if view.paused or symbol.paused:
         which = "" if view.paused else f" {symbol.symbol}"
         yield ReasonView(code="PAUSED", why="new buys are paused", wakes=f"gridflow resume{which}")

@@ -31,6 +31,7 @@ from tasks.history.direct import write_now
 from tasks.history.recovery import allow_new_market
 from tasks.history.store import StaleArchiver
 from tasks.ledger.models import Book, Fill
+from tasks.risk.models import StopCode
 from tasks.settings.environment import state_dir
 from tasks.settings.model import Settings
 from tasks.settings.running import Identity, record_path
@@ -335,6 +336,7 @@ async def test_a_stop_and_a_pause_outlive_the_loss_of_redis(redis: RedisClient, 
         await asyncio.to_thread(first.open)
         await control.stop(redis, own)
         await control.pause(redis, own, [BTC])
+        await redis.xadd(KEYS.outbox, fields_of(RecordKind.FLAG, f"fired|{StopCode.STOP_LOSS_QUOTE}|{BTC}"))  # a tick's
         await until_so(lambda: _is_empty(redis))
     await redis.flushall()
     found = Identity.of(os.getpid())
@@ -350,7 +352,11 @@ async def test_a_stop_and_a_pause_outlive_the_loss_of_redis(redis: RedisClient, 
         view = await read_status(own, redis)
         assert view.stopped
         assert view.symbols[0].paused
-        assert view.history.restored == f"stopped, {BTC} paused; the paper market was lost, and a new one began"
+        assert view.symbols[0].stop == "stop loss quote"
+        assert (
+            view.history.restored
+            == f"stopped, {BTC} fired, {BTC} paused; the paper market was lost, and a new one began"
+        )
         assert "flags_restored" in await _event_kinds(redis)
         await control.resume_everything(redis, own)
         await until_so(lambda: _is_empty(redis))

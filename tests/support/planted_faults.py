@@ -209,7 +209,7 @@ FAULTS = (
     Planted(
         "sold at the market unasked",
         "tasks/tick/limits.py",
-        "liquidate=state.share.liquidate and (own is None or state.share.paused),",
+        "liquidate=sells and (own is None or state.share.paused or fired),",
         "liquidate=own is None,",
     ),
     Planted("base guard off", "tasks/tick/monitor.py", "    await guard_base(desk, holdings, balances, at_ms)\n", ""),

@@ -73,6 +73,8 @@ def test_the_record_of_a_stack_reads_back() -> None:
         "cells": 20,
         "start": "flat",
         "max_usage_pct": "1",
+        "stop_exit": "sell",
+        "stop_slippage": "0.001",
         "weight": "1",
     }
     assert from_values(stored) == own

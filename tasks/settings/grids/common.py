@@ -10,6 +10,8 @@ from pydantic import Field
 
 from tasks.base.errors import Problem
 from tasks.base.money import MAX_QUOTE, exact
+from tasks.settings.grids.placement import PlacementSettings
+from tasks.settings.grids.risk import RiskSettings
 from tasks.settings.section import IsValid, Section, Share
 
 
@@ -53,8 +55,8 @@ class GridKind(Section, ABC):
         """From where to where the grid reaches, in words for a table."""
 
 
-class SymbolSettings(GridKind):
-    """One symbol's grid, size and limits. Each kind of grid is a subclass, so the class alone cannot be used."""
+class _CommonSettings(GridKind):
+    """Cells, their size, and the symbol's part of the pot."""
 
     cells: Annotated[int, Field(ge=1, le=500)] = Field(20, description="number of cells between levels, 1 to 500")
     quote_per_cell: Annotated[Decimal, Field(gt=0, le=MAX_QUOTE)] | None = Field(
@@ -73,6 +75,10 @@ class SymbolSettings(GridKind):
     weight: Annotated[Decimal, Field(ge=0, le=1000)] = Field(
         Decimal(1), description="share under the weighted strategy, 0 to 1000"
     )
+
+
+class SymbolSettings(RiskSettings, PlacementSettings, _CommonSettings):
+    """One symbol's grid, size, limits and stops. Each kind of grid is a subclass, so it cannot be used alone."""
 
 
 def net_profit(buy: Decimal, sell: Decimal, buy_fee: Decimal, sell_fee: Decimal) -> Decimal:

@@ -1,0 +1,1 @@
+"""Stops, limits and guards of a symbol: what they forbid, and when they fire. Pure."""
