@@ -93,7 +93,7 @@ async def ours(desk: BinanceDesk) -> list[str]:
 def test_a_stop_loss_sells_everything_and_holds_until_an_operator_resumes() -> None:
     """It is named in the status, the price may come back, and the money is free again."""
 
-    async def work(_: VirtualWorld, desk: BinanceDesk, trader: GridTrader) -> None:
+    async def work(_world: VirtualWorld, desk: BinanceDesk, trader: GridTrader) -> None:
         redis = desk.desk.redis
         report = await until_fired(desk, trader)
         assert report.marks.fired is StopCode.STOP_LOSS_PRICE
@@ -127,7 +127,7 @@ def _purpose(client_id: str) -> Purpose | None:
 def test_a_stop_that_keeps_cancels_all_orders_and_sells_nothing() -> None:
     """What is held stays on the account, through later ticks too."""
 
-    async def work(_: VirtualWorld, desk: BinanceDesk, trader: GridTrader) -> None:
+    async def work(_world: VirtualWorld, desk: BinanceDesk, trader: GridTrader) -> None:
         await until_fired(desk, trader)
         await trader.tick()
         held = (await audited(desk)).base
@@ -166,7 +166,7 @@ def test_a_stop_outlives_its_worker_and_a_rebalance(killed: bool) -> None:
 def test_a_loss_limit_and_its_amount_after_a_resume() -> None:
     """The loss counts from the resume, so the symbol trades on."""
 
-    async def work(_: VirtualWorld, desk: BinanceDesk, trader: GridTrader) -> None:
+    async def work(_world: VirtualWorld, desk: BinanceDesk, trader: GridTrader) -> None:
         report = await until_fired(desk, trader)
         assert report.marks.fired is StopCode.STOP_LOSS_QUOTE
         await trader.tick()
@@ -184,7 +184,7 @@ def test_a_loss_limit_and_its_amount_after_a_resume() -> None:
 def test_only_levels_within_reach_have_orders_and_reserve_money() -> None:
     """Three per cent on either side; the others say why. They follow the price."""
 
-    async def work(_: VirtualWorld, desk: BinanceDesk, trader: GridTrader) -> None:
+    async def work(_world: VirtualWorld, desk: BinanceDesk, trader: GridTrader) -> None:
         for _ in range(4):
             report = await minute(desk, trader)
             reach = report.price * Decimal("0.02")
@@ -199,7 +199,7 @@ def test_only_levels_within_reach_have_orders_and_reserve_money() -> None:
 def test_a_grid_waits_for_its_trigger_price() -> None:
     """Nothing is bought before, not even the base of a balanced start."""
 
-    async def work(_: VirtualWorld, desk: BinanceDesk, trader: GridTrader) -> None:
+    async def work(_world: VirtualWorld, desk: BinanceDesk, trader: GridTrader) -> None:
         assert (await desk.server.record()).orders == ()
         report = await minute(desk, trader)
         assert set(report.idle.values()) == {"NOT_STARTED"}
@@ -213,7 +213,7 @@ def test_a_grid_waits_for_its_trigger_price() -> None:
 def test_the_settings_may_allow_fewer_open_orders_than_the_exchange() -> None:
     """The nearest levels have them."""
 
-    async def work(_: VirtualWorld, desk: BinanceDesk, trader: GridTrader) -> None:
+    async def work(_world: VirtualWorld, desk: BinanceDesk, trader: GridTrader) -> None:
         for _ in range(3):
             await minute(desk, trader)
             assert len(await ours(desk)) <= 4

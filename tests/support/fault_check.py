@@ -112,8 +112,10 @@ async def check_orders_and_accounts(
     start: Decimal = Decimal(10_000),
     unlisted: Collection[str] = (),
     placed_by_hand: Collection[str] = (),
-) -> None:
+) -> set[str]:
     """Raise AssertionError unless orders, journals and books of `symbols` are those of the exchange.
+
+    Returns the symbols that Redis lost all records of, after they had left the settings and sold what they held.
 
     `start`: quote in the account before anybody traded. `unlisted`: symbols that the exchange no longer lists.
     `placed_by_hand`: client ids of ours that no journal had.
@@ -126,10 +128,12 @@ async def check_orders_and_accounts(
     assert {trade.symbol for trade in record.trades} <= {symbol.replace("/", "") for symbol in symbols}
     balances, books = await desk.client.balances(), {}
     unread: list[TradeRow] = []
+    forgotten: set[str] = set()
     for symbol in symbols:
         books[symbol] = await _check_book(redis, keys, record, symbol)
         last = books[symbol].unread
         assert symbol in unlisted or last == () or _is_forgotten(books[symbol]), f"{symbol}: a fill is missing"
+        forgotten |= {symbol} if last and symbol not in unlisted else set()
         unread += last
         resting = {order.client_id for order in open_orders(record, symbol)}
         journal = {str(name) for name in await redis.hkeys(keys.intents(symbol))}
@@ -159,6 +163,7 @@ async def check_orders_and_accounts(
     coins |= {trade.fee_asset for trade in unread}  # fees of trades that cannot be read any more
     found = [one for one in report.differences if one.cause is not Cause.UNLISTED and one.subject not in coins]
     assert found == [], found
+    return forgotten
 
 
 def _is_forgotten(found: "_Checked") -> bool:

@@ -16,17 +16,17 @@ from tests.support.binance.record import Record
 from tests.support.own_loop import in_own_loop
 
 
-def check_history(socket: Path, account: str, record: Record, unlisted: Collection[str]) -> None:
+def check_history(socket: Path, account: str, record: Record, unshown: Collection[str]) -> None:
     """Raise AssertionError unless every trade of the record is in the table exactly once, and no other one.
 
-    Trades of `unlisted` symbols may be missing: the exchange no longer shows them.
+    Trades of `unshown` symbols may be missing: it is no longer listed, or Redis lost all records of it.
 
     The archiver runs in a thread and a loop of its own, in real time.
     """
     fills = in_own_loop(_archived(socket, account))
     booked = Counter((symbol.replace("/", ""), name) for symbol, name in fills if ":" not in name)
     traded = Counter((trade.symbol, str(trade.trade_id)) for trade in record.trades)
-    gone = {symbol.replace("/", "") for symbol in unlisted}
+    gone = {symbol.replace("/", "") for symbol in unshown}
     lacking = {trade for trade in traded - booked if trade[0] not in gone}
     assert not lacking, f"the history lacks {lacking}"
     assert not booked - traded, f"the history has too much: {booked - traded}"

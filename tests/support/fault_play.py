@@ -105,7 +105,9 @@ class Play:
     async def _checked(self, seed: int) -> Outcome:
         after = await self.world.exchange.server.record()
         strays, gone = self.hazards.hands.strays, self.hazards.gone
-        await check_orders_and_accounts(self.desk, after, SYMBOLS, MONEY, unlisted=gone, placed_by_hand=strays)
+        forgotten = await check_orders_and_accounts(
+            self.desk, after, SYMBOLS, MONEY, unlisted=gone, placed_by_hand=strays
+        )
         rounded = sent_otherwise(after, self.workers.asked)
         assert rounded == [], f"sent with another price or amount than its intent: {rounded}"
         await self._check_money(after)
@@ -113,7 +115,7 @@ class Play:
         ids = (keys.server, keys.compared)  # of the Redis server: each start has others
         seen = after.model_dump_json() + await contents(self.desk.desk.redis, but=ids)
         digest = hashlib.sha256(_NOT_REPLAYED.sub("", seen).encode()).hexdigest()
-        check_history(self.world.redis.path, keys.account, after, unlisted=self.hazards.gone)
+        check_history(self.world.redis.path, keys.account, after, unshown={*gone, *forgotten})
         paid = [trade for trade in after.trades if trade.fee_asset == "BNB" and trade.symbol != "BNBUSDT"]
         self.operator.done[Trouble.COIN_FEES] += len(paid)
         faults, events = dict(Counter(fault.kind for fault in after.faults)), dict(self.operator.done)

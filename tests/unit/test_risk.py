@@ -1,5 +1,6 @@
 """Stops, limits and guards: when they fire, what they forbid, and that none of them wobbles at its edge."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -17,11 +18,19 @@ NOW_MS = int(NOW.timestamp() * 1000)
 
 
 def look(
-    marks: RiskMarks | None = None, fired: int = 0, rules: dict[str, object] | None = None, **seen: str
+    marks: RiskMarks | None = None,
+    fired: int = 0,
+    *,
+    rules: Mapping[str, object] | None = None,
+    seen: Mapping[str, str] | None = None,
+    **more: str,
 ) -> Verdict:
     """A verdict at a price of 45000, half of 1000 quote in base, unless `seen` says otherwise."""
     base = {"price": "45000", "first_price": "45000", "last_price": "45000", "profit": "0"}
-    given_ = {name: Decimal(value) for name, value in (base | {"inventory": "500", "free": "500"} | seen).items()}
+    given_ = {
+        name: Decimal(value)
+        for name, value in (base | {"inventory": "500", "free": "500"} | dict(seen or {}) | more).items()
+    }
     price = given_["price"]
     facts = {"bid": price, "ask": price} | given_
     own = symbol_settings(lower="40000", upper="50000", cells=10, **(rules or {}))
@@ -47,7 +56,7 @@ def test_a_stop_fires_at_its_bound_and_not_before(
     rules: dict[str, object], seen: dict[str, str], wanted: StopCode
 ) -> None:
     """Each kind of stop, at its bound and just before it."""
-    found = look(rules=rules, **seen)
+    found = look(rules=rules, seen=seen)
     assert (found.fires, found.marks.fired) == (wanted, wanted)
     assert bool(found.marks.why) is (wanted is not StopCode.NONE)
 
@@ -80,7 +89,12 @@ def test_profit_counts_anew_after_an_operator_resumed() -> None:
     fired = look(rules=rules, profit="21")
     assert fired.fires is StopCode.TAKE_PROFIT_QUOTE
     resumed = look(fired.marks, StopCode.NONE, rules=rules, profit="21")
-    assert (resumed.fires, resumed.marks.base, resumed.marks.best, resumed.marks.why) == (StopCode.NONE, 21, 0, "")
+    assert (resumed.fires, resumed.marks.base, resumed.marks.best, resumed.marks.why) == (
+        StopCode.NONE,
+        Decimal(21),
+        Decimal(0),
+        "",
+    )
     assert look(resumed.marks, rules=rules, profit="41").fires is StopCode.TAKE_PROFIT_QUOTE
 
 
@@ -127,7 +141,7 @@ def test_what_limits_and_guards_forbid(
     rules: dict[str, object], seen: dict[str, str], reason: IdleReason | None, cancels: bool
 ) -> None:
     """Each limit and guard, at its bound and just beyond it."""
-    found = look(rules=rules, **seen)
+    found = look(rules=rules, seen=seen)
     assert (found.no_buys, found.cancel_buys, found.no_sells) == (reason, cancels, None)
 
 
