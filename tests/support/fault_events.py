@@ -16,6 +16,7 @@ from tasks.tick.monitor import rebalance
 from tests.support.binance.desk import BinanceDesk
 from tests.support.fault_changes import Change, Changes
 from tests.support.fault_draw import SYMBOLS, Scene, geometry
+from tests.support.fault_rules import FIRED, RESUMED, without_rules
 from tests.support.fault_swarm import COUNTED
 
 MANUAL_REBALANCE = "rebalance, manual"
@@ -31,6 +32,8 @@ EVENTS = (
     OTHER_FILE,
     REMOVED_HOLDING,
     REMOVED_IN_DOUBT,
+    FIRED,
+    RESUMED,
 )
 NOTICED_MS = 60_000  # traders follow at their next tick
 FOR_GOOD_MS = 2**62
@@ -126,6 +129,11 @@ class Operator:
         for symbol, spans in asked.items():
             if any(until == FOR_GOOD_MS for _, until in spans):
                 self.asked_to_sell.setdefault(symbol, []).append((now, FOR_GOOD_MS))
+
+    async def drop_rules(self) -> None:
+        """Put the settings in force without stops, limits and guards."""
+        await self._put_in_force(without_rules(self.settings))
+        await self.deploy_again()
 
     async def deploy_again(self) -> None:
         """Put the newest settings in force, where others may be."""

@@ -5,14 +5,14 @@ import hashlib
 import random
 import re
 from collections import Counter
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from redis.exceptions import RedisError
 
-from tasks.base.errors import ExchangeError
+from tasks.base.errors import ConfigError, ExchangeError
 from tasks.base.money import from_units
 from tasks.exchange.models import Market
 from tasks.exchange.order_ids import parse_order_id
@@ -26,10 +26,11 @@ from tests.support.fault_crew import TICK_SECONDS, Crew
 from tests.support.fault_deaths import Deaths
 from tests.support.fault_draw import MONEY, MOST_PER_STEP, REAL, STEPS, SYMBOLS, Scene, plan_of
 from tests.support.fault_end import can_trade, exits_unasked, is_below_its_grids, lost_from_sight, unreadable_fees
-from tests.support.fault_events import Operator
+from tests.support.fault_events import FOR_GOOD_MS, Operator
 from tests.support.fault_hazards import Hazards
 from tests.support.fault_history import check_history
 from tests.support.fault_redis import RedisTrouble, is_compared
+from tests.support.fault_rules import RulesDesk
 from tests.support.fault_stop import Stop
 from tests.support.fault_swarm import Swarm, Trouble
 from tests.support.fault_workers import Workers
@@ -74,6 +75,7 @@ class Play:
     operator: Operator = field(init=False)
     hazards: Hazards = field(init=False)
     redis: RedisTrouble = field(init=False)
+    rules: RulesDesk = field(init=False)
     deaths: Deaths = field(init=False)
     markets: Mapping[str, Market] = field(init=False)
 
@@ -88,6 +90,7 @@ class Play:
         self.hazards = Hazards(self.world.exchange, self.swarm, own, done)
         self.redis = RedisTrouble(self.world.redis, server, self.operator, self.swarm, own, done)
         self.deaths = Deaths(server, self.workers, self.operator, self.swarm, self.rng, self.markets)
+        self.rules = RulesDesk(self.world.worker(self.desk.exchange), random.Random(f"resumed {seed}"), done)
         await self.operator.start()
         self.redis.begin()
         await self.play_with_faults()
@@ -129,7 +132,13 @@ class Play:
         )
         most += self.hazards.hands.raised
         assert most_committed(record, lot_of) <= most, "the exchange saw more spent than the highest pool"
-        assert exits_unasked(record, self.operator.asked_to_sell) == [], "sold at the market, and nobody asked for it"
+        assert exits_unasked(record, self._may_sell()) == [], "sold at the market, and nobody asked for it"
+
+    def _may_sell(self) -> Mapping[str, Sequence[tuple[int, int]]]:
+        """When each symbol may be sold at the market: as asked, and where it has stops at any time."""
+        if Trouble.RULES not in self.swarm.rates:
+            return self.operator.asked_to_sell
+        return {symbol: [(0, FOR_GOOD_MS)] for symbol in SYMBOLS}
 
     async def play_with_faults(self) -> None:
         """Tick while faults happen. Some ticks are killed, at a step or in any wait. Others freeze in a wait and go on
@@ -160,6 +169,8 @@ class Play:
             for symbol in symbols:
                 await desk.redis.delete(desk.keys.lease(symbol))  # as if a dead worker's had run out
             await self._check_keepers()
+            if Trouble.RULES in self.swarm.rates:
+                self._start(self._resume_some())
             await asyncio.sleep(rng.uniform(0, 8))  # less than an order is protected, most times
         if comes(Trouble.GONE):
             await self._let_base_go()
@@ -238,6 +249,12 @@ class Play:
         if left and await is_compared(desk.redis, desk.keys):
             raise AssertionError(f"no keeper: {sorted(left)}")
 
+    async def _resume_some(self) -> None:
+        try:
+            await self.rules.act(list(self.operator.settings.symbols))
+        except (RedisError, ConfigError):
+            return  # Redis is away, or other settings than the operator's are in force for a moment
+
     async def _operate(self, after: float) -> None:
         await asyncio.sleep(after)
         try:
@@ -249,6 +266,9 @@ class Play:
         """After the faults: settle every order, trade on, follow the allocations, settle again."""
         await asyncio.sleep(10)  # requests of dead workers that are still under way expire
         await self.operator.deploy_again()
+        if Trouble.RULES in self.swarm.rates:
+            await self.operator.drop_rules()
+            await self.rules.end(list(self.operator.settings.symbols))
         self.markets = {**self.markets, **await self.desk.client.refreshed_markets(SYMBOLS)}
         crew = Crew(self.workers.new(), self.workers.ticks)
         if self.hazards.gone:

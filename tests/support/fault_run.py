@@ -15,7 +15,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from json import dumps
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
@@ -24,6 +24,7 @@ from typing import cast
 from tasks.base.keys import Keys
 from tests.support.fault_draw import SYMBOLS, draw_scene
 from tests.support.fault_play import Outcome, Play
+from tests.support.fault_rules import with_rules
 from tests.support.fault_swarm import Swarm, Trouble
 from tests.support.virtual.desk import VirtualWorld, in_world
 from tests.support.virtual.loop import Standstill, run_virtually
@@ -53,6 +54,9 @@ def play(seed: int, world: VirtualRedis, folder: Path) -> Outcome:
 async def _play(seed: int, redis: VirtualRedis, folder: Path) -> Outcome:
     rng, swarm = random.Random(seed), Swarm.drawn(seed)
     scene = draw_scene(rng, seed, coin_fees=Trouble.COIN_FEES in swarm.rates)
+
+    if Trouble.RULES in swarm.rates:
+        scene = replace(scene, settings=with_rules(scene.settings, random.Random(f"drawn rules {seed}")))
 
     async def work(world: VirtualWorld) -> Outcome:
         watch = PotWatch(str(redis.path), Keys(scene.settings.account), SYMBOLS)

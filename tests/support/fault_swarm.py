@@ -8,6 +8,7 @@ from enum import StrEnum
 class Trouble(StrEnum):
     """A kind of trouble. The names of those that happen on the exchange, in Redis or by hand are counted as events."""
 
+    RULES = "stops and limits"
     DEATHS = "workers die or freeze"
     FAULTS = "requests fail"
     SETTINGS = "settings change"
@@ -61,6 +62,7 @@ _RANGES = {
     Trouble.LOST_ANSWERS: _Range(0.35, 0.002, 0.02),  # of requests
     Trouble.FEW_ORDERS: _Range(0.3, 0.1, 0.3),
 }
+_RULES_SHARE = 0.3  # drawn apart, so that other scenarios are what they were before there were rules
 COUNTED = tuple(Trouble)[tuple(Trouble).index(Trouble.CANCELLED) :]
 
 
@@ -76,7 +78,10 @@ class Swarm:
         """The rates of `seed`."""
         rng = random.Random(f"swarm {seed}")
         drawn = {kind: (rng.random(), rng.uniform(found.least, found.most)) for kind, found in _RANGES.items()}
-        return cls(rng, {kind: rate for kind, (at, rate) in drawn.items() if at < _RANGES[kind].share})
+        rates = {kind: rate for kind, (at, rate) in drawn.items() if at < _RANGES[kind].share}
+        if random.Random(f"rules {seed}").random() < _RULES_SHARE:
+            rates[Trouble.RULES] = 1.0
+        return cls(rng, rates)
 
     def comes(self, kind: Trouble) -> bool:
         """Whether it happens now."""

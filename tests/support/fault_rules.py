@@ -1,0 +1,73 @@
+"""Stops, limits and guards of symbols in a fault run: drawn for the start, lifted by an operator, gone at the end."""
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tasks.control.steps import resume
+from tasks.settings.grids.placement import PlacementSettings
+from tasks.settings.grids.risk import RiskSettings
+from tasks.settings.model import Settings
+from tests.support.binance.desk import BinanceDesk
+
+FIRED, RESUMED = "stop fired", "stop taken back"
+_DRAWN: Mapping[str, Sequence[Any]] = {
+    "activation_pct": ["0.01", "0.02"],
+    "max_open_orders": [3, 5],
+    "max_position_pct": ["0.3", "0.6"],
+    "min_position_pct": ["0.05"],
+    "stop_loss_quote": ["3", "15"],
+    "take_profit_quote": ["2", "10"],
+    "profit_drawdown_pct": ["0.3"],
+    "max_price_jump_pct": ["0.002"],
+}
+_FIELDS = {*PlacementSettings.model_fields, *RiskSettings.model_fields}
+
+
+def with_rules(settings: Settings, rng: random.Random) -> Settings:
+    """The settings with drawn rules for each symbol."""
+    return _with(settings, {symbol: _drawn(rng) for symbol in settings.symbols})
+
+
+def without_rules(settings: Settings) -> Settings:
+    """The settings without any of them."""
+    nothing: dict[str, Any] = {}
+    return _with(settings, dict.fromkeys(settings.symbols, nothing))
+
+
+def _drawn(rng: random.Random) -> dict[str, Any]:
+    names = rng.sample(sorted(_DRAWN), k=rng.randint(2, 4))
+    return {name: rng.choice(_DRAWN[name]) for name in names} | {"stop_exit": rng.choice(["sell", "keep"])}
+
+
+def _with(settings: Settings, rules: Mapping[str, Mapping[str, Any]]) -> Settings:
+    whole = settings.model_dump()
+    for symbol, own in whole["symbols"].items():
+        kept = {name: value for name, value in own.items() if name not in _FIELDS}
+        whole["symbols"][symbol] = kept | dict(rules[symbol])
+    return Settings.model_validate(whole)
+
+
+@dataclass
+class RulesDesk:
+    """An operator who sees which stops have fired, and takes them back now and then."""
+
+    desk: BinanceDesk
+    rng: random.Random
+    done: Counter[str] = field(default_factory=Counter)
+
+    async def act(self, symbols: Sequence[str]) -> None:
+        """Take back some of the stops that hold."""
+        keys, redis = self.desk.desk.keys, self.desk.desk.redis
+        for symbol in symbols:
+            if (await redis.hget(keys.funds_symbol(symbol), "fired") or "0") != "0":
+                self.done[FIRED] += 1
+                if self.rng.random() < 0.4:
+                    await resume(redis, self.desk.desk.settings, [symbol])
+                    self.done[RESUMED] += 1
+
+    async def end(self, symbols: Sequence[str]) -> None:
+        """Take back all of them."""
+        await resume(self.desk.desk.redis, self.desk.desk.settings, symbols)
