@@ -44,6 +44,7 @@ _COMMANDS = {
     "token": ("token_command", "token", "Print a token for the HTTP API."),
     "export-trades": ("history_commands", "export_trades", "Write all trades for tax tools."),
     "alerts": ("alerts_command", "alerts", "Try the channels that alerts are sent through."),
+    "backtest": ("backtest_command", "backtest", "Play grids over recorded candles, by the live decisions."),
     "resume": ("pause_commands", "resume", "End a pause or a stop."),
 }
 

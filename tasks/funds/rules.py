@@ -18,6 +18,7 @@ USAGE_SPREAD = "usage spread"  # the reason of a rebalance that the spread trigg
 FREE_SHARE = Decimal("0.1")  # of the pool, which must be free for a refused symbol to trigger a rebalance
 SCORE_RANGE = (Decimal("0.5"), Decimal(2))
 OUTSIDE_DEMAND = Decimal("0.5")
+TRIGGER_GAP_MS = 600_000  # at most one triggered rebalance in ten minutes, by one worker
 STOPPED = "STOPPED"  # why an order is refused while a stop is in force
 
 

@@ -22,9 +22,9 @@ from tasks.funds.models import (
     TraderAllocation,
     Write,
 )
+from tasks.funds.rules import TRIGGER_GAP_MS
 
 MAX_BATCH = 1000  # items of one reserve call: the script unpacks them onto Lua's stack
-TRIGGER_GAP_MS = 600_000  # at most one triggered rebalance in ten minutes, by one worker
 _UNREGISTER = -1  # what set_limits.lua takes for "no allocation"
 # What status.lua answers, in its order: after the digest of the inputs these numbers, then these of each symbol.
 POT_FIELDS = (

@@ -9,7 +9,8 @@ from typing import Any
 from ccxt.base import errors
 
 from tasks.base.money import dec, floor_to, round_to
-from tasks.paper.scripts import PlaceArgs, PlaceCode
+from tasks.paper.matching import PlaceCode, terms
+from tasks.paper.scripts import PlaceArgs
 from tasks.paper.units import Fees, Filters, to_units
 
 RECV_WINDOW_MS = 5_000
@@ -134,10 +135,7 @@ def broken_filter(order: NewOrder, filters: Filters, market_price: int) -> str |
 def place_args(order: NewOrder, fees: Fees, market_price: int) -> PlaceArgs:
     """One order for place.lua, with its amounts at `market_price` (units)."""
     price, qty = to_units(order.price) if order.price is not None else 0, to_units(order.qty)
-    matches = not price or (price >= market_price if order.side == "buy" else price <= market_price)
-    mode = ("refuse" if order.post_only else "take") if matches else "rest"
-    at, share = (market_price, fees.taker) if matches else (price, fees.maker)
-    amounts = fees.amounts(order.side, at, qty, share)
+    mode, _, amounts = terms(order.side, price, qty, order.post_only, market_price, fees)
     return PlaceArgs(
         client=order.client,
         side=order.side[0],

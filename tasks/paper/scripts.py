@@ -25,17 +25,6 @@ class Code(IntEnum):
     NO_MARKET = 4
 
 
-class PlaceCode(IntEnum):
-    """Result codes of placing one order; place.lua has the same list."""
-
-    OK = 0
-    DUPLICATE = 1
-    INSUFFICIENT = 2
-    EXPIRED = 3
-    EARLY = 4
-    WOULD_TAKE = 5
-
-
 class Answer(NamedTuple):
     """What place, cancel, read and tick return: the state of the symbol's market, and the operation's own texts.
 

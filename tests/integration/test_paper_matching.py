@@ -1,8 +1,6 @@
-"""The fill model, held against a small model in plain Decimals over random candles and orders."""
+"""The fill model in Python, held against the paper exchange's scripts over random candles and orders."""
 
-from dataclasses import dataclass, field
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from itertools import pairwise
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -10,102 +8,52 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from tasks.base.money import from_units
 from tasks.base.redis_client import RedisClient
 from tasks.paper.exchange import PaperExchange
+from tasks.paper.matching import Execution, Matching, PaperAccount, Path, PlaceCode
+from tasks.paper.orders import REFUSALS, filter_refusal
+from tasks.paper.units import UNITS, Fees, to_units
 from tests.support.paper import SYMBOL, Numbers, Wall, manual
 
 SHARE = Decimal("0.001")
-UNIT = Decimal("1e-8")
-FUNDS = Decimal(1000)
+FUNDS = 1000
 
 
-def up(value: Decimal) -> Decimal:
-    """To 1e-8, up."""
-    return value.quantize(UNIT, ROUND_CEILING)
+def units(number: Decimal | float | int | str) -> int:
+    """To 1e-8."""
+    return to_units(Decimal(str(number)))
 
 
-def down(value: Decimal) -> Decimal:
-    """To 1e-8, down."""
-    return value.quantize(UNIT, ROUND_FLOOR)
-
-
-@dataclass
 class Model:
-    """What the exchange should hold: free and used money, resting orders, fills in order."""
+    """The fill model, and its fills in order: client id, price and fee."""
 
-    base_fee: bool
-    last: Decimal
-    free: dict[str, Decimal] = field(default_factory=lambda: {"USDT": FUNDS, "BTC": Decimal(0)})
-    used: dict[str, Decimal] = field(default_factory=lambda: {"USDT": Decimal(0), "BTC": Decimal(0)})
-    resting: dict[str, tuple[str, Decimal, Decimal]] = field(default_factory=dict)
-    fills: list[tuple[str, Decimal, Decimal]] = field(default_factory=list)
+    def __init__(self, base_fee: bool, last: Decimal) -> None:
+        self.account = PaperAccount()
+        self.account.open("USDT", FUNDS * UNITS)
+        self.market = Matching(SYMBOL, units(last), Fees(SHARE, SHARE, base_fee), self.account)
+        self.fills: list[tuple[str, Decimal, Decimal]] = []
 
-    def price_of(self, side: str, price: Decimal, qty: Decimal) -> tuple[str, Decimal, str, Decimal, Decimal]:
-        """Currency and amount paid, currency and amount got, fee."""
-        fee = up(price * qty * SHARE)
-        if side == "sell":
-            return "BTC", qty, "USDT", down(price * qty) - fee, fee
-        if self.base_fee:
-            fee = up(qty * SHARE)
-            return "USDT", up(price * qty), "BTC", qty - fee, fee
-        return "USDT", up(price * qty) + fee, "BTC", qty, fee
+    def note(self, fill: Execution) -> None:
+        self.fills.append((fill.order.client, from_units(fill.price), from_units(fill.amounts.fee)))
 
-    def place(self, client: str, side: str, price: Decimal, qty: Decimal) -> str:
-        matches = price >= self.last if side == "buy" else price <= self.last
-        at = self.last if matches else price
+    def place(self, client: str, side: str, price: Decimal, qty: Decimal, post_only: bool) -> str:
+        """The order's status, or why it is refused."""
         if price * qty < 5:
-            return "InvalidOrder"
-        pays, amount, gets, got, fee = self.price_of(side, at, qty)
-        if self.free[pays] < amount:
-            return "InsufficientFunds"
-        self.free[pays] -= amount
-        if matches:
-            self.free[gets] += got
-            self.fills.append((client, at, fee))
-            return "closed"
-        self.used[pays] += amount
-        self.resting[client] = (side, price, qty)
-        return "open"
-
-    def cancel(self, client: str) -> bool:
-        if client not in self.resting:
-            return False
-        pays, amount, *_ = self.price_of(*self.resting.pop(client))
-        self.used[pays] -= amount
-        self.free[pays] += amount
-        return True
+            return filter_refusal("NOTIONAL").message
+        code, fill = self.market.place(client, side, units(price), units(qty), post_only=post_only)
+        if fill:
+            self.note(fill)
+        return REFUSALS[code].message if code is not PlaceCode.OK else "closed" if fill else "open"
 
     def candle(self, row: Numbers) -> None:
-        opened, high, low, close = (Decimal(str(number)) for number in row)
-        turns = [opened, low, high, close] if opened - low <= high - opened else [opened, high, low, close]
-        hits = []
-        for number, (client, (side, price, _)) in enumerate(self.resting.items()):
-            if low <= price if side == "buy" else price <= high:
-                hits.append((self.way(turns, side, price), number, client))
-        for _, _, client in sorted(hits):
-            side, price, qty = self.resting.pop(client)
-            pays, amount, gets, got, fee = self.price_of(side, price, qty)
-            self.used[pays] -= amount
-            self.free[gets] += got
-            self.fills.append((client, price, fee))
-        self.last = close
-
-    @staticmethod
-    def way(turns: list[Decimal], side: str, price: Decimal) -> Decimal:
-        """Length of the path before the price is first touched."""
-        gone = Decimal(0)
-        for begin, end in pairwise(turns):
-            if price >= begin if side == "buy" else price <= begin:
-                return gone
-            if price >= end if side == "buy" else price <= end:
-                return gone + abs(begin - price)
-            gone += abs(begin - end)
-        raise AssertionError("not touched")
+        for fill in self.market.play(Path(*map(units, row))):
+            self.note(fill)
 
 
 prices = st.integers(95, 105).map(lambda whole: Decimal(whole) + Decimal("0.01"))  # few, so that they often meet
 amounts = st.integers(4_000, 60_000).map(lambda lots: Decimal(lots) / 100_000)
-orders = st.tuples(st.just("order"), st.sampled_from(["buy", "sell"]), prices, amounts)
+orders = st.tuples(st.just("order"), st.sampled_from(["buy", "sell"]), prices, amounts, st.booleans())
 cancels = st.tuples(st.just("cancel"), st.integers(0, 30))
 
 
@@ -131,7 +79,7 @@ async def test_matches_like_the_model(redis: RedisClient, fee_currency: str, ste
     exchange = await manual(redis, [first, *path], wall, funds="1000", fee_currency=fee_currency)
     await exchange.advance()
     model = Model(fee_currency == "base", Decimal("100.01"))
-    steps = [("order", "buy", Decimal(101), Decimal(4)), *steps]
+    steps = [("order", "buy", Decimal(101), Decimal(4), False), *steps]
     for number, step in enumerate(steps):
         wall.turn(1)
         await take(exchange, model, f"c-{number}", step)
@@ -145,16 +93,16 @@ async def take(exchange: PaperExchange, model: Model, client: str, step: Any) ->
         model.candle(step[1])
         await exchange.advance()
     elif step[0] == "cancel":
-        expected = model.cancel(f"c-{step[1]}")
+        expected = model.market.cancel(f"c-{step[1]}") is not None
         answer = await exchange.cancel_orders([], SYMBOL, {"clientOrderIds": [f"c-{step[1]}"]})
         assert (answer[0]["status"] == "canceled") is expected
     else:
-        _, side, price, qty = step
-        expected_status = model.place(client, side, price, qty)
-        wanted = {"symbol": SYMBOL, "type": "limit", "side": side, "amount": qty, "price": price}
-        order = (await exchange.create_orders([{**wanted, "params": {"clientOrderId": client}}]))[0]
-        codes = {-2010: "InsufficientFunds", -1013: "InvalidOrder"}
-        assert (codes.get(order["info"].get("code")) or order["status"]) == expected_status
+        _, side, price, qty, post_only = step
+        expected_status = model.place(client, side, price, qty, post_only)
+        params = {"clientOrderId": client, "postOnly": post_only}
+        wanted = {"symbol": SYMBOL, "type": "limit", "side": side, "amount": qty, "price": price, "params": params}
+        order = (await exchange.create_orders([wanted]))[0]
+        assert (order["info"].get("msg") or order["status"]) == expected_status
 
 
 async def check(exchange: PaperExchange, model: Model) -> None:
@@ -162,7 +110,8 @@ async def check(exchange: PaperExchange, model: Model) -> None:
     balance = (await exchange.fetch_balance())["info"]
     for currency in ("USDT", "BTC"):
         free, used, total = (Decimal(balance[currency][name]) for name in ("free", "used", "total"))
-        assert (free, used) == (model.free[currency], model.used[currency])
+        own = model.account
+        assert (free, used) == (from_units(own.free[currency]), from_units(own.used[currency]))
         assert free >= 0
         assert used >= 0
         assert total == free + used
@@ -172,4 +121,4 @@ async def check(exchange: PaperExchange, model: Model) -> None:
     stamps = [(one["timestamp"], int(one["id"])) for one in trades]
     assert stamps == sorted(stamps)
     resting = {order["clientOrderId"] for order in await exchange.fetch_open_orders(SYMBOL)}
-    assert resting == set(model.resting)
+    assert resting == set(model.market.resting)

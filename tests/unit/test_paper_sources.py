@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.paper.candles import merged
-from tasks.paper.scripts import Code, PlaceCode, source_of
+from tasks.paper.matching import PlaceCode
+from tasks.paper.scripts import Code, source_of
 from tasks.paper.stored_market import MarketClock
 from tasks.paper.synthetic import DAY, SyntheticSeries
 from tasks.paper.units import filters_for

@@ -1,0 +1,1 @@
+"""Backtests: the live decisions, funds rules and ledger over candles, without Redis and without an exchange."""

@@ -1,0 +1,121 @@
+"""When ticks would do nothing, so that a backtest may skip their candles. Pure.
+
+A symbol is quiet while every order rests as the journal has it and every cell without an order waits for a price or for
+money. Then a tick changes nothing until a candle reaches an order, a close passes one of two bounds, or money moves.
+Where that is not certain, the answer is None: the next candle is ticked. Tests hold it against ticking every candle.
+"""
+
+from functools import cache
+from typing import NamedTuple
+
+from tasks.base.money import from_units
+from tasks.exchange.models import Market, PriceBand
+from tasks.funds.models import FundCode, TraderAllocation
+from tasks.grid.levels import configured_size
+from tasks.grid.models import Cell, CellState, Grid, Size
+from tasks.grid.sizing import cell_money, holds_nothing
+from tasks.orders.models import IntentState
+from tasks.settings.grids import ArithmeticSettings, GeometricSettings, SymbolSettings
+from tasks.tick.decide import Decision, Rules
+
+# What this module knows of a symbol's settings. A setting that is not here may bring a rule that acts by itself.
+KNOWN_KINDS = (ArithmeticSettings, GeometricSettings)
+KNOWN_FIELDS = frozenset(
+    {
+        "grid",
+        "lower",
+        "upper",
+        "range_pct",
+        "cells",
+        "quote_per_cell",
+        "base_per_cell",
+        "start",
+        "max_usage_pct",
+        "weight",
+    }
+)
+_FOR_MONEY = frozenset({FundCode.SYMBOL_LIMIT.name, FundCode.GLOBAL_LIMIT.name})
+
+
+class Quiet(NamedTuple):
+    """The bounds of the quiet. Prices in units of 1e-8.
+
+    `above`: the lowest buy price of a cell that waits for the price to rise above it; None where no cell does.
+    `below`: the highest buy price of a cell that waits for money; a close at or below it changes why it waits.
+    `follows_pool`: whether money of other symbols may end the quiet.
+    """
+
+    above: int | None
+    below: int | None
+    follows_pool: bool
+
+
+@cache
+def is_known(kind: type[SymbolSettings]) -> bool:
+    """Whether every rule of this kind of grid is known here."""
+    return kind in KNOWN_KINDS and KNOWN_FIELDS.issuperset(kind.model_fields)
+
+
+def quiet_after(rules: Rules, decision: Decision, share: TraderAllocation, refused: bool) -> Quiet | None:
+    """The quiet after a tick and its orders. `share`: after them. `refused`: whether the pot refused a new order.
+
+    `decision.folded` has the cells and orders as they are after the tick. The caller knows that every order rests.
+    """
+    own, folded, grid = rules.configured, decision.folded, decision.grid
+    if own is None or grid is None or not is_known(type(own)) or decision.unfit or not _is_plain(rules.market):
+        return None
+    if folded.fees_waiting or folded.book.unvalued or refused or share.committed_units > share.allocated_units:
+        return None
+    if any(intent.state is not IntentState.OPEN for intent in folded.intents.values()):
+        return None
+    did_nothing = not (decision.has_changes or decision.plan.cancel or decision.plan.place)
+    size = configured_size(own)
+    if size is None and not (did_nothing and _funds_all(rules.market, decision, grid, share)):
+        return None
+    return _bounds(decision, grid, did_nothing=did_nothing, sized=size is not None)
+
+
+def _bounds(decision: Decision, grid: Grid, *, did_nothing: bool, sized: bool) -> Quiet | None:
+    """The bounds from the cells without an order; None where one of them waits for something else."""
+    above: list[Cell] = []
+    below: list[Cell] = []
+    ask, now_ms = decision.snapshot.ask, decision.readings.now_ms
+    for cell in decision.folded.cells.values():
+        if cell.grid_id != grid.grid_id:
+            return None
+        if cell.order_id is not None:
+            continue
+        if cell.state is not CellState.IDLE or cell.entry or cell.retry_ms > now_ms:
+            return None
+        if cell.buy_price >= ask:
+            above.append(cell)
+            continue
+        reason = decision.plan.idle_reasons.get(cell.key)
+        if not did_nothing or reason is None or reason.value not in _FOR_MONEY:
+            return None
+        below.append(cell)
+    return Quiet(
+        above=min((_units(cell) for cell in above), default=None),
+        below=max((_units(cell) for cell in below), default=None),
+        follows_pool=bool(below) or not sized,
+    )
+
+
+def _units(cell: Cell) -> int:
+    return int(cell.buy_price.scaleb(8))
+
+
+def _is_plain(market: Market) -> bool:
+    """Whether no filter depends on the market's price."""
+    return market.max_orders is None and market.buy_band == market.sell_band == PriceBand()
+
+
+def _funds_all(market: Market, decision: Decision, grid: Grid, share: TraderAllocation) -> bool:
+    """Whether the allocation gives every cell its size. Where it does not, the nearest cells get money first."""
+    own = [cell for cell in decision.folded.cells.values() if cell.grid_id == grid.grid_id]
+    empty = [cell for cell in own if holds_nothing(cell)]
+    allocated, used = from_units(share.allocated_units), from_units(share.used_units)
+    size = Size.of_quote(cell_money(allocated, used, len(grid.levels) - 1, len(empty), market.taker_fee))
+    return size is not None and all(
+        market.large_enough(cell.buy_price, market.qty(size.qty(cell.buy_price))) for cell in empty
+    )

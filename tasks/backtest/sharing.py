@@ -1,0 +1,96 @@
+"""Sharing the pot in a backtest: at the start, each hour, and when a trigger fires. Pure.
+
+The rules are `Rebalancing` and `trigger`, as `GlobalFundAllocator.rebalance_if_needed` uses them.
+"""
+
+from collections.abc import Mapping
+
+from tasks.backtest.pot import Pot, Share
+from tasks.base.money import from_units, units_down
+from tasks.funds.models import FundCode, SymbolPerformance
+from tasks.funds.rebalancing import APPLIED, SCHEDULED, UNCHANGED, ConfiguredShare, Rebalancing
+from tasks.funds.rules import SPREAD_ARMS, TRIGGER_GAP_MS, USAGE_SPREAD, spread_of_usage, trigger
+from tasks.settings.model import AllocationStrategy, Settings
+
+Performances = Mapping[str, SymbolPerformance]
+
+
+class Sharing:
+    """Shares one pot by one account's settings."""
+
+    def __init__(self, settings: Settings, pot: Pot) -> None:
+        self.pot = pot
+        pool = units_down(settings.total_funds * settings.global_max_usage)
+        shares = {
+            symbol: ConfiguredShare(own.weight, units_down(settings.total_funds * own.max_usage_pct), own.max_usage_pct)
+            for symbol, own in settings.symbols.items()
+        }
+        self.rules = Rebalancing(
+            settings.allocation_strategy, pool, shares, settings.dynamic_step, settings.resize_tolerance
+        )
+        self.even_share = from_units(pool // max(len(shares), 1))
+        self.rebalances = 0
+        self._locked_until_ms = 0
+        self._settled: list[tuple[int | None, int]] | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the hourly rebalance is known to change nothing until money moves.
+
+        The dynamic strategy looks at profits and prices as well, unless there is one symbol only.
+        """
+        if len(self.pot.shares) == 1:
+            (share,) = self.pot.shares.values()
+            return share.allocated == min(self.rules.pool_units, share.cap) and share.used <= share.allocated
+        return self.rules.strategy is not AllocationStrategy.DYNAMIC and self._settled == self._money()
+
+    @property
+    def locked_until_ms(self) -> int:
+        """From when on a trigger may rebalance again."""
+        return self._locked_until_ms
+
+    def _money(self) -> list[tuple[int | None, int]]:
+        return [(share.allocated, share.used) for share in self.pot.shares.values()]
+
+    def open(self, now_ms: int) -> None:
+        """Share the pot for the first time."""
+        for symbol in self.rules.shares:
+            self.pot.shares.setdefault(symbol, Share())
+        self._rebalance({}, "start", now_ms)
+
+    def on_the_hour(self, facts: Performances, now_ms: int) -> bool:
+        """The hourly rebalance; whether it changed the allocations."""
+        outcome = self._rebalance(facts, SCHEDULED, now_ms)
+        self._settled = self._money() if outcome == UNCHANGED else None
+        return outcome == APPLIED
+
+    def on_trigger(self, facts: Performances, now_ms: int) -> bool | None:
+        """Rebalance where a trigger fires; whether that changed the allocations.
+
+        None: a trigger fires and changes nothing now. It may do so from `locked_until_ms` on.
+        """
+        status = self.pot.status()
+        if self.rules.must_apply(status):
+            return self._rebalance(facts, "monitor", now_ms) == APPLIED
+        usages = [share.usage for share in status.symbols.values()]
+        if status.spread_fired and spread_of_usage(usages) < SPREAD_ARMS:
+            self.pot.spread_fired = False
+        fired = trigger(status, facts)
+        if fired is None:
+            return False
+        if now_ms < self._locked_until_ms:
+            return None
+        self._locked_until_ms = now_ms + TRIGGER_GAP_MS
+        if fired == USAGE_SPREAD:
+            self.pot.spread_fired = True
+        return True if self._rebalance(facts, fired, now_ms) == APPLIED else None
+
+    def _rebalance(self, facts: Performances, reason: str, now_ms: int) -> str:
+        """Rebalance; the outcome."""
+        plan = self.rules.plan(self.pot.status(), facts, reason, now_ms)
+        if plan.outcome != APPLIED:
+            return plan.outcome
+        limits = self.rules.limits(plan)
+        code = self.pot.set_limits(self.rules.pool_units, limits, self.rules.inputs(), plan.step_ms)
+        self.rebalances += code is FundCode.OK
+        return APPLIED if code is FundCode.OK else UNCHANGED

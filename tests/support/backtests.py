@@ -1,0 +1,102 @@
+"""Random grids and price paths for tests of the backtest engines."""
+
+import random
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from tasks.backtest.candle_files import columns_of
+from tasks.backtest.candles import CandleColumns
+from tasks.backtest.engine import Played
+from tasks.exchange.models import Market
+from tasks.paper.candles import MINUTE
+from tasks.settings.model import Settings
+from tests.support.recorded import DATA, candles_in
+
+UNIT = 10**8
+CENT = 10**6
+START_MS = 1_704_067_200_000
+STRATEGIES = ("equal", "weighted", "dynamic")
+
+
+def recorded(base: str) -> CandleColumns:
+    """Three days of 1-minute candles."""
+    return CandleColumns.of(candles_in(DATA / f"{base}-USDT-1m-2024-01.csv.gz"))
+
+
+def market(symbol: str = "BTC/USDT", **changes: Any) -> Market:
+    """Ticks of 0.01, lots of 0.00001, 0.1 % fees."""
+    base, quote = symbol.split("/")
+    fields = {"tick_size": "0.01", "lot_step": "0.00001", "maker_fee": "0.001", "taker_fee": "0.001"}
+    return Market.model_validate({"symbol": symbol, "base": base, "quote": quote} | fields | changes)
+
+
+def random_walk(rng: random.Random, count: int, start: int = 100 * UNIT, step_bp: int = 60) -> CandleColumns:
+    """Candles around a price that moves by up to `step_bp`; some with gaps between them, some that do not move."""
+    closes, opens, highs, lows = [], [], [], []
+    price = start
+    for _ in range(count):
+        opened = price if rng.random() < 0.9 else _moved(rng, price, step_bp)
+        close = opened if rng.random() < 0.1 else _moved(rng, opened, step_bp)
+        reach = rng.choice((0, 0, step_bp // 3, step_bp * 2))
+        highs.append(max(opened, close) * (10_000 + rng.randint(0, reach)) // 10_000 // CENT * CENT + CENT)
+        lows.append(max(min(opened, close) * (10_000 - rng.randint(0, reach)) // 10_000 // CENT * CENT, CENT))
+        opens.append(opened)
+        closes.append(close)
+        price = close
+    at = START_MS + MINUTE * np.arange(count, dtype=np.int64)
+    prices = [np.array(values, dtype=np.int64) for values in (opens, highs, lows, closes)]
+    return columns_of([at, *prices], np.ones(count))
+
+
+def _moved(rng: random.Random, price: int, step_bp: int) -> int:
+    return max(price * (10_000 + rng.randint(-step_bp, step_bp)) // 10_000 // CENT * CENT, 10 * CENT)
+
+
+def random_grid(rng: random.Random, *, sized: bool) -> dict[str, Any]:
+    """A grid around 100: arithmetic or geometric, flat or balanced, narrow or wide. `sized`: with a size."""
+    middle, half = Decimal(rng.randint(96, 104)), Decimal(rng.randint(2, 12))
+    grid: dict[str, Any] = {"grid": rng.choice(("arithmetic", "geometric")), "start": rng.choice(("flat", "balanced"))}
+    if rng.random() < 0.3:
+        grid["range_pct"] = str(half / 100)
+    else:
+        grid |= {"lower": str(middle - half), "upper": str(middle + half)}
+    grid["cells"] = rng.randint(1, max(int(half * 2 / Decimal("0.35")), 1))
+    if sized:
+        grid |= rng.choice(({"quote_per_cell": str(rng.randint(20, 90))}, {"base_per_cell": "0.31337"}))
+    return grid
+
+
+def random_settings(rng: random.Random, symbols: int) -> Settings:
+    """Symbols that share one pot; sometimes it is too small for all."""
+    names = ("AAA/USDT", "BBB/USDT", "CCC/USDT")[:symbols]
+    own = {
+        name: random_grid(rng, sized=rng.random() < 0.5)
+        | {"max_usage_pct": rng.choice(("1", "0.6")), "weight": str(rng.randint(1, 3))}
+        for name in names
+    }
+    return Settings.model_validate(
+        {
+            "total_funds": str(rng.choice((150, 600, 3000, 30_000))),
+            "global_max_usage": rng.choice(("1", "0.95")),
+            "allocation_strategy": rng.choice(STRATEGIES),
+            "symbols": own,
+        }
+    )
+
+
+def story(played: Played) -> Mapping[str, Any]:
+    """All that a run did, without how often it ticked."""
+    traders = {name: run.trader for name, run in played.runs.items()}
+    return {
+        "fills": {name: trader.fills for name, trader in traders.items()},
+        "books": {name: trader.records.book for name, trader in traders.items()},
+        "cells": {name: trader.records.cells for name, trader in traders.items()},
+        "free": played.account.free,
+        "used": played.account.used,
+        "shares": played.pot.shares,
+        "most": played.pot.most_committed,
+        "rebalances": played.sharing.rebalances,
+    }

@@ -1,0 +1,47 @@
+"""The exact engine skips candles in which no rule can act: it must do what it does candle by candle."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.backtest.engine import Engine
+from tasks.backtest.quiet import KNOWN_FIELDS, KNOWN_KINDS
+from tasks.base.errors import ConfigError
+from tasks.settings.grids import KINDS
+from tests.support.backtests import market, random_settings, random_walk, story
+
+
+@settings(max_examples=25)
+@given(seed=st.integers(0, 2**32), symbols=st.integers(1, 3))
+def test_skipping_candles_changes_nothing(seed: int, symbols: int) -> None:
+    """Fills, books, cells, balances, allocations: equal, whatever the grids, the money and the strategy."""
+    rng = random.Random(seed)
+    own = random_settings(rng, symbols)
+    least = rng.choice(("0", "5"))
+    markets = {name: market(name, min_notional=least) for name in own.symbols}
+    candles = {name: random_walk(rng, 150, step_bp=rng.choice((20, 60, 150))) for name in own.symbols}
+    try:
+        every = Engine(own, markets, candles, skips=False).play()
+    except ConfigError:
+        with pytest.raises(ConfigError):
+            Engine(own, markets, candles).play()
+        return
+    skipping = Engine(own, markets, candles).play()
+    assert story(skipping) == story(every)
+
+
+def test_quiet_candles_are_skipped() -> None:
+    """A walk that hardly moves takes fewer ticks than candles."""
+    rng = random.Random(5)
+    own = random_settings(rng, 1)
+    (name,) = own.symbols
+    played = Engine(own, {name: market(name)}, {name: random_walk(rng, 2000, step_bp=5)}).play()
+    assert played.runs[name].trader.ticks < 500
+
+
+def test_every_setting_of_a_grid_is_known() -> None:
+    """A new kind of grid or a new field may act by itself: say here when it wakes a symbol, or ticks every candle."""
+    assert set(KINDS.values()) == set(KNOWN_KINDS)
+    assert {name for kind in KINDS.values() for name in kind.model_fields} == KNOWN_FIELDS
