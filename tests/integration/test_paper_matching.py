@@ -59,10 +59,11 @@ cancels = st.tuples(st.just("cancel"), st.integers(0, 30))
 
 @st.composite
 def rows(draw: st.DrawFn) -> tuple[str, Numbers]:
-    """A random candle, possibly with open or close at an extreme."""
+    """A random candle, possibly with open or close at an extreme, or with an open as far from both extremes."""
     four = sorted(draw(st.lists(prices, min_size=4, max_size=4)))
     first, last = draw(st.sampled_from([(1, 2), (2, 1), (0, 3), (3, 0)]))
-    return "candle", (four[first], four[3], four[0], four[last])
+    opened = (four[0] + four[3]) / 2 if draw(st.booleans()) else four[first]
+    return "candle", (opened, four[3], four[0], four[last])
 
 
 @pytest.mark.parametrize("fee_currency", ["quote", "base"])

@@ -37,6 +37,7 @@ RUN_BY = {
     "gridflow deploy": "tests/integration/test_runtime_prefect.py",
     "prefect work-pool": "tests/integration/test_runtime_prefect.py",
     "prefect worker": "tests/integration/test_runtime_prefect.py",
+    "gridflow backtest": "tests/unit/test_backtest_command.py",
     "pytest": ".ci/run",
     "python -m": ".ci/run",
     "pytest tests/integration/test_fault_runs.py": "tests/integration/test_fault_runs.py",
