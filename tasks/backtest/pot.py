@@ -30,6 +30,8 @@ class Share:
     reserved: int = 0
     cap: int = 0
     max_usage: Decimal = ZERO
+    fired: int = 0  # the stop that holds
+    liquidate: bool = False
     reservations: dict[str, int] = field(default_factory=dict)
     slots: dict[str, int] = field(default_factory=dict)
 
@@ -117,6 +119,7 @@ class Pot:
         for one in limits:
             share = self.shares[one.symbol]
             share.allocated, share.cap, share.max_usage = one.allocated_units, one.cap_units, one.max_usage
+            share.liquidate = share.liquidate and (not share.cap or bool(share.fired))
         if self.pool != pool:
             self.most_committed = self.committed
         self.pool, self.inputs, self.version = pool, inputs, self.version + 1
@@ -139,7 +142,8 @@ class Pot:
             paused=False,
             cap_units=share.cap,
             max_usage_pct=share.max_usage,
-            liquidate=False,
+            fired=share.fired,
+            liquidate=share.liquidate,
         )
 
     def status(self) -> FundsStatus:

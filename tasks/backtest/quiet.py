@@ -8,11 +8,12 @@ Where that is not certain, the answer is None: the next candle is ticked. Tests 
 from functools import cache
 from typing import NamedTuple
 
+from tasks.backtest.rule_bounds import BOUNDED, EVERY_CANDLE, INERT, RuleBounds, rule_bounds
 from tasks.base.money import from_units
 from tasks.exchange.models import Market, PriceBand
 from tasks.funds.models import FundCode, TraderAllocation
 from tasks.grid.levels import configured_size
-from tasks.grid.models import Cell, CellState, Grid, Size
+from tasks.grid.models import Cell, CellState, Grid, IdleReason, Size
 from tasks.grid.sizing import cell_money, holds_nothing
 from tasks.orders.models import IntentState
 from tasks.settings.grids import ArithmeticSettings, GeometricSettings, SymbolSettings
@@ -20,7 +21,7 @@ from tasks.tick.decide import Decision, Rules
 
 # What this module knows of a symbol's settings. A setting that is not here may bring a rule that acts by itself.
 KNOWN_KINDS = (ArithmeticSettings, GeometricSettings)
-KNOWN_FIELDS = frozenset(
+_GEOMETRY = frozenset(
     {
         "grid",
         "lower",
@@ -34,7 +35,9 @@ KNOWN_FIELDS = frozenset(
         "weight",
     }
 )
+KNOWN_FIELDS = _GEOMETRY | EVERY_CANDLE | BOUNDED | INERT
 _FOR_MONEY = frozenset({FundCode.SYMBOL_LIMIT.name, FundCode.GLOBAL_LIMIT.name})
+_BY_RULE = frozenset({IdleReason.NOT_STARTED, IdleReason.PAUSED_BY_RULE})  # `rule_bounds` has their end
 
 
 class Quiet(NamedTuple):
@@ -42,12 +45,14 @@ class Quiet(NamedTuple):
 
     `above`: the lowest buy price of a cell that waits for the price to rise above it; None where no cell does.
     `below`: the highest buy price of a cell that waits for money; a close at or below it changes why it waits.
-    `follows_pool`: whether money of other symbols may end the quiet.
+    `follows_pool`: whether money of other symbols may end the quiet. `until_ms`: when a rule may act; None: never.
+    The bounds of the symbol's stops and guards are in them too.
     """
 
-    above: int | None
-    below: int | None
-    follows_pool: bool
+    above: int | None = None
+    below: int | None = None
+    follows_pool: bool = False
+    until_ms: int | None = None
 
 
 @cache
@@ -69,10 +74,32 @@ def quiet_after(rules: Rules, decision: Decision, share: TraderAllocation, refus
     if any(intent.state is not IntentState.OPEN for intent in folded.intents.values()):
         return None
     did_nothing = not (decision.has_changes or decision.plan.cancel or decision.plan.place)
+    if share.fired:
+        return Quiet() if did_nothing and _has_ended(decision, share) else None
     size = configured_size(own)
     if size is None and not (did_nothing and _funds_all(rules.market, decision, grid, share)):
         return None
-    return _bounds(decision, grid, did_nothing=did_nothing, sized=size is not None)
+    if decision.verdict is None:
+        return None
+    marks, now_ms = decision.verdict.marks, decision.readings.now_ms
+    by_rules = rule_bounds(own, folded.book, marks, grid.first_price, now_ms)
+    if by_rules is None:
+        return None
+    found = _bounds(decision, grid, did_nothing=did_nothing, sized=size is not None)
+    return None if found is None else _nearest(found, by_rules)
+
+
+def _has_ended(decision: Decision, share: TraderAllocation) -> bool:
+    """Whether a stop has nothing left to do: no order, and nothing to sell, or it keeps what it holds."""
+    folded = decision.folded
+    holding = any(cell.state is CellState.HOLDING for cell in folded.cells.values())
+    return not folded.intents and not (holding and share.liquidate)
+
+
+def _nearest(found: Quiet, rules: RuleBounds) -> Quiet:
+    above = [bound for bound in (found.above, rules.above) if bound is not None]
+    below = [bound for bound in (found.below, rules.below) if bound is not None]
+    return found._replace(above=min(above, default=None), below=max(below, default=None), until_ms=rules.until_ms)
 
 
 def _bounds(decision: Decision, grid: Grid, *, did_nothing: bool, sized: bool) -> Quiet | None:
@@ -91,6 +118,8 @@ def _bounds(decision: Decision, grid: Grid, *, did_nothing: bool, sized: bool) -
             above.append(cell)
             continue
         reason = decision.plan.idle_reasons.get(cell.key)
+        if did_nothing and reason in _BY_RULE:
+            continue
         if not did_nothing or reason is None or reason.value not in _FOR_MONEY:
             return None
         below.append(cell)

@@ -52,13 +52,16 @@ class SymbolRun:
 
     def _first_event(self, index: int, quiet: Quiet) -> int:
         buy, sell = self.trader.exchange.best_buy, self.trader.exchange.best_sell
-        return self.candles.next_event(
+        found = self.candles.next_event(
             index,
             NEVER_BELOW if buy is None else buy,
             NEVER_ABOVE if sell is None else sell,
             NEVER_ABOVE if quiet.above is None else quiet.above,
             NEVER_BELOW if quiet.below is None else quiet.below,
         )
+        if quiet.until_ms is None:
+            return found
+        return min(found, max(int(self.candles.at.searchsorted(quiet.until_ms - self.interval_ms)), index))
 
     def follow_price(self, at_ms: int) -> None:
         """Take the last price from the newest candle that opened at or before `at_ms`."""

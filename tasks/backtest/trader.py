@@ -200,14 +200,18 @@ class BacktestTrader:
         self.records.book = folded.book
 
     def _write(self, changes: Sequence[Write]) -> None:
-        """Follow the writes to the order slots. Grid, cells and orders come from the decision itself."""
-        key, slots = self.rules.keys.slots(self.symbol), self.pot.shares[self.symbol].slots
+        """Follow the writes to order slots and flags. Grid, cells and orders come from the decision itself."""
+        keys, share = self.rules.keys, self.pot.shares[self.symbol]
+        slots, flags = keys.slots(self.symbol), keys.funds_symbol(self.symbol)
         for write in changes:
-            if write.key == key:
-                if write.verb == "HDEL":
-                    slots.pop(write.field, None)
-                else:
-                    slots[write.field] = int(write.value)
+            if write.key == slots and write.verb == "HDEL":
+                share.slots.pop(write.field, None)
+            elif write.key == slots:
+                share.slots[write.field] = int(write.value)
+            elif write.key == flags and write.field == "fired":
+                share.fired = int(write.value)
+            elif write.key == flags and write.field == "liquidate":
+                share.liquidate = bool(int(write.value))
 
     def _reserve(
         self, decision: Decision, orders: Sequence[PlannedOrder], now_ms: int, refused: dict[str, str]

@@ -16,7 +16,7 @@ from tasks.risk.models import RiskMarks, Seen, StopCode, Verdict
 from tasks.settings.grids import SymbolSettings
 
 _POSITION_MARGIN = Decimal("0.05")  # a limit holds until the position is back by this share of it
-_PRICE_MARGIN = Decimal("0.002")  # a pause by price holds until the price is back by this share of it
+PRICE_MARGIN = Decimal("0.002")  # a pause by price holds until the price is back by this share of it
 
 
 def assess(own: SymbolSettings, seen: Seen, marks: RiskMarks, fired: StopCode) -> Verdict:
@@ -116,7 +116,7 @@ def _below(position: Decimal, limit: Decimal | None, was: bool) -> bool:
 
 
 def _is_outside(own: SymbolSettings, price: Decimal, *, was_outside: bool) -> bool:
-    margin = _PRICE_MARGIN if was_outside else ZERO
+    margin = PRICE_MARGIN if was_outside else ZERO
     below = own.pause_below is not None and price < own.pause_below * (1 + margin)
     above = own.pause_above is not None and price > own.pause_above * (1 - margin)
     return below or above

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -69,12 +70,41 @@ def random_grid(rng: random.Random, *, sized: bool) -> dict[str, Any]:
     return grid
 
 
+def random_rules(rng: random.Random) -> dict[str, Any]:
+    """Stops, limits and guards: none, or one or two of them."""
+
+    def moment(low: int, high: int) -> datetime:
+        return datetime.fromtimestamp(START_MS / 1000, UTC) + timedelta(minutes=rng.randint(low, high))
+
+    choices: tuple[dict[str, Any], ...] = (
+        {"stop_loss_price": rng.randint(93, 98)},
+        {"take_profit_price": rng.randint(102, 107)},
+        {"stop_loss_quote": rng.randint(2, 20)},
+        {"take_profit_quote": rng.randint(1, 10)},
+        {"profit_drawdown_pct": rng.choice(("0.2", "0.6"))},
+        {"pause_below": rng.randint(95, 100), "pause_above": rng.randint(101, 104)},
+        {"pause_from": moment(10, 60), "pause_until": moment(61, 120)},
+        {"trigger_price": rng.randint(98, 102)},
+        {"start_at": moment(5, 60), "end_at": moment(61, 200)},
+        {"max_open_orders": rng.randint(2, 60)},
+        {"activation_pct": "0.03"},
+        {"max_position_pct": "0.5"},
+        {"min_position_pct": "0.1"},
+        {"max_price_jump_pct": "0.004"},
+    )
+    found: dict[str, Any] = {}
+    for one in rng.sample(choices, rng.choice((0, 0, 1, 2))):
+        found |= one
+    return found | ({"stop_exit": rng.choice(("sell", "keep"))} if found else {})
+
+
 def random_settings(rng: random.Random, symbols: int) -> Settings:
     """Symbols that share one pot; sometimes it is too small for all."""
     names = ("AAA/USDT", "BBB/USDT", "CCC/USDT")[:symbols]
     own = {
         name: random_grid(rng, sized=rng.random() < 0.5)
         | {"max_usage_pct": rng.choice(("1", "0.6")), "weight": str(rng.randint(1, 3))}
+        | random_rules(rng)
         for name in names
     }
     return Settings.model_validate(
