@@ -17,7 +17,8 @@ _COMMANDS = {
     ),
     "up": ("up_command", "up", "Run everything on this machine until Ctrl-C."),
     "stop": ("stop_command", "stop", "Stop trading in order: cancel open orders, save, end."),
-    "status": ("stack_commands", "status", "Show money, grids and orders."),
+    "status": ("stack_commands", "status", "Show money, grids and orders, and why anything waits."),
+    "glossary": ("stack_commands", "glossary", "Explain each word that status and screens use."),
     "worker": (
         "worker_command",
         "worker",

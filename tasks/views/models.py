@@ -76,7 +76,7 @@ class SymbolView(View):
     reserved: Decimal
     committed: Decimal
     free: Decimal
-    usage: Decimal  # used / allocated
+    usage: Decimal  # used ÷ allocated; see `committed_share`
     paused: bool
     state: Lifecycle = Lifecycle.TRADING  # trading, retiring or left
     liquidate: bool = False  # a retiring symbol sells at the market's price
@@ -114,6 +114,11 @@ class SymbolView(View):
     late_seconds: float = 0.0  # how much later than planned its next tick is
     dark: bool = False  # nobody ticks it, though somebody should
     dark_why: str = ""
+
+    @property
+    def committed_share(self) -> Decimal:
+        """committed ÷ allocated; 0 without an allocation."""
+        return self.committed / self.allocated if self.allocated else ZERO
 
 
 class WorkerView(Frozen):
@@ -261,7 +266,11 @@ class StatusView(View):
         kind, why, speed = (self.market.get(name) for name in ("source", "why", "speed"))
         if not kind:
             return "not known before the first tick"
-        return str(kind) + (f" ({why})" if why else "") + ("" if speed in (None, "1") else f", {speed} × speed")
+        data = self.market.get("data")
+        text = f"{kind} of {data}" if data else str(kind)
+        # `why` says something only where the program chose.
+        text += f" ({why})" if why and not str(why).startswith("as configured") else ""
+        return text + ("" if speed in (None, "1") else f", {speed} × speed")
 
     def totals(self) -> tuple[str, ...]:
         """Equity, profit, grid profit, floating and fees as text."""

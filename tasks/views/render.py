@@ -1,32 +1,27 @@
-"""The status as a table for a terminal."""
+"""The status as tables for a terminal: 80 columns are enough, more are used where there are more."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 
 from tasks.base.money import plain
 from tasks.exchange.limits.circuit_breaker import Phase
 from tasks.tick.active_symbols import Lifecycle
 from tasks.views.models import AlertChannelView, ResultsView, StatusView, SymbolView, WorkerView
-from tasks.views.rules import history_notes
+from tasks.views.outages import outages
+from tasks.views.price_range import place_text
+
+WIDE = 120  # columns from which the grids are shown with ticks and cells in full
+_NONE: Mapping[str, str] = {}
 
 
 def _money(amount: Decimal) -> str:
-    return f"{amount:,.2f}"
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {name.lower()}" for name, count in sorted(counts.items())) or "–"
-
-
-def _when(symbol: SymbolView) -> str:
-    if symbol.last_tick_ms is None:
-        return "never"
-    return f"{_clock(symbol.last_tick_ms)} ({symbol.last_tick_duration_ms} ms)"
+    text = f"{amount:,.2f}"
+    return text.removeprefix("-") if not text.strip("-0.,") else text
 
 
 def _clock(at_ms: int) -> str:
@@ -34,13 +29,11 @@ def _clock(at_ms: int) -> str:
 
 
 def _minute(at_ms: int) -> str:
-    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%H:%M}"
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M}"
 
 
-def _breaker(view: StatusView | SymbolView) -> str:
-    if view.breaker_until_ms is None:
-        return view.breaker.value.replace("_", "-")
-    return f"{view.breaker.value} until {_clock(view.breaker_until_ms)}"
+def _price(price: Decimal | None) -> str:
+    return "–" if price is None else f"{price:,f}"
 
 
 def _flags(symbol: SymbolView) -> str:
@@ -56,26 +49,27 @@ def _flags(symbol: SymbolView) -> str:
     if symbol.paused_in_prefect:
         words.append("paused in Prefect")
     if symbol.without_prefect_since_ms is not None:
-        words.append(f"without Prefect since {_minute(symbol.without_prefect_since_ms)}")
-    return f" ({', '.join(words)})" if words else ""
+        since = f"{datetime.fromtimestamp(symbol.without_prefect_since_ms / 1000, UTC):%H:%M}"
+        words.append(f"without Prefect since {since}")
+    if symbol.breaker is not Phase.CLOSED:
+        until = f" until {_clock(symbol.breaker_until_ms)}" if symbol.breaker_until_ms is not None else ""
+        words.append(f"breaker {symbol.breaker.value.replace('_', '-')}{until}")
+    return f"({', '.join(words)})" if words else ""
 
 
-def _breaker_note(symbol: SymbolView) -> str:
-    return "" if symbol.breaker is Phase.CLOSED else f" (breaker {_breaker(symbol)})"
-
-
-def _table(title: str, names: tuple[str, ...], numbers_from: int = 0) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+def _table(title: str, names: Sequence[str], numbers_from: int = 0) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.padding = (0, 1, 0, 0)
     for position, name in enumerate(names):
         number = position >= numbers_from
         table.add_column(name, justify="right" if number else "left", no_wrap=position == 0 or number)
     return table
 
 
-def results_table(results: Sequence[ResultsView]) -> Table:
+def results_table(results: Sequence[ResultsView], quote: str = "quote") -> Table:
     """What was earned in each span of time; fits 80 columns. JSON has all figures."""
-    names = ("span", "trades", "grid", "total", "fees", "grid APR", "total APR")
-    table = _table("Results (UTC)", names, 1)
+    names = ("span", "trades", "grid profit", "profit", "fees", "grid APR", "APR")
+    table = _table(f"Results (UTC days, {quote})", names, 1)
     for one in results:
         amounts = (one.grid_profit, one.total_pnl, one.fees)
         row = ["–" if amount is None else _money(amount) for amount in amounts]
@@ -89,6 +83,7 @@ def _share(share: Decimal | None) -> str:
 
 def _state(view: StatusView) -> str:
     flags = [name for name, on in (("paused", view.paused), ("stopped", view.stopped)) if on]
+    flags += ["recording finished"] if view.recording_finished else []
     dark = f"{len(view.dark)} of {len(view.symbols)} symbols dark" if view.dark else ""
     return ", ".join([*([dark] if dark else []), *flags]) or "trading"
 
@@ -114,63 +109,133 @@ def _channel(channel: AlertChannelView) -> str:
     return text
 
 
-def status_table(view: StatusView) -> RenderableType:
-    """The account's totals, the money of each symbol, and what each symbol does; fits 80 columns."""
-    title = f"{view.account} · {view.mode} · {_state(view)} · amounts in {view.quote}"
-    head = _table(title, ("equity", "profit", "grid", "floating", "fees"))
-    head.add_row(*map(_money, (view.equity, view.equity_change, view.grid_profit, view.floating, view.fees)))
-    pot = _table("The pot", ("pool", "allocated", "committed", "free"))
-    pot.add_row(*map(_money, (view.pool, view.allocated, view.committed, view.free)))
-    money = _table("Money", ("symbol", "profit", "grid", "floating", "fees", "committed", "allocated", "free"), 1)
-    work = _table("Work", ("symbol", "price", "cells", "idle because", "ticks", "fills", "last tick (UTC)"))
-    work.columns[2].no_wrap = work.columns[3].no_wrap = False
+def prices_line(view: StatusView) -> str:
+    """Where paper prices come from, and what time it is on that market."""
+    text = f"Prices: {view.prices}"
+    if view.market_ms is not None:
+        text += f". Market time {_minute(view.market_ms)} UTC"
+    if view.market.get("until_ms") and not view.recording_finished:
+        text += f", the recording ends at {_minute(int(view.market['until_ms']))}"
+    return text + ("; the recording has ended" if view.recording_finished else "")
+
+
+def market_notes(view: StatusView) -> list[str]:
+    """Gaps in a recording and candles of another length, with what a replay does about them."""
+    notes = []
+    missing, minutes = int(view.market.get("missing_minutes", 0)), int(view.market.get("candle_minutes", 1))
+    if minutes > 1:
+        notes.append(f"The recording has {minutes}-minute candles. Each is played as one minute of market time.")
+    if missing:
+        notes.append(f"The recording lacks {missing:,} minutes. The market goes on with the next candle.")
+    return notes
+
+
+def _grids_table(view: StatusView, wide: bool) -> Table:
+    """Where each price is in its range, and what the cells do."""
+    names = ["symbol", "price", "lowest", "highest", "place", "buying", "selling", "idle"]
+    names += ["next buy", "next sell", "rounds", "fills", "ticks", "last tick"] if wide else []
+    table = _table("Grids (place: of the price in the range; cells by what they do)", names, 1)
+    for one in view.symbols:
+        cells = [one.cells.get(name, 0) for name in ("BUYING", "SELLING")]
+        idle = sum(one.cells.values()) - sum(cells)
+        row = [one.symbol, _price(one.price), _price(one.lower), _price(one.upper), place_text(one.place)]
+        row += [str(count) for count in (*cells, idle)]
+        if wide:
+            last = (
+                "never" if one.last_tick_ms is None else f"{_clock(one.last_tick_ms)} ({one.last_tick_duration_ms} ms)"
+            )
+            row += [_price(one.next_buy), _price(one.next_sell), str(one.rounds), str(one.fills), str(one.ticks), last]
+        table.add_row(*row)
+    return table
+
+
+def _money_table(view: StatusView) -> Table:
+    names = ("symbol", "profit", "grid", "floating", "fees", "committed", "allocated", "free")
+    table = _table(f"Money ({view.quote})", names, 1)
     for symbol in view.symbols:
         amounts = (symbol.equity_change, symbol.grid_profit, symbol.floating, symbol.fees)
-        money.add_row(symbol.symbol, *map(_money, (*amounts, symbol.committed, symbol.allocated, symbol.free)))
-        work.add_row(
-            symbol.symbol + _flags(symbol) + _breaker_note(symbol),
-            "–" if symbol.price is None else f"{symbol.price:,f}",
-            _counts(symbol.cells),
-            _counts(symbol.idle),
-            str(symbol.ticks),
-            str(symbol.fills),
-            _when(symbol),
-        )
-    parts: list[RenderableType] = [head, pot, money, work]
+        table.add_row(symbol.symbol, *map(_money, (*amounts, symbol.committed, symbol.allocated, symbol.free)))
+    return table
+
+
+def reason_lines(view: StatusView) -> list[str]:
+    """A line for each reason why a symbol or some of its cells do nothing, and for its unusual states."""
+    lines = []
+    for symbol in view.symbols:
+        flags = _flags(symbol)
+        if flags:
+            lines.append(f"{symbol.symbol} {flags}")
+        lines += [f"{symbol.symbol}: {reason}" for reason in symbol.reasons]
+    return lines
+
+
+def _last_ticks(view: StatusView) -> str:
+    ticks = [symbol.last_tick_ms for symbol in view.symbols if symbol.last_tick_ms is not None]
+    return f"Last ticks: {_clock(min(ticks))} to {_clock(max(ticks))} UTC." if ticks else "No tick yet."
+
+
+class _Status:
+    """The status, laid out for the width of the terminal that prints it."""
+
+    def __init__(self, view: StatusView, silent: Mapping[str, str]) -> None:
+        self._view, self._silent = view, silent
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Group(*_parts(self._view, self._silent, options.max_width >= WIDE))
+
+
+def status_table(view: StatusView, silent: Mapping[str, str] = _NONE) -> RenderableType:
+    """The account's totals, the money and the grid of each symbol, and why any of it waits.
+
+    `silent`: see `outages`.
+    """
+    return _Status(view, silent)
+
+
+def _parts(view: StatusView, silent: Mapping[str, str], wide: bool) -> list[RenderableType]:
+    head = _table(f"{view.account} · {view.mode} · {_state(view)}", ("equity", "profit", "grid", "floating", "fees"))
+    head.caption, head.caption_justify = f"in {view.quote}; `gridflow glossary` explains each word", "left"
+    head.add_row(*map(_money, (view.equity, view.equity_change, view.grid_profit, view.floating, view.fees)))
+    pot = _table(f"The pot ({view.quote})", ("pool", "allocated", "committed", "free"))
+    pot.add_row(*map(_money, (view.pool, view.allocated, view.committed, view.free)))
+    why = reason_lines(view)
+    parts: list[RenderableType] = [*_alarms(view, silent), head]
+    parts += [prices_line(view), *market_notes(view)] if view.mode == "paper" else []
+    parts += [pot, _money_table(view), _grids_table(view, wide)]
+    parts += [_last_ticks(view)] if not wide else []
+    parts += why
     parts += [_workers_table(view.workers)] if view.workers else []
-    parts += [results_table(view.results)] if view.results else []
-    parts += [
-        f"{symbol.symbol}: the tick at {_clock(symbol.failed_tick_ms)} failed. {symbol.failed_tick_why}"
-        for symbol in view.symbols
-        if symbol.failed_tick_ms is not None
+    parts += [results_table(view.results, view.quote)] if view.results else []
+    return [*parts, *_notes(view)]
+
+
+def _alarms(view: StatusView, silent: Mapping[str, str]) -> list[str]:
+    """What an operator must see first: what does not answer, dark symbols, money or base that is short."""
+    short = f"The exchange holds {_money(view.short)} {view.quote} less than the pot promises: no new buys."
+    return [
+        *([short] if view.short else []),
+        *(f"{symbol.symbol} is dark: {symbol.dark_why}." for symbol in view.dark),
+        *outages(view, silent),
+        *(str(base) for base in view.base if base.confirmed),
     ]
+
+
+def _notes(view: StatusView) -> list[str]:
+    """What else is to be known, one sentence each."""
+    notes = []
     if view.unvalued_fees:
         unvalued = ", ".join(f"{plain(amount)} {coin}" for coin, amount in view.unvalued_fees.items())
-        parts.append(f"Fees of {unvalued} are unvalued: no price could be read yet. Later ticks try again.")
-    if view.mode == "paper":
-        parts.insert(1, f"Prices: {view.prices}")
-    if view.breaker is not Phase.CLOSED:
-        parts.insert(0, f"The exchange's circuit breaker is {_breaker(view)}: {view.breaker_why}")
-    if view.prefect_away_since_ms is not None:
-        since = _minute(view.prefect_away_since_ms)
-        parts.append(f"The Prefect server has not answered since {since}. Workers run the windows without it.")
+        notes.append(f"Fees of {unvalued} are unvalued: no price could be read yet. Later ticks try again.")
     if view.alert_channels:
-        parts.append(f"Alerts: {'; '.join(map(_channel, view.alert_channels))}.")
+        notes.append(f"Alerts: {'; '.join(map(_channel, view.alert_channels))}.")
     if view.prefect_note:
-        parts.append(view.prefect_note)
+        notes.append(view.prefect_note)
     if view.settings_differ:
         fields = ", ".join(view.settings_differ)
-        parts.append(f"This file differs from the settings in force in: {fields}. `gridflow deploy` puts it in force.")
+        notes.append(f"This file differs from the settings in force in: {fields}. `gridflow deploy` puts it in force.")
     for symbol in view.symbols:
         if symbol.missing:
             coin = symbol.symbol.partition("/")[0]
             what = f"{plain(symbol.missing_base)} {coin} left the account without a sell; its cost"
-            parts.append(f"{symbol.symbol}: {what}, {_money(symbol.missing)} {view.quote}, is in no other column.")
-    parts = [*(str(base) for base in view.base if base.confirmed), *parts]
-    parts[:0] = history_notes(view.history)
-    parts[:0] = [f"{symbol.symbol} is dark: {symbol.dark_why}." for symbol in view.dark]
-    if view.short:
-        parts.insert(
-            0, f"The exchange holds {_money(view.short)} {view.quote} less than the pot promises: no new buys."
-        )
-    return Group(*parts)
+            notes.append(f"{symbol.symbol}: {what}, {_money(symbol.missing)} {view.quote}, is in no other column.")
+    return notes

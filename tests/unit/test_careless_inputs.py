@@ -69,7 +69,7 @@ KEYS = [
     field("cell = 5", 'symbols."BTC/USDT".cell', "Did you mean cells?"),
     field("uper = 5", "Did you mean upper?"),
     field("quote_per_cel = 5", "Did you mean quote_per_cell?"),
-    field("stop_loss = 5", "stop_loss = (hidden)", "no such setting"),
+    field("leverage = 5", "leverage = (hidden)", "no such setting"),
     variable("GRIDFLOW_TOTL_FUNDS", "5", "GRIDFLOW_TOTL_FUNDS", "Did you mean GRIDFLOW_TOTAL_FUNDS?"),
     variable("GRIDFLOW_MONEY", "5", "GRIDFLOW_MONEY", "no such setting", "Unset it"),
     variable("GRIDFLOW_PAPER__SPED", "5", "paper.sped", "Did you mean speed?"),

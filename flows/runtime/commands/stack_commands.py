@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+import re
+import shutil
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,31 +13,34 @@ import click
 from flows.runtime.commands.connections import run_with_redis, warn_unresponsive
 from flows.runtime.commands.options import common_options, json_option, settings_in_force
 from flows.runtime.stack import children
+from flows.runtime.stack.last_status import read_last_status
 from flows.runtime.stack.stale_processes import living_in_order
 from tasks.base.clock import utc_now
-from tasks.base.errors import ConfigError, GridflowError
+from tasks.base.errors import ConfigError, GridflowError, StackError
 from tasks.base.redis_client import RedisClient
 from tasks.settings.environment import state_dir
 from tasks.settings.load import load
 from tasks.settings.model import Settings
 from tasks.settings.running import Identity, has_redis, running_stack, stale_stack
 from tasks.views.models import ResultsView, StatusView
+from tasks.views.outages import outages
 
 _HISTORY_SECONDS = 1.5
 EXIT_DARK = 4
 
 
-@click.command()
+@click.command(epilog="Words: gridflow glossary. The ladder of one symbol: gridflow status BTC/USDT.")
 @common_options
 @json_option
-def status(config: Path | None, state: Path | None, as_json: bool) -> None:
-    """Show money, grids and orders as Redis holds them now, and the results of today, 7 and 30 days.
+@click.argument("symbol", required=False)
+def status(config: Path | None, state: Path | None, as_json: bool, symbol: str | None) -> None:
+    """Show money, grids and orders now, why anything waits, and the results of today, 7 and 30 days.
 
-    Without a running stack it shows the results alone. Exit code 4: a symbol is dark, which means that it should be
-    ticked and nobody ticks it.
+    With SYMBOL: its ladder, and why each cell without an order waits. Without a running stack: the last known figures
+    and when they were read. Exit code 4: a symbol is dark, which means that nobody ticks it, though somebody should.
     """
     settings = settings_in_force(config, state)
-    if not has_redis(settings, state) and _show_past(settings, state, as_json):
+    if not has_redis(settings, state) and _show_past(settings, state, as_json, symbol):
         return
     stack = running_stack(state)
     killed = stale_stack(state)
@@ -43,29 +48,99 @@ def status(config: Path | None, state: Path | None, as_json: bool) -> None:
     if stale:
         click.echo(_stale_text(stale), err=True)
     warn_unresponsive(state, [name for name in children.STOP_ORDER if name != children.VALKEY])
+    if symbol is not None:
+        _show_ladder(settings, state, symbol, as_json)
+        return
     from tasks.views.steps import read_status
 
     async def work(redis: RedisClient) -> StatusView:
         view = await read_status(settings, redis)
         return view.model_copy(update={"settings_differ": await _differing(config, redis)})
 
-    view = run_with_redis(work, settings, state)
+    try:
+        view = run_with_redis(work, settings, state)
+    except StackError:
+        if not as_json:
+            _show_last_known(state)
+        raise
     past = asyncio.run(_results(settings, state, view.total_funds))  # apart: its time is not Redis's
     view = view.model_copy(update={"results": past})
+    silent = dict(stack.silent) if stack else {}
     if as_json:
         urls = stack.urls if stack else {}
         pids = {name: process.pid for name, process in stale.items()}
-        silent = stack.silent if stack else {}
-        of_stack = {"urls": urls, "left_over": pids, "not_answering": silent}
+        of_stack = {"urls": urls, "left_over": pids, "not_answering": silent, "outages": outages(view, silent)}
         click.echo(json.dumps(view.model_dump(mode="json") | of_stack))
         _exit_if_dark(view)
         return
+    _print(view, silent)
+    _exit_if_dark(view)
+
+
+def _print(view: StatusView, silent: Mapping[str, str]) -> None:
     from rich.console import Console
 
     from tasks.views.render import status_table
 
-    Console().print(status_table(view))
-    _exit_if_dark(view)
+    Console().print(status_table(view, silent), highlight=False)
+
+
+def _show_ladder(settings: Settings, state: Path | None, symbol: str, as_json: bool) -> None:
+    """One symbol's ladder. Raises BadParameter for a symbol that the account does not have."""
+    from tasks.views.grid import GridView, read_grid
+    from tasks.views.steps import read_status
+
+    async def work(redis: RedisClient) -> tuple[GridView | None, StatusView]:
+        view = await read_status(settings, redis)
+        name = known_symbol(symbol, [one.symbol for one in view.symbols] or list(settings.symbols))
+        return (await read_grid(redis, settings.account, name) if name else None), view
+
+    ladder, view = run_with_redis(work, settings, state)
+    if ladder is None:
+        names = ", ".join(one.symbol for one in view.symbols)
+        raise click.BadParameter(f"{symbol!r} is no symbol of this account. Use one of: {names}", param_hint="SYMBOL")
+    own = next((one for one in view.symbols if one.symbol == ladder.symbol), None)
+    if as_json:
+        shown = ladder.model_dump(mode="json") | {"status": own.model_dump(mode="json") if own else None}
+        click.echo(json.dumps(shown))
+        return
+    from rich.console import Console
+
+    from tasks.views import render_grid
+
+    Console().print(render_grid.ladder(ladder, own, view.quote), highlight=False)
+
+
+def known_symbol(text: str, symbols: Sequence[str]) -> str | None:
+    """The symbol that `text` names: BTC/USDT, btc-usdt, BTCUSDT or BTC."""
+    wanted = re.sub(r"[^A-Z0-9]", "", text.upper())
+    names = {re.sub(r"[^A-Z0-9]", "", name): name for name in symbols}
+    bases = {name.partition("/")[0]: name for name in symbols}
+    return names.get(wanted) or bases.get(wanted)
+
+
+def _show_last_known(state: Path | None) -> bool:
+    """Print the figures that the stack wrote last, and when; whether there are any."""
+    found = read_last_status(state_dir(state))
+    if found is None:
+        return False
+    click.echo(f"The last known figures, of {found.at}:")
+    _print(found.view, {})
+    return True
+
+
+@click.command()
+@json_option
+def glossary(as_json: bool) -> None:
+    """Explain each word that status, screens and JSON use."""
+    from tasks.views.glossary import GLOSSARY
+
+    if as_json:
+        click.echo(json.dumps(dict(GLOSSARY)))
+        return
+    formatter = click.HelpFormatter(width=min(shutil.get_terminal_size().columns, 100))
+    formatter.write_dl(list(GLOSSARY.items()))
+    click.echo(formatter.getvalue(), nl=False)
 
 
 def _exit_if_dark(view: StatusView) -> None:
@@ -88,21 +163,27 @@ async def _results(settings: Settings, state: Path | None, capital: Decimal) -> 
         return ()
 
 
-def _show_past(settings: Settings, state: Path | None, as_json: bool) -> bool:
-    """Show the results of a stopped stack; whether there are any."""
+def _show_past(settings: Settings, state: Path | None, as_json: bool, symbol: str | None) -> bool:
+    """Show the last known figures and the results of a stopped stack; whether there are any."""
     found = asyncio.run(_results(settings, state, settings.total_funds))
-    if not found:
+    last = read_last_status(state_dir(state))
+    if not found and last is None:
         return False
+    if symbol is not None:
+        raise StackError(f"No stack runs on {state_dir(state)}: a ladder is shown while one runs")
     click.echo(f"No stack runs on {state_dir(state)}: from its history", err=True)
     if as_json:
         shown = {"account": settings.account, "results": [one.model_dump(mode="json") for one in found]}
-        click.echo(json.dumps(shown))
+        known = {"at": last.at, "status": last.view.model_dump(mode="json")} if last else None
+        click.echo(json.dumps(shown | {"last_known": known}))
         return True
-    from rich.console import Console
+    _show_last_known(state)
+    if found:
+        from rich.console import Console
 
-    from tasks.views.render import results_table
+        from tasks.views.render import results_table
 
-    Console().print(results_table(found))
+        Console().print(results_table(found, settings.quote), highlight=False)
     return True
 
 

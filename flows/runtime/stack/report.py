@@ -4,6 +4,7 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -12,6 +13,7 @@ from flows.runtime.stack.processes import tree_memory_mib
 from tasks.base.deployment_names import GRID_TICK
 from tasks.base.errors import PrefectUnavailable
 from tasks.base.keys import Keys
+from tasks.base.money import plain
 from tasks.base.redis_client import RedisClient
 from tasks.control.prefect_runs import PrefectRuns
 from tasks.settings.model import Settings
@@ -50,10 +52,13 @@ def completed_windows(prefect_api: str, since: datetime) -> int | None:
 
 async def prices(settings: Settings, redis: RedisClient) -> str:
     """Where prices come from, or that orders are real; a sentence."""
+    from tasks.views.render import market_notes, prices_line
     from tasks.views.steps import read_status
 
     view = await read_status(settings, redis)
-    return f"Prices: {view.prices}" if view.mode == "paper" else f"Orders on {settings.exchange.id} are real"
+    if view.mode == "paper":
+        return " ".join([f"{prices_line(view)}.", *market_notes(view)])
+    return f"Orders on {settings.exchange.id} are real"
 
 
 async def account_summary(settings: Settings, redis: RedisClient) -> dict[str, Any]:
@@ -61,3 +66,31 @@ async def account_summary(settings: Settings, redis: RedisClient) -> dict[str, A
     from tasks.views.steps import final_summary
 
     return dict(await final_summary(settings, redis))
+
+
+async def equity_now(settings: Settings, redis: RedisClient) -> str | None:
+    """The equity at the start of a run, in quote: of the newest prices known. None where nothing has traded yet."""
+    from tasks.views.steps import read_status
+
+    view = await read_status(settings, redis)
+    return plain(view.equity) if view.ticks else None
+
+
+async def note_status(settings: Settings, redis: RedisClient, folder: Path) -> None:
+    """Write the status into the state folder."""
+    from flows.runtime.stack.last_status import write_last_status
+    from tasks.views.steps import read_status
+
+    write_last_status(folder, await read_status(settings, redis))
+
+
+async def recording_finished(settings: Settings, redis: RedisClient) -> bool:
+    """Whether a replay has ended: every symbol has traded its last candle. The stop books what is left of it."""
+    from tasks.views.steps import read_status
+
+    try:
+        view = await read_status(settings, redis)
+    except (RedisError, OSError):
+        return False
+    at_end = view.recording_finished and not view.stopped
+    return at_end and all(symbol.price is not None and not symbol.resolving for symbol in view.symbols)

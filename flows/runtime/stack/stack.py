@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,16 @@ from flows.runtime.stack.prefect_server import PREFERRED_PORT as PREFECT_PORT
 from flows.runtime.stack.prefect_server import api_url
 from flows.runtime.stack.processes import age_seconds
 from flows.runtime.stack.publishing import put_settings_in_force
-from flows.runtime.stack.report import MemoryPeak, Summarise, account_summary, prices, tick_count
+from flows.runtime.stack.report import (
+    MemoryPeak,
+    Summarise,
+    account_summary,
+    equity_now,
+    note_status,
+    prices,
+    recording_finished,
+    tick_count,
+)
 from flows.runtime.stack.shutdown import StackShutdown
 from flows.runtime.stack.stale_processes import end_stale_processes, kill_stale_processes
 from flows.runtime.stack.stop_report import (
@@ -48,6 +57,7 @@ _WATCH_SECONDS = 0.5
 _SAMPLE_SECONDS = 5.0
 _JOURNAL_SECONDS = 15.0
 _FIRST_TICK_SECONDS = 180.0
+_RECORDING_SECONDS = 2.0
 _TAKE_OVER_SECONDS = 240.0
 
 
@@ -61,6 +71,7 @@ class UpOptions:
     new_market: bool = False  # may begin where the old one was lost
     worker_module: str = children.WORKER_MODULE
     summarise: Summarise = account_summary
+    note_status: Callable[[Settings, RedisClient, Path], Awaitable[None]] = note_status
     on_ready: Callable[[StackRecord, list[str]], None] = field(default=lambda _record, _logs: None)
 
 
@@ -83,6 +94,8 @@ class Stack:
         self._end_asked = asyncio.Event()
         self._peak = MemoryPeak()
         self._first_tick: float | None = None
+        self._ended_because = "asked to stop"
+        self._equity_before: str | None = None
         self._ticks_before = 0
         self._redis_url = ""
         self._redis: RedisClient | None = None
@@ -192,12 +205,17 @@ class Stack:
         self._redis_url, self._redis = redis, connect(redis)
         self._ticks_before = await tick_count(self._redis, Keys(self._settings.account))
         await check_market(self._settings, self._redis, self._folder, self._options.new_market)
+        self._equity_before = await equity_now(self._settings, self._redis)
         await put_settings_in_force(self._redis, self._settings, self._options.liquidate, self._say)
         worker = children.worker(self._folder, self._logs, ports["prefect"], redis, self._options.worker_module)
         # The worker's imports take as long as the server's first start, so both go on at once.
         await all_at_once(self._launch_server(ports["prefect"], database), self._processes.launch(worker))
-        if with_dashboard:
-            await self._launch_dashboard(ports["dashboard"], ports["prefect"], redis)
+        timing = asyncio.create_task(self._time_first_tick())  # it comes while the dashboard is still starting
+        try:
+            if with_dashboard:
+                await self._launch_dashboard(ports["dashboard"], ports["prefect"], redis)
+        finally:
+            await cancel(timing)
         self._options.on_ready(record, log_files(self._logs))
 
     async def _launch_server(self, port: int, database: Postgres) -> None:
@@ -221,7 +239,23 @@ class Stack:
     # --- serve -----------------------------------------------------------------------------------------
     async def _serve(self) -> None:
         await self._wait_first_tick()
-        await self._stopped_within(self._options.seconds)
+        ending = asyncio.create_task(self._watch_recording())
+        try:
+            if not await self._stopped_within(self._options.seconds):
+                self._ended_because = f"{self._options.seconds:g} s are over (--for)"
+        finally:
+            await cancel(ending)
+
+    async def _watch_recording(self) -> None:
+        """Say when a replay has reached its end. Without --for, trading ends with it."""
+        assert self._redis is not None
+        while not await recording_finished(self._settings, self._redis):
+            if await self._stopped_within(_RECORDING_SECONDS):
+                return
+        self._say("Recording finished: every symbol has reached its last candle, and prices change no more")
+        if self._options.seconds is None:
+            self._ended_because = "recording finished"
+            self._stop_asked.set()
 
     async def _stopped_within(self, seconds: float | None) -> bool:
         """Wait that long (None: for ever) or until a stop is requested; whether one was."""
@@ -231,17 +265,34 @@ class Stack:
         except TimeoutError:
             return False
 
+    async def _time_first_tick(self) -> None:
+        """Note when the first tick comes."""
+        assert self._redis is not None
+        while self._first_tick is None and not self._stop_asked.is_set():
+            if await tick_count(self._redis, Keys(self._settings.account)) > self._ticks_before:
+                self._first_tick = round(time.monotonic() - self._begun + self._command_age, 1)
+            else:
+                await asyncio.sleep(_WATCH_SECONDS)
+
     async def _wait_first_tick(self) -> None:
         assert self._redis is not None
-        keys = Keys(self._settings.account)
-        while await tick_count(self._redis, keys) <= self._ticks_before:
+        timing = asyncio.create_task(self._time_first_tick())
+        try:
+            await self._first_tick_within(_FIRST_TICK_SECONDS)
+        finally:
+            await cancel(timing)
+        if self._first_tick is not None:
+            text = await prices(self._settings, self._redis)
+            self._say(f"First tick {self._first_tick:.1f} s after the command. {text}")
+
+    async def _first_tick_within(self, seconds: float) -> None:
+        """Return at the first tick or at the end. Raises StackError after `seconds`, where --for is given."""
+        while self._first_tick is None:
             waited = time.monotonic() - self._begun
-            if self._options.seconds is not None and waited > _FIRST_TICK_SECONDS:
+            if self._options.seconds is not None and waited > seconds:
                 raise StackError(f"No tick within {waited:.0f} s. See {self._logs / 'worker.log'}")
             if await self._stopped_within(_WATCH_SECONDS):
                 return
-        self._first_tick = round(time.monotonic() - self._begun + self._command_age, 1)
-        self._say(f"First tick {self._first_tick:.1f} s after the command. {await prices(self._settings, self._redis)}")
 
     async def _sample(self) -> None:
         read_at = time.monotonic()
@@ -255,12 +306,13 @@ class Stack:
             await asyncio.sleep(_SAMPLE_SECONDS)
 
     async def _save_open_orders(self) -> None:
-        """Write the open orders to a file, for a stop without Redis."""
+        """Write the open orders and the status to files, for a stop and for `status` without Redis."""
         if self._redis is None:
             return
         redis = connect(self._redis_url, impatient=True)
         try:
             write_result(open_orders_file(self._folder), await read_orders(self._settings, redis))
+            await self._options.note_status(self._settings, redis, self._folder)
         except (RedisError, OSError):  # the file keeps what it holds, with the moment it was read
             return
         finally:
@@ -272,7 +324,7 @@ class Stack:
         end = StackShutdown(self._settings, self._folder, self._processes, self._say, self._may_have_traded())
         without_redis = children.VALKEY in self._failed
         try:
-            work = end.in_order(self._redis, self._options.summarise, self._started, without_redis)
+            work = end.in_order(self._redis, self._summarise, self._started, without_redis)
             await self._run_until(self._end_asked, work)
         finally:
             await self._clean_up()
@@ -280,6 +332,8 @@ class Stack:
             record_path(self._folder).unlink(missing_ok=True)
             keep_orders_file(self._folder).unlink(missing_ok=True)
         return end.summary | {
+            "equity_start": self._equity_before or end.summary.get("equity_start"),
+            "ended": "a process failed" if self._failed else self._ended_because,
             "stopped_in_order": end.result.stopped,
             "failed": list(self._failed.values()),
             "first_tick_seconds": self._first_tick,
@@ -288,6 +342,10 @@ class Stack:
             "reserved": end.result.reserved,
             "orders_kept": end.result.kept,
         }
+
+    async def _summarise(self, settings: Settings, redis: RedisClient) -> dict[str, Any]:
+        await self._options.note_status(settings, redis, self._folder)
+        return await self._options.summarise(settings, redis)
 
     async def _clean_up(self) -> None:
         """Leave no process, lock or connection behind, however the stop went."""
