@@ -118,11 +118,6 @@ class Keys:
         return self._key("server", "lock")
 
     @property
-    def lost_records(self) -> str:
-        """String: set while a comparison with the exchange that found lost records has not ended."""
-        return self._key("server", "lost")
-
-    @property
     def waiting(self) -> str:
         """Hash: symbol whose books do not agree with the exchange → why. It gets no lease."""
         return self._key("server", "waiting")

@@ -145,7 +145,6 @@ class Limits(Frozen):
     liquidate: bool = False  # what the symbol holds is sold at the market's price; it is retiring, paused or stopped
     stale: bool = False  # the price is too old to buy on
     unfit: bool = False  # the exchange's present filters or fees do not allow the grid: no buys
-    market_changed: bool = False  # other filters than at the last plan: what they refused is planned anew
     free_base: Decimal | None = None  # base that is free on the exchange; None where it was not read
     refused: Mapping[str, str] = Field(default_factory=dict)  # cell key → reason of the last refusal
     other_orders: int = 0  # open orders of the account in the symbol that belong to no cell

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from tasks.base.errors import RejectReason
 from tasks.base.money import ZERO, from_units
 from tasks.exchange.models import Market, Side
 from tasks.exchange.order_ids import OrderId, Purpose
@@ -114,9 +113,8 @@ class _Planner:
         return is_active(level, self.snapshot.price, self.limits.activation, has_order=has_order)
 
     def _waits(self, cell: Cell) -> bool:
-        """Whether the cell still waits after a refusal. An order that other filters refused is planned anew at once."""
-        filters_changed = self.limits.market_changed and cell.refusal is RejectReason.FILTER
-        return cell.retry_ms > self.limits.now_ms and not filters_changed
+        """Whether the cell still waits after a refusal."""
+        return cell.retry_ms > self.limits.now_ms
 
     def _must_end(self, cell: Cell, retired: bool) -> bool:
         """Whether the cell's order must be cancelled, whatever its size."""

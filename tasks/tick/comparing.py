@@ -98,16 +98,14 @@ async def _compare(desk: Desk, holder: str) -> None:
 async def _compare_all(desk: Desk, symbols: Sequence[str], holder: str) -> list[Compared]:
     """Compare these symbols, and those that Redis forgot: they came after the moment that it went back to, and left.
 
-    A forgotten symbol shows by a resting order of ours. Where Redis lost anything, it shows by its base as well.
+    A forgotten symbol shows by a resting order of ours, or by its base.
     """
     orders = await desk.exchange.all_open_orders()
     forgotten = sorted(own_symbols(orders, desk.keys.account) - set(symbols))
     await store.raise_fences(desk.redis, keys=desk.keys, symbols=forgotten, holder=holder)
     found = await _compare_each(desk, [*symbols, *forgotten], orders, holder)
-    if forgotten or await store.has_lost_records(desk.redis, keys=desk.keys):
-        held = await forgotten_with_base(desk, {one.symbol for one in found})
-        found += await _compare_each(desk, held, [], holder)
-    return found
+    held = await forgotten_with_base(desk, {one.symbol for one in found})
+    return [*found, *await _compare_each(desk, held, [], holder)]
 
 
 async def _compare_each(desk: Desk, symbols: Sequence[str], orders: Sequence[Order], holder: str) -> list[Compared]:
@@ -145,7 +143,6 @@ async def _compare_symbol(desk: Desk, symbol: str, open_orders: Sequence[Order],
     async with _held(desk, symbol, holder) as state:
         if state.grid is not None:
             return await _book_lost(desk, market, state, open_orders)
-        await store.note_lost_records(desk.redis, keys=desk.keys)
         if await recover(desk, market, state):
             return nothing._replace(lost=1)
         return nothing
@@ -203,8 +200,6 @@ async def _book_lost(desk: Desk, market: Market, state: SymbolState, open_orders
     """Book the orders that the journal has, and orphans, as a tick does, then the lost ones, in one step."""
     symbol, exchange, intents = market.symbol, desk.exchange, list(state.intents.values())
     seen = await _read(desk, market, state, open_orders)
-    if seen.lost or seen.trades:
-        await store.note_lost_records(desk.redis, keys=desk.keys)
     if await _are_from_history(desk) and (why := await _disagreement(desk, symbol, seen)):
         return await _hold(desk, state, symbol, why)
     if seen.ended and can_be_rebuilt(state, is_configured=symbol in desk.settings.symbols):

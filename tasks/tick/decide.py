@@ -29,7 +29,7 @@ from tasks.tick.corrections import NOTHING, Booked, book_corrections, settled_wr
 from tasks.tick.fees import charges, pay_fees, value_pending
 from tasks.tick.fold import Folded, fold
 from tasks.tick.grid_change import change_grid, is_empty, level_cells, move_dust
-from tasks.tick.limits import limits_of, other_orders, resting_buys, waiting_for_base
+from tasks.tick.limits import limits_of, other_orders, resting_buys, waiting_for_base, without_filter_refusals
 from tasks.tick.models import SymbolState, TickReport
 from tasks.tick.order_requests import Granted, outcome_of
 from tasks.tick.records import dropped_cells, failed_orders, grid_writes, published, slot_writes, writes
@@ -320,6 +320,8 @@ def _plan(rules: Rules, decision: Decision, grid: Grid) -> None:
     readings, folded = decision.readings, decision.folded
     unfit = bool(decision.unfit)
     _look_at_stops(rules, decision, grid)
+    if rules.market_changed:
+        decision.changes += without_filter_refusals(folded, rules.keys)
     limits = limits_of(
         rules.settings,
         readings.state,
@@ -327,7 +329,6 @@ def _plan(rules: Rules, decision: Decision, grid: Grid) -> None:
         decision.snapshot,
         readings.now_ms,
         unfit=unfit,
-        market_changed=rules.market_changed,
         free_base=readings.free_base,
         others=other_orders(readings.open_orders, folded),
         verdict=decision.verdict,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
+from tasks.base.errors import RejectReason
 from tasks.base.keys import Keys
 from tasks.exchange.models import Order, Side
 from tasks.funds.models import FundCode, Write
@@ -30,14 +31,13 @@ def limits_of(
     now_ms: int,
     *,
     unfit: bool = False,
-    market_changed: bool = False,
     free_base: Decimal | None = None,
     others: int = 0,
     verdict: Verdict | None = None,
 ) -> Limits:
     """The limits, from the tick's reading and its fold. The reserve script checks them again.
 
-    `unfit`: the grid. `market_changed`, `free_base`: see `Limits`. `others`: its `other_orders`. `verdict`: of the
+    `unfit`: the grid. `free_base`: see `Limits`. `others`: its `other_orders`. `verdict`: of the
     symbol's stops, limits and guards; None where it left the settings.
     """
     own = settings.symbols.get(state.share.symbol)
@@ -62,7 +62,6 @@ def limits_of(
         refused=state.last.refused if state.last else {},
         stale=is_stale(snapshot, settings.trading, now_ms),
         unfit=unfit,
-        market_changed=market_changed,
         free_base=free_base,
         other_orders=others,
         now_ms=now_ms,
@@ -104,6 +103,20 @@ def still_refused(planned: GridPlan) -> dict[str, str]:
 def needs_free_base(state: SymbolState, now_ms: int) -> bool:
     """Whether a sell that was refused for want of base is planned again now."""
     return not state.stopped and any(cell.lacks_base and cell.retry_ms <= now_ms for cell in state.cells.values())
+
+
+def without_filter_refusals(folded: Folded, keys: Keys) -> list[Write]:
+    """Let cells whose last order a filter refused be planned anew: the filters have changed. Changes `folded`.
+
+    All of them, whether or not they get an order at this tick.
+    """
+    changes = []
+    for key, cell in sorted(folded.cells.items()):
+        if cell.refusal is RejectReason.FILTER and cell.order_id is None:
+            folded.cells[key] = cell.model_copy(update={"retry_ms": 0, "refusals": 0, "refusal": None})
+            text = folded.cells[key].model_dump_json()
+            changes.append(Write(key=keys.cells(folded.book.symbol), verb="HSET", field=key, value=text))
+    return changes
 
 
 def waiting_for_base(folded: Folded, planned: GridPlan, keys: Keys, now_ms: int) -> list[Write]:

@@ -178,19 +178,9 @@ async def raise_fences(client: RedisClient, *, keys: Keys, symbols: Sequence[str
     return str(await script(client, "tasks.tick", "raise_fences")(keys=names, args=[holder]))
 
 
-async def note_lost_records(client: RedisClient, *, keys: Keys) -> None:
-    """Remember until the comparison ends that Redis lost records: once they are booked again, nothing else shows it."""
-    await client.set(keys.lost_records, "1")
-
-
-async def has_lost_records(client: RedisClient, *, keys: Keys) -> bool:
-    """Whether this comparison, or an earlier one that did not end, found lost records."""
-    return bool(await client.exists(keys.lost_records))
-
-
 async def end_comparison(client: RedisClient, *, keys: Keys, holder: str, ids: str) -> bool:
     """Let leases be given again; False where the lock is lost or the server is another one by now."""
-    names = [keys.compared, keys.comparison_lock, keys.settings, keys.lost_records]
+    names = [keys.compared, keys.comparison_lock, keys.settings]
     return bool(await script(client, "tasks.tick", "end_comparison")(keys=names, args=[holder, ids]))
 
 

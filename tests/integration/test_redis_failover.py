@@ -188,7 +188,7 @@ async def test_a_failover_to_a_lagging_replica(pair: tuple[RestartableRedis, Res
 
 
 async def test_one_request_for_each_symbol_when_nothing_is_new(server: RestartableRedis, redis: RedisClient) -> None:
-    """The trades since its last tick; and one for the open orders of all symbols."""
+    """The trades since its last tick; and two for all: the open orders and the balances."""
     async with open_binance_desk(redis, own_settings(), CANDLES, EXCHANGE) as desk:
         traders = await traders_of(desk)
         await trade(desk, traders, 20)
@@ -198,7 +198,7 @@ async def test_one_request_for_each_symbol_when_nothing_is_new(server: Restartab
         server.start()
         before = len((await desk.server.record()).requests)
         await compare_books(desk.desk)
-        assert len((await desk.server.record()).requests) - before == 1 + len(COINS)
+        assert len((await desk.server.record()).requests) - before == 2 + len(COINS)
         await check(desk, traders, redis)
 
 

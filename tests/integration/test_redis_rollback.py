@@ -204,7 +204,6 @@ async def test_a_delisted_coin_does_not_stop_the_search_for_symbols_that_redis_f
         await desk.desk.exchange.markets([ETH])
         desk.server.binance.engine.delist(ETH)  # type: ignore[attr-defined]
         server.go_back(snapshot)
-        await redis.set(KEYS.lost_records, "1")
         assert (await trader.tick()).symbol == BTC
 
 
@@ -246,8 +245,10 @@ async def test_fees_of_lost_fills_leave_their_cells_once(server: RestartableRedi
         assert bnb.fee_base == elsewhere, "BNB of one's own paid nothing"
 
 
-async def test_a_plain_restart_costs_two_requests(server: RestartableRedis, redis: RedisClient) -> None:
-    """Nothing is lost and nothing is new: open orders and the trades since the last tick."""
+async def test_a_plain_restart_costs_one_request_a_symbol_and_two_for_the_account(
+    server: RestartableRedis, redis: RedisClient
+) -> None:
+    """Nothing is lost and nothing is new: the trades since the last tick; and all open orders, and the balances."""
     async with open_binance_desk(redis, own_settings(), {BTC: walk(100, seed=4)}, EXCHANGE) as desk:
         trader = await desk.trader()
         await trade(desk, trader, 20)
@@ -257,7 +258,7 @@ async def test_a_plain_restart_costs_two_requests(server: RestartableRedis, redi
         server.start()
         requests = len((await desk.server.record()).requests)
         await compare_books(desk.desk)
-        assert len((await desk.server.record()).requests) - requests == 2
+        assert len((await desk.server.record()).requests) - requests == 3
         assert before == (await redis.hgetall(KEYS.intents(BTC)), await redis.get(KEYS.book(BTC)))
         await trade(desk, trader, 20)
         await check(desk, trader, redis)
@@ -422,17 +423,26 @@ async def no_answer(*_: object) -> list[str]:
     raise ExchangeUnavailable("the exchange is away")
 
 
-@pytest.mark.parametrize(("rests", "interrupted"), [(True, False), (False, False), (False, True)])
+@pytest.mark.parametrize(
+    ("rests", "interrupted", "alone"),
+    [(True, False, False), (False, False, False), (False, True, False), (False, False, True)],
+)
 async def test_a_forgotten_symbol_that_left_the_settings(
-    server: RestartableRedis, redis: RedisClient, rests: bool, interrupted: bool, monkeypatch: pytest.MonkeyPatch
+    server: RestartableRedis,
+    redis: RedisClient,
+    rests: bool,
+    interrupted: bool,
+    alone: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It came after the snapshot, bought, and left. It is found by its orders, or by its base where more was lost.
+    """It came after the snapshot, bought, and left. It is found by its orders or its base, also where it is all
+    that was lost (`alone`).
 
     Its books are rebuilt, and it sells what it holds. A comparison that is interrupted once all other losses are booked
     does not hide it from the next one.
     """
     one, both = own_settings(), own_settings(symbols=dict.fromkeys((BTC, ETH), own_settings().symbols[BTC]))
-    candles = {BTC: walk(200, seed=4, step_bp=50), ETH: walk(200, seed=4, start="2300")}
+    candles = {BTC: walk(200, seed=4, step_bp=0 if alone else 50), ETH: walk(200, seed=4, start="2300")}
     async with open_binance_desk(redis, one, candles, EXCHANGE) as desk:
         btc = await desk.trader()
         await trade(desk, btc, 2)

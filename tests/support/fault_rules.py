@@ -10,6 +10,7 @@ from tasks.control.steps import resume
 from tasks.settings.grids.placement import PlacementSettings
 from tasks.settings.grids.risk import RiskSettings
 from tasks.settings.model import Settings
+from tasks.tick.models import TickReport
 from tests.support.binance.desk import BinanceDesk
 
 FIRED, RESUMED = "stop fired", "stop taken back"
@@ -57,16 +58,28 @@ class RulesDesk:
     desk: BinanceDesk
     rng: random.Random
     done: Counter[str] = field(default_factory=Counter)
+    _resumed: set[str] = field(default_factory=set)  # and not ticked since
 
     async def act(self, symbols: Sequence[str]) -> None:
-        """Take back some of the stops that hold."""
-        keys, redis = self.desk.desk.keys, self.desk.desk.redis
+        """Take back some of the stops that hold. Raises AssertionError where one holds no longer and nobody took it."""
         for symbol in symbols:
-            if (await redis.hget(keys.funds_symbol(symbol), "fired") or "0") != "0":
+            if await self._holds(symbol):
                 self.done[FIRED] += 1
                 if self.rng.random() < 0.4:
-                    await resume(redis, self.desk.desk.settings, [symbol])
+                    self._resumed.add(symbol)
+                    await resume(self.desk.desk.redis, self.desk.desk.settings, [symbol])
                     self.done[RESUMED] += 1
+
+    async def _holds(self, symbol: str) -> bool:
+        """Whether a stop holds. A tick writes its report after the stop, so the report never knows more."""
+        keys, redis = self.desk.desk.keys, self.desk.desk.redis
+        text = await redis.get(keys.last_tick(symbol))
+        known = bool(TickReport.model_validate_json(text).marks.fired) if text else False
+        held = (await redis.hget(keys.funds_symbol(symbol), "fired") or "0") != "0"
+        if not known:
+            self._resumed.discard(symbol)
+        assert held or not known or symbol in self._resumed, f"{symbol}: its stop fired, and does not hold any more"
+        return held
 
     async def end(self, symbols: Sequence[str]) -> None:
         """Take back all of them."""

@@ -46,7 +46,24 @@ FAULTS = (
         "",
     ),
     Planted("pool not checked", "tasks/funds/reserve.lua", "if short or total + units > pool then", "if short then"),
-    Planted("a stop is ignored", "tasks/grid/planner.py", "if self.limits.stopped or (outdated", "if (outdated"),
+    Planted(
+        "a stop is ignored",
+        "tasks/grid/planner.py",
+        "if self.limits.stopped or self.limits.stop_fired or",
+        "if self.limits.stop_fired or",
+    ),
+    Planted(
+        "a fired stop is ignored",
+        "tasks/tick/limits.py",
+        "        stop_fired=fired,\n",
+        "        stop_fired=False,\n",
+    ),
+    Planted(
+        "a fired stop is forgotten",
+        "tasks/tick/stops.py",
+        "for name, number in flags.items()]\n    out +=",
+        "for name, number in ()]\n    out +=",
+    ),
     Planted(
         "size ignored", "tasks/grid/resizing.py", "return abs(self.excess) > tolerance * self.wanted", "return False"
     ),
@@ -140,8 +157,8 @@ FAULTS = (
     Planted(
         "more orders than the exchange allows",
         "tasks/grid/planner.py",
-        "        if self.market.max_orders is None:\n",
-        "        if self.market.max_orders != 0:\n",
+        "for bound in (self.market.max_orders, own)",
+        "for bound in (own,)",
     ),
     Planted(
         "orders rounded on their way",

@@ -6,16 +6,33 @@ from decimal import Decimal
 import pytest
 
 from tasks.base.errors import ExchangeUnavailable, RejectReason, StateError
+from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Market, Order, OrderStatus, Side, Trade
 from tasks.exchange.order_ids import account_tag
+from tasks.grid.models import Cell
+from tasks.ledger.models import Book
 from tasks.ledger.rules import value
 from tasks.tick.clock_check import check_clock
+from tasks.tick.fold import Folded
+from tasks.tick.limits import without_filter_refusals
 from tasks.tick.order_requests import MAX_WAIT_MS, wait_after
 from tasks.tick.rebuild import rebuild
 from tests.support.grids import symbol_settings
 
 BTC = "BTC/USDT"
+
+
+def test_changed_filters_free_every_cell_that_the_old_ones_refused() -> None:
+    """Also those that get no order at this tick: they would wait on for filters that are gone."""
+    base = {"grid_id": "g", "buy_price": 1, "sell_price": 2, "retry_ms": 99, "refusals": 3}
+    refused = Cell.model_validate(base | {"key": "g.0", "index": 0, "refusal": RejectReason.FILTER})
+    other = Cell.model_validate(base | {"key": "g.1", "index": 1, "refusal": RejectReason.OTHER})
+    folded = Folded(Book(symbol="BTC/USDT"), {"g.0": refused, "g.1": other}, {})
+    (written,) = without_filter_refusals(folded, Keys("main"))
+    assert (written.field, Cell.model_validate_json(written.value)) == ("g.0", folded.cells["g.0"])
+    assert (folded.cells["g.0"].retry_ms, folded.cells["g.0"].refusal) == (0, None)
+    assert folded.cells["g.1"] is other
 
 
 def test_refusals_in_a_row_wait_longer_each_time() -> None:
