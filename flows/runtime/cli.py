@@ -46,6 +46,7 @@ _COMMANDS = {
     "export-trades": ("history_commands", "export_trades", "Write all trades for tax tools."),
     "alerts": ("alerts_command", "alerts", "Try the channels that alerts are sent through."),
     "backtest": ("backtest_command", "backtest", "Play grids over recorded candles, by the live decisions."),
+    "data": ("data_commands", "data", "Fetch or import candles, and show what is there."),
     "resume": ("pause_commands", "resume", "End a pause or a stop."),
 }
 

@@ -37,6 +37,7 @@ RUN_BY = {
     "gridflow deploy": "tests/integration/test_runtime_prefect.py",
     "prefect work-pool": "tests/integration/test_runtime_prefect.py",
     "prefect worker": "tests/integration/test_runtime_prefect.py",
+    "gridflow data": "tests/integration/test_data_commands.py",
     "gridflow backtest": "tests/unit/test_backtest_command.py",
     "pytest": ".ci/run",
     "python -m": ".ci/run",
@@ -67,7 +68,7 @@ def test_every_gridflow_command_parses() -> None:
     for command in COMMANDS:
         words = shlex.split(command.split("uv run ", 1)[1])
         if words[0] == "gridflow":
-            group = words[1:3] if words[1] in ("funds", "history") else words[1:2]
+            group = words[1:3] if words[1] in ("funds", "history", "data") else words[1:2]
             known = CliRunner().invoke(cli, [*group, "--help"]).output
             assert all(word in known for word in words[2:] if word.startswith("--"))
 
