@@ -74,7 +74,10 @@ class SymbolResult:
 
 @dataclass(frozen=True)
 class Result:
-    """The whole backtest. `account_difference`: quote on the paper account less quote in the books."""
+    """The whole backtest. `account_difference`: quote on the paper account less quote in the books.
+
+    `most_committed`: of the pool at one time; None where the engine does not know.
+    """
 
     engine: str
     start_ms: int
@@ -84,7 +87,7 @@ class Result:
     fills: tuple[BacktestFill, ...]
     blocked: Mapping[str, int]
     rebalances: int
-    most_committed: Decimal
+    most_committed: Decimal | None
     account_difference: Decimal
 
     def _sum(self, name: str) -> Decimal:

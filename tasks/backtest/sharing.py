@@ -15,12 +15,17 @@ from tasks.settings.model import AllocationStrategy, Settings
 Performances = Mapping[str, SymbolPerformance]
 
 
+def pool_of(settings: Settings) -> int:
+    """The pool in units: total_funds × global_max_usage, rounded down."""
+    return units_down(settings.total_funds * settings.global_max_usage)
+
+
 class Sharing:
     """Shares one pot by one account's settings."""
 
     def __init__(self, settings: Settings, pot: Pot) -> None:
         self.pot = pot
-        pool = units_down(settings.total_funds * settings.global_max_usage)
+        pool = pool_of(settings)
         shares = {
             symbol: ConfiguredShare(own.weight, units_down(settings.total_funds * own.max_usage_pct), own.max_usage_pct)
             for symbol, own in settings.symbols.items()

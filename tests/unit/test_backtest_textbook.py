@@ -8,6 +8,7 @@ import pytest
 
 from tasks.backtest.candles import CandleColumns
 from tasks.backtest.engine import Engine
+from tasks.backtest.fast_engine import fast_result
 from tasks.backtest.result import result_of
 from tasks.exchange.models import Candle
 from tasks.settings.model import Settings
@@ -78,8 +79,10 @@ def test_engines_trade_as_a_textbook_says(name: str) -> None:
     expected = textbook(candles, levels, Decimal(300), Decimal(20_000), Decimal("0.00001"))
     grid = {"grid": "arithmetic", "lower": lower, "upper": upper, "cells": cells, "quote_per_cell": "300"}
     own = Settings.model_validate({"total_funds": "20000", "global_max_usage": "1", "symbols": {"BTC/USDT": grid}})
-    result = result_of(Engine(own, {"BTC/USDT": market()}, {"BTC/USDT": CandleColumns.of(candles)}).play())
+    markets, columns = {"BTC/USDT": market()}, {"BTC/USDT": CandleColumns.of(candles)}
+    result, fast = result_of(Engine(own, markets, columns).play()), fast_result(own, markets, columns)
     assert (result.buys, result.sells, result.quote, result.symbols["BTC/USDT"].base) == expected
+    assert fast.symbols == result.symbols
     assert min(expected[:2]) > 50
     assert result.identity_error == 0
     assert result.equity - 20_000 == result.grid_profit + result.floating_pnl

@@ -14,6 +14,7 @@ from flows.runtime.commands.options import json_option
 from tasks.backtest.candle_files import load_file, load_symbol
 from tasks.backtest.candles import CandleColumns
 from tasks.backtest.engine import Engine
+from tasks.backtest.fast_engine import fast_result
 from tasks.backtest.output import as_json, summary, write_fills
 from tasks.backtest.request import SOURCE, market_of, paper_markets, settings_of
 from tasks.backtest.result import Result, result_of
@@ -61,7 +62,7 @@ def backtest(trades: Path | None, as_json: bool, **options: Any) -> None:
 def run_engine(job: Job, engine: str) -> Result:
     """Play a job. Raises ConfigError where the grid cannot start, or the fast engine cannot play it exactly."""
     if engine == "fast":
-        raise ConfigError([Problem("--engine", engine, "is not there yet", "Use exact")], SOURCE)
+        return fast_result(job.settings, job.markets, job.candles)
     return result_of(Engine(job.settings, job.markets, job.candles).play())
 
 

@@ -1,0 +1,125 @@
+"""What the fast engine can play exactly, and the refusal of everything else by name. Pure."""
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+
+from tasks.backtest.candles import CandleColumns
+from tasks.backtest.fast import FastGrid
+from tasks.backtest.quiet import KNOWN_FIELDS, KNOWN_KINDS
+from tasks.backtest.rule_bounds import BOUNDED, EVERY_CANDLE
+from tasks.backtest.sharing import pool_of
+from tasks.base.errors import ConfigError, Problem
+from tasks.base.money import from_units, plain, units_down
+from tasks.exchange.models import Market, PriceBand
+from tasks.grid.levels import build_grid, configured_size
+from tasks.grid.models import Grid, Size
+from tasks.grid.planner import MARKET_SLIPPAGE
+from tasks.grid.sizing import reserve_units
+from tasks.paper.units import to_units
+from tasks.settings.grids import StartMode, SymbolSettings
+from tasks.settings.model import AllocationStrategy, Settings
+
+_REMEDY = "Use --engine exact"
+_SOURCE = "what the fast engine can play"
+
+
+def fast_grids(
+    settings: Settings, markets: Mapping[str, Market], candles: Mapping[str, CandleColumns]
+) -> dict[str, FastGrid]:
+    """The grids in integers. Raises ConfigError where a grid cannot start, or for all that must be played exactly."""
+    found = [*_account_problems(settings)]
+    for symbol, own in settings.symbols.items():
+        found += _symbol_problems(symbol, own, markets[symbol])
+    if found:
+        raise ConfigError(found, _SOURCE)
+    pool = pool_of(settings)
+    share = pool // len(settings.symbols) if settings.allocation_strategy is AllocationStrategy.EQUAL else None
+    weights = sum((own.weight for own in settings.symbols.values()), Decimal(0))
+    grids: dict[str, FastGrid] = {}
+    for symbol, own in settings.symbols.items():
+        allocated = share if share is not None else pool
+        if share is None and len(settings.symbols) > 1:
+            allocated = int(pool * own.weight / weights) if weights else 0
+        grids[symbol] = _fast_grid(symbol, own, settings, markets[symbol], int(candles[symbol].open[0]), allocated)
+    return grids
+
+
+def _account_problems(settings: Settings) -> Iterator[Problem]:
+    if settings.paper.fee_currency != "quote":
+        yield _problem("paper.fee_currency", settings.paper.fee_currency, "leaves remainders that later lots sell")
+    if len(settings.symbols) > 1 and settings.allocation_strategy is AllocationStrategy.DYNAMIC:
+        yield _problem("allocation_strategy", "dynamic", "moves money between symbols")
+
+
+def _symbol_problems(symbol: str, own: SymbolSettings, market: Market) -> Iterator[Problem]:
+    field = f'symbols."{symbol}"'
+    if type(own) not in KNOWN_KINDS:
+        yield _problem(f"{field}.grid", own.grid, "is a kind of grid that it does not know")
+    acting = EVERY_CANDLE | BOUNDED | (set(type(own).model_fields) - KNOWN_FIELDS)
+    for name in sorted(acting):
+        if getattr(own, name) is not None:
+            yield _problem(f"{field}.{name}", str(getattr(own, name)), "is a rule that it does not know")
+    if configured_size(own) is None:
+        rule = "the size of a cell follows the allocation, and orders are replaced"
+        yield _problem(f"{field}.quote_per_cell", "(not set)", rule)
+    if market.max_orders is not None or not market.buy_band == market.sell_band == PriceBand():
+        yield _problem(symbol, "its filters", "depend on the market's price or on the number of orders")
+
+
+def _fast_grid(
+    symbol: str, own: SymbolSettings, settings: Settings, market: Market, first: int, allocated: int
+) -> FastGrid:
+    price, size = from_units(first), configured_size(own)
+    assert size is not None
+    grid = build_grid(symbol, own, market, price, from_units(allocated), 0)
+    entry_price = market.price_up(price * (1 + MARKET_SLIPPAGE))
+    entering = own.start is StartMode.BALANCED
+    entries = {cell: entry_price for cell, low in enumerate(grid.levels[:-1]) if entering and low >= price}
+    problems = [*_entry_problems(symbol, grid, entry_price, entries, size, market)]
+    problems += _money_problems(symbol, own, settings, _needed(grid, entries, size, market), allocated)
+    if problems:
+        raise ConfigError(problems, _SOURCE)
+    return FastGrid(
+        levels=tuple(to_units(level) for level in grid.levels),
+        lots=tuple(to_units(market.qty(size.qty(level))) for level in grid.levels[:-1]),
+        entries={cell: to_units(market.qty(size.qty(entry_price))) for cell in entries},
+    )
+
+
+def _entry_problems(
+    symbol: str, grid: Grid, entry_price: Decimal, entries: Mapping[int, Decimal], size: Size, market: Market
+) -> Iterator[Problem]:
+    if not entries:
+        return
+    qty = market.qty(size.qty(entry_price))
+    lowest = min(grid.levels[cell + 1] for cell in entries)
+    if not (market.large_enough(entry_price, qty) and market.large_enough(lowest, qty)):
+        yield _problem(symbol, plain(qty), "the lot of a balanced start is below the exchange's minimum")
+    if any(grid.levels[cell] == entry_price for cell in entries):
+        yield _problem(symbol, plain(entry_price), "the price of a balanced start's orders is one of the levels")
+
+
+def _needed(grid: Grid, entries: Mapping[int, Decimal], size: Size, market: Market) -> int:
+    """The most that all cells together can ever reserve or hold, in units."""
+    total = 0
+    for cell, level in enumerate(grid.levels[:-1]):
+        prices = {level, entries.get(cell, level)}
+        total += max(reserve_units(price, market.qty(size.qty(price)), market.taker_fee) for price in prices)
+    return total
+
+
+def _money_problems(
+    symbol: str, own: SymbolSettings, settings: Settings, needed: int, allocated: int
+) -> Iterator[Problem]:
+    cap = units_down(settings.total_funds * own.max_usage_pct)
+    if cap < allocated and len(settings.symbols) > 1:
+        yield _problem(
+            f'symbols."{symbol}".max_usage_pct', str(own.max_usage_pct), "caps the symbol's share of the pool"
+        )
+    if needed > min(cap, allocated):
+        rule = f"its cells may need {plain(from_units(needed))}, more than it has: money may bind"
+        yield _problem(symbol, plain(from_units(min(cap, allocated))), rule)
+
+
+def _problem(field: str, value: str, rule: str) -> Problem:
+    return Problem(field, value, rule, _REMEDY)
