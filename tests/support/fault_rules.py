@@ -2,11 +2,14 @@
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tasks.base.clock import to_ms
 from tasks.control.steps import resume
+from tasks.exchange.models import Side
+from tasks.orders.models import Intent
 from tasks.settings.grids.placement import PlacementSettings
 from tasks.settings.grids.risk import RiskSettings
 from tasks.settings.model import Settings
@@ -53,20 +56,31 @@ def _with(settings: Settings, rules: Mapping[str, Mapping[str, Any]]) -> Setting
 
 @dataclass
 class RulesDesk:
-    """An operator who sees which stops have fired, and takes them back now and then."""
+    """An operator who sees which stops have fired, and takes them back now and then.
+
+    `put_backs`: how often Redis went back to an earlier state.
+    """
 
     desk: BinanceDesk
     rng: random.Random
     done: Counter[str] = field(default_factory=Counter)
+    put_backs: Callable[[], int] = lambda: 0
+    _put_backs: int = 0
+    _held_ms: dict[str, int] = field(default_factory=dict)  # since when a stop was seen to hold
     _resumed: set[str] = field(default_factory=set)  # and not ticked since
 
     async def act(self, symbols: Sequence[str]) -> None:
         """Take back some of the stops that hold. Raises AssertionError where one holds no longer and nobody took it."""
+        if self._put_backs != self.put_backs():  # a resume may have come back, to before the tick that follows it
+            self._put_backs = self.put_backs()
+            self._resumed |= set(symbols)
+            self._held_ms.clear()
         for symbol in symbols:
             if await self._holds(symbol):
                 self.done[FIRED] += 1
                 if self.rng.random() < 0.4:
                     self._resumed.add(symbol)
+                    self._held_ms.pop(symbol, None)
                     await resume(self.desk.desk.redis, self.desk.desk.settings, [symbol])
                     self.done[RESUMED] += 1
 
@@ -79,7 +93,14 @@ class RulesDesk:
         if not known:
             self._resumed.discard(symbol)
         assert held or not known or symbol in self._resumed, f"{symbol}: its stop fired, and does not hold any more"
-        return held
+        if not held:
+            self._held_ms.pop(symbol, None)
+            return False
+        since_ms = self._held_ms.setdefault(symbol, to_ms(self.desk.desk.clock()))
+        entries = [Intent.model_validate_json(text) for text in await redis.hvals(keys.intents(symbol))]
+        bought = [one for one in entries if one.side is Side.BUY and one.created_ms > since_ms and not one.orphan]
+        assert not bought, f"{symbol}: buys after its stop fired: {[one.client_id for one in bought]}"
+        return True
 
     async def end(self, symbols: Sequence[str]) -> None:
         """Take back all of them."""
