@@ -31,6 +31,7 @@ from tasks.base.log_setup import close_files
 from tasks.base.money import plain
 from tasks.base.redis_client import RedisClient, connect
 from tasks.control.actions import Actor, record
+from tasks.control.daily_loss import watch_daily_loss
 from tasks.control.steps import resume_everything, stop
 from tasks.funds.models import RebalanceReport
 from tasks.funds.rebalancing import MANUAL
@@ -242,9 +243,14 @@ class TradingService:
         return await read_status(desk.settings, desk.redis)
 
     async def record_equity(self) -> None:
-        """Store this minute's point of the equity curve, where no worker of the account has done it."""
+        """Store this minute's point of the equity curve, where no worker of the account has done it.
+
+        The same reading is held against the daily loss limit.
+        """
         desk = await self.desk()
-        await record_equity(desk.settings, desk.redis)
+        view = await record_equity(desk.settings, desk.redis)
+        if view is not None:
+            await watch_daily_loss(desk.redis, desk.settings, view.equity_change)
 
     async def watch_drift(self) -> AuditReport:
         """Check the exchange's balance, then audit the pot, with the exchange's open orders and balances.

@@ -220,6 +220,11 @@ class Keys:
         return self._key("stats")
 
     @property
+    def day_marks(self) -> str:
+        """String: what the daily loss limit remembers of this day (JSON)."""
+        return self._key("day")
+
+    @property
     def old_equity(self) -> str:
         """List of an earlier version: equity points, newest first."""
         return self._key("equity")

@@ -26,6 +26,7 @@ class Actor(StrEnum):
     PREFECT = "prefect"
     API = "api"
     TELEGRAM = "telegram"
+    RULE = "rule"  # a limit of the settings
 
 
 def _done(_: object) -> str:

@@ -227,6 +227,12 @@ class Settings(Section):
         Decimal("0.1"),
         description="relative difference beyond which a resting buy is replaced and an allocation is changed, 0 to 1",
     )
+    daily_loss_quote: Annotated[Decimal, Field(gt=0, le=MAX_QUOTE)] | None = Field(
+        None,
+        description="no new buys once the account has lost this much since 00:00 UTC, in quote, above 0 to 90000000, "
+        "until gridflow resume",
+        examples=["300"],
+    )
     sole_account: bool = Field(
         False,
         description="true or false: this pot alone trades on the exchange account, so a rebuild may take order "

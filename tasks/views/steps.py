@@ -38,12 +38,17 @@ async def _market(redis: RedisClient, keys: Keys) -> Mapping[str, Any]:
     return found | market_time(stored)
 
 
-async def record_equity(settings: Settings, redis: RedisClient, clock: Clock = utc_now) -> None:
-    """Store a point of the equity curve, one in each minute of an account, whichever of its workers is first."""
+async def record_equity(settings: Settings, redis: RedisClient, clock: Clock = utc_now) -> StatusView | None:
+    """Store a point of the equity curve, one in each minute of an account, whichever of its workers is first.
+
+    Returns what it read; None where another worker was first.
+    """
     keys, now_ms = Keys(settings.account), to_ms(clock())
-    if await store.take_minute(redis, keys, now_ms):
-        view = await read_status(settings, redis)
-        await store.add_equity_point(redis, keys, view, now_ms)
+    if not await store.take_minute(redis, keys, now_ms):
+        return None
+    view = await read_status(settings, redis)
+    await store.add_equity_point(redis, keys, view, now_ms)
+    return view
 
 
 async def final_summary(settings: Settings, redis: RedisClient) -> dict[str, Any]:
