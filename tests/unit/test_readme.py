@@ -81,12 +81,14 @@ def test_every_package_is_on_the_map() -> None:
                 assert f"`{package}/{path.name}`" in README
 
 
-def test_the_configuration_example_loads(tmp_path: Path) -> None:
-    """The TOML in the README is valid as it stands."""
-    (example,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
-    path = tmp_path / "gridflow.toml"
-    path.write_text(example, encoding="utf-8")
-    assert list(load(path).symbols) == ["BTC/USDT"]
+def test_the_configuration_examples_load(tmp_path: Path) -> None:
+    """The first TOML in the README is valid as it stands; the others add fields to its tables."""
+    example, *more = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    for added in ["", *more]:
+        head = '[symbols."BTC/USDT"]\n'
+        path = tmp_path / "gridflow.toml"
+        path.write_text(example.replace(head, added or head), encoding="utf-8")
+        assert list(load(path).symbols) == ["BTC/USDT"]
 
 
 def test_every_entry_point_of_prefect_yaml_loads() -> None:
