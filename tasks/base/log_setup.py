@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tasks.base.errors import GridflowError
 from tasks.base.log_context import ContextFilter
-from tasks.base.log_files import OwnFileHandler, open_log_file
+from tasks.base.log_files import open_log_file
 from tasks.base.log_formats import ConsoleFormatter, JsonFormatter, fields_of
 from tasks.base.redaction import Redactor
 from tasks.base.redis_client import RedisClient
@@ -44,6 +45,31 @@ class SecretFilter(logging.Filter):
         if record.stack_info:
             record.stack_info = clean(record.stack_info)
         return True
+
+
+_EXPECTED = frozenset(
+    {"redis", "httpx", "httpcore", "prefect", "sqlalchemy", "asyncpg", "aiosqlite", "sqlite3", "aiohttp", "ccxt"}
+)
+
+
+class ExpectedFaultFilter(logging.Filter):
+    """Replaces the traceback of an error that is no fault of the program by a field `error`: a server that is away."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Always True: no record is dropped."""
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and is_expected(error):
+            record.exc_info = record.exc_text = None
+            if not hasattr(record, "error"):
+                record.error = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        return True
+
+
+def is_expected(error: BaseException) -> bool:
+    """Whether the error comes from outside: Gridflow's own kinds, time-outs, the system, and servers' clients."""
+    if isinstance(error, GridflowError | OSError | TimeoutError):
+        return True
+    return any(kind.__module__.partition(".")[0] in _EXPECTED for kind in type(error).__mro__)
 
 
 class LogFile(NamedTuple):
@@ -92,9 +118,14 @@ class RedisLogHandler(logging.Handler):
 
 
 def setup(
-    secrets: Iterable[str], source: str, *, level: int = logging.INFO, file: LogFile | None = None
+    secrets: Iterable[str],
+    source: str,
+    *,
+    level: int = logging.INFO,
+    file: LogFile | None = None,
+    operator: Path | None = None,
 ) -> RedisLogHandler:
-    """Send records to the terminal, to `file`, and to the queue of the returned handler.
+    """Send records to the terminal, to `file`, to the readable file `operator`, and to the returned handler's queue.
 
     `secrets`: texts that no record may show; those of the runs that Prefect stores are hidden too. `source`: the
     process, as the dashboard names it. The queue gets INFO and above, whatever `level`.
@@ -107,8 +138,14 @@ def setup(
     if file is not None and (lines := open_log_file(file.folder, source, file.max_bytes, file.files)) is not None:
         lines.setFormatter(JsonFormatter(source))
         handlers.append(lines)
+    if operator is not None:
+        readable = logging.FileHandler(operator, encoding="utf-8")
+        readable.setLevel(logging.INFO)
+        readable.setFormatter(ConsoleFormatter(colour=False))
+        handlers.append(readable)
     secret_filter = SecretFilter(secrets)
     for item in handlers:
+        item.addFilter(ExpectedFaultFilter())
         item.addFilter(ContextFilter())
         item.addFilter(secret_filter)
     for name in _OWN:
@@ -128,6 +165,6 @@ def close_files() -> None:
     """Close the log file of this process, if it has one. Another process may then write to it."""
     for name in _OWN:
         for handler in logging.getLogger(name).handlers[:]:
-            if isinstance(handler, OwnFileHandler):
+            if isinstance(handler, logging.FileHandler):
                 logging.getLogger(name).removeHandler(handler)
                 handler.close()

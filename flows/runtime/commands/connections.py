@@ -25,7 +25,7 @@ T = TypeVar("T")
 _COMMAND_SECONDS = 4.5  # for a whole command, from its start
 _MIN_SECONDS = 2.0  # for Redis, where the machine was slow to start the command
 _PREFECT_SECONDS = 2.5
-_REPORT_EVERY_SECONDS = 4.0
+_REPORT_EVERY_SECONDS = 2.5
 
 
 def run_with_redis(work: Callable[[RedisClient], Awaitable[T]], settings: Settings, state: Path | None) -> T:

@@ -14,6 +14,7 @@ from flows.runtime.commands.connections import run_with_redis, warn_unresponsive
 from flows.runtime.commands.options import common_options, json_option, settings_in_force
 from flows.runtime.stack import children
 from flows.runtime.stack.last_status import read_last_status
+from flows.runtime.stack.leftovers import folders_of
 from flows.runtime.stack.stale_processes import living_in_order
 from tasks.base.clock import utc_now
 from tasks.base.errors import ConfigError, GridflowError, StackError
@@ -70,10 +71,13 @@ def status(config: Path | None, state: Path | None, as_json: bool, symbol: str |
         urls = stack.urls if stack else {}
         pids = {name: process.pid for name, process in stale.items()}
         of_stack = {"urls": urls, "left_over": pids, "not_answering": silent, "outages": outages(view, silent)}
+        of_stack["folders"] = [str(each) for each in folders_of(state_dir(state))] if stack else []
         click.echo(json.dumps(view.model_dump(mode="json") | of_stack))
         _exit_if_dark(view)
         return
     _print(view, silent)
+    if stack:
+        click.echo(f"State: {' and '.join(map(str, folders_of(state_dir(state))))}. Dashboard: {stack.dashboard}")
     _exit_if_dark(view)
 
 

@@ -12,11 +12,13 @@ from flows.runtime.commands.findings import find
 from flows.runtime.commands.option_types import Seconds, usable_state
 from flows.runtime.commands.options import common_options, json_option
 from flows.runtime.commands.preflight import blamed_on_flags, check_exchange, check_market_data, confirm_live
+from flows.runtime.stack.leftovers import folders_of
 from flows.runtime.stack.stack import Stack, UpOptions
 from flows.runtime.stack.stop_report import StopResult
 from tasks.base.errors import ConfigError, StackError
 from tasks.settings.environment import override_environment
 from tasks.settings.load import CONFIG_VARIABLE, load
+from tasks.settings.logs import OPERATOR_LOG
 from tasks.settings.model import Settings
 from tasks.settings.running import StackRecord
 
@@ -77,6 +79,8 @@ def _check(settings: Settings, folder: Path) -> None:
     With real orders only the list of symbols is refused here: a grid in force must be able to start again and sell,
     whatever the exchange's minimums are by now. The worker refuses new grids that do not fit.
     """
+    if settings.live or settings.paper.market in ("auto", "live"):
+        _say(f"Asking {settings.exchange.id} which symbols it lists")
     found = find(settings, folder, apart=True)
     refused = [one for one in found.problems if not settings.live]
     if refused:
@@ -133,10 +137,14 @@ def _urls_text(record: StackRecord, logs: list[str]) -> str:
         "Dashboard": record.dashboard or "(not started)",
         "Prefect UI": record.prefect_ui,
         "Redis": record.redis,
-        "State": record.state,
-        "Logs": " ".join(logs),
+        "State": " and ".join(map(str, folders_of(Path(record.state)))),
+        "Logs": f"{_operator_log(logs)} (what happened; one file a process beside it)",
     }
     return "\n".join(["Gridflow runs. Ctrl-C stops it in order.", *(f"  {name:11}{row}" for name, row in rows.items())])
+
+
+def _operator_log(logs: list[str]) -> str:
+    return next((log for log in logs if log.endswith(OPERATOR_LOG)), " ".join(logs))
 
 
 def summary_text(summary: dict[str, Any]) -> str:

@@ -45,6 +45,10 @@ class Processes:
         supervisor = self._supervisors[child.name] = Supervisor(child, self._say, notices)
         await supervisor.start()
 
+    def starting(self) -> list[str]:
+        """The children that were started and are not ready yet."""
+        return [name for name, each in self._supervisors.items() if not each.is_ready and not each.has_stopped]
+
     async def stop(self, name: str) -> int | None:
         """End a child; its exit code. None for one that was never started."""
         supervisor = self._supervisors.get(name)

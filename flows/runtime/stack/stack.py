@@ -17,12 +17,15 @@ from flows.runtime.stack.child_processes import Processes, all_at_once, this_pro
 from flows.runtime.stack.health_checks import redis_is_ready
 from flows.runtime.stack.history import check_market
 from flows.runtime.stack.log_files import cap_log, log_files
+from flows.runtime.stack.operator_log import OperatorLog
 from flows.runtime.stack.ports import PortClaims
 from flows.runtime.stack.postgres import Postgres, prepare
 from flows.runtime.stack.prefect_server import PREFERRED_PORT as PREFECT_PORT
 from flows.runtime.stack.prefect_server import api_url
 from flows.runtime.stack.processes import age_seconds
+from flows.runtime.stack.progress import NoSilence
 from flows.runtime.stack.publishing import put_settings_in_force
+from flows.runtime.stack.remembered_ports import StackPorts
 from flows.runtime.stack.report import (
     MemoryPeak,
     Summarise,
@@ -83,11 +86,11 @@ class Stack:
         self._folder = folder
         self._logs = folder / "logs"
         self._options = options
-        self._say = say
+        self._say = NoSilence(OperatorLog(self._logs, say), self._waited_for)
         self._started = datetime.now(UTC)
         self._command_age = age_seconds()
         self._begun = time.monotonic()
-        self._processes = Processes(folder, say, self._on_failure)
+        self._processes = Processes(folder, self._say, self._on_failure)
         self._failed: dict[str, str] = {}
         self._claims = PortClaims()
         self._stop_asked = asyncio.Event()
@@ -97,6 +100,7 @@ class Stack:
         self._ended_because = "asked to stop"
         self._equity_before: str | None = None
         self._ticks_before = 0
+        self._is_serving = False
         self._redis_url = ""
         self._redis: RedisClient | None = None
         self._preparing: asyncio.Future[Postgres] | None = None
@@ -113,6 +117,7 @@ class Stack:
             self._listen_to_signals()
             await asyncio.to_thread(self._take_over)
             watch = asyncio.create_task(self._sample())
+            loud = asyncio.create_task(self._say.keep())
             try:
                 await self._run_until(self._stop_asked, self._start())
                 await self._run_until(self._stop_asked, self._serve())
@@ -121,7 +126,10 @@ class Stack:
                 raise
             finally:
                 watch.cancel()
-            return await self._stop()
+            try:
+                return await self._stop()
+            finally:
+                loud.cancel()
 
     # --- start -----------------------------------------------------------------------------------------
     def _take_over(self) -> None:
@@ -129,6 +137,20 @@ class Stack:
         killed = stale_stack(self._folder)
         if killed is not None:
             end_stale_processes(killed, self._say, _TAKE_OVER_SECONDS)
+
+    def _waited_for(self) -> list[str]:
+        """What a start or a stop waits for now, in words."""
+        record = self._processes.record
+        if record is not None and record.stopping:
+            return [f"waiting for {record.stopping}"]
+        starting = self._processes.starting()
+        if starting:
+            return [f"starting {', '.join(starting)}"]
+        return (
+            []
+            if self._is_serving
+            else ["preparing the state folder" if record is None else "waiting for the first tick"]
+        )
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -178,9 +200,14 @@ class Stack:
         self._say(str(error))  # a child that ended because the whole stack ends
 
     async def _start(self) -> None:
-        ports = {"prefect": self._claims.claim(PREFECT_PORT), "dashboard": self._claims.claim(_DASHBOARD_PORT)}
+        claimed = StackPorts(self._folder, self._claims, self._say)
+        ports = {
+            "prefect": claimed.claim(children.PREFECT_SERVER, PREFECT_PORT),
+            "dashboard": claimed.claim(children.DASHBOARD, _DASHBOARD_PORT),
+        }
         own = self._settings.redis_url
-        valkey_port = self._claims.claim(VALKEY_PORT) if own is None else 0
+        valkey_port = claimed.claim(children.VALKEY, VALKEY_PORT) if own is None else 0
+        claimed.write()
         redis = own.get_secret_value() if own else redis_url(valkey_port)
         with_dashboard = self._options.dashboard and children.has_dashboard()
         self._preparing = asyncio.ensure_future(asyncio.to_thread(prepare, self._folder))
@@ -239,6 +266,7 @@ class Stack:
     # --- serve -----------------------------------------------------------------------------------------
     async def _serve(self) -> None:
         await self._wait_first_tick()
+        self._is_serving = True
         ending = asyncio.create_task(self._watch_recording())
         try:
             if not await self._stopped_within(self._options.seconds):

@@ -94,6 +94,16 @@ class Supervisor:
         self._watching = asyncio.create_task(self._keep())
 
     @property
+    def is_ready(self) -> bool:
+        """Whether the child has been ready since it was first started."""
+        return self._watching is not None
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether `stop` has ended the child, or it was never started."""
+        return self._process is None
+
+    @property
     def is_running(self) -> bool:
         """Whether the child is alive now."""
         return self._process is not None and self._process.returncode is None

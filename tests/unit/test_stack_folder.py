@@ -1,0 +1,129 @@
+"""A state folder: its ports stay, its progress is told, its log is readable, and it can be deleted."""
+
+import asyncio
+import json
+import logging
+import socket
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from flows.runtime.cli import cli
+from flows.runtime.stack.operator_log import OperatorLog
+from flows.runtime.stack.ports import PortClaims
+from flows.runtime.stack.progress import QUIET_SECONDS, NoSilence
+from flows.runtime.stack.remembered_ports import StackPorts
+from tasks.base.errors import ConfigError, ExchangeUnavailable
+from tasks.base.log_setup import ExpectedFaultFilter, setup
+from tasks.settings.logs import OPERATOR_LOG
+
+
+def test_ports_stay_from_start_to_start(tmp_path: Path) -> None:
+    """Also a port that was only a way out; a taken one is told with the new URL, and the new one stays."""
+    said: list[str] = []
+    claims = PortClaims()
+    first = StackPorts(tmp_path, claims, said.append)
+    usual = claims.claim()
+    claims.close()
+    port = first.claim("Dashboard", usual)
+    first.write()
+    claims.close()
+    assert (port, said) == (usual, [])
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        second = StackPorts(tmp_path, claims, said.append)
+        moved = second.claim("Dashboard", 1)
+        second.write()
+    claims.close()
+    assert said == [f"Port {port} is taken: Dashboard answers on http://127.0.0.1:{moved} from now on"]
+    assert StackPorts(tmp_path, claims, said.append).claim("Dashboard", usual) == moved
+    claims.close()
+    (tmp_path / "ports.json").write_text("[broken", encoding="utf-8")
+    assert StackPorts(tmp_path, claims, said.append).claim("Dashboard", usual) == usual
+    claims.close()
+
+
+@pytest.mark.virtual_time
+async def test_a_silence_is_broken_while_something_is_waited_for() -> None:
+    """Within three seconds, with what it is; nothing is told where nothing is waited for."""
+    waiting = ["starting Prefect server"]
+    said: list[str] = []
+    say = NoSilence(said.append, lambda: waiting)
+    task = asyncio.create_task(say.keep())
+    assert QUIET_SECONDS < 3
+    say("Valkey ready")
+    for _ in range(100):
+        await asyncio.sleep(0)
+        say._said_at -= QUIET_SECONDS  # as if that long had passed
+        await asyncio.sleep(QUIET_SECONDS / 5)
+        if len(said) > 1:
+            break
+    assert said[0] == "Valkey ready"
+    assert said[1].startswith("  … starting Prefect server (")
+    waiting.clear()
+    say._said_at -= 60
+    await asyncio.sleep(QUIET_SECONDS)
+    assert len(said) == 2
+    task.cancel()
+
+
+def test_what_the_stack_says_and_what_its_processes_log_stand_in_one_file(tmp_path: Path) -> None:
+    """A line each; a traceback only where the program is at fault."""
+    said: list[str] = []
+    say = OperatorLog(tmp_path, said.append)
+    say("Worker ready (3.0 s)")
+    say("  … starting Dashboard (5 s)")
+    setup([], "worker", operator=tmp_path / OPERATOR_LOG)
+    log = logging.getLogger("tasks.test")
+    try:
+        for error in (ExchangeUnavailable("no answer"), ConnectionRefusedError("refused"), KeyError("fault")):
+            try:
+                raise error
+            except (ExchangeUnavailable, OSError, KeyError):
+                log.exception("look failed", extra={"symbol": "BTC/USDT"})
+    finally:
+        setup([], "test")
+    text = (tmp_path / OPERATOR_LOG).read_text(encoding="utf-8")
+    assert len(said) == 2
+    assert "stack Worker ready (3.0 s)" in text
+    assert "…" not in text
+    assert "look failed symbol=BTC/USDT error=ExchangeUnavailable: no answer" in text
+    assert "error=ConnectionRefusedError: refused" in text
+    assert text.count("Traceback") == 1
+    assert "KeyError: 'fault'" in text
+
+
+def test_a_field_named_error_is_kept() -> None:
+    """The caller's own words come first."""
+    record = logging.makeLogRecord({"exc_info": (OSError, OSError("x"), None), "error": "in words"})
+    assert ExpectedFaultFilter().filter(record)
+    assert (record.exc_info, vars(record)["error"]) == (None, "in words")
+
+
+def test_destroy_asks_and_deletes_all_that_belongs_to_the_folder(tmp_path: Path) -> None:
+    """Also the PostgreSQL data that root keeps elsewhere; nothing else."""
+    state, elsewhere = tmp_path / "state", tmp_path / "elsewhere" / "postgres"
+    state.mkdir()
+    elsewhere.mkdir(parents=True)
+    (state / "history.db").touch()
+    (state / "postgres.json").write_text(json.dumps({"data": str(elsewhere), "password": "x"}), encoding="utf-8")
+    asked = CliRunner().invoke(cli, ["destroy", "--state", str(state)], input="n\n")
+    assert asked.exit_code == 1
+    assert f"Delete these for ever?\n  {state}\n  {elsewhere}" in asked.stderr
+    assert state.exists()
+    done = CliRunner().invoke(cli, ["destroy", "--state", str(state), "--yes", "--json"])
+    assert json.loads(done.stdout) == {"deleted": [str(state), str(elsewhere)]}
+    assert not state.exists()
+    assert not elsewhere.exists()
+    assert tmp_path.exists()
+
+
+@pytest.mark.parametrize(("name", "rule"), [("none", "no such folder"), (".", "this is no state folder")])
+def test_destroy_refuses_other_folders(tmp_path: Path, name: str, rule: str) -> None:
+    """A missing one, and one that Gridflow did not make."""
+    (tmp_path / "thesis.tex").touch()
+    found = CliRunner().invoke(cli, ["destroy", "--state", str(tmp_path / name), "--yes"]).exception
+    assert isinstance(found, ConfigError)
+    assert rule in str(found)
+    assert (tmp_path / "thesis.tex").exists()
