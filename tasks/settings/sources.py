@@ -32,7 +32,7 @@ def file_values(path: Path) -> tuple[Values, list[Problem]]:
     except (OSError, UnicodeDecodeError) as error:
         return refused(f"unreadable ({error})", "Make it a readable UTF-8 file")
     except tomllib.TOMLDecodeError as error:
-        return refused(f"not valid TOML ({error})", "Mend that line; a table or key may stand only once")
+        return refused(f"not valid TOML ({error})", "Correct that line; a table or key may stand only once")
 
 
 def variable_name(field: Place) -> str:

@@ -1,5 +1,6 @@
 """The README tells the truth: each command in it exists and is run somewhere, each package is in it."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -13,11 +14,21 @@ from click.testing import CliRunner
 
 from flows.runtime.cli import cli
 from tasks.settings.load import load
+from tasks.views.glossary import GLOSSARY
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.strip()]
+PAGES = {path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+COMMANDS = list(
+    dict.fromkeys(
+        line
+        for text in PAGES.values()
+        for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+        for line in block.splitlines()
+        if line.strip()
+    )
+)
+SAMPLE = "--market replay --data docs/sample-candles"
 
 # Where each command's work is run: this module's own tests, another test module, or the CI script.
 RUN_BY = {
@@ -29,6 +40,9 @@ RUN_BY = {
     "gridflow funds": "tests/integration/test_change_commands.py",
     "gridflow liquidate": "tests/integration/test_change_commands.py",
     "gridflow stop": "tests/integration/test_runtime_up.py",
+    "gridflow glossary": "tests/unit/test_readme.py",
+    "gridflow destroy": "tests/unit/test_stack_folder.py",
+    "gridflow recover": "tests/integration/test_recover.py",
     "gridflow history": "tests/integration/test_history_transfer.py",
     "gridflow export-trades": "tests/integration/test_history_transfer.py",
     "gridflow init": "tests/unit/test_settings.py",
@@ -71,6 +85,66 @@ def test_every_gridflow_command_parses() -> None:
             group = words[1:3] if words[1] in ("funds", "history", "data") else words[1:2]
             known = CliRunner().invoke(cli, [*group, "--help"]).output
             assert all(word in known for word in words[2:] if word.startswith("--"))
+
+
+def test_the_sample_of_the_example_is_there_and_can_be_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first example works as it stands: `check` accepts its market, without a note."""
+    assert any(SAMPLE in command for command in COMMANDS)
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("GRIDFLOW_PAPER__MARKET", "replay")
+    monkeypatch.setenv("GRIDFLOW_PAPER__DATA", SAMPLE.split()[-1])
+    found = CliRunner().invoke(cli, ["check", "--json"])
+    assert found.exit_code == 0, found.output
+    assert json.loads(found.stdout)["notes"] == []
+
+
+def test_the_glossary_is_the_one_that_status_and_screens_share() -> None:
+    """Word by word, in the README and from the command."""
+    rows = "\n".join(f"| {word} | {text} |" for word, text in GLOSSARY.items())
+    assert rows in README
+    assert json.loads(CliRunner().invoke(cli, ["glossary", "--json"]).stdout) == dict(GLOSSARY)
+    shown = " ".join(CliRunner().invoke(cli, ["glossary"]).stdout.split())
+    assert all(text in shown for text in GLOSSARY.values())
+
+
+def test_a_recorded_session_shows_the_status() -> None:
+    """Made by `tests.support.record_session`; no line is longer than 80 columns."""
+    (session,) = re.findall(r"<!-- session -->\n```text\n(.*?)```\n<!-- /session -->", README, re.DOTALL)
+    assert session.startswith("$ gridflow status\n")
+    assert all(word in session for word in ("equity", "Grids", "place", "Market time"))
+    assert max(map(len, session.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    """Files that pages link to exist."""
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)", PAGES[page]):
+        assert (page.parent / target).exists(), target
+
+
+RIDDLES = (
+    "Who asks for everything",
+    "nobody is called",
+    "Of two at once",
+    "a hair for fees",
+    "what other orders bind",
+    "Binance's manners",
+    "finds its work done",
+    "Mend",
+    "amiss",
+    "strays",
+    "look after",
+)
+
+
+@pytest.mark.parametrize("riddle", RIDDLES)
+def test_plain_english(riddle: str) -> None:
+    """Sentences and words that were replaced do not come back, in pages and in what the program says."""
+    assert not [page.name for page, text in PAGES.items() if riddle in text]
+    if riddle == "Mend":
+        return  # one remedy keeps it
+    sources = [path for folder in ("flows", "tasks", "dashboard") for path in (ROOT / folder).rglob("*.py")]
+    assert not [str(path) for path in sources if riddle in path.read_text(encoding="utf-8").replace('"strays")', "")]
 
 
 def test_every_package_is_on_the_map() -> None:
