@@ -4,12 +4,16 @@ import asyncio
 import json
 import logging
 import socket
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from flows.runtime.cli import cli
+from flows.runtime.commands.stack_commands import known_symbol
+from flows.runtime.stack import stack
+from flows.runtime.stack.last_status import read_last_status, write_last_status
 from flows.runtime.stack.operator_log import OperatorLog
 from flows.runtime.stack.ports import PortClaims
 from flows.runtime.stack.progress import QUIET_SECONDS, NoSilence
@@ -17,6 +21,8 @@ from flows.runtime.stack.remembered_ports import StackPorts
 from tasks.base.errors import ConfigError, ExchangeUnavailable
 from tasks.base.log_setup import ExpectedFaultFilter, setup
 from tasks.settings.logs import OPERATOR_LOG
+from tasks.settings.model import Settings
+from tests.support.views import status, symbol
 
 
 def test_ports_stay_from_start_to_start(tmp_path: Path) -> None:
@@ -127,3 +133,47 @@ def test_destroy_refuses_other_folders(tmp_path: Path, name: str, rule: str) -> 
     assert isinstance(found, ConfigError)
     assert rule in str(found)
     assert (tmp_path / "thesis.tex").exists()
+
+
+def test_a_stopped_stack_shows_its_last_known_figures_and_when(tmp_path: Path) -> None:
+    """As a table and as JSON; a file of another version is passed over."""
+    write_last_status(tmp_path, status(symbol(base=Decimal("0.25"), place=Decimal("0.5")), equity=Decimal("10123.45")))
+    shown = CliRunner().invoke(cli, ["status", "--state", str(tmp_path)])
+    assert shown.exit_code == 0, shown.output
+    assert "No stack runs on" in shown.stderr
+    assert "The last known figures, of 20" in shown.stdout
+    assert "10,123.45" in shown.stdout
+    told = json.loads(CliRunner().invoke(cli, ["status", "--state", str(tmp_path), "--json"]).stdout)["last_known"]
+    assert told["at"].endswith(" UTC")
+    assert [one["base"] for one in told["status"]["symbols"]] == ["0.25"]
+    (tmp_path / "last_status.json").write_text('{"at": "x", "view": {"moon": 1}}', encoding="utf-8")
+    assert read_last_status(tmp_path) is None
+    assert CliRunner().invoke(cli, ["status", "--state", str(tmp_path)]).exit_code == 1
+
+
+@pytest.mark.parametrize(("seconds", "stops"), [(None, True), (60.0, False)])
+async def test_a_replay_that_ends_says_so_and_ends_a_run_without_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float | None, stops: bool
+) -> None:
+    """Said once; with --for, the run goes on to its time."""
+    said: list[str] = []
+    looks = iter((False, True))
+
+    async def finished(*_: object) -> bool:
+        return next(looks)
+
+    monkeypatch.setattr(stack, "recording_finished", finished)
+    monkeypatch.setattr(stack, "_RECORDING_SECONDS", 0.001)
+    own = stack.Stack(Settings(), tmp_path, stack.UpOptions(seconds=seconds), said.append)
+    monkeypatch.setattr(own, "_redis", object())
+    await own._watch_recording()
+    assert said == ["Recording finished: every symbol has reached its last candle, and prices change no more"]
+    assert own._stop_asked.is_set() is stops
+    assert own._ended_because == ("recording finished" if stops else "asked to stop")
+
+
+@pytest.mark.parametrize("text", ["BTC/USDT", "btc-usdt", "BTCUSDT", "btc"])
+def test_a_symbol_may_be_named_in_many_ways(text: str) -> None:
+    """As people type it."""
+    assert known_symbol(text, ["ETH/USDT", "BTC/USDT"]) == "BTC/USDT"
+    assert known_symbol("DOGE", ["BTC/USDT"]) is None

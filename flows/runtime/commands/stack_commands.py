@@ -62,7 +62,7 @@ def status(config: Path | None, state: Path | None, as_json: bool, symbol: str |
         view = run_with_redis(work, settings, state)
     except StackError:
         if not as_json:
-            _show_last_known(state)
+            _show_last_known(state, to_stderr=True)
         raise
     past = asyncio.run(_results(settings, state, view.total_funds))  # apart: its time is not Redis's
     view = view.model_copy(update={"results": past})
@@ -81,12 +81,12 @@ def status(config: Path | None, state: Path | None, as_json: bool, symbol: str |
     _exit_if_dark(view)
 
 
-def _print(view: StatusView, silent: Mapping[str, str]) -> None:
+def _print(view: StatusView, silent: Mapping[str, str], *, to_stderr: bool = False) -> None:
     from rich.console import Console
 
     from tasks.views.render import status_table
 
-    Console().print(status_table(view, silent), highlight=False)
+    Console(stderr=to_stderr).print(status_table(view, silent), highlight=False)
 
 
 def _show_ladder(settings: Settings, state: Path | None, symbol: str, as_json: bool) -> None:
@@ -123,13 +123,13 @@ def known_symbol(text: str, symbols: Sequence[str]) -> str | None:
     return names.get(wanted) or bases.get(wanted)
 
 
-def _show_last_known(state: Path | None) -> bool:
-    """Print the figures that the stack wrote last, and when; whether there are any."""
+def _show_last_known(state: Path | None, *, to_stderr: bool = False) -> bool:
+    """Print the figures that the stack wrote last, and when; whether there are any. To stderr beside an error."""
     found = read_last_status(state_dir(state))
     if found is None:
         return False
-    click.echo(f"The last known figures, of {found.at}:")
-    _print(found.view, {})
+    click.echo(f"The last known figures, of {found.at}:", err=to_stderr)
+    _print(found.view, {}, to_stderr=to_stderr)
     return True
 
 
