@@ -29,6 +29,7 @@ from tasks.base.keys import Keys
 from tasks.base.log_context import log_fields
 from tasks.base.log_setup import close_files
 from tasks.base.money import plain
+from tasks.base.redaction import Redactor
 from tasks.base.redis_client import RedisClient, connect
 from tasks.control.actions import Actor, record
 from tasks.control.daily_loss import watch_daily_loss
@@ -41,6 +42,7 @@ from tasks.ledger.steps import watch_drift
 from tasks.settings.load import load
 from tasks.settings.logs import start_logging
 from tasks.settings.model import Settings
+from tasks.settings.secret_values import hidden_texts, secret_texts
 from tasks.tick import watchdog, window
 from tasks.tick.active_symbols import active_symbols, retiring_symbols
 from tasks.tick.clock_check import check_clock
@@ -360,8 +362,9 @@ class TradingService:
 
     def tell_crash(self, kind: EventKind, error: BaseException, **facts: str) -> None:
         """Log an error with its traceback, and publish it as an event. May be called from any thread."""
-        named = {"error_type": type(error).__name__, "error": str(error), "at": utc_now().isoformat(), **facts}
-        log.error("a flow or a process failed", extra=named, exc_info=error)
+        said = Redactor(hidden_texts(secret_texts(self.settings))).text(str(error))
+        named = {"error_type": type(error).__name__, "error": said, "at": utc_now().isoformat(), **facts}
+        log.error("a flow or a process failed", extra={"crash": named}, exc_info=error)  # `process` is a field of logs
         if self._loop.is_running():
             self.run(self._tell(kind, named))
 
