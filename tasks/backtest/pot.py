@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
+from tasks.backtest.unchecked import unchecked
 from tasks.base.money import ZERO
 from tasks.funds.models import FillMove, FundCode, FundsStatus, LimitsChange, TraderAllocation
 
@@ -133,7 +134,8 @@ class Pot:
     def share_of(self, symbol: str) -> TraderAllocation:
         """One symbol's share, as a tick reads it."""
         share = self.shares[symbol]
-        return TraderAllocation.model_construct(
+        return unchecked(
+            TraderAllocation,
             symbol=symbol,
             registered=share.allocated is not None,
             allocated_units=share.allocated or 0,
@@ -149,7 +151,8 @@ class Pot:
     def status(self) -> FundsStatus:
         """The whole pot."""
         shares: Mapping[str, TraderAllocation] = {symbol: self.share_of(symbol) for symbol in self.shares}
-        return FundsStatus.model_construct(
+        return unchecked(
+            FundsStatus,
             pool_units=self.pool,
             used_units=self.used,
             reserved_units=self.reserved,

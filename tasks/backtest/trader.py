@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from tasks.backtest.pot import Pot, Wanted
+from tasks.backtest.unchecked import unchecked
 from tasks.base.errors import RejectReason
 from tasks.base.money import from_units
 from tasks.exchange.models import (
@@ -87,7 +88,8 @@ class BacktestTrader:
 
     def _traded(self, fill: Execution, at_ms: int) -> None:
         order = fill.order
-        trade = Trade.model_construct(
+        trade = unchecked(
+            Trade,
             trade_id=str(order.number),
             exchange_id=str(order.number),
             client_id=order.client,
@@ -119,7 +121,8 @@ class BacktestTrader:
         if code is not PlaceCode.OK:
             return Rejected(client_id=intent.client_id, reason=_REFUSALS[code], detail=code.name)
         number = fill.order.number if fill else self.exchange.resting[intent.client_id].number
-        order = Order.model_construct(
+        order = unchecked(
+            Order,
             exchange_id=str(number),
             client_id=intent.client_id,
             symbol=self.symbol,
@@ -135,7 +138,7 @@ class BacktestTrader:
         else:
             self.orders[intent.client_id] = order
             self.evidence[intent.client_id] = Evidence(resting=order)
-        return Accepted.model_construct(order=order)
+        return unchecked(Accepted, order=order)
 
     # --- a tick ----------------------------------------------------------------------------------------
     def tick(self, now_ms: int) -> Decision:
@@ -163,7 +166,8 @@ class BacktestTrader:
     def readings(self, now_ms: int) -> Readings:
         """What a tick reads now."""
         records, pot = self.records, self.pot
-        state = SymbolState.model_construct(
+        state = unchecked(
+            SymbolState,
             fence=FENCE,
             grid=records.grid,
             book=records.book,
@@ -182,7 +186,7 @@ class BacktestTrader:
             must_check_breakers=False,
         )
         price = self.price
-        ticker = Ticker.model_construct(symbol=self.symbol, bid=price, ask=price, last=price, at_ms=now_ms)
+        ticker = unchecked(Ticker, symbol=self.symbol, bid=price, ask=price, last=price, at_ms=now_ms)
         slots = pot.shares[self.symbol].slots if needs_slots(self.rules, state) else {}
         return Readings(
             now_ms, now_ms, now_ms, state, list(self.orders.values()), ticker, self.evidence, {}, dict(slots), None
@@ -230,7 +234,7 @@ class BacktestTrader:
                 intent = intent_of(order, self.symbol, now_ms)
                 folded.cells[order.cell_key] = with_order(folded.cells[order.cell_key], order)
                 folded.intents[intent.client_id] = intent
-                grant = Grant.model_construct(client_id=intent.client_id, units=order.units, fence=FENCE)
+                grant = unchecked(Grant, client_id=intent.client_id, units=order.units, fence=FENCE)
                 granted.append(Granted(intent, grant))
                 continue
             self.newly_refused = True

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import IntEnum
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
@@ -71,8 +71,8 @@ class FeeCharge(Frozen):
     is_valued: bool = False
 
 
-class Write(Frozen):
-    """A record written in the same step as the money. `verb`: see _writes.lua."""
+class Write(NamedTuple):
+    """A record written in the same step as the money. `verb`: see _writes.lua. A tick makes many: not validated."""
 
     key: str
     verb: str

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 from pydantic import Field
 
@@ -117,12 +118,12 @@ class Cell(Frozen):
         return units_up(self.basis)
 
 
-class RestingBuy(Frozen):
+class RestingBuy(NamedTuple):
     """A buy that rests on the exchange: `qty` base, `filled` of it; `units` of quote (1e-8) still reserved for it."""
 
-    qty: Positive
+    qty: Decimal
     units: int
-    filled: NotNegative = ZERO
+    filled: Decimal = ZERO
     fixed: bool = False  # partly filled, or sent to fill at once: never resized, cancelled only for want of money
 
 

@@ -118,9 +118,10 @@ class _Planner:
 
     def _must_end(self, cell: Cell, retired: bool) -> bool:
         """Whether the cell's order must be cancelled, whatever its size."""
-        outdated = retired or self.limits.unfit or self.limits.cancel_buys or is_off_level(cell, self.grid)
         buying = cell.state is CellState.BUYING
-        if self.limits.stopped or self.limits.stop_fired or (outdated and buying):
+        if self.limits.stopped or self.limits.stop_fired:
+            return True
+        if buying and (retired or self.limits.unfit or self.limits.cancel_buys or is_off_level(cell, self.grid)):
             return True
         if not buying and self.limits.no_sells is not None and not self.limits.liquidate:
             return True

@@ -183,7 +183,7 @@ def test_a_partly_filled_buy_goes_only_where_nothing_else_helps() -> None:
     """The nearest of ten buys is half filled. Untouched ones go first; with nothing but the lot allocated, it goes."""
     grid, cells = grid_and_cells()
     held, found = resting(cells, "100")
-    found["b9"] = found["b9"].model_copy(update={"units": found["b9"].units // 2, "fixed": True})
+    found["b9"] = found["b9"]._replace(units=found["b9"].units // 2, fixed=True)
     size = Size(quote=Decimal(100))
     some = planned(held, grid, limits(650, used=50, reserved=951, size=size), found)
     assert some.cancel == ("b0", "b1", "b2", "b3")
