@@ -37,7 +37,7 @@ from tests.support.funds_racer import (
 )
 from tests.support.pot import allow
 
-ROUNDS = 28
+ROUNDS = 18
 REFUSALS = {"symbol": FundCode.SYMBOL_LIMIT, "pool": FundCode.GLOBAL_LIMIT, "order": FundCode.ALREADY}
 STEPS = 1_000
 DEATHS = 6

@@ -172,7 +172,7 @@ def test_model_and_scripts_agree(machine: type[FundsMachine], pytestconfig: pyte
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=2000 if long else 200,
+            max_examples=2000 if long else 120,
             stateful_step_count=50,
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
