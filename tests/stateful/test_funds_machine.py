@@ -167,7 +167,7 @@ def machine(either_redis_url: str) -> type[FundsMachine]:
 
 
 def test_model_and_scripts_agree(machine: type[FundsMachine], pytestconfig: pytest.Config) -> None:
-    """At least 200 runs of 50 steps on each kind of server; with --long ten times that."""
+    """120 runs of 50 steps on each kind of server; with --long 2000."""
     long = bool(pytestconfig.getoption("--long"))
     run_state_machine_as_test(
         machine,
