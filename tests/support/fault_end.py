@@ -241,7 +241,8 @@ async def lost_from_sight(desk: Desk, symbols: Sequence[str], record: Record, un
     moves, gone = 0, ZERO
     for symbol in unlisted:
         seen = map(str, await desk.redis.zrange(desk.keys.seen(symbol), 0, -1))
-        gone += total(one.price * one.qty for one in unseen_trades(record, seen, symbol) if one.side == "BUY")
+        unread = [one for one in unseen_trades(record, seen, symbol) if one.side == "BUY"]
+        gone += total(one.price * one.qty + (one.fee if one.fee_asset == "USDT" else 0) for one in unread)
     for symbol in symbols:
         moves += sum(str(one).startswith("dust:") for one in await desk.redis.zrange(desk.keys.seen(symbol), 0, -1))
         fills = await booked_fills(desk.redis, desk.keys, symbol)
