@@ -46,6 +46,7 @@ _COMMANDS = {
     "export-trades": ("history_commands", "export_trades", "Write all trades for tax tools."),
     "alerts": ("alerts_command", "alerts", "Try the channels that alerts are sent through."),
     "backtest": ("backtest_command", "backtest", "Play grids over recorded candles, by the live decisions."),
+    "optimize": ("optimize_command", "optimize", "Search for the best grid over recorded candles."),
     "data": ("data_commands", "data", "Fetch or import candles, and show what is there."),
     "destroy": ("destroy_command", "destroy", "Delete a state folder, with books and history. Asks first."),
     "resume": ("pause_commands", "resume", "End a pause or a stop."),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +41,7 @@ class CandleColumns:
         at = np.array([one.at_ms for one in rows], dtype=np.int64)
         return cls(at, opened, high, low, close, np.array([float(one.volume) for one in rows]))
 
-    @property
+    @cached_property
     def interval_ms(self) -> int:
         """Time that a candle covers: the smallest distance between two."""
         return int(np.diff(self.at).min()) if len(self) > 1 else MINUTE

@@ -20,7 +20,7 @@ from tasks.settings.grids import StartMode, SymbolSettings
 from tasks.settings.model import AllocationStrategy, Settings
 
 _REMEDY = "Use --engine exact"
-_SOURCE = "what the fast engine can play"
+CANNOT_PLAY = "what the fast engine can play"  # the source of its refusals
 
 
 def fast_grids(
@@ -31,7 +31,7 @@ def fast_grids(
     for symbol, own in settings.symbols.items():
         found += _symbol_problems(symbol, own, markets[symbol])
     if found:
-        raise ConfigError(found, _SOURCE)
+        raise ConfigError(found, CANNOT_PLAY)
     pool = pool_of(settings)
     share = pool // len(settings.symbols) if settings.allocation_strategy is AllocationStrategy.EQUAL else None
     weights = sum((own.weight for own in settings.symbols.values()), Decimal(0))
@@ -78,7 +78,7 @@ def _fast_grid(
     problems = [*_entry_problems(symbol, grid, entry_price, entries, size, market)]
     problems += _money_problems(symbol, own, settings, _needed(grid, entries, size, market), allocated)
     if problems:
-        raise ConfigError(problems, _SOURCE)
+        raise ConfigError(problems, CANNOT_PLAY)
     return FastGrid(
         levels=tuple(to_units(level) for level in grid.levels),
         lots=tuple(to_units(market.qty(size.qty(level))) for level in grid.levels[:-1]),

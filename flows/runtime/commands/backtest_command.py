@@ -2,37 +2,30 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 import click
 
-from flows.runtime.commands.backtest_options import GRID_FIELDS, backtest_options
+from flows.runtime.commands.backtest_options import GRID_FIELDS, backtest_options, search_options
 from flows.runtime.commands.options import json_option
+from flows.runtime.commands.sweeping import run_sweep
 from tasks.backtest.candle_files import load_file, load_symbol
 from tasks.backtest.candles import CandleColumns
 from tasks.backtest.engine import Engine
 from tasks.backtest.fast_engine import fast_result
 from tasks.backtest.output import as_json, summary, write_fills
+from tasks.backtest.ranking import OBJECTIVES
 from tasks.backtest.request import SOURCE, market_of, paper_markets, settings_of
 from tasks.backtest.result import Result, result_of
+from tasks.backtest.space import parse_parameter
+from tasks.backtest.trial import Job
 from tasks.base.errors import ConfigError, Problem
 from tasks.base.money import plain
-from tasks.exchange.models import Market
 from tasks.settings.environment import state_dir
 from tasks.settings.load import load
 from tasks.settings.model import Settings
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a backtest plays."""
-
-    settings: Settings
-    markets: Mapping[str, Market]
-    candles: Mapping[str, CandleColumns]
 
 
 @click.command()
@@ -40,19 +33,36 @@ class Job:
 @click.option(
     "--trades", type=click.Path(path_type=Path, dir_okay=False), help="Write every fill to this csv, json or parquet."
 )
+@click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write a report to this HTML file.")
+@search_options
+@click.option("--sweep", multiple=True, help="Try values of a setting: cells=10:40:5 or start=flat,balanced.")
+@click.option("--sort", "objective", type=click.Choice(list(OBJECTIVES)), default="return", show_default=True)
 @json_option
-def backtest(trades: Path | None, as_json: bool, **options: Any) -> None:
+def backtest(
+    trades: Path | None,
+    report: Path | None,
+    as_json: bool,
+    sweep: tuple[str, ...],
+    objective: str,
+    **options: Any,
+) -> None:
     """Play a grid, or all symbols of the settings, over candles.
 
     With --symbol and --cells, one symbol is played with the grid that the options describe; no settings file and no
-    GRIDFLOW_ variable is read. Else the settings are played, with their symbols out of one pot.
+    GRIDFLOW_ variable is read. Else the settings are played, with their symbols out of one pot. With --sweep, every
+    combination of the values is played by the fast engine where it can, and the best ones again by the exact engine.
     """
-    job = job_of(options)
+    job = job_of(options, sweep)
+    if sweep:
+        run_sweep(job, [parse_parameter(text, "--sweep") for text in sweep], objective, options, as_json=as_json)
+        return
     begun = time.perf_counter()
     result = run_engine(job, options["engine"])
     seconds = time.perf_counter() - begun
     if trades is not None:
         write_fills(trades, result.fills)
+    if report is not None:
+        _write_report(report, job)
     if as_json:
         print_json(result, seconds)
     else:
@@ -66,9 +76,23 @@ def run_engine(job: Job, engine: str) -> Result:
     return result_of(Engine(job.settings, job.markets, job.candles).play())
 
 
-def job_of(options: Mapping[str, Any]) -> Job:
-    """Settings, markets and candles from the options. Raises ConfigError and MarketDataError."""
+def _write_report(path: Path, job: Job) -> None:
+    from tasks.backtest.report.of_backtest import report_of
+    from tasks.backtest.report.page import write_report  # imports plotly
+
+    write_report(path, report_of(Engine(job.settings, job.markets, job.candles).play()))
+    click.echo(f"Wrote {path}", err=True)
+
+
+def job_of(options: Mapping[str, Any], searched: tuple[str, ...] = ()) -> Job:
+    """Settings, markets and candles from the options. Raises ConfigError and MarketDataError.
+
+    `searched`: the options of a search; a grid takes the first value of each, so that it is whole before the search.
+    """
     given = {name: options[name] for name in GRID_FIELDS if options[name] is not None} | _more_fields(options["more"])
+    if given and searched:
+        parameters = [parse_parameter(text, "--sweep") for text in searched]
+        given = {parameter.name: parameter.values[0] for parameter in parameters} | given
     return _one_grid(options, given) if given else _settings_job(options)
 
 

@@ -47,3 +47,16 @@ def backtest_options(command: _Command) -> _Command:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def search_options(command: _Command) -> _Command:
+    """Add what searches share."""
+    out = click.Path(path_type=Path, dir_okay=False)
+    options = [
+        click.option("--out", type=out, help="Write every trial to this csv, json or parquet file."),
+        click.option("--top", type=click.IntRange(1, 50), default=5, show_default=True, help="Trials shown."),
+        click.option("--processes", type=click.IntRange(1, 256), help="Processes. [default: one a processor]"),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
