@@ -46,6 +46,7 @@ def test_figures_are_those_of_the_books(played: Played) -> None:
     assert report.statistics.drawdown.share > 0
 
 
+@pytest.mark.parametrize("played", ["quote"], indirect=True)
 def test_the_page_stands_alone(played: Played, tmp_path: Path) -> None:
     """It loads nothing, shows every chart, the settings and the numbers; a place that cannot be written to is named."""
     report = report_of(played, "A <title>")

@@ -65,7 +65,7 @@ def textbook(
 RECORDED = {
     "three days of minutes": (DATA / "BTC-USDT-1m-2024-01.csv.gz", "41000", "46500", 23),
     "a month of quarter hours": (DATA / "BTC-USDT-15m-2024-01.csv.gz", "39000", "48000", 19),
-    "a month of quarter hours, narrow cells": (DATA / "BTC-USDT-15m-2024-01.csv.gz", "40000", "45000", 45),
+    "a month of quarter hours, narrow cells": (DATA / "BTC-USDT-15m-2024-01.csv.gz", "40000", "45000", 30),
 }
 
 
