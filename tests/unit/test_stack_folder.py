@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from flows.runtime.cli import cli
+from flows.runtime.commands.audit_commands import show_audit
 from flows.runtime.commands.stack_commands import known_symbol
-from flows.runtime.stack import stack
+from flows.runtime.stack import milestones
 from flows.runtime.stack.last_status import read_last_status, write_last_status
 from flows.runtime.stack.operator_log import OperatorLog
 from flows.runtime.stack.ports import PortClaims
@@ -20,6 +21,8 @@ from flows.runtime.stack.progress import QUIET_SECONDS, NoSilence
 from flows.runtime.stack.remembered_ports import StackPorts
 from tasks.base.errors import ConfigError, ExchangeUnavailable
 from tasks.base.log_setup import ExpectedFaultFilter, setup
+from tasks.base.redis_client import connect
+from tasks.ledger.audit import AuditReport, Cause, Difference
 from tasks.settings.logs import OPERATOR_LOG
 from tasks.settings.model import Settings
 from tests.support.views import status, symbol
@@ -153,7 +156,7 @@ def test_a_stopped_stack_shows_its_last_known_figures_and_when(tmp_path: Path) -
 
 @pytest.mark.parametrize(("seconds", "stops"), [(None, True), (60.0, False)])
 async def test_a_replay_that_ends_says_so_and_ends_a_run_without_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float | None, stops: bool
+    monkeypatch: pytest.MonkeyPatch, seconds: float | None, stops: bool
 ) -> None:
     """Said once; with --for, the run goes on to its time."""
     said: list[str] = []
@@ -162,14 +165,14 @@ async def test_a_replay_that_ends_says_so_and_ends_a_run_without_for(
     async def finished(*_: object) -> bool:
         return next(looks)
 
-    monkeypatch.setattr(stack, "recording_finished", finished)
-    monkeypatch.setattr(stack, "_RECORDING_SECONDS", 0.001)
-    own = stack.Stack(Settings(), tmp_path, stack.UpOptions(seconds=seconds), said.append)
-    monkeypatch.setattr(own, "_redis", object())
-    await own._watch_recording()
+    monkeypatch.setattr(milestones, "recording_finished", finished)
+    monkeypatch.setattr(milestones, "RECORDING_SECONDS", 0.001)
+    stop = asyncio.Event()
+    run = milestones.Milestones(Settings(), said.append, seconds, stop)
+    await run.watch_recording(connect("redis://127.0.0.1:1/0"))
     assert said == ["Recording finished: every symbol has reached its last candle, and prices change no more"]
-    assert own._stop_asked.is_set() is stops
-    assert own._ended_because == ("recording finished" if stops else "asked to stop")
+    assert stop.is_set() is stops
+    assert run.ended_because == ("recording finished" if stops else "asked to stop")
 
 
 @pytest.mark.parametrize("text", ["BTC/USDT", "btc-usdt", "BTCUSDT", "btc"])
@@ -177,3 +180,22 @@ def test_a_symbol_may_be_named_in_many_ways(text: str) -> None:
     """As people type it."""
     assert known_symbol(text, ["ETH/USDT", "BTC/USDT"]) == "BTC/USDT"
     assert known_symbol("DOGE", ["BTC/USDT"]) is None
+
+
+def test_the_audit_shows_no_differences_beside_a_pot_that_is_right(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is no error is told in words; errors have their amounts with units."""
+    ended = Difference(subject="o1", cause=Cause.LOST_ORDER, found=Decimal(0), expected=Decimal(5))
+    wrong = Difference(subject="pot", cause=Cause.POT_USED, found=Decimal("1.50"), expected=Decimal(2))
+    right, bad = AuditReport(differences=(ended,), repairs=()), AuditReport(differences=(wrong,), repairs=())
+    show_audit(right, right, False, "USDT", True)
+    told = capsys.readouterr().out
+    assert told.startswith(
+        "The pot is right. Compared: the money that is committed, with journal, cells and fills, and"
+    )
+    assert "Differences" not in told
+    assert "No error: o1: a journalled order no longer rests on the exchange" in told
+    show_audit(bad, right, True, "USDT", True)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Differences (amounts in USDT" in told
+    assert "Repaired: 1 difference(s) corrected" in told
+    assert "The pot is right" not in told

@@ -11,6 +11,7 @@ from rich.table import Table
 from flows.runtime.commands.connections import redis_client
 from flows.runtime.commands.options import common_options, json_option
 from flows.runtime.commands.symbol_commands import preview, return_command, write_off_command
+from tasks.base.money import plain
 from tasks.funds.models import FundCode
 from tasks.ledger.audit import AuditReport
 from tasks.settings.environment import override_environment
@@ -133,7 +134,7 @@ def audit_command(config: Path | None, state: Path | None, as_json: bool, repair
         shown = {"found": _rows(before), "left": _rows(after), "ok": not after.drift}
         click.echo(json.dumps(shown))
     else:
-        _print(before, after, repair)
+        show_audit(before, after, repair, settings.quote, exchange)
     if after.drift:
         raise SystemExit(1)
 
@@ -151,19 +152,26 @@ def _rows(report: AuditReport) -> list[dict[str, str]]:
     ]
 
 
-def _print(before: AuditReport, after: AuditReport, repair: bool) -> None:
-    table = Table(title="Differences", title_justify="left")
-    for name in ("subject", "cause", "found", "expected"):
-        table.add_column(name)
+def show_audit(before: AuditReport, after: AuditReport, repair: bool, quote: str, exchange: bool) -> None:
+    """What was compared, the errors with their amounts, and what was done. What is no error is told apart."""
+    if before.drift:
+        table = Table(title=f"Differences (amounts in {quote}, of a coin in the coin)", title_justify="left")
+        for name in ("subject", "cause", "found", "expected"):
+            table.add_column(name, justify="right" if name in ("found", "expected") else "left")
+        for one in before.drift:
+            table.add_row(one.subject, one.cause.value, plain(one.found), plain(one.expected))
+        Console().print(table, highlight=False)
+    else:
+        with_what = "journal, cells and fills" + (", and the exchange's orders and balances" if exchange else "")
+        click.echo(f"The pot is right. Compared: the money that is committed, with {with_what}.")
     for one in before.differences:
-        table.add_row(one.subject, one.cause.value, str(one.found), str(one.expected))
-    if before.differences:
-        Console().print(table)
+        if not one.is_drift:
+            click.echo(f"No error: {one.subject}: {one.cause.value}.")
     if not before.drift:
-        click.echo("The pot is right.")
-    elif repair and not after.drift:
-        click.echo("Repaired.")
-    elif not repair:
+        return
+    if not repair:
         click.echo("Correct it with: gridflow funds audit --repair")
+    elif not after.drift:
+        click.echo(f"Repaired: {len(before.drift)} difference(s) corrected in one step.")
     else:
         click.echo(f"{len(after.drift)} difference(s) are left.")

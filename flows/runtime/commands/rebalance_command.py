@@ -11,7 +11,7 @@ from flows.runtime.commands.connections import Progress, check_prefect, run_with
 from flows.runtime.commands.option_types import Seconds
 from flows.runtime.commands.options import common_options, json_option, settings_in_force
 from tasks.base.keys import Keys
-from tasks.base.money import plain
+from tasks.base.money import ZERO, plain
 from tasks.base.redis_client import RedisClient
 from tasks.control import runs
 from tasks.control.prefect_runs import FlowRun, PrefectRuns
@@ -47,7 +47,7 @@ def rebalance(config: Path | None, state: Path | None, as_json: bool, seconds: f
         run_with_redis(lambda redis: _report(redis, settings), settings, state) if ended.ok and with_redis else None
     )
     if not as_json:
-        _print(ended, report)
+        _print(ended, report, settings.quote)
     begun = time.monotonic()
     left = _followed(settings, state, deadline) if report is not None and follow else None
     took = time.monotonic() - begun
@@ -90,14 +90,16 @@ def _followed(settings: Settings, state: Path | None, deadline: float) -> dict[s
         time.sleep(_POLL_SECONDS)
 
 
-def _print(ended: FlowRun, report: RebalanceReport | None) -> None:
+def _print(ended: FlowRun, report: RebalanceReport | None, quote: str) -> None:
     click.echo(f"Rebalance {ended.name}: {ended.type}" + (f" ({ended.message})" if ended.message else ""))
     if report is None:
         return
     from rich.console import Console
     from rich.table import Table
 
-    click.echo(f"Strategy {report.strategy}, pool {report.pool:,.2f}: {report.outcome}.")
+    moved = sum((max(change.after - change.before, ZERO) for change in report.changes), ZERO)
+    click.echo(f"Strategy {report.strategy}, pool {report.pool:,.2f} {quote}: {report.outcome}.")
+    click.echo(f"{moved:,.2f} {quote} went to other symbols. Allocations in {quote}:")
     table = Table(box=None, pad_edge=False)
     for name in ("symbol", "before", "target", "after", "used", "committed"):
         table.add_column(name, justify="left" if name == "symbol" else "right")

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from flows.runtime.stack.processes import tree_memory_mib
 from tasks.base.deployment_names import GRID_TICK
-from tasks.base.errors import PrefectUnavailable
+from tasks.base.errors import GridflowError, PrefectUnavailable
 from tasks.base.keys import Keys
 from tasks.base.money import plain
 from tasks.base.redis_client import RedisClient
@@ -90,7 +90,7 @@ async def recording_finished(settings: Settings, redis: RedisClient) -> bool:
 
     try:
         view = await read_status(settings, redis)
-    except (RedisError, OSError):
+    except (RedisError, OSError, GridflowError):
         return False
     at_end = view.recording_finished and not view.stopped
     return at_end and all(symbol.price is not None and not symbol.resolving for symbol in view.symbols)

@@ -17,25 +17,16 @@ from flows.runtime.stack.child_processes import Processes, all_at_once, this_pro
 from flows.runtime.stack.health_checks import redis_is_ready
 from flows.runtime.stack.history import check_market
 from flows.runtime.stack.log_files import cap_log, log_files
+from flows.runtime.stack.milestones import Milestones
 from flows.runtime.stack.operator_log import OperatorLog
 from flows.runtime.stack.ports import PortClaims
 from flows.runtime.stack.postgres import Postgres, prepare
 from flows.runtime.stack.prefect_server import PREFERRED_PORT as PREFECT_PORT
 from flows.runtime.stack.prefect_server import api_url
-from flows.runtime.stack.processes import age_seconds
 from flows.runtime.stack.progress import NoSilence
 from flows.runtime.stack.publishing import put_settings_in_force
 from flows.runtime.stack.remembered_ports import StackPorts
-from flows.runtime.stack.report import (
-    MemoryPeak,
-    Summarise,
-    account_summary,
-    equity_now,
-    note_status,
-    prices,
-    recording_finished,
-    tick_count,
-)
+from flows.runtime.stack.report import MemoryPeak, Summarise, account_summary, equity_now, note_status, tick_count
 from flows.runtime.stack.shutdown import StackShutdown
 from flows.runtime.stack.stale_processes import end_stale_processes, kill_stale_processes
 from flows.runtime.stack.stop_report import (
@@ -56,11 +47,8 @@ from tasks.settings.model import Settings
 from tasks.settings.running import StackRecord, record_path, stale_stack
 
 _DASHBOARD_PORT = 8501
-_WATCH_SECONDS = 0.5
 _SAMPLE_SECONDS = 5.0
 _JOURNAL_SECONDS = 15.0
-_FIRST_TICK_SECONDS = 180.0
-_RECORDING_SECONDS = 2.0
 _TAKE_OVER_SECONDS = 240.0
 
 
@@ -88,19 +76,14 @@ class Stack:
         self._options = options
         self._say = NoSilence(OperatorLog(self._logs, say), self._waited_for)
         self._started = datetime.now(UTC)
-        self._command_age = age_seconds()
-        self._begun = time.monotonic()
         self._processes = Processes(folder, self._say, self._on_failure)
         self._failed: dict[str, str] = {}
         self._claims = PortClaims()
         self._stop_asked = asyncio.Event()
         self._end_asked = asyncio.Event()
         self._peak = MemoryPeak()
-        self._first_tick: float | None = None
-        self._ended_because = "asked to stop"
         self._equity_before: str | None = None
-        self._ticks_before = 0
-        self._is_serving = False
+        self._milestones = Milestones(settings, self._say, options.seconds, self._stop_asked)
         self._redis_url = ""
         self._redis: RedisClient | None = None
         self._preparing: asyncio.Future[Postgres] | None = None
@@ -148,7 +131,7 @@ class Stack:
             return [f"starting {', '.join(starting)}"]
         return (
             []
-            if self._is_serving
+            if self._milestones.is_serving
             else ["preparing the state folder" if record is None else "waiting for the first tick"]
         )
 
@@ -230,14 +213,16 @@ class Stack:
         else:
             await self._processes.launch(children.valkey(self._folder, self._logs, valkey_port))
         self._redis_url, self._redis = redis, connect(redis)
-        self._ticks_before = await tick_count(self._redis, Keys(self._settings.account))
+        self._milestones.ticks_before = await tick_count(self._redis, Keys(self._settings.account))
         await check_market(self._settings, self._redis, self._folder, self._options.new_market)
         self._equity_before = await equity_now(self._settings, self._redis)
         await put_settings_in_force(self._redis, self._settings, self._options.liquidate, self._say)
         worker = children.worker(self._folder, self._logs, ports["prefect"], redis, self._options.worker_module)
         # The worker's imports take as long as the server's first start, so both go on at once.
         await all_at_once(self._launch_server(ports["prefect"], database), self._processes.launch(worker))
-        timing = asyncio.create_task(self._time_first_tick())  # it comes while the dashboard is still starting
+        timing = asyncio.create_task(
+            self._milestones.time_first_tick(self._redis)
+        )  # it comes while the dashboard is still starting
         try:
             if with_dashboard:
                 await self._launch_dashboard(ports["dashboard"], ports["prefect"], redis)
@@ -265,62 +250,8 @@ class Stack:
 
     # --- serve -----------------------------------------------------------------------------------------
     async def _serve(self) -> None:
-        await self._wait_first_tick()
-        self._is_serving = True
-        ending = asyncio.create_task(self._watch_recording())
-        try:
-            if not await self._stopped_within(self._options.seconds):
-                self._ended_because = f"{self._options.seconds:g} s are over (--for)"
-        finally:
-            await cancel(ending)
-
-    async def _watch_recording(self) -> None:
-        """Say when a replay has reached its end. Without --for, trading ends with it."""
         assert self._redis is not None
-        while not await recording_finished(self._settings, self._redis):
-            if await self._stopped_within(_RECORDING_SECONDS):
-                return
-        self._say("Recording finished: every symbol has reached its last candle, and prices change no more")
-        if self._options.seconds is None:
-            self._ended_because = "recording finished"
-            self._stop_asked.set()
-
-    async def _stopped_within(self, seconds: float | None) -> bool:
-        """Wait that long (None: for ever) or until a stop is requested; whether one was."""
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._stop_asked.wait()
-        except TimeoutError:
-            return False
-
-    async def _time_first_tick(self) -> None:
-        """Note when the first tick comes."""
-        assert self._redis is not None
-        while self._first_tick is None and not self._stop_asked.is_set():
-            if await tick_count(self._redis, Keys(self._settings.account)) > self._ticks_before:
-                self._first_tick = round(time.monotonic() - self._begun + self._command_age, 1)
-            else:
-                await asyncio.sleep(_WATCH_SECONDS)
-
-    async def _wait_first_tick(self) -> None:
-        assert self._redis is not None
-        timing = asyncio.create_task(self._time_first_tick())
-        try:
-            await self._first_tick_within(_FIRST_TICK_SECONDS)
-        finally:
-            await cancel(timing)
-        if self._first_tick is not None:
-            text = await prices(self._settings, self._redis)
-            self._say(f"First tick {self._first_tick:.1f} s after the command. {text}")
-
-    async def _first_tick_within(self, seconds: float) -> None:
-        """Return at the first tick or at the end. Raises StackError after `seconds`, where --for is given."""
-        while self._first_tick is None:
-            waited = time.monotonic() - self._begun
-            if self._options.seconds is not None and waited > seconds:
-                raise StackError(f"No tick within {waited:.0f} s. See {self._logs / 'worker.log'}")
-            if await self._stopped_within(_WATCH_SECONDS):
-                return
+        await self._milestones.serve(self._redis, self._logs / "worker.log")
 
     async def _sample(self) -> None:
         read_at = time.monotonic()
@@ -328,7 +259,7 @@ class Stack:
             await asyncio.to_thread(self._peak.sample)
             for log in self._logs.glob("*.log"):
                 cap_log(log)
-            if time.monotonic() - read_at >= _JOURNAL_SECONDS or self._first_tick is None:
+            if time.monotonic() - read_at >= _JOURNAL_SECONDS or self._milestones.first_tick is None:
                 await self._save_open_orders()
                 read_at = time.monotonic()
             await asyncio.sleep(_SAMPLE_SECONDS)
@@ -361,10 +292,10 @@ class Stack:
             keep_orders_file(self._folder).unlink(missing_ok=True)
         return end.summary | {
             "equity_start": self._equity_before or end.summary.get("equity_start"),
-            "ended": "a process failed" if self._failed else self._ended_because,
+            "ended": "a process failed" if self._failed else self._milestones.ended_because,
             "stopped_in_order": end.result.stopped,
             "failed": list(self._failed.values()),
-            "first_tick_seconds": self._first_tick,
+            "first_tick_seconds": self._milestones.first_tick,
             "peak_memory_mib": round(self._peak.mib, 1),
             "orders_open": end.result.orders_open,
             "reserved": end.result.reserved,
@@ -388,7 +319,7 @@ class Stack:
 
     def _may_have_traded(self) -> bool:
         """Whether the worker has begun to take runs."""
-        took_runs = self._first_tick is not None or children.worker_ready_file(self._folder).exists()
+        took_runs = self._milestones.first_tick is not None or children.worker_ready_file(self._folder).exists()
         return children.WORKER in self._processes and took_runs
 
 
