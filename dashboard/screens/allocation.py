@@ -16,6 +16,7 @@ from tasks.base.redis_client import RedisClient
 from tasks.funds.models import RebalanceReport
 from tasks.history.database import Database
 from tasks.views import history, store
+from tasks.views.glossary import GLOSSARY
 from tasks.views.models import BlockedView, StatusView
 from tasks.views.rules import unfollowed
 from tasks.views.steps import read_status
@@ -39,7 +40,7 @@ SHARE_COLUMNS = {
     "committed": columns.money("Committed", "used + reserved"),
     "free": columns.money("Free"),
     "to_resize": columns.whole("To resize", "resting buys whose size is still to follow the allocation"),
-    "usage": columns.share("Usage", "committed / allocated"),
+    "usage": columns.share("Committed share", GLOSSARY["committed share"]),
 }
 REBALANCE_COLUMNS = {
     "time": columns.time(),

@@ -106,6 +106,8 @@ def test_the_glossary_is_the_one_that_status_and_screens_share() -> None:
     assert json.loads(CliRunner().invoke(cli, ["glossary", "--json"]).stdout) == dict(GLOSSARY)
     shown = " ".join(CliRunner().invoke(cli, ["glossary"]).stdout.split())
     assert all(text in shown for text in GLOSSARY.values())
+    help_of_status = " ".join(CliRunner().invoke(cli, ["status", "--help"]).stdout.split())
+    assert all(GLOSSARY[word] in help_of_status for word in ("equity", "floating", "fees"))
 
 
 def test_a_recorded_session_shows_the_status() -> None:

@@ -23,14 +23,17 @@ from tasks.settings.environment import state_dir
 from tasks.settings.load import load
 from tasks.settings.model import Settings
 from tasks.settings.running import Identity, has_redis, running_stack, stale_stack
+from tasks.views.glossary import explained
 from tasks.views.models import ResultsView, StatusView
 from tasks.views.outages import outages
 
 _HISTORY_SECONDS = 1.5
 EXIT_DARK = 4
+_SHOWN = ("equity", "profit", "grid profit", "floating", "fees", "committed", "free", "place", "dark")
+_WORDS = "Words, more of them by `gridflow glossary`:\n\n" + explained(*_SHOWN).replace("\n", "\n\n")
 
 
-@click.command(epilog="Words: gridflow glossary. The ladder of one symbol: gridflow status BTC/USDT.")
+@click.command(epilog=_WORDS)
 @common_options
 @json_option
 @click.argument("symbol", required=False)

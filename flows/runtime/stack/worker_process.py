@@ -206,7 +206,8 @@ async def _until_healthy(stop_asked: asyncio.Event, seconds: float) -> bool:
 def main() -> None:
     """Entry point of the process."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for name in ("httpx", "alembic"):  # a line for each request, and for each table
+        logging.getLogger(name).setLevel(logging.WARNING)
     settings = load()
     only_stop = ONLY_STOP in sys.argv
     with without_collector():  # while the server is still starting
