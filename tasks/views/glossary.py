@@ -20,7 +20,8 @@ GLOSSARY: Mapping[str, str] = {
     "floating": "What the inventory is worth at the newest price, less what it cost. The fee of its buys is taken off; "
     "the fee of a sell that has not happened is not.",
     "fees": "All fees paid, in quote. They are in grid profit and floating already.",
-    "missing": "Cost of base that left the account without a sell. It lowers the profit; it is not in grid profit or floating.",
+    "missing": "Cost of base that left the account without a sell. It lowers the profit; it is not in "
+    "grid profit or floating.",
     "inventory": "The base that the cells hold.",
     "allocated": "The symbol's share of the pool.",
     "used": "What the inventory cost.",
