@@ -47,6 +47,7 @@ _COMMANDS = {
     "alerts": ("alerts_command", "alerts", "Try the channels that alerts are sent through."),
     "backtest": ("backtest_command", "backtest", "Play grids over recorded candles, by the live decisions."),
     "optimize": ("optimize_command", "optimize", "Search for the best grid over recorded candles."),
+    "suggest": ("suggest_command", "suggest", "Suggest a grid for a symbol from its candles, with reasons."),
     "data": ("data_commands", "data", "Fetch or import candles, and show what is there."),
     "destroy": ("destroy_command", "destroy", "Delete a state folder, with books and history. Asks first."),
     "resume": ("pause_commands", "resume", "End a pause or a stop."),

@@ -53,6 +53,7 @@ RUN_BY = {
     "prefect worker": "tests/integration/test_runtime_prefect.py",
     "gridflow data": "tests/integration/test_data_commands.py",
     "gridflow optimize": "tests/unit/test_backtest_search.py",
+    "gridflow suggest": "tests/unit/test_suggest.py",
     "gridflow backtest": "tests/unit/test_backtest_command.py",
     "pytest": ".ci/run",
     "python -m": ".ci/run",
