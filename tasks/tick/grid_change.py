@@ -91,7 +91,7 @@ def merged_dust(
     for cell in sources:
         merged = target.model_copy(update={"qty": target.qty + cell.qty, "basis": target.basis + cell.basis})
         used_delta = merged.used_units - target.used_units - cell.used_units
-        name = f"dust:{cell.key}:{cell.cycle}"
+        name = f"dust:{cell.key}:{cell.cycle}:{now_ms}"  # with its time: a cell may come back with this cycle
         moves.append(FillMove(trade_id=name, at_ms=now_ms, reservation_id="", used_delta=used_delta))
         changes.append(Write(key=keys.cells(symbol), verb="HDEL", field=cell.key))
         del folded.cells[cell.key]

@@ -33,7 +33,7 @@ def written_off(folded: Folded, cell_keys: list[str], keys: Keys, now_ms: int) -
     changes: list[Write] = []
     for key in cell_keys:
         before = folded.cells[key]
-        name = f"write-off:{key}:{before.cycle}"
+        name = f"write-off:{key}:{before.cycle}:{now_ms}"  # with its time: a cell may come back with this cycle
         folded.book, after, fill = write_off(folded.book, before, now_ms, name)
         folded.cells[key] = _emptied(after)
         folded.fills.append(fill)

@@ -199,6 +199,20 @@ async def test_the_slots_of_dust_go_with_its_cell(redis: RedisClient) -> None:
     await desk.close()
 
 
+async def test_dust_of_a_cell_that_came_back_with_its_cycle_moves_again(redis: RedisClient) -> None:
+    """The cell sent no order meanwhile, so its cycle is the same. The symbol must not stop ticking for that."""
+    desk = await opened(redis, {BTC: GRID | {"start": "flat"}})
+    trader = await desk.trader()
+    await trader.tick()
+    nothing = {"state": CellState.IDLE, "order_id": None, "key": "0ffff.3", "grid_id": "0ffff", "cycle": 2}
+    dust = next(iter(await cells_of(redis, BTC))).model_copy(update=nothing | {"qty": Decimal("0.00001")})
+    for _ in range(2):
+        await redis.hset(KEYS.cells(BTC), dust.key, dust.model_dump_json())
+        await trader.tick()
+        assert dust.key not in {cell.key for cell in await cells_of(redis, BTC)}
+    await desk.close()
+
+
 async def test_a_grid_that_comes_back_elsewhere_has_the_levels_of_now(redis: RedisClient) -> None:
     """A lot kept from its last time is sold at its level; then its cell has the prices of the grid in force."""
     desk = await opened(redis, {BTC: GRID | {"range_pct": "0.015"}})
