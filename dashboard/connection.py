@@ -5,12 +5,14 @@ history database.
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from redis.exceptions import RedisError
 
+from tasks.base.clock import to_ms, utc_now
 from tasks.base.errors import GridflowError, StackError, StateError
 from tasks.base.keys import Keys
 from tasks.base.own_loop import OwnLoop
@@ -26,6 +28,8 @@ from tasks.settings.secret_values import worker_only
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 _WAIT_SECONDS = 4.0
+_BUSY_SECONDS = 2.0  # that a read waits for a locked file
+_SLOW_SECONDS, _LEFT_ALONE_SECONDS = 0.5, 3.0
 _PREFECT_SECONDS = 5.0
 
 
@@ -37,15 +41,43 @@ class NoHistory(GridflowError):
     """The history cannot be read now; the message says why."""
 
 
+class Outage:
+    """Since when a part does not answer, and why. After a slow failure it is left alone for some seconds: screens that
+    ask in turn would each wait for it.
+    """
+
+    def __init__(self) -> None:
+        self.since_ms: int | None = None  # ms since the epoch; None: it answers
+        self.why = ""
+        self._left_alone_until = float("-inf")
+
+    def begin(self, why: str, took_seconds: float) -> bool:
+        """It did not answer. Whether that is new."""
+        is_new, self.why = self.since_ms is None, why
+        self.since_ms = self.since_ms or to_ms(utc_now())
+        if took_seconds > _SLOW_SECONDS:
+            self._left_alone_until = time.monotonic() + _LEFT_ALONE_SECONDS
+        return is_new
+
+    def end(self) -> None:
+        """It answers."""
+        self.since_ms, self.why = None, ""
+
+    @property
+    def is_left_alone(self) -> bool:
+        """Whether to answer with the last failure instead of asking again."""
+        return time.monotonic() < self._left_alone_until
+
+
 class Reader:
     """Reads the views. May be called from any thread; a call waits at most a few seconds."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.keys = Keys(settings.account)
+        self.redis_outage, self.history_outage = Outage(), Outage()
         self._client: RedisClient | None = None
         self._url: str | None = None
-        self._down = False
         self._database: Database | None = None
         self._loop = OwnLoop("dashboard-redis")
 
@@ -64,6 +96,7 @@ class Reader:
         except NoHistory:
             if self._database is not None or Database(history_url(self.settings, state_dir())).exists():
                 raise
+            self.history_outage.end()  # there is nothing that could answer
             return nothing
 
     def close(self) -> None:
@@ -78,39 +111,51 @@ class Reader:
             await self._database.close()
 
     async def _ask_history(self, query: Callable[[Database], Awaitable[T]]) -> T:
+        outage, began = self.history_outage, time.monotonic()
+        if outage.is_left_alone:
+            raise NoHistory(outage.why)
         try:
             async with asyncio.timeout(_WAIT_SECONDS):
-                return await query(await self._open_history())
+                found = await query(await self._open_history())
         except TimeoutError:
-            raise NoHistory(f"the history does not answer within {_WAIT_SECONDS:.0f} s") from None
+            why = f"the history does not answer within {_WAIT_SECONDS:.0f} s"
         except (HistoryUnavailable, StateError) as error:
-            raise NoHistory(str(error)) from None
+            why = str(error)
+        else:
+            outage.end()
+            return found
+        outage.begin(why, time.monotonic() - began)
+        raise NoHistory(why)
 
     async def _open_history(self) -> Database:
         if self._database is None:
-            database = Database(history_url(self.settings, state_dir()))
+            database = Database(history_url(self.settings, state_dir()), _BUSY_SECONDS)
             if not database.exists():
-                raise NoHistory("there is no history yet: a worker writes it")
+                raise HistoryUnavailable("there is no history yet: a worker writes it")
             await database.open()
             self._database = database
         return self._database
 
     async def _run(self, query: Callable[[RedisClient], Awaitable[T]]) -> T:
-        url = current_redis_url(self.settings)
+        url, outage, began = current_redis_url(self.settings), self.redis_outage, time.monotonic()
         where = host_and_port(url)
+        if outage.is_left_alone and url == self._url:
+            raise NoData(outage.why)
         try:
             async with asyncio.timeout(_WAIT_SECONDS):
                 result = await query(await self._open(url))
         except (RedisError, OSError) as error:
-            self._say_down(where, error)
-            raise NoData(f"Redis at {where} does not answer ({type(error).__name__})") from None
+            why = f"Redis at {where} does not answer ({type(error).__name__})"
+            if outage.begin(why, time.monotonic() - began):
+                log.warning("redis does not answer", extra={"redis": where, "error": type(error).__name__})
+            raise NoData(why) from None
         except (ValueError, LookupError) as error:
             log.exception("records in Redis cannot be read")
             raise NoData(
                 f"Redis at {where} holds records this version cannot read ({type(error).__name__}). "
                 "Run the worker and the dashboard from the same version"
             ) from None
-        self._down = False
+        outage.end()
         return result
 
     async def _open(self, url: str) -> RedisClient:
@@ -120,11 +165,6 @@ class Reader:
                 await self._client.aclose()
             self._client, self._url = connect(url), url
         return self._client
-
-    def _say_down(self, where: str, error: Exception) -> None:
-        if not self._down:
-            log.warning("redis does not answer", extra={"redis": where, "error": type(error).__name__})
-        self._down = True
 
 
 def current_redis_url(settings: Settings) -> str:
@@ -148,6 +188,14 @@ def host_and_port(url: str) -> str:
 def prefect() -> PrefectRuns:
     """The runs of the account's Prefect server. Raises StackError where no server is known."""
     return PrefectRuns(prefect_api(), _PREFECT_SECONDS)
+
+
+def prefect_pages() -> str | None:
+    """URL of the Prefect UI; None where no server is known."""
+    try:
+        return prefect_api().rstrip("/").removesuffix("/api")
+    except StackError:
+        return None
 
 
 _lock = threading.Lock()

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from dashboard.connection import NoHistory, Reader, reader
-from dashboard.present import csv_head, csv_lines
+from dashboard.present.csv_file import csv_head, csv_lines
 from tasks.exchange.models import Side
 from tasks.history.queries import Cursor, FillFilter
 from tasks.views import history

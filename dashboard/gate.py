@@ -4,7 +4,7 @@ One plain ASGI class for requests and web sockets alike, so that nothing of Stre
 pages) is served past it. The API and the metrics have their own rules and pass.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote
 
@@ -32,6 +32,11 @@ def cookie_of(scope: Scope, account: str) -> str | None:
     except CookieError:
         return None
     return found.value if found else None
+
+
+def has_cookie(account: str, cookies: Mapping[str, str]) -> bool:
+    """Whether a browser has a cookie of this account, whatever its port."""
+    return any(name.startswith(f"gridflow_{account}_") and value for name, value in cookies.items())
 
 
 class Gate:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -17,11 +17,13 @@ from tasks.base.redis_client import RedisClient
 from tasks.exchange.limits.circuit_breaker import Phase
 from tasks.funds.models import FundCode
 from tasks.views import store
+from tasks.views.activity import ActivityView, read_activity
 from tasks.views.models import StatusView, SymbolView
 from tasks.views.steps import read_status
 
 # Exported at 0 from the start: rate() misses the first event of a counter that appears with it.
 _EXPECTED_REFUSALS = (FundCode.SYMBOL_LIMIT.name, FundCode.GLOBAL_LIMIT.name, FundCode.PAUSED.name)
+_NO_RECORDS = {"WARNING": 0, "ERROR": 0, "CRITICAL": 0}
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,17 @@ class Reading:
     rebalances: int
     blocked: Mapping[tuple[str, str], int]  # (symbol, reason) → how many
     now_ms: int
+    activity: ActivityView = field(default_factory=ActivityView)
 
 
 def read_all(source: Reader) -> Reading:
     """Read them now. Raises NoData."""
 
     async def ask(redis: RedisClient) -> Reading:
-        status = await read_status(source.settings, redis)
+        status = await read_status(source.settings, redis, at_once=True)
         rebalances, blocked = await store.counters(redis, source.keys)
-        return Reading(status, rebalances, blocked, int(time.time() * 1000))
+        activity = await read_activity(source.settings, redis)
+        return Reading(status, rebalances, blocked, int(time.time() * 1000), activity)
 
     return source.read(ask)
 
@@ -163,6 +167,28 @@ def health_metrics(reading: Reading) -> Iterable[Metric]:
     yield from (sent, failed, waiting)
 
 
+def activity_metrics(reading: Reading) -> Iterable[Metric]:
+    """Requests to the exchange, and the log, counted over all workers."""
+    activity = reading.activity
+    families = (
+        ("exchange_calls", "Calls to the exchange by all workers", "call", activity.calls),
+        ("exchange_errors", "Calls to the exchange that failed, by kind", "error", activity.errors),
+        ("log_records", "Warnings and errors logged by all workers", "level", {**_NO_RECORDS, **activity.log}),
+    )
+    for name, text, label, counts in families:
+        family = CounterMetricFamily(f"gridflow_{name}", text, labels=[label])
+        for value, count in counts.items():
+            family.add_metric([value], count)
+        yield family
+    budget = GaugeMetricFamily(
+        "gridflow_rate_budget_free", "Share of the rate budget that is free, 0 to 1; 1 unused", labels=["bucket"]
+    )
+    for bucket in ("account", "address"):
+        budget.add_metric([bucket], float(activity.budget.get(bucket, 1)))
+    yield budget
+    yield _gauge("exchange_ban_seconds", "How long the exchange allows no requests", activity.banned_ms / 1000)
+
+
 def _tick_seconds(symbol: SymbolView) -> float | None:
     return None if symbol.last_tick_duration_ms is None else symbol.last_tick_duration_ms / 1000
 
@@ -179,6 +205,7 @@ class ViewsCollector(Collector):
         yield from allocator_metrics(reading)
         yield from trading_metrics(reading)
         yield from health_metrics(reading)
+        yield from activity_metrics(reading)
 
 
 REGISTRY = CollectorRegistry(auto_describe=False)

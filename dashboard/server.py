@@ -64,12 +64,10 @@ def _begin_access() -> None:
         logging.getLogger("dashboard").warning("a password was made; `gridflow token --new-password` shows another one")
 
 
-_HOSTS = allowed_hosts(_settings().dashboard, _listening(_settings()))
-protect(_HOSTS)
 start_logging(_settings(), "dashboard")
 logging.getLogger("uvicorn.access").addFilter(TokensOutOfAccessLogs())
-_begin_access()
 _SESSIONS = Sessions(access())
+_HOSTS: list[str] = []  # filled below, before the first request
 
 app = st.App(
     Path(__file__).resolve().parent / "home.py",
@@ -90,3 +88,8 @@ app = st.App(
         ),
     ],
 )
+
+# Streamlit reads its options when the first one is asked for; only an app that exists tells it where they lie.
+_HOSTS.extend(allowed_hosts(_settings().dashboard, _listening(_settings())))
+protect(_HOSTS)
+_begin_access()

@@ -16,7 +16,7 @@ from dashboard.api.hub import Hub, LiveEvent, Place, end_with_the_process
 from dashboard.api.problems import Problem
 from dashboard.api.security import listener, operator
 from dashboard.connection import reader
-from dashboard.present import matching
+from dashboard.present.log_lines import matching
 from tasks.base.redis_client import RedisClient
 from tasks.settings.environment import state_dir
 from tasks.views import log_files, store

@@ -1,82 +1,49 @@
-"""Allocation: how the pot is shared and used, what was refused, and a rebalance at the press of a button."""
+"""Allocation: how the pot is shared and used, what a rebalance moves, and which orders were refused."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import streamlit as st
 
-from dashboard import charts
-from dashboard.connection import reader
-from dashboard.present import blocked_rows, escaped, rebalance_rows, refusal_rows, share_parts, share_rows
-from dashboard.screens import columns
-from dashboard.screens.frame import header, of_history, refreshing, table
+from dashboard.charts.shares import largest, past_shares, shares, shares_height
+from dashboard.connection import NoData, reader
+from dashboard.present.html import el
+from dashboard.present.notices import notice
+from dashboard.present.shares import (
+    blocked_table,
+    following,
+    moves_table,
+    pot_tiles,
+    rebalances_table,
+    refusals_table,
+    shares_table,
+)
+from dashboard.screens.frame import SLOW_SECONDS, aged, head, now_ms, page, put, quick_seconds, refreshing, zone
 from dashboard.screens.rebalancing import rebalance_panel
-from dashboard.tables import NUMBER, TEXT, WHOLE, arrow_table
+from dashboard.source import answers, of_history, status_source
 from tasks.base.redis_client import RedisClient
 from tasks.funds.models import RebalanceReport
 from tasks.history.database import Database
 from tasks.views import history, store
-from tasks.views.glossary import GLOSSARY
-from tasks.views.models import BlockedView, StatusView
+from tasks.views.models import BlockedView
+from tasks.views.rebalance_preview import planned_rebalance
 from tasks.views.rules import unfollowed
-from tasks.views.steps import read_status
 
-REBALANCES = 20
+REBALANCES = 40
 REFUSALS = 100
-BARS = 30
-
-SHARE_COLUMNS = {
-    "symbol": columns.text("Symbol", 110),
-    "state": columns.text(
-        "State",
-        80,
-        "dark: nobody ticks it; paused: no new buys; stopped: no orders at all; "
-        "retiring: left the settings and sells what it holds; left: holds nothing any more",
-    ),
-    "allocated": columns.money("Allocated", "the most it may commit"),
-    "cap": columns.money("Cap", "the most it may be allocated"),
-    "used": columns.money("Used", "cost of what is held"),
-    "reserved": columns.money("Reserved", "held for open buy orders"),
-    "committed": columns.money("Committed", "used + reserved"),
-    "free": columns.money("Free"),
-    "to_resize": columns.whole("To resize", "resting buys whose size is still to follow the allocation"),
-    "usage": columns.share("Committed share", GLOSSARY["committed share"]),
-}
-REBALANCE_COLUMNS = {
-    "time": columns.time(),
-    "version": columns.whole("Version"),
-    "reason": columns.text("Reason", 110),
-    "strategy": columns.text("Strategy", 90),
-    "symbol": columns.text("Symbol", 110),
-    "before": columns.money("Before"),
-    "target": columns.money("Target", "where the rule wants it; a scheduled dynamic rebalance goes a part of the way"),
-    "after": columns.money("After"),
-    "change": columns.money("Change"),
-    "committed": columns.money("Committed then"),
-}
-BLOCKED_COLUMNS = {
-    "symbol": columns.text("Symbol", 110),
-    "reason": columns.text("Reason", 150),
-    "count": columns.whole("Refused"),
-}
-REFUSAL_COLUMNS = {
-    "time": columns.time(),
-    "symbol": columns.text("Symbol", 110),
-    "reason": columns.text("Reason", 130),
-    "amount": columns.money("Amount"),
-    "order": columns.text("Order id"),
-}
+BARS = 20
+_PLAN_SECONDS = 4.0
 
 
-@dataclass(frozen=True)
-class _Data:
-    status: StatusView
+class _Present(NamedTuple):
+    """What Redis holds beside the status."""
+
+    plan: RebalanceReport
     done: int
     blocked: Mapping[tuple[str, str], int]
 
 
-@dataclass(frozen=True)
-class _Filed:
+class _Past(NamedTuple):
     """What the history holds."""
 
     rebalances: Sequence[RebalanceReport]
@@ -85,71 +52,74 @@ class _Filed:
 
 def show() -> None:
     """The screen."""
-    st.title("Allocation")
-    refreshing(_draw)
+    page("Allocation")
+    refreshing(_pot, quick_seconds())
+    refreshing(_history, SLOW_SECONDS / 3)
 
 
-def _read() -> _Data:
+def _present() -> _Present | None:
     source = reader()
 
-    async def ask(redis: RedisClient) -> _Data:
-        status = await read_status(source.settings, redis)
-        return _Data(status, *await store.counters(redis, source.keys))
+    async def ask(redis: RedisClient) -> _Present:
+        plan = await planned_rebalance(source.settings, redis)
+        return _Present(plan, *await store.counters(redis, source.keys))
 
-    return source.read(ask)
-
-
-async def _read_history(database: Database) -> _Filed:
-    account = reader().settings.account
-    reports = await history.rebalances(database, account, REBALANCES)
-    return _Filed(reports, await history.blocked(database, account, REFUSALS))
+    try:
+        return answers().get("present", _PLAN_SECONDS, lambda: source.read(ask))
+    except NoData:
+        found: _Present | None = answers().last("present")
+        return found
 
 
-def _draw() -> None:
-    data = _read()
-    header(data.status)
-    _shares(data)
-    filed = of_history(_read_history) or _Filed((), ())
-    _rebalances(data, filed)
-    _blocked(data, filed)
-
-
-def _shares(data: _Data) -> None:
-    status = data.status
-    title, button = st.columns([5, 1.4], vertical_alignment="bottom")
-    title.subheader("Shares of the pot")
+def _pot() -> None:
+    reading = head()
+    view, present = reading.view, _present()
+    if view is None:
+        return
+    put(aged(pot_tiles(view), reading))
+    title, button = st.columns([4, 1.4], vertical_alignment="bottom")
+    title.subheader(f"Shares of the pot, {view.quote}")
     rebalance_panel(button)
-    following = unfollowed(status)
-    if following:
-        lines = "  \n".join(escaped(f"{symbol}: {why}") for symbol, why in following.items())
-        st.info(f"**The allocations are being followed.**  \n{lines}", icon=":material/sync:")
-    st.caption(
-        escaped(
-            f"Strategy: {status.strategy} · pool {status.pool:,.2f} {status.quote} · "
-            f"allocated {status.allocated:,.2f} · "
-            f"free {status.free:,.2f} · most ever committed {status.max_committed:,.2f} · "
-            f"limits version {status.limits_version}"
-        )
-    )
-    parts = share_parts(status, BARS)
-    if parts:
-        kinds = {"symbol": TEXT, "part": TEXT, "amount": NUMBER, "order": WHOLE}
-        spec = charts.shares(status.quote, len(parts) // 3)
-        st.vega_lite_chart(arrow_table(parts, kinds), spec, width="stretch", key="shares-chart")
-    table(share_rows(status), SHARE_COLUMNS, empty="No symbols yet.", key="shares")
+    lines = following(unfollowed(view))
+    if lines:
+        put(notice(lines, "info"))
+    targets = {one.symbol: one.target for one in present.plan.changes} if present else {}
+    put(aged(shares_table(view, targets), reading))
+    st.subheader("What a rebalance would move now")
+    if present is not None:
+        empty = f"Nothing: {present.plan.outcome}."
+        put(aged(moves_table("What a rebalance would move now", present.plan.changes, empty), reading))
 
 
-def _rebalances(data: _Data, filed: _Filed) -> None:
-    st.subheader("Rebalances")
-    st.caption(f"{data.done:,} applied so far; the newest {len(filed.rebalances)} below")
-    table(rebalance_rows(filed.rebalances), REBALANCE_COLUMNS, empty="None yet.", key="rebalances", lines=12)
+def _history() -> None:
+    view, present = status_source().now().view, _present()
+    account = reader().settings.account
 
+    async def ask(base: Database) -> _Past:
+        reports = await history.rebalances(base, account, REBALANCES)
+        return _Past(reports, await history.blocked(base, account, REFUSALS))
 
-def _blocked(data: _Data, filed: _Filed) -> None:
+    found, _ = of_history("rebalances", SLOW_SECONDS / 3 - 1, ask, _Past((), ()))
+    if view is not None and view.symbols:
+        names = largest(view, BARS)
+        st.subheader("Used, reserved and free" + (f" of the {BARS} largest" if len(view.symbols) > BARS else ""))
+        alt = f"Used, reserved and free of {len(names)} symbols; the table above has the figures"
+        st.echarts_chart(shares(view, names), height=shares_height(len(names)), key="shares", alt=alt)
+    st.subheader("Allocations after each rebalance")
+    if found is None:
+        put(el("p", "Past rebalances and refusals come back with the history database.", class_="gf-none"))
+    else:
+        if view is not None and found.rebalances:
+            spec = past_shares(found.rebalances, view, now_ms(), zone())
+            alt = f"Allocations after the newest {len(found.rebalances)} rebalances; the table below has the figures"
+            st.echarts_chart(spec, height=280, key="past-shares", alt=alt)
+        done = f"{present.done:,} applied so far; the newest {len(found.rebalances)} below." if present else ""
+        put(el("p", done, class_="gf-below"))
+        put(rebalances_table(found.rebalances, zone()))
     st.subheader("Blocked trades")
-    st.caption("Orders the pot refused to fund, by reason, and the newest of them")
-    left, right = st.columns([2, 3])
+    put(el("p", "Orders that the pot refused to fund, by reason, and the newest of them.", class_="gf-below"))
+    left, right = st.columns(2)
     with left:
-        table(blocked_rows(data.blocked), BLOCKED_COLUMNS, empty="None so far.", key="blocked", lines=10)
+        put(blocked_table(present.blocked if present else {}))
     with right:
-        table(refusal_rows(filed.refusals), REFUSAL_COLUMNS, empty="", key="refusals", lines=10)
+        put(refusals_table(found.refusals if found else (), zone()))

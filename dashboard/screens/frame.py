@@ -1,150 +1,108 @@
-"""Parts of every screen: automatic refresh, an error while Redis is away, the account's header, tables."""
+"""Parts of every screen: title, automatic refresh, the account's line, and what is wrong with it."""
 
-import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable
+from datetime import tzinfo
+from functools import cache
+from importlib import resources
+from typing import Any
 
 import streamlit as st
 
-from dashboard.connection import NoData, NoHistory, reader
-from dashboard.present import (
-    Row,
-    base_text,
-    breaker_text,
-    dark_text,
-    escaped,
-    failure_text,
-    money,
-    percent,
-    signed,
-    tick_ages,
-)
-from dashboard.tables import arrow_table
-from tasks.history.database import Database
+from dashboard.connection import reader
+from dashboard.gate import has_cookie
+from dashboard.present.html import Html, el, html, link
+from dashboard.present.notices import notices
+from dashboard.present.overview import head_line
+from dashboard.present.times import zone_of
+from dashboard.source import Reading, status_source
+from tasks.base.clock import to_ms, utc_now
 from tasks.views.models import StatusView
-from tasks.views.rules import history_notes
+from tasks.views.parts import PartState, PartView, database_away, part_views
 
-T = TypeVar("T")
-REFRESH_SECONDS = 2
-_LINE_PIXELS = 35  # of a table
+QUICK_SECONDS = 2.0  # between two readings of the present, for a few symbols
+CALM_SECONDS = 5.0  # for many symbols
+SLOW_SECONDS = 30.0  # between two readings of the past
+_MANY_SYMBOLS = 20
 
 
-def refreshing(draw: Callable[[], None]) -> None:
-    """Draw now and every two seconds. Without data, show an error in its place."""
+@cache
+def _style() -> str:
+    """The style sheet, as Streamlit takes it."""
+    return resources.files("dashboard").joinpath("style.css").read_text(encoding="utf-8")
 
-    @st.fragment(run_every=REFRESH_SECONDS)
+
+def page(title: str) -> None:
+    """The title of a screen."""
+    st.html(f"<style>{_style()}</style>")
+    st.title(title)
+    if has_cookie(reader().settings.account, st.context.cookies):
+        put(el("p", link("Sign out", "/session/sign-out"), class_="gf-head"))
+
+
+def put(content: str | Iterable[str]) -> None:
+    """Draw HTML of ours."""
+    made = html(content)
+    if made:
+        st.html(el("div", made, class_="gf"))
+
+
+def quick_seconds() -> float:
+    """How often the present is read: less often for many symbols."""
+    view = status_source().now().view
+    return CALM_SECONDS if view is not None and len(view.symbols) > _MANY_SYMBOLS else QUICK_SECONDS
+
+
+def refreshing(draw: Callable[[], None], seconds: float) -> None:
+    """Draw now and every few seconds, this part alone."""
+
+    @st.fragment(run_every=seconds)
     def part() -> None:
-        try:
-            draw()
-        except NoData as error:
-            st.error(f"**No data.** {escaped(str(error))}", icon=":material/cloud_off:")
-            st.caption("This page tries again every two seconds.")
+        draw()
 
     part()
 
 
-def of_history(query: Callable[[Database], Awaitable[T]]) -> T | None:
-    """The answer of the history. Where it does not answer, None and a warning in its place: the rest of the screen
-    shows what is true now.
-    """
-    try:
-        return reader().history(query)
-    except NoHistory as error:
-        st.warning(f"**No history.** {escaped(str(error))}", icon=":material/history_toggle_off:")
-        return None
-
-
 def now_ms() -> int:
     """The present moment, ms since the epoch."""
-    return int(time.time() * 1000)
+    return to_ms(utc_now())
 
 
-def header(view: StatusView) -> None:
-    """Mode and flags, the account's totals, and how fresh they are."""
-    now = now_ms()
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        _badges(view)
-    cards = st.columns(6)
-    gain = f"{signed(view.equity_change / view.total_funds * 100)} %"
-    cards[0].metric(f"Equity ({view.quote})", money(view.equity), gain, border=True, height="stretch")
-    for card, (label, amount) in zip(
-        cards[1:5],
-        (
-            ("Profit", view.equity_change),
-            ("Grid profit", view.grid_profit),
-            ("Floating", view.floating),
-            ("Fees", view.fees),
-        ),
-        strict=True,
-    ):
-        card.metric(label, money(amount), border=True, height="stretch")
-    used = f"{percent(view.committed, view.pool)} of {money(view.pool)}"
-    cards[5].metric("Committed / pool", money(view.committed), used, **_PLAIN_DELTA, border=True, height="stretch")
-    st.caption(f"Last tick: {escaped(tick_ages(view, now))}" if view.symbols else "No symbols yet")
-    if view.short:
-        text = (
-            f"The exchange holds {money(view.short)} {view.quote} less than the pot promises: no new buys are granted."
+def zone() -> tzinfo:
+    """The viewer's time zone, as the browser names it."""
+    return zone_of(st.context.timezone)
+
+
+def head() -> Reading:
+    """The account's line and what is wrong; the newest status."""
+    source = reader()
+    reading, now, own_zone = status_source().now(), now_ms(), zone()
+    view = reading.view
+    parts = [reading.away] if reading.away else list(part_views(view, now)) if view else []
+    if source.history_outage.since_ms is not None:
+        own = database_away(source.history_outage.why, source.history_outage.since_ms)
+        parts = [*(part for part in parts if part.name != own.name), own]
+    if view is not None:
+        put(aged(head_line(view, source.settings.exchange.id, reading.at_ms, now, own_zone), reading))
+    put(notices(None if reading.away else view, parts, now, own_zone))
+    if reading.away and view is None:
+        put(
+            el("p", "Nothing was read since this dashboard started, so there are no figures to show.", class_="gf-none")
         )
-        st.error(escaped(text), icon=":material/account_balance_wallet:")
-    for note in history_notes(view.history):
-        st.warning(escaped(note), icon=":material/history:")
-    lacking = base_text(view)
-    if lacking:
-        st.error(escaped(lacking), icon=":material/account_balance_wallet:")
-    trouble = breaker_text(view)
-    if trouble:
-        st.error(escaped(trouble), icon=":material/electrical_services:")
-    failed = failure_text(view)
-    if failed:
-        st.error(escaped(failed), icon=":material/error:")
-    dark = dark_text(view)
-    if dark:
-        st.error(escaped(f"Nobody ticks {dark}"), icon=":material/timer_off:")
+    return reading
 
 
-_PLAIN_DELTA = {"delta_color": "off", "delta_arrow": "off"}
+def aged(content: str, reading: Reading) -> Html:
+    """Figures; greyed while Redis is away, because they are old then."""
+    return el("div", content, class_="gf-old") if reading.away else html(content)
 
 
-def _badges(view: StatusView) -> None:
-    live = view.mode == "live"
-    st.badge("LIVE" if live else "PAPER", color="red" if live else "blue", icon=":material/account_balance:")
-    if view.stopped:
-        st.badge("Stopped", color="red", icon=":material/stop_circle:")
-    elif view.paused:
-        st.badge("Paused", color="orange", icon=":material/pause_circle:")
-    elif not view.dark:
-        st.badge("Trading", color="green", icon=":material/play_circle:")
-    if view.dark:
-        text = f"{len(view.dark)} of {len(view.symbols)} symbol(s) dark"
-        st.badge(text, color="red", icon=":material/timer_off:")
-    paused = [symbol.symbol for symbol in view.symbols if symbol.paused]
-    if paused:
-        st.badge(escaped(f"{len(paused)} symbol(s) paused"), color="orange")
-    source = f"orders on {reader().settings.exchange.id}" if live else f"prices {view.prices}"
-    st.caption(escaped(f"account {view.account} · {source}"))
+def parts_of(view: StatusView | None, reading: Reading) -> list[PartView]:
+    """The parts, Redis first."""
+    redis = reading.away or PartView(name="Redis", state=PartState.GOOD, said="answers")
+    return [redis, *(part_views(view, now_ms()) if view is not None else ())]
 
 
-def table(
-    rows: Sequence[Row],
-    columns: Mapping[str, tuple[Any, Any]],
-    *,
-    empty: str,
-    key: str,
-    lines: int = 20,
-) -> None:
-    """The rows as a table of at most `lines` lines, or the line `empty`; more rows scroll.
-
-    Columns: name → (Arrow type, Streamlit column).
-    """
-    if not rows:
-        st.caption(empty)
-        return
-    st.dataframe(
-        arrow_table(rows, {name: kind for name, (kind, _) in columns.items()}),
-        column_config={name: shown for name, (_, shown) in columns.items()},
-        hide_index=True,
-        height=_LINE_PIXELS * (lines + 1) if len(rows) > lines else "content",
-        placeholder="",
-        lazy=False,  # looking whether it could be lazy would import pandas
-        key=key,
-    )
+def options(known: Iterable[str], key: str, first: str) -> list[str]:
+    """What a filter offers: `first`, the known values, and the one in the address, which may not be known now."""
+    asked: Any = st.query_params.get(key)
+    return list(dict.fromkeys([first, *known, *([str(asked)] if asked else [])]))

@@ -1,74 +1,84 @@
-"""Logs: what operators did, and the newest records of all workers."""
+"""Logs: the newest records of all workers or of one file, and what operators did."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import streamlit as st
 
-from dashboard.connection import reader
-from dashboard.present import action_rows, log_rows, matching
-from dashboard.screens import columns
-from dashboard.screens.frame import header, of_history, refreshing, table
-from tasks.base.redis_client import RedisClient
-from tasks.views import history, store
-from tasks.views.models import LogLine, StatusView
-from tasks.views.steps import read_status
+from dashboard.connection import NoData, reader
+from dashboard.present.html import el
+from dashboard.present.log_lines import actions_table, at_least, lines_table, matching
+from dashboard.screens.frame import QUICK_SECONDS, SLOW_SECONDS, head, options, page, put, refreshing, zone
+from dashboard.source import answers, of_history
+from tasks.settings.environment import state_dir
+from tasks.views import history, log_files, store
+from tasks.views.models import ActionView, LogLine
 
-SHOWN = 300
-SEARCHED = 2000
+SHOWN = 200
+SEARCHED = 5000
 ACTIONS = 100
 ALL = "All levels"
 LEVELS = (ALL, "INFO", "WARNING", "ERROR", "CRITICAL")
-
-LOG_COLUMNS = {
-    "time": columns.time(),
-    "level": columns.text("Level", 80),
-    "source": columns.text("Source", 80),
-    "message": columns.text("Message", 320),
-    "fields": columns.text("Fields", 520),
-    "logger": columns.text("Logger", 160),
-}
-ACTION_COLUMNS = {
-    "time": columns.time(),
-    "actor": columns.text("By", 90, "cli: a command; dashboard; prefect: a flow run"),
-    "action": columns.text("Action", 110),
-    "subject": columns.text("Of", 200, "empty: the whole pot"),
-    "result": columns.text("Result", 420),
-}
-
-
-@dataclass(frozen=True)
-class _Data:
-    status: StatusView
-    lines: Sequence[LogLine]
+LIVE = "All workers, live"
+_FILE_SECONDS = 5.0
 
 
 def show() -> None:
     """The screen."""
-    st.title("Logs")
-    refreshing(_draw)
-
-
-def _read(level: str | None, limit: int) -> _Data:
-    source = reader()
-
-    async def ask(redis: RedisClient) -> _Data:
-        status = await read_status(source.settings, redis)
-        return _Data(status, await store.logs(redis, source.keys, limit, None if level == ALL else level))
-
-    return source.read(ask)
-
-
-def _draw() -> None:
-    text = str(st.session_state.get("log_text") or "")
-    data = _read(st.session_state.get("log_level", ALL), SEARCHED if text else SHOWN)
-    header(data.status)
-    left, middle, right = st.columns([1.2, 3, 3], vertical_alignment="bottom")
-    left.selectbox("Level", LEVELS, key="log_level")
-    middle.text_input("Contains", key="log_text", placeholder="symbol, message, field …")
-    found = matching(data.lines, text)[:SHOWN]
-    right.caption(f"{len(found):,} records, newest first" + (f", among the newest {SEARCHED:,}" if text else ""))
-    table(log_rows(found), LOG_COLUMNS, empty="Nothing to show.", key="log", lines=20)
+    page("Logs")
+    refreshing(_head, 5.0)
+    level, text, file = st.columns([1.2, 2.4, 1.8])
+    level.selectbox("Level and above", LEVELS, key="level", bind="query-params")
+    text.text_input("Contains", key="text", placeholder="symbol, message, field …", bind="query-params")
+    names = options(log_files.log_files(state_dir()), "file", LIVE)
+    file.selectbox("Source", names, key="file", bind="query-params", help="Files of this machine's state folder")
+    refreshing(_lines, QUICK_SECONDS)
     st.subheader("What operators did")
-    done = of_history(lambda database: history.actions(database, reader().settings.account, ACTIONS)) or ()
-    table(action_rows(done), ACTION_COLUMNS, empty="Nothing so far.", key="actions", lines=10)
+    refreshing(_actions, SLOW_SECONDS / 3)
+
+
+def _head() -> None:
+    head()
+
+
+def _lines() -> None:
+    memory = st.session_state
+    level = str(memory.get("level") or ALL)
+    text, name = str(memory.get("text") or ""), str(memory.get("file") or LIVE)
+    searching = bool(text) or level != ALL
+    try:
+        lines = _live(SEARCHED if searching else SHOWN) if name == LIVE else _of_file(name)
+    except NoData:
+        put(
+            el(
+                "p",
+                "The live log comes back with Redis. The files of this machine can be chosen above.",
+                class_="gf-none",
+            )
+        )
+        return
+    except LookupError:
+        put(el("p", "That file is gone.", class_="gf-none"))
+        return
+    found = matching(at_least(lines, None if level == ALL else level), text)
+    among = f", among the newest {len(lines):,}" if searching else ""
+    count = f"{len(found):,} records" + (f", the newest {SHOWN} shown" if len(found) > SHOWN else ", newest first")
+    put([el("p", count + among, class_="gf-below"), lines_table(found[:SHOWN], zone())])
+
+
+def _live(limit: int) -> Sequence[LogLine]:
+    source = reader()
+    return answers().get(("log", limit), 1.0, lambda: source.read(lambda redis: store.logs(redis, source.keys, limit)))
+
+
+def _of_file(name: str) -> Sequence[LogLine]:
+    return answers().get(("file", name), _FILE_SECONDS, lambda: log_files.file_lines(state_dir(), name))
+
+
+def _actions() -> None:
+    nothing: tuple[ActionView, ...] = ()
+    account = reader().settings.account
+    done, away = of_history("actions", 4.0, lambda base: history.actions(base, account, ACTIONS), nothing)
+    if away is not None:
+        put(el("p", "What operators did comes back with the history database.", class_="gf-none"))
+    else:
+        put(actions_table(done or (), zone()))

@@ -1,4 +1,4 @@
-"""The "Rebalance now" button: starts the Prefect run and follows it to its end."""
+"""The "Rebalance now" button: starts the Prefect run, follows it to its end, and shows what it moved."""
 
 import logging
 from contextlib import suppress
@@ -7,19 +7,30 @@ from typing import Any
 import streamlit as st
 
 from dashboard.connection import NoData, prefect, reader
-from dashboard.present import escaped
+from dashboard.present.html import Html, el, html, link
+from dashboard.present.notices import notice
+from dashboard.present.shares import moves_table
+from dashboard.screens.frame import put
 from tasks.base.errors import GridflowError, StackError
 from tasks.control.actions import Actor, record
 from tasks.control.prefect_runs import FlowRun
 from tasks.control.runs import start_rebalance
+from tasks.funds.models import RebalanceReport
+from tasks.views import store
 
 log = logging.getLogger("dashboard.rebalancing")
-_RUN, _ERROR, _STATE, _LINES = "rebalance_run", "rebalance_error", "rebalance_state", "rebalance_lines"
+_RUN, _ERROR, _STATE, _LINES, _REPORT = (
+    "rebalance_run",
+    "rebalance_error",
+    "rebalance_state",
+    "rebalance_lines",
+    "rebalance_report",
+)
 
 
 def _start() -> None:
     memory = st.session_state
-    for name in (_RUN, _ERROR, _STATE, _LINES):
+    for name in (_RUN, _ERROR, _STATE, _LINES, _REPORT):
         memory.pop(name, None)
     try:
         memory[_RUN] = start_rebalance(prefect(), reader().settings.account)
@@ -48,10 +59,18 @@ def _follow() -> FlowRun | None:
         memory[_STATE] = known = prefect().state(run_id)
         if known.ended:
             memory[_LINES] = prefect().log(run_id)
+            memory[_REPORT] = _newest_report()
         memory.pop(_ERROR, None)
     except GridflowError as error:
         memory[_ERROR] = str(error)
     return known
+
+
+def _newest_report() -> RebalanceReport | None:
+    source = reader()
+    with suppress(NoData):
+        return source.read(lambda redis: store.last_rebalance(redis, source.keys))
+    return None
 
 
 def rebalance_panel(place: Any) -> None:
@@ -68,26 +87,30 @@ def rebalance_panel(place: Any) -> None:
         key="rebalance-now",
         help="Shares the pot by the configured strategy. Resting buys follow; nothing that is held is sold",
     )
-    if st.session_state.get(_ERROR):
-        st.error(f"**Rebalance:** {escaped(st.session_state[_ERROR])}", icon=":material/error:")
+    error = st.session_state.get(_ERROR)
+    if error:
+        put(notice(el("p", [el("strong", "Rebalance: "), str(error)]), "bad"))
     if state is not None:
         _result(state)
     elif waiting:
-        st.info("**Rebalance:** requested", icon=":material/hourglass_top:")
+        put(notice(el("p", [el("strong", "Rebalance: "), "requested"]), "info"))
 
 
 def _result(state: FlowRun) -> None:
-    name = f"**Rebalance** {escaped(state.name)}: **{escaped(state.label)}**"
     lines = st.session_state.get(_LINES) or ()
     outcome = next((line for line in lines if line.startswith("rebalance (")), state.message)
-    detail = f"  \n{escaped(outcome)}" if outcome else ""
-    if state.type == "COMPLETED":
-        st.success(name + detail, icon=":material/check_circle:")
-    elif state.ended:
-        st.error(name + detail, icon=":material/error:")
-    else:
-        hint = "waiting for a worker" if state.type in ("SCHEDULED", "PENDING") else "running"
-        st.info(f"{name}, {hint}", icon=":material/hourglass_top:")
+    hint = ""
+    if not state.ended:
+        hint = ", waiting for a worker" if state.type in ("SCHEDULED", "PENDING") else ", running"
+    words = [el("strong", f"Rebalance {state.name}: {state.label}"), hint, *([" – ", outcome] if outcome else [])]
+    kind = "info" if not state.ended else "good" if state.ok else "bad"
+    put(notice(html([el("p", words), _page(state)]), kind))
+    report: RebalanceReport | None = st.session_state.get(_REPORT)
+    if state.ok and report is not None and report.applied:
+        put(moves_table("What it moved", report.changes, "It moved nothing that can be seen."))
+
+
+def _page(state: FlowRun) -> Html:
     with suppress(StackError):  # the stack has ended since
-        page = prefect().page(state.run_id)
-        st.link_button("Show the run in Prefect", page, icon=":material/open_in_new:")
+        return el("p", link("Show the run in Prefect", prefect().page(state.run_id)))
+    return Html("")

@@ -1,16 +1,17 @@
-"""The pages of fills on the Trades screen: the filters, and which page is shown.
+"""The filters of the Trades screen, and which page of fills is shown.
 
-The first page shows the newest fills and renews itself. The later pages are of the fills up to the moment when the
-visitor left the first one, so that new fills move nothing between pages.
+The filters stand in the address. The first page shows the newest fills and renews itself. The later pages are of the
+fills up to the moment when the visitor left the first one, so that new fills move nothing between pages.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import streamlit as st
 
+from dashboard.screens.frame import options
 from tasks.base.clock import to_ms
 from tasks.exchange.models import Side
 from tasks.history.database import Database
@@ -20,7 +21,7 @@ from tasks.views import history
 ROWS = 100
 ALL = "All symbols"
 BOTH = "Both sides"
-_SYMBOL, _SIDE, _FROM, _TO, _PAGE = "trades_symbol", "trades_side", "trades_from", "trades_to", "trades_page"
+_SYMBOL, _SIDE, _FROM, _TO, _PAGE = "symbol", "side", "from", "to", "trades_page"
 _PLACE = "trades_place"
 _FIRST_DAY = date(2010, 1, 1)  # no exchange has older trades
 
@@ -49,13 +50,14 @@ class Shown(NamedTuple):
         return max(-(-self.page.total // ROWS), 1)
 
 
-def filters(symbols: list[str]) -> None:
+def filters(symbols: Iterable[str]) -> None:
     """Draw the filters. Days are in UTC, and both are part of the span."""
     symbol, side, since, until = st.columns(4)
-    symbol.selectbox("Symbol", [ALL, *symbols], key=_SYMBOL)
-    side.selectbox("Side", [BOTH, *(each.value for each in Side)], key=_SIDE)
-    since.date_input("From (UTC)", value=None, min_value=_FIRST_DAY, key=_FROM, format="YYYY-MM-DD")
-    until.date_input("To (UTC)", value=None, min_value=_FIRST_DAY, key=_TO, format="YYYY-MM-DD")
+    symbol.selectbox("Symbol", options(symbols, _SYMBOL, ALL), key=_SYMBOL, bind="query-params")
+    side.selectbox("Side", [BOTH, *(each.value for each in Side)], key=_SIDE, bind="query-params")
+    day: dict[str, Any] = {"value": None, "min_value": _FIRST_DAY, "format": "YYYY-MM-DD", "bind": "query-params"}
+    since.date_input("From (UTC)", key=_FROM, **day)
+    until.date_input("To (UTC)", key=_TO, **day)
 
 
 def wanted() -> FillFilter:
@@ -92,7 +94,7 @@ def place() -> Place:
 
 
 async def read(database: Database, account: str, asked: Place) -> Shown:
-    """Read the page that the visitor asked for."""
+    """Read the page that the visitor asked for. The number of queries is fixed."""
     wanted, until_ms = asked.wanted, asked.until_ms
     if until_ms is not None:
         wanted = wanted.model_copy(update={"to_ms": min(until_ms, wanted.to_ms or until_ms)})

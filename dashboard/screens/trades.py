@@ -1,115 +1,114 @@
-"""Trades: all fills page by page, what each symbol has earned, and the equity curve from the beginning."""
+"""Trades: results, profit by day and by symbol, and all fills page by page."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 import streamlit as st
 
-from dashboard import charts, export
-from dashboard.connection import reader
-from dashboard.present import Row, curve_rows, fill_rows, result_rows, symbol_rows
-from dashboard.screens import columns, trade_pages
-from dashboard.screens.frame import header, now_ms, of_history, refreshing, table
-from dashboard.tables import NUMBER, TIME, arrow_table
+from dashboard import export
+from dashboard.charts.profits import daily_profit
+from dashboard.connection import NoHistory, reader
+from dashboard.present.fills import fills_table, results_table, span_tiles, symbols_table
+from dashboard.present.html import el
+from dashboard.screens import trade_pages
+from dashboard.screens.frame import SLOW_SECONDS, head, now_ms, page, put, quick_seconds, refreshing, zone
+from dashboard.source import of_history, status_source
 from tasks.base.clock import utc_now
 from tasks.history.database import Database
+from tasks.history.queries import FillFilter
+from tasks.history.rows import DAY_MS
 from tasks.views import history
-from tasks.views.models import EquityPoint, StatusView
-from tasks.views.steps import read_status
+from tasks.views.models import DayView, ResultsView, SymbolResults
 
-CURVE_POINTS = 2000
-
-FILL_COLUMNS = {
-    "time": columns.time(),
-    "symbol": columns.text("Symbol", 110),
-    "side": columns.text("Side", 60),
-    "price": columns.exact("Price"),
-    "qty": columns.exact("Quantity", "in base currency"),
-    "quote": columns.money("Value", "price × quantity, in quote currency"),
-    "fee": columns.small_money("Fee", "worth in quote currency at the fill"),
-    "profit": columns.small_money("Profit", "of a sell, after all fees of its round"),
-    "maker": columns.flag("Maker", "the order rested in the book"),
-    "order": columns.text("Order id", 230),
-}
-SYMBOL_COLUMNS = {
-    "symbol": columns.text("Symbol", 110),
-    "price": columns.exact("Price"),
-    "fills": columns.whole("Fills"),
-    "rounds": columns.whole("Rounds", "buys sold again with their cell"),
-    "profit": columns.money("Profit", "grid profit + floating"),
-    "grid": columns.money("Grid profit", "of closed rounds, after fees"),
-    "floating": columns.money("Floating", "of what is held now"),
-    "fees": columns.money("Fees"),
-    "orders": columns.whole("Open orders"),
-    "cells": columns.text("Cells", 220),
-    "idle": columns.text("Idle because", 220),
-    "age": columns.seconds("Last tick", "how long ago"),
-}
-RESULT_COLUMNS = {
-    "name": columns.text("Time span (UTC)", 130),
-    "trades": columns.whole("Fills"),
-    "rounds": columns.whole("Rounds"),
-    "win_rate": columns.percent("Win rate", "rounds with a profit"),
-    "grid": columns.money("Grid profit"),
-    "total": columns.money("Total", "change of the equity"),
-    "fees": columns.money("Fees"),
-    "drawdown": columns.percent("Max drawdown", "largest fall of the equity from a peak"),
-    "grid_apr": columns.percent("Grid APR", "grid profit a year, on the capital"),
-    "total_apr": columns.percent("Total APR", "change of the equity a year, on the capital"),
-    "held": columns.percent("Buy and hold", "what the same capital would have earned without trading"),
-}
+DAYS = 30  # of the charts, where the filters name no days
+MOST_DAYS = 366
 
 
-@dataclass(frozen=True)
-class _Filed:
-    """What the history holds."""
+class _Past(NamedTuple):
+    """What a span of days brought."""
 
-    rows: Sequence[Row]
-    curve: Sequence[EquityPoint]
-    shown: trade_pages.Shown
-    symbols: list[str]
+    spans: tuple[ResultsView, ...]
+    chosen: ResultsView | None
+    days: list[DayView]
+    symbols: tuple[SymbolResults, ...]
 
 
 def show() -> None:
     """The screen."""
-    st.title("Trades")
-    refreshing(_draw)
+    page("Trades")
+    refreshing(_head, quick_seconds())
+    names: list[str] = []
+    traded, _ = of_history("traded", SLOW_SECONDS, _traded, names)
+    view = status_source().now().view
+    now = [symbol.symbol for symbol in view.symbols] if view else []
+    trade_pages.filters(sorted({*(traded or ()), *now}))
+    refreshing(_results, SLOW_SECONDS)
+    refreshing(_fills, quick_seconds())
 
 
-def _draw() -> None:
-    source = reader()
-    status = source.read(lambda redis: read_status(source.settings, redis))
-    header(status)
-    place = trade_pages.place()
-    filed = of_history(lambda database: _read(database, status, place))
-    if filed is not None:
-        trade_pages.remember(filed.shown)
-        _curve(status, filed)
-        st.subheader("Results")
-        table(filed.rows, RESULT_COLUMNS, empty="", key="results")
-    st.subheader("Profit per symbol")
-    table(symbol_rows(status, now_ms()), SYMBOL_COLUMNS, empty="No symbols yet.", key="symbols")
-    if filed is not None:
-        _fills(status, filed)
+async def _traded(database: Database) -> list[str]:
+    return await history.traded_symbols(database, reader().settings.account)
 
 
-async def _read(database: Database, status: StatusView, place: trade_pages.Place) -> _Filed:
-    """The results, the curve, and the page of fills that was asked for."""
-    account, now = reader().settings.account, utc_now()
-    results = await history.recent_results(database, account, status.total_funds, now)
-    points = await history.curve(database, account, CURVE_POINTS, now_ms())
-    shown = await trade_pages.read(database, account, place)
-    return _Filed(result_rows(results), points, shown, await history.traded_symbols(database, account))
+def _head() -> None:
+    head()
 
 
-def _fills(status: StatusView, filed: _Filed) -> None:
-    st.subheader("Fills")
-    symbols = sorted({*filed.symbols, *(symbol.symbol for symbol in status.symbols)})
-    trade_pages.filters(symbols)
+def _span(wanted: FillFilter) -> FillFilter:
+    """The filter with both its days: the last 30 days up to today, where it names none; at most a year."""
+    to_ms = wanted.to_ms or (now_ms() // DAY_MS + 1) * DAY_MS
+    from_ms = wanted.from_ms if wanted.from_ms is not None else to_ms - DAYS * DAY_MS
+    return wanted.model_copy(update={"from_ms": max(from_ms, to_ms - MOST_DAYS * DAY_MS), "to_ms": to_ms})
+
+
+async def _past(database: Database, wanted: FillFilter) -> _Past:
+    view = status_source().now().view
+    account, funds = reader().settings.account, view.total_funds if view else reader().settings.total_funds
+    span, now = _span(wanted), utc_now()
+    assert span.from_ms is not None
+    assert span.to_ms is not None
+    return _Past(
+        await history.recent_results(database, account, funds, now),
+        await history.results(database, account, "chosen", span.from_ms, span.to_ms, funds, span.symbol, span.side),
+        await history.days(database, account, span),
+        await history.by_symbol(database, account, span),
+    )
+
+
+def _results() -> None:
     wanted = trade_pages.wanted()
-    # The table shows its own buttons above its right end, so ours stand on the left.
-    download, pages, count = st.columns([1.4, 3, 4], vertical_alignment="bottom")
+    nothing = _Past((), None, [], ())
+    found, away = of_history(("past", wanted), SLOW_SECONDS - 1, lambda base: _past(base, wanted), nothing)
+    if away is not None or found is None:
+        put(el("p", "Results and curves come back with the history database.", class_="gf-none"))
+        return
+    st.subheader("In this span" if wanted.from_ms or wanted.to_ms else f"Last {DAYS} days")
+    if found.chosen is not None:
+        put(span_tiles(found.chosen))
+    if any(day.trades for day in found.days):
+        view = status_source().now().view
+        quote = view.quote if view else reader().settings.quote
+        first, last = found.days[0].day, found.days[-1].day
+        alt = f"Profit by day from {first} to {last}: {found.days[-1].cumulative:.2f} {quote} in all"
+        st.echarts_chart(daily_profit(found.days, quote), height=270, key="daily", alt=alt)
+    st.subheader("By symbol")
+    put(symbols_table(found.symbols))
+    st.subheader("Results")
+    put(results_table(found.spans))
+
+
+def _fills() -> None:
+    st.subheader("Fills")
+    wanted, place = trade_pages.wanted(), trade_pages.place()
+    source = reader()
+    nothing = trade_pages.Shown(history.Trades((), 0, None), place)
+    try:
+        shown = source.past(lambda base: trade_pages.read(base, source.settings.account, place), nothing)
+    except NoHistory:
+        put(el("p", "Fills come back with the history database.", class_="gf-none"))
+        return
+    trade_pages.remember(shown)
+    download, pages, count = st.columns([1.6, 3, 4], vertical_alignment="center")
     asked = export.query(wanted)
     download.link_button(
         "Download CSV",
@@ -119,22 +118,7 @@ def _fills(status: StatusView, filed: _Filed) -> None:
         help="All fills that the filters hold, with exact amounts",
     )
     with pages:
-        trade_pages.chooser(filed.shown)
-    count.caption(trade_pages.caption(filed.shown))
-    table(fill_rows(filed.shown.page.fills), FILL_COLUMNS, empty="No fills.", key="fills")
-
-
-def _curve(status: StatusView, filed: _Filed) -> None:
-    st.subheader("Equity")
-    if not filed.curve:
-        st.caption("No point of the curve has been written yet; workers write one a minute.")
-        return
-    now = now_ms()
-    rows = curve_rows(filed.curve, status, now)
-    points = arrow_table(rows, {"time": TIME, "equity": NUMBER, "grid": NUMBER})
-    st.vega_lite_chart(
-        points,
-        charts.equity_curve(status.quote, now - filed.curve[0].at_ms, len(rows)),
-        width="stretch",
-        key="curve",
-    )
+        trade_pages.chooser(shown)
+    with count:
+        put(el("p", trade_pages.caption(shown), class_="gf-below"))
+    put(fills_table(shown.page.fills, zone()))

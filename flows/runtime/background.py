@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from redis.exceptions import RedisError
 
+from tasks.base.keys import Keys
 from tasks.base.log_setup import RedisLogHandler
 from tasks.base.redis_client import connect
 from tasks.tick.heartbeat import BEAT_SECONDS
@@ -36,13 +37,13 @@ async def watch_for_dark(look: Callable[[], Awaitable[None]]) -> None:
             log.exception("the look for dark symbols failed; the next one is in some seconds")
 
 
-async def flush_logs(logs: RedisLogHandler, redis_url: str, key: str) -> None:
+async def flush_logs(logs: RedisLogHandler, redis_url: str, keys: Keys) -> None:
     """Write the log lines of this process to Redis each second."""
     redis = connect(redis_url)
     try:
         while True:
             try:
-                await logs.flush_to(redis, key)
+                await logs.flush_to(redis, keys)
             except RedisError:
                 await asyncio.sleep(5)  # the lines stay in the queue; the terminal has shown them
             await asyncio.sleep(1)

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from tasks.base.clock import to_ms, utc_now
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, connect
+from tasks.exchange.call_counts import EXCHANGE_CALLS
 from tasks.tick.heartbeat import BEAT_SECONDS, Heartbeat, HeldWindow, beat, end_beating
 
 log = logging.getLogger(__name__)
@@ -79,8 +80,10 @@ class Beating:
         loop = asyncio.get_running_loop()
         while True:
             due, said = loop.time() + BEAT_SECONDS, self._facts()
+            counts = EXCHANGE_CALLS.batch()
             try:
-                await beat(redis, keys=self._keys, heartbeat=self.heartbeat())
+                await beat(redis, keys=self._keys, heartbeat=self.heartbeat(), counts=counts)
+                EXCHANGE_CALLS.received(counts)
                 self._lag = 0.0
             except RedisError as error:
                 log.warning("heartbeat not written", extra={"error": str(error)})
@@ -93,7 +96,9 @@ class Beating:
         """Take the heartbeat back: the process ends in order. Without Redis the heartbeat becomes old by itself."""
         redis = connect(self._redis_url, impatient=True)
         try:
-            await end_beating(redis, keys=self._keys, worker=self.worker)
+            counts = EXCHANGE_CALLS.batch()
+            await end_beating(redis, keys=self._keys, worker=self.worker, counts=counts)
+            EXCHANGE_CALLS.received(counts)
         except RedisError as error:
             log.warning("heartbeat not taken back", extra={"error": str(error)})
         finally:

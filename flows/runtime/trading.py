@@ -97,7 +97,7 @@ class TradingService:
         self._stopped: StopReport | None = None  # the newest `graceful_stop`
         self._watchdog = watchdog.Watchdog(self._loop, self._thread)
         self.beating = Beating(self._redis_url, self.keys)
-        logs = flush_logs(self._logs, self._redis_url, self.keys.log)
+        logs = flush_logs(self._logs, self._redis_url, self.keys)
         self._dark_watch = DarkWatch(self.beating.worker)
         always = (logs, each_minute(self._check), watch_for_dark(self._look_for_dark), self.beating.run())
         self._background = [self._submit(work) for work in always]
@@ -414,7 +414,7 @@ class TradingService:
         await self.beating.end()
         if self._desk is not None:
             try:
-                await self._logs.flush_to(self._desk.redis, self.keys.log)
+                await self._logs.flush_to(self._desk.redis, self.keys)
             except RedisError as error:
                 log.warning("the last log lines were not written to Redis", extra={"error": str(error)})
             facts = None if self._stopped is None else self._stop_facts(self._stopped, ends=True)

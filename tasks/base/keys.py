@@ -80,7 +80,7 @@ class Keys:
 
     @property
     def counters(self) -> str:
-        """Hash of account-wide event counters."""
+        """Hash of account-wide counters: rebalances; calls|method and errors|kind of the exchange; log|LEVEL."""
         return self._key("counters")
 
     @property
@@ -238,6 +238,10 @@ class Keys:
     def log(self) -> str:
         """Capped stream of log records for the Logs screen."""
         return self._key("log")
+
+    def log_counts(self, day: str) -> str:
+        """Hash with expiry: level → warnings and errors of a UTC day, of all workers."""
+        return self._key("log", "counts", day)
 
     @property
     def events(self) -> str:

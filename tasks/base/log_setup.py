@@ -8,12 +8,14 @@ import logging
 import os
 import socket
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.base.errors import GridflowError
+from tasks.base.keys import Keys
 from tasks.base.log_context import ContextFilter
 from tasks.base.log_files import open_log_file
 from tasks.base.log_formats import ConsoleFormatter, JsonFormatter, fields_of
@@ -22,6 +24,7 @@ from tasks.base.redis_client import RedisClient
 
 STREAM_CAP = 5000
 _QUEUE_CAP = 2000
+_COUNTS_SECONDS = 3 * 86_400
 _OWN = ("tasks", "flows", "dashboard", "gridflow")
 _PREFECT = ("prefect.flow_runs", "prefect.task_runs")  # what runs log, for Prefect's own pages
 
@@ -86,12 +89,15 @@ class RedisLogHandler(logging.Handler):
     def __init__(self, source: str) -> None:
         super().__init__(logging.INFO)
         self._queue: deque[dict[Any, Any]] = deque(maxlen=_QUEUE_CAP)
+        self._counts: Counter[tuple[str, str]] = Counter()  # (UTC day, level) of warnings and above; none is dropped
         self._source, self._process = source, f"{socket.gethostname()}:{os.getpid()}"
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the record. A full queue drops its oldest record."""
         if record.name.split(".")[0] not in _OWN:
             return
+        if record.levelno >= logging.WARNING:
+            self._counts[utc_day(record.created), record.levelname] += 1
         fields = {name: str(value) for name, value in fields_of(record).items()} | {"process": self._process}
         self._queue.append(
             {
@@ -104,17 +110,31 @@ class RedisLogHandler(logging.Handler):
             }
         )
 
-    async def flush_to(self, client: RedisClient, key: str) -> None:
-        """Append the queued records to the stream `key`. They stay queued where Redis raises an error."""
-        batch = list(self._queue)
-        if not batch:
+    async def flush_to(self, client: RedisClient, keys: Keys) -> None:
+        """Append the queued records to the stream, and add the counts of warnings and errors, in one round trip.
+
+        They stay queued where Redis raises an error.
+        """
+        batch, counts = list(self._queue), dict(self._counts)
+        if not batch and not counts:
             return
-        async with client.pipeline(transaction=False) as pipe:
+        async with client.pipeline(transaction=True) as pipe:
             for entry in batch:
-                pipe.xadd(key, {**entry}, maxlen=STREAM_CAP, approximate=True)
+                pipe.xadd(keys.log, {**entry}, maxlen=STREAM_CAP, approximate=True)
+            for (day, level), count in counts.items():
+                pipe.hincrby(keys.counters, f"log|{level}", count)
+                pipe.hincrby(keys.log_counts(day), level, count)
+                pipe.expire(keys.log_counts(day), _COUNTS_SECONDS)
             await pipe.execute()
         for _ in batch:
             self._queue.popleft()
+        self._counts.subtract(counts)
+        self._counts = +self._counts
+
+
+def utc_day(seconds: float) -> str:
+    """The UTC day of a moment (seconds since the epoch): 2026-01-31."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
 
 
 def setup(

@@ -9,6 +9,7 @@ import ccxt
 
 from tasks.base.errors import ExchangeUnavailable, OrderArchived, RejectReason, UnknownSymbol
 from tasks.base.money import plain
+from tasks.exchange.call_counts import counted
 from tasks.exchange.clock_sync import ClockSync
 from tasks.exchange.limits.priority import Priority, call_scope, max_wait_of, one_of_batch, priority_of, request_batch
 from tasks.exchange.limits.send_by import NotSent, send_by
@@ -137,7 +138,8 @@ class CcxtClient:
 
     async def _place_now(self, request: OrderRequest) -> Placement:
         try:
-            raw = await self._exchange.create_order(
+            raw = await counted(
+                self._exchange.create_order,
                 request.symbol,
                 "limit",
                 request.side.value,
@@ -167,7 +169,7 @@ class CcxtClient:
             for request in requests
         ]
         try:
-            raws = await self._exchange.create_orders(orders)
+            raws = await counted(self._exchange.create_orders, orders)
         except ccxt.BaseError as error:
             await self._clock_sync.resync_after(error)
             return [refusal_of(error, request.client_id) for request in requests]
@@ -311,10 +313,10 @@ class CcxtClient:
         """
         try:
             try:
-                return await call(*arguments)
+                return await counted(call, *arguments)
             except ccxt.InvalidNonce as error:
                 await self._clock_sync.resync_after(error)
-                return await call(*arguments)
+                return await counted(call, *arguments)
         except (ccxt.BaseError, *_UNREADABLE) as error:
             kind = UnknownSymbol if isinstance(error, ccxt.BadSymbol) else ExchangeUnavailable
             raise kind(f"{type(error).__name__}: {error_text(error)}") from error
@@ -322,7 +324,7 @@ class CcxtClient:
 
 async def _cancel_one(call: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
     try:
-        await call(*arguments)
+        await counted(call, *arguments)
     except ccxt.OrderNotFound:
         return
     except ccxt.BaseError as error:

@@ -211,6 +211,13 @@ class GlobalFundAllocator:
         plan = self._rebalancing().plan(status, performance, "settings", to_ms(self.clock()))
         return dict(plan.wanted)
 
+    def planned(
+        self, status: FundsStatus, performance: Mapping[str, SymbolPerformance], reason: str
+    ) -> RebalanceReport:
+        """What a rebalance for that reason would change now. Writes nothing."""
+        rebalancing, now_ms = self._rebalancing(), to_ms(self.clock())
+        return rebalancing.report(status, rebalancing.plan(status, performance, reason, now_ms), reason, now_ms)
+
     def _rebalancing(self) -> Rebalancing:
         return Rebalancing(self.strategy, self.pool_units, self.shares, self.dynamic_step, self.resize_tolerance)
 

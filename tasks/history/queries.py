@@ -4,7 +4,19 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, Table, Text, and_, func, select, tuple_, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Table,
+    Text,
+    and_,
+    column,
+    func,
+    select,
+    tuple_,
+    type_coerce,
+    values,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tasks.exchange.models import Frozen, Side
@@ -191,19 +203,43 @@ def _as_text(column: ColumnElement[Decimal]) -> ColumnElement[str]:
     return type_coerce(column, Text)
 
 
+async def minute_prices(
+    connection: AsyncConnection, account: str, symbol: str, start_ms: int
+) -> list[tuple[int, Decimal]]:
+    """(time, price) of a symbol of each minute since then, oldest first."""
+    equity = tables.EQUITY.c
+    own = (equity.account == account, equity.symbol == symbol, equity.at_ms >= start_ms, equity.price.is_not(None))
+    asked = select(equity.at_ms, equity.price).where(*own).order_by(equity.at_ms)
+    return [(at_ms, price) for at_ms, price in await connection.execute(asked)]
+
+
+async def hourly_prices(
+    connection: AsyncConnection, account: str, start_ms: int, symbol: str | None = None
+) -> dict[str, list[tuple[int, Decimal]]]:
+    """Symbol → (time, price) at the end of each hour since then, oldest first; of all symbols or of one."""
+    hours = tables.EQUITY_HOURS.c
+    own = [hours.account == account, hours.hour_ms >= start_ms, hours.price.is_not(None)]
+    own += [hours.symbol == symbol] if symbol is not None else []
+    found: dict[str, list[tuple[int, Decimal]]] = {}
+    asked = select(hours.symbol, hours.last_ms, hours.price).where(*own).order_by(hours.hour_ms)
+    for name, at_ms, price in await connection.execute(asked):
+        found.setdefault(name, []).append((at_ms, price))
+    return found
+
+
 async def prices_at(
     connection: AsyncConnection, account: str, symbols: Iterable[str], at_ms: int, *, after: bool
 ) -> dict[str, Decimal]:
-    """Each symbol's price at its first hour from `at_ms` on, or at its last hour before it; only where there is one."""
-    hours, found = tables.EQUITY_HOURS.c, {}
-    for symbol in symbols:
-        own = [hours.account == account, hours.symbol == symbol, hours.price.is_not(None)]
-        asked = select(hours.price).where(*own, hours.hour_ms >= at_ms if after else hours.hour_ms < at_ms)
-        asked = asked.order_by(hours.hour_ms if after else hours.hour_ms.desc()).limit(1)
-        price = (await connection.execute(asked)).scalar()
-        if price:
-            found[symbol] = Decimal(price)
-    return found
+    """Each symbol's price at its first hour from `at_ms` on, or its last before it, where there is one. One query."""
+    names = [(symbol,) for symbol in symbols]
+    if not names:
+        return {}
+    hours, asked = tables.EQUITY_HOURS.c, values(column("symbol", Text), name="asked").data(names).cte()
+    own = [hours.account == account, hours.symbol == asked.c.symbol, hours.price.is_not(None)]
+    nearest = select(hours.price).where(*own, hours.hour_ms >= at_ms if after else hours.hour_ms < at_ms)
+    nearest = nearest.order_by(hours.hour_ms if after else hours.hour_ms.desc()).limit(1)
+    rows = await connection.execute(select(asked.c.symbol, nearest.scalar_subquery()))
+    return {symbol: Decimal(price) for symbol, price in rows if price}
 
 
 async def newest_rows(connection: AsyncConnection, account: str, table: Table, limit: int) -> list[dict[str, Any]]:

@@ -33,6 +33,15 @@ async def tallies_by_day(connection: AsyncConnection, account: str, wanted: Fill
     return found
 
 
+async def tallies_by_symbol(connection: AsyncConnection, account: str, wanted: FillFilter) -> dict[str, Tally]:
+    """Symbol → its totals of every day that has a part of the span."""
+    asked = select(tables.DAYS).where(*day_conditions(account, wanted, wanted.from_ms, wanted.to_ms))
+    rows: dict[str, list[Tally]] = {}
+    for row in (await connection.execute(asked)).mappings():
+        rows.setdefault(row["symbol"], []).append(tally_of_day(dict(row)))
+    return {symbol: total_of(found) for symbol, found in rows.items()}
+
+
 async def _tally_of_days(connection: AsyncConnection, account: str, wanted: FillFilter) -> Tally:
     """The sum of the rows of days, column by column."""
     names = ("volume", "fees", "profit", "rounds", "wins", "won", "lost", "held_ms")

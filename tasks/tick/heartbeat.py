@@ -10,10 +10,12 @@ from pydantic import ConfigDict
 
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, hash_of, script
+from tasks.base.tally import Batch
 from tasks.exchange.models import Frozen
 
 BEAT_SECONDS = 5.0
 _FORGET_MS = 600_000
+_NO_COUNTS = Batch(0, {})
 
 
 def dead_after_ms(lease_ms: int) -> int:
@@ -51,6 +53,7 @@ class Heartbeat(_Record):
     prefect_away_since_ms: int | None = None  # since when the Prefect server has not answered this worker
     windows: tuple[HeldWindow, ...] = ()
     runs: tuple[str, ...] = ()  # ids of the Prefect runs that it has taken and not finished
+    counted: int = 0  # sequence of the newest batch of its counts that was added to the account's
 
 
 class Workers(Frozen):
@@ -78,18 +81,22 @@ def _parsed(text: str) -> Heartbeat | None:
         return None
 
 
-async def beat(redis: RedisClient, *, keys: Keys, heartbeat: Heartbeat) -> Workers:
-    """Write this worker's heartbeat. Returns the heartbeats of all workers."""
-    return await _beat(redis, keys, heartbeat.worker, heartbeat.model_dump_json(exclude={"at_ms"}))
+async def beat(redis: RedisClient, *, keys: Keys, heartbeat: Heartbeat, counts: Batch = _NO_COUNTS) -> Workers:
+    """Write this worker's heartbeat, and add its counts to the account's. Returns the heartbeats of all workers."""
+    body = heartbeat.model_copy(update={"counted": counts.sequence}).model_dump_json(exclude={"at_ms"})
+    return await _beat(redis, keys, heartbeat.worker, body, counts)
 
 
-async def end_beating(redis: RedisClient, *, keys: Keys, worker: str) -> None:
+async def end_beating(redis: RedisClient, *, keys: Keys, worker: str, counts: Batch = _NO_COUNTS) -> None:
     """Remove the heartbeat of a worker that ends in order: others then need not wait until it counts as dead."""
-    await _beat(redis, keys, worker, "")
+    await _beat(redis, keys, worker, "", counts)
 
 
-async def _beat(redis: RedisClient, keys: Keys, worker: str, body: str) -> Workers:
-    now_ms, flat = await script(redis, "tasks.tick", "beat")(keys=[keys.workers], args=[worker, body, _FORGET_MS])
+async def _beat(redis: RedisClient, keys: Keys, worker: str, body: str, counts: Batch) -> Workers:
+    names = [keys.workers, keys.counters]
+    flat_counts = [part for pair in counts.counts.items() for part in pair]
+    args = [worker, body, _FORGET_MS, counts.sequence, *flat_counts]
+    now_ms, flat = await script(redis, "tasks.tick", "beat")(keys=names, args=args)
     return parsed_workers(int(now_ms), hash_of(flat))
 
 

@@ -39,6 +39,7 @@ class GridView(View):
     price: Decimal | None
     levels: tuple[Decimal, ...]
     place: Decimal | None = None
+    tick_size: Decimal | None = None  # of its prices, where the grid knows it
     cells: tuple[CellView, ...] = ()
 
 
@@ -53,6 +54,7 @@ def grid_view(symbol: str, grid: Grid | None, cells: list[Cell], last: TickRepor
         symbol=symbol,
         grid_id=grid.grid_id if grid else None,
         price=price,
+        tick_size=grid.tick_size if grid else None,
         levels=levels,
         place=place_in_range(price, levels),
         cells=rows,

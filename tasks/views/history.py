@@ -10,18 +10,30 @@ from typing import Any, NamedTuple
 from sqlalchemy import Table
 
 from tasks.base.clock import to_ms
+from tasks.base.money import ZERO
+from tasks.exchange.models import Side
 from tasks.funds.models import RebalanceReport, SymbolChange
 from tasks.history import queries, tables, tallies
 from tasks.history.database import Database, history_url
 from tasks.history.queries import Cursor, FillFilter, Page
-from tasks.history.rows import DAY_MS
+from tasks.history.rows import DAY_MS, HOUR_MS
 from tasks.ledger.models import Fill
 from tasks.ledger.periods import Period, bucket_of
 from tasks.ledger.statistics import CurvePoint, Statistics, Tally, statistics
 from tasks.settings.model import Settings
-from tasks.views.models import ActionView, BlockedView, DayView, EquityPoint, ResultsView
+from tasks.views.models import ActionView, BlockedView, DayView, EquityPoint, ResultsView, SymbolResults
+from tasks.views.price_bars import PriceBar, Samples, price_bars
 
 _ALL_POINTS = 10**9
+
+
+class Bars(NamedTuple):
+    """Bars of prices, oldest first, and the fills among them, newest first."""
+
+    bars: tuple[PriceBar, ...]
+    fills: tuple[Fill, ...]
+
+
 SPANS = (("today", 0), ("7 days", 7), ("30 days", 30))
 
 
@@ -58,14 +70,15 @@ async def results(
     end_ms: int,
     capital: Decimal,
     symbol: str | None = None,
+    side: Side | None = None,
     zone: tzinfo = UTC,
 ) -> ResultsView:
-    """The results of `start_ms` to `end_ms` (not part of it), of one symbol or of all.
+    """The results of `start_ms` to `end_ms` (not part of it), of one symbol or of all, of both sides or of one.
 
     `capital`: what APRs and buy-and-hold refer to. The equity curve, and what follows from it, is of the account.
     """
     async with database.connection() as connection:
-        wanted = FillFilter(symbol=symbol, from_ms=start_ms, to_ms=end_ms)
+        wanted = FillFilter(symbol=symbol, side=side, from_ms=start_ms, to_ms=end_ms)
         tally = await tallies.tally_of(connection, account, wanted)
         symbols = [symbol] if symbol else await queries.traded_symbols(connection, account)
         first = await queries.prices_at(connection, account, symbols, start_ms, after=True)
@@ -98,6 +111,11 @@ class Trades(NamedTuple):
     fills: tuple[Fill, ...]
     total: int
     older: Cursor | None
+
+
+def without_history(newest: Samples, start_ms: int, step_ms: int) -> Bars:
+    """Bars of the last ticks alone."""
+    return Bars(price_bars(newest, start_ms, step_ms), ())
 
 
 async def trades(
@@ -135,12 +153,62 @@ async def days(database: Database, account: str, wanted: FillFilter) -> list[Day
     async with database.connection() as connection:
         found = await tallies.tallies_by_day(connection, account, wanted)
     first, last = wanted.from_ms // DAY_MS, -(-wanted.to_ms // DAY_MS)
-    return [_day_view(day, found.get(day, Tally())) for day in range(first, last)]
+    views, so_far = [], ZERO
+    for day in range(first, last):
+        tally = found.get(day, Tally())
+        so_far += tally.profit
+        views.append(_day_view(day, tally, so_far))
+    return views
 
 
-def _day_view(day: int, tally: Tally) -> DayView:
+def _day_view(day: int, tally: Tally, so_far: Decimal) -> DayView:
     name = f"{datetime.fromtimestamp(day * DAY_MS / 1000, UTC):%Y-%m-%d}"
-    return DayView(day=name, trades=tally.buys + tally.sells, volume=tally.volume, profit=tally.profit)
+    trades = tally.buys + tally.sells
+    return DayView(day=name, trades=trades, volume=tally.volume, profit=tally.profit, cumulative=so_far)
+
+
+async def by_symbol(database: Database, account: str, wanted: FillFilter) -> tuple[SymbolResults, ...]:
+    """What each symbol with a fill brought in a span of whole UTC days, by name."""
+    async with database.connection() as connection:
+        found = await tallies.tallies_by_symbol(connection, account, wanted)
+    return tuple(
+        SymbolResults(
+            symbol=symbol,
+            trades=tally.buys + tally.sells,
+            rounds=tally.rounds,
+            win_rate=Decimal(tally.wins) / tally.rounds if tally.rounds else None,
+            volume=tally.volume,
+            fees=tally.fees,
+            profit=tally.profit,
+        )
+        for symbol, tally in sorted(found.items())
+    )
+
+
+async def prices(
+    database: Database, account: str, start_ms: int, symbol: str | None = None
+) -> dict[str, list[tuple[int, Decimal]]]:
+    """Symbol → (time, price) of each hour since then, oldest first; of all symbols or of one. One query."""
+    async with database.connection() as connection:
+        return await queries.hourly_prices(connection, account, start_ms, symbol)
+
+
+async def bars(
+    database: Database, account: str, symbol: str, start_ms: int, step_ms: int, newest: Samples, fills: int
+) -> Bars:
+    """Bars of the prices that ticks saw, and the newest `fills` since then. Two queries.
+
+    `newest`: (time, price) of the last ticks, which the history has not got yet. Of each minute one price is kept, so
+    the fills' prices, which lie at the extremes, are part of the bars.
+    """
+    async with database.connection() as connection:
+        if step_ms < HOUR_MS:
+            seen = await queries.minute_prices(connection, account, symbol, start_ms)
+        else:
+            seen = (await queries.hourly_prices(connection, account, start_ms, symbol)).get(symbol, [])
+        page = await queries.fills_page(connection, account, FillFilter(symbol=symbol, from_ms=start_ms), fills)
+    traded = [(fill.at_ms, fill.price) for fill in page.fills]
+    return Bars(price_bars([*seen, *newest, *traded], start_ms, step_ms), page.fills)
 
 
 async def traded_symbols(database: Database, account: str) -> list[str]:
@@ -169,10 +237,12 @@ async def all_trades(database: Database, account: str, wanted: FillFilter) -> As
         place = page.older
 
 
-async def curve(database: Database, account: str, points: int, now_ms: int) -> tuple[EquityPoint, ...]:
-    """The whole equity curve of the account in at most `points` points, oldest first."""
+async def curve(
+    database: Database, account: str, points: int, now_ms: int, start_ms: int = 0
+) -> tuple[EquityPoint, ...]:
+    """The equity curve of the account since then in at most `points` points, oldest first."""
     async with database.connection() as connection:
-        found = await queries.equity_curve(connection, account, 0, now_ms + DAY_MS, points)
+        found = await queries.equity_curve(connection, account, start_ms, now_ms + DAY_MS, points)
     return tuple(
         EquityPoint.model_construct(
             at_ms=one.at_ms, equity=one.equity, grid_profit=one.grid_profit, capital=one.capital

@@ -104,6 +104,9 @@ class SymbolView(View):
     fills: int
     last_tick_ms: int | None  # when, ms since the epoch
     last_tick_duration_ms: int | None
+    every_seconds: float = 0.0  # the interval that its last tick planned
+    samples: tuple[tuple[int, Decimal], ...] = Field((), exclude=True)  # recent (ms, price), oldest first
+    tick_size: Decimal | None = None  # of its prices, where the grid knows it
     failed_tick_ms: int | None = None  # when the newest tick failed; None where it succeeded
     failed_tick_why: str = ""  # why it failed
     unlisted: bool = False  # it failed because the exchange does not list the symbol
@@ -197,6 +200,19 @@ class DayView(View):
     day: str  # 2026-01-31
     trades: int
     volume: Decimal
+    profit: Decimal
+    cumulative: Decimal = ZERO  # profit from the first day of the span on
+
+
+class SymbolResults(View):
+    """What one symbol brought in a span of whole UTC days, in quote. `profit`: of the sells, after fees."""
+
+    symbol: str
+    trades: int
+    rounds: int
+    win_rate: Decimal | None
+    volume: Decimal
+    fees: Decimal
     profit: Decimal
 
 

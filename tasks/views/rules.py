@@ -56,6 +56,7 @@ def symbol_view(
         grid_id=grid.grid_id if grid else None,
         lower=grid.levels[0] if grid else None,
         upper=grid.levels[-1] if grid else None,
+        tick_size=grid.tick_size if grid else None,
         place=place_in_range(last.price if last else None, grid.levels if grid else ()),
         next_buy=next_buy,
         next_sell=next_sell,
@@ -109,6 +110,8 @@ def _tick_fields(last: TickReport | None) -> dict[str, Any]:
         "resolving": last.resolving if last else 0,
         "last_tick_ms": last.at_ms if last else None,
         "last_tick_duration_ms": last.duration_ms if last else None,
+        "every_seconds": float(last.next_in) if last else 0.0,
+        "samples": last.samples if last else (),
     }
 
 

@@ -18,13 +18,17 @@ from tasks.views.models import StatusView
 from tasks.views.rules import market_time, status_view
 
 
-async def read_status(settings: Settings, redis: RedisClient) -> StatusView:
-    """The account's status. Read in slices of symbols, so that it never blocks a trading loop for long."""
+async def read_status(settings: Settings, redis: RedisClient, *, at_once: bool = False) -> StatusView:
+    """The account's status. Read in slices of symbols, so that it never blocks a trading loop for long.
+
+    `at_once`: for a process that does not trade; the number of round trips then does not grow with the symbols.
+    """
     keys = Keys(settings.account)
     found = await in_force(redis, settings, only_look=True)
     allocator = GlobalFundAllocator.from_settings(found.settings, redis)
     funds = await allocator.get_global_status_summary()
-    records = await store.account_records(redis, keys, sorted(funds.symbols))
+    symbols = sorted(funds.symbols)
+    records = await store.account_records(redis, keys, symbols, len(symbols) if at_once else store.SLICE)
     mode = await stored_mode(redis, keys) or mode_of(settings)
     return status_view(found, records, funds, await _market(redis, keys), mode)
 

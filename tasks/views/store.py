@@ -63,8 +63,10 @@ class _StoredSymbol(NamedTuple):
     open_orders: int
 
 
-async def account_records(redis: RedisClient, keys: Keys, symbols: Sequence[str]) -> AccountRecords:
-    """Records of every symbol, the counters and the circuit breakers: a round trip, and one for each SLICE symbols."""
+async def account_records(
+    redis: RedisClient, keys: Keys, symbols: Sequence[str], slice_size: int = SLICE
+) -> AccountRecords:
+    """Records of every symbol, the counters and the circuit breakers: a round trip, and one for each slice."""
     async with redis.pipeline(transaction=False) as pipe:
         pipe.hgetall(keys.stats)
         pipe.hgetall(keys.breakers)
@@ -92,8 +94,8 @@ async def account_records(redis: RedisClient, keys: Keys, symbols: Sequence[str]
     base = [BaseWatch.model_validate_json(text) for _, text in sorted(watches.items())]
     breakers = {name: Breaker.model_validate_json(text) for name, text in breaker_texts.items()}
     found: dict[str, SymbolRecords] = {}
-    for first in range(0, len(symbols), SLICE):
-        some = symbols[first : first + SLICE]
+    for first in range(0, len(symbols), max(slice_size, 1)):
+        some = symbols[first : first + slice_size]
         stored = await _stored_symbols(redis, keys, some)
         found |= {
             symbol: _parsed(symbol, row, breakers.get(symbol, Breaker()))

@@ -52,7 +52,13 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A fresh tab."""
+def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A fresh tab; signed in, where the test has a site."""
     with open_page(browser) as tab:
+        if "site" in request.fixturenames:
+            site: Site = request.getfixturevalue("site")
+            name, value = site.cookie()
+            tab.context.add_cookies(
+                [{"name": name, "value": value, "url": site.url, "httpOnly": True, "sameSite": "Lax"}]
+            )
         yield tab

@@ -5,11 +5,15 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from datetime import timedelta
 from pathlib import Path
 
+from tasks.control.access import Access
+from tasks.settings.model import Settings
 from tests.support.servers import free_port, listens
 from tests.support.waiting import until
 
+PASSWORD = "correct horse battery"
 UVICORN = ("-m", "uvicorn", "dashboard.server:app", "--log-level", "warning")
 
 
@@ -25,6 +29,8 @@ def environment(folder: Path, redis_url: str, prefect_api: str) -> dict[str, str
         "GRIDFLOW_REDIS_URL": redis_url,
         "GRIDFLOW_STATE": str(folder / "state"),
         "GRIDFLOW_ALLOCATION_STRATEGY": "dynamic",
+        "GRIDFLOW_DASHBOARD__PASSWORD": PASSWORD,
+        "GRIDFLOW_DASHBOARD__SIGN_IN": "always",
         "PREFECT_API_URL": prefect_api,
     }
 
@@ -61,9 +67,21 @@ class Site:
             self._process.terminate()
             self._process.wait(60)
 
-    def get(self, path: str, host: str | None = None) -> tuple[int, str]:
+    def token(self) -> str:
+        """A token of this site."""
+        settings = Settings.model_validate({"dashboard": {"password": PASSWORD}})
+        return Access(settings, self.state).token(timedelta(hours=1)).text
+
+    def cookie(self) -> tuple[str, str]:
+        """Name and value of the cookie of somebody who signed in."""
+        return f"gridflow_main_{self.port}", self.token()
+
+    def get(self, path: str, host: str | None = None, signed_in: bool = True) -> tuple[int, str]:
         """(status, body) of a GET."""
-        request = urllib.request.Request(self.url + path, headers={"Host": host} if host else {})
+        headers = {"Host": host} if host else {}
+        if signed_in:
+            headers["Cookie"] = "=".join(self.cookie())
+        request = urllib.request.Request(self.url + path, headers=headers)
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, answer.read().decode()

@@ -4,44 +4,61 @@ import csv
 import io
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 import time
 from contextlib import ExitStack
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 import redis as sync_redis
-from playwright.sync_api import Page, expect
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
 from prometheus_client.parser import text_string_to_metric_families
 
 from tasks.base.keys import Keys
-from tasks.base.money import from_units, plain
+from tasks.base.money import from_units
 from tasks.base.outbox import RecordKind, fields_of
 from tasks.base.redis_client import connect
-from tasks.control.access import Access
 from tasks.history import outbox
 from tasks.ledger.models import Fill
-from tasks.settings.model import Settings
-from tests.e2e.site import UVICORN, Site
+from tests.e2e.site import PASSWORD, UVICORN, Site
+from tests.support.browser import open_page
 from tests.support.own_loop import in_own_loop
 from tests.support.prefect_stand_in import OUTCOME, RUN_ID, PrefectStandIn
 from tests.support.seeding import HOSTILE, STARTS, archive
 from tests.support.servers import RestartableRedis
-from tests.support.waiting import BUSY
+from tests.support.waiting import BUSY, until
 
 KEYS = Keys("main")
 WAIT_MS = 45_000  # a busy machine draws the first page slowly
+SERIOUS = ("serious", "critical")
+SCREENS = {
+    "Overview": "Committed",
+    "Grid": "Cells of",
+    "Trades": "fills, the newest first",
+    "Allocation": "too-much-0",
+    "Logs": "order outcome unknown",
+    "Settings": "total_funds",
+}
 SERVER = Path(__file__).parents[2] / "dashboard" / "server.py"
 
 
 def _cell(page: Page, text: str) -> None:
-    """Wait for a table cell with this very text. Tables are drawn on a canvas that holds its cells for readers."""
-    cells = page.locator("[role=gridcell]").filter(has_text=re.compile(rf"^\s*{re.escape(text)}\s*$"))
-    cells.first.wait_for(state="attached", timeout=WAIT_MS)
+    """Wait for a table cell with this very text."""
+    exactly = re.compile(rf"^\s*{re.escape(text)}\s*$")
+    page.locator(".gf-table :is(td, th)").filter(has_text=exactly).first.wait_for(timeout=WAIT_MS)
+
+
+def _query(page: Page) -> dict[str, list[str]]:
+    """The filters in the address."""
+    return parse_qs(urlsplit(str(page.evaluate("location.href"))).query)
 
 
 def _newest(client: "sync_redis.Redis", symbol: str) -> Fill:
@@ -60,12 +77,11 @@ def _metrics(site: Site) -> dict[str, dict[tuple[str, ...], float]]:
 
 def test_trades_shows_the_fills_and_renews_itself(site: Site, account: RestartableRedis, page: Page) -> None:
     """The newest fill of a symbol is there; one that is booked while the page is open appears without a click."""
-    page.goto(site.url)
+    page.goto(f"{site.url}/trades")
     with sync_redis.Redis.from_url(account.url, decode_responses=True) as client:
         newest = _newest(client, "BTC/USDT")
         _cell(page, newest.client_id)
         expect(page.get_by_text("PAPER")).to_be_visible()
-        expect(page.get_by_text("Equity (USDT)")).to_be_visible()
         booked = int(sum(_metrics(site)["gridflow_fills_total"].values()))
         expect(page.get_by_text(f"{booked:,} fills, the newest first")).to_be_visible()
         fresh = newest.model_copy(
@@ -79,8 +95,12 @@ def test_trades_shows_the_fills_and_renews_itself(site: Site, account: Restartab
         client.xadd(KEYS.outbox, fields_of(RecordKind.FILL, fresh.model_dump_json()))
     in_own_loop(archive(account.url, site.state))
     _cell(page, "fresh-order")
-    _cell(page, "43210.98")
+    _cell(page, "43,210.98")
     expect(page.get_by_text(f"{booked + 1:,} fills, the newest first")).to_be_visible()
+    shown = page.locator("tr", has_text="fresh-order").locator("time")
+    berlin = datetime.fromtimestamp(fresh.at_ms / 1000, ZoneInfo("Europe/Berlin"))
+    expect(shown).to_have_text(f"{berlin:%Y-%m-%d %H:%M:%S}")
+    expect(shown).to_have_attribute("title", f"{datetime.fromtimestamp(fresh.at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC")
 
 
 def test_trades_can_be_filtered_and_downloaded(site: Site, page: Page) -> None:
@@ -102,6 +122,10 @@ def test_trades_can_be_filtered_and_downloaded(site: Site, page: Page) -> None:
     expect(page.get_by_text(f"{len(sold):,} fills, the newest first · page 1")).to_be_visible(timeout=WAIT_MS)
     link = page.get_by_role("link", name="Download CSV")
     path = "/export/fills.csv?symbol=ETH%2FUSDT&side=sell"
+    expect(link).to_have_attribute("href", path, timeout=WAIT_MS)
+    until(lambda: {"side": ["sell"], "symbol": ["ETH/USDT"]}.items() <= _query(page).items(), 20)
+    page.reload()  # the address keeps the filters
+    expect(page.get_by_text(f"{len(sold):,} fills, the newest first · page 1")).to_be_visible(timeout=WAIT_MS)
     expect(link).to_have_attribute("href", path, timeout=WAIT_MS)
     assert list(csv.DictReader(io.StringIO(site.get(path)[1]))) == sold
     assert all(Decimal(row["price"]) * Decimal(row["qty"]) == Decimal(row["quote"]) for row in sold)
@@ -125,27 +149,27 @@ def test_allocation_shows_shares_rebalances_and_refusals(site: Site, account: Re
     with sync_redis.Redis.from_url(account.url, decode_responses=True) as client:
         for symbol in STARTS:
             units = int(client.hget(KEYS.funds_symbol(symbol), "allocated") or 0)
-            _cell(page, plain(from_units(units)))
+            _cell(page, f"{from_units(units):,.2f}")
         expect(page.get_by_text("3 of 3 symbol(s) dark")).to_be_visible()
-        expect(page.locator(".stMarkdownBadge", has_text="Trading")).not_to_be_visible()
+        trading = page.locator(".gf-badge", has_text="Trading")
+        expect(trading).to_have_count(0)
         for symbol in STARTS:
             _cell(page, "dark")
             report = json.loads(client.get(KEYS.last_tick(symbol)) or "")
             client.set(KEYS.last_tick(symbol), json.dumps(report | {"at_ms": report["at_ms"] + 3_600_000}))
-        expect(page.locator(".stMarkdownBadge", has_text="Trading")).to_be_visible(timeout=WAIT_MS)
+        expect(trading).to_be_visible(timeout=WAIT_MS)
         client.hset(KEYS.funds_symbol("ETH/USDT"), "paused", "1")
         _cell(page, "paused")
         client.hset(KEYS.funds_symbol("ETH/USDT"), "paused", "0")
     for text in ("scheduled", "dynamic", "SYMBOL_LIMIT", "too-much-0"):
         _cell(page, text)
-    expect(page.get_by_text("Strategy: dynamic")).to_be_visible()
+    expect(page.get_by_text("strategy dynamic")).to_be_visible()
 
 
 def test_logs_are_text_and_can_be_searched(site: Site, page: Page) -> None:
     """What an exchange answered is shown as it is: no tag, no link and no image comes of it."""
     page.goto(f"{site.url}/logs")
-    hostile = page.locator("[role=gridcell]").filter(has_text=f"symbol=BNB/USDT error={HOSTILE}")
-    hostile.first.wait_for(state="attached", timeout=WAIT_MS)
+    _cell(page, f"symbol=BNB/USDT error={HOSTILE}")
     assert page.locator("img[src='x']").count() == 0
     assert page.locator("a[href*='example.org']").count() == 0
     _cell(page, "order outcome unknown")
@@ -154,10 +178,11 @@ def test_logs_are_text_and_can_be_searched(site: Site, page: Page) -> None:
     expect(page.get_by_text("1 records, newest first")).to_be_visible(timeout=WAIT_MS)
     page.get_by_label("Contains").fill("")
     page.get_by_label("Contains").press("Enter")
-    page.get_by_role("combobox", name="Level").click()
+    page.get_by_role("combobox", name="Level and above").click()
     page.get_by_role("option", name="ERROR").click()
     expect(page.get_by_text("1 records, newest first")).to_be_visible(timeout=WAIT_MS)
     _cell(page, "tick failed; the next tick reads everything again")
+    until(lambda: _query(page).get("level") == ["ERROR"], 20)
 
 
 def test_metrics_agree_with_redis(site: Site, account: RestartableRedis) -> None:
@@ -193,6 +218,7 @@ def test_rebalance_now_runs_the_deployment_and_shows_its_end(site: Site, prefect
     button.click()
     expect(page.get_by_text("Rebalance brave-newt: Completed")).to_be_visible(timeout=WAIT_MS)
     expect(page.get_by_text(OUTCOME)).to_be_visible()
+    _cell(page, "scheduled")
     expect(page.get_by_text("does not answer as expected")).to_have_count(0)
     link = page.get_by_role("link", name="Show the run in Prefect")
     expect(link).to_have_attribute("href", f"{prefect.api.removesuffix('/api')}/runs/flow-run/{RUN_ID}")
@@ -200,33 +226,60 @@ def test_rebalance_now_runs_the_deployment_and_shows_its_end(site: Site, prefect
 
 
 def test_redis_away_and_back(site: Site, account: RestartableRedis, page: Page) -> None:
-    """A message instead of numbers, 503 for Prometheus, no traceback anywhere; then the fills are there again."""
+    """What is away, since when, what works and what to do; the last figures stay, greyed; then all is as it was.
+
+    503 for Prometheus, no traceback anywhere; the trades are still there: they come from the history.
+    """
     page.goto(site.url)
-    with sync_redis.Redis.from_url(account.url, decode_responses=True) as client:
-        fill = _newest(client, "ETH/USDT").client_id
-    _cell(page, fill)
+    expect(page.get_by_text("Equity, USDT").first).to_be_visible(timeout=WAIT_MS)
     account.stop()
     try:
-        expect(page.get_by_text("No data.")).to_be_visible(timeout=WAIT_MS)
-        expect(page.get_by_text("Equity (USDT)")).to_have_count(0, timeout=WAIT_MS)
-        expect(page.get_by_role("gridcell", name=fill)).to_have_count(0, timeout=WAIT_MS)
+        notice = page.locator(".gf-notice", has_text="Redis:")
+        for words in ("does not answer", "since", "Still works", "What to do", "goes on by itself"):
+            expect(notice).to_contain_text(words, timeout=WAIT_MS)
+        expect(page.locator(".gf-old .gf-tiles")).to_be_visible(timeout=WAIT_MS)
         status, text = site.get("/metrics")
         assert (status, "does not answer" in text) == (503, True)
         assert site.get("/export/fills.csv")[0] == 200, "the history does not need Redis"
+        page.get_by_role("link", name="Trades").click()
+        expect(page.get_by_text("fills, the newest first")).to_be_visible(timeout=WAIT_MS)
     finally:
         account.start()
-    _cell(page, fill)
-    expect(page.get_by_text("No data.")).to_have_count(0, timeout=WAIT_MS)
+    expect(page.locator(".gf-notice", has_text="Redis:")).to_have_count(0, timeout=WAIT_MS)
     assert site.get("/metrics")[0] == 200
     assert "Traceback" not in page.inner_text("body")
     # Streamlit itself may log a web socket that went away; none of our own lines may stand in a traceback.
     assert "/dashboard/" not in "".join(part.split("\n\n")[0] for part in site.said.split("Traceback")[1:])
 
 
+def test_the_database_away_and_back(site: Site, page: Page) -> None:
+    """What is of the present stays; the rest says what is missing, and comes back by itself."""
+    page.goto(f"{site.url}/trades")
+    expect(page.get_by_text("fills, the newest first")).to_be_visible(timeout=WAIT_MS)
+    file = site.state / "history.db"
+    held = sqlite3.connect(file, isolation_level=None)
+    try:
+        held.execute("PRAGMA locking_mode = EXCLUSIVE")
+        held.execute("BEGIN EXCLUSIVE")
+        expect(page.get_by_text("Fills come back with the history database.")).to_be_visible(timeout=WAIT_MS)
+        expect(page.locator(".gf-notice", has_text="Database:")).to_contain_text("Still works", timeout=WAIT_MS)
+        expect(page.get_by_text("PAPER")).to_be_visible()
+    finally:
+        held.close()
+    expect(page.get_by_text("fills, the newest first")).to_be_visible(timeout=WAIT_MS)
+    expect(page.locator(".gf-notice", has_text="Database:")).to_have_count(0, timeout=WAIT_MS)
+
+
 def test_only_this_machine_is_answered(site: Site) -> None:
     """A name that merely points at 127.0.0.1 is refused: a foreign page must not press buttons here."""
     assert site.get("/metrics", host="evil.example")[0] == 403
     assert site.get("/", host="evil.example:80")[0] == 403
+    assert site.get("/", signed_in=False)[0] == 401
+    assert site.get("/_stcore/host-config", signed_in=False)[0] == 401
+    assert site.get("/export/fills.csv", signed_in=False)[0] == 401
+    assert site.get("/_stcore/health", signed_in=False)[0] == 200
+    assert site.get("/_stcore/agent/openapi.json")[0] == 200
+    assert site.get("/_stcore/agent/interact")[0] in (403, 404, 405), "no agent interface"
     assert site.get("/metrics", host=f"localhost:{site.port}")[0] == 200
 
 
@@ -268,13 +321,79 @@ def test_streamlit_run_serves_the_same(site: Site, tmp_path: Path) -> None:
         other.stop()
 
 
+@pytest.mark.parametrize("looks", ["light", "dark", "phone"])
+def test_every_screen_by_its_link(site: Site, page: Page, looks: str, tmp_path: Path) -> None:
+    """No error on the console, no serious fault of accessibility; pytest keeps the pictures in the test's folder."""
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.emulate_media(color_scheme="dark" if looks == "dark" else "light")
+    page.goto(site.url)
+    for screen, content in SCREENS.items():
+        if screen != "Overview":
+            page.get_by_role("link", name=screen, exact=True).click()
+        expect(page.get_by_role("heading", name=screen, level=1)).to_be_visible(timeout=WAIT_MS)
+        expect(page.locator(".gf", has_text=content).first).to_be_visible(timeout=WAIT_MS)
+        page.wait_for_timeout(500)  # charts are drawn
+        if looks == "phone":
+            page.set_viewport_size({"width": 390, "height": 844})
+            page.wait_for_timeout(300)
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= 390, f"{screen} is {wide} pixels wide"
+        page.screenshot(path=tmp_path / f"{screen}-{looks}.png")
+        faults = Axe().run(page).response["violations"]
+        serious = [(one["id"], [node["target"] for node in one["nodes"]]) for one in faults if one["impact"] in SERIOUS]
+        assert serious == [], screen
+        if looks == "phone":
+            page.set_viewport_size({"width": 1400, "height": 1800})
+    assert said == []
+
+
+def test_a_person_signs_in_and_out(site: Site, browser: Browser) -> None:
+    """To the page and the filters that were asked for; without the cookie no web socket opens."""
+    with open_page(browser) as page:
+        page.goto(f"{site.url}/trades?side=buy")
+        expect(page).to_have_url(re.compile("/session/sign-in"))
+        assert [one["id"] for one in Axe().run(page).response["violations"] if one["impact"] in SERIOUS] == []
+        page.get_by_label("Password").fill("not this one")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("alert")).to_have_text("The password is wrong.")
+        assert _socket(page, site) == "refused"
+        page.goto(f"{site.url}/trades?side=buy")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.keyboard.press("Enter")
+        expect(page).to_have_url(re.compile(r"/trades\?side=buy"))
+        expect(page.get_by_text("fills, the newest first")).to_be_visible(timeout=WAIT_MS)
+        expect(page.locator(".gf-sell")).to_have_count(0, timeout=WAIT_MS)
+        assert page.evaluate("document.cookie").count("gridflow_main") == 0, "no script reads the cookie"
+        page.get_by_role("link", name="Sign out").click()
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_text("You are signed out.")).to_be_visible()
+        page.goto(site.url)
+        expect(page).to_have_url(re.compile("/session/sign-in"))
+
+
+def _socket(page: Page, site: Site) -> str:
+    """What a web socket of Streamlit does, from a page of the same origin."""
+    page.goto(f"{site.url}/metrics")
+    answer: str = page.evaluate(
+        """address => new Promise(resolve => {
+            const socket = new WebSocket(address);
+            socket.onopen = () => { socket.close(); resolve("open"); };
+            socket.onerror = () => resolve("refused");
+        })""",
+        f"{site.url.replace('http', 'ws', 1)}/_stcore/stream",
+    )
+    return answer
+
+
 def test_it_needs_nothing_from_elsewhere(site: Site, account: RestartableRedis, page: Page) -> None:
     """Every request a screen with its tables makes goes to the dashboard itself: no font, no script, no statistics."""
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     with sync_redis.Redis.from_url(account.url, decode_responses=True) as client:
         fill = _newest(client, "ETH/USDT").client_id
-    for screen, seeded in (("", fill), ("allocation", "too-much-0"), ("logs", "order outcome unknown")):
+    for screen, seeded in (("trades", fill), ("allocation", "too-much-0"), ("logs", "order outcome unknown")):
         page.goto(f"{site.url}/{screen}")
         _cell(page, seeded)
     time.sleep(1)
@@ -289,9 +408,7 @@ def test_live_events_in_a_browser_and_an_end_with_open_streams(
 
     The token stands in the address, and in no log.
     """
-    access = Access(Settings(), site.state)
-    access.begin()
-    token = access.token(timedelta(minutes=10)).text
+    token = site.token()
     page.goto(site.url + "/metrics")  # a page of the same origin
     page.evaluate(
         """token => {

@@ -228,14 +228,14 @@ def test_a_second_up_on_the_same_state_says_so(up: Running) -> None:
     assert "http://127.0.0.1" in second.stderr + second.stdout
 
 
-@pytest.mark.parametrize("screen", ["allocation", "logs"])
+@pytest.mark.parametrize("screen", ["", "grid", "allocation", "logs", "settings"])
 def test_the_dashboard_shows_it(up: Running, page: Page, screen: str, tmp_path: Path) -> None:
-    """Each screen in a real browser, over the running stack; pytest keeps the picture in the test's temp folder."""
+    """Each screen in a real browser, over the running stack, without signing in; pytest keeps the picture."""
     url = up.status()["urls"]["dashboard"]
     page.goto(f"{url}/{screen}")
     expect(page.get_by_text("BTC/USDT").first).to_be_visible(timeout=80_000)
     page.wait_for_timeout(1500)
-    page.screenshot(path=str(tmp_path / f"{screen}.png"), full_page=True)
+    page.screenshot(path=str(tmp_path / f"{screen or 'overview'}.png"), full_page=True)
     metrics = httpx.get(f"{url}/metrics", trust_env=False).text
     for name in (
         "gridflow_global_fund_usage_pct",
@@ -263,13 +263,22 @@ def test_the_trades_screen_shows_trades_of_each_symbol(up: Running, page: Page, 
 
 
 def shown_orders(page: Page, client: sync_redis.Redis, symbol: str) -> set[str]:
-    """Ids of the symbol's filled orders, as Redis holds them, that stand in a table of the screen.
-
-    Tables are drawn on a canvas that holds its cells for readers.
-    """
+    """Ids of the symbol's filled orders, as Redis holds them, that stand in a table of the screen."""
     fills: Any = client.lrange(Keys("main").newest_fills(symbol), 0, -1)
-    cells = {text.strip() for text in page.locator("[role=gridcell]").all_text_contents()}
+    cells = {text.strip() for text in page.locator(".gf-table td").all_text_contents()}
     return cells & {Fill.model_validate_json(one).client_id for one in fills}
+
+
+def test_rebalance_now_ends_in_a_completed_run(up: Running, page: Page) -> None:
+    """The button of the Allocation screen starts a run of Prefect; its page says COMPLETED, and so does the screen."""
+    urls = up.status()["urls"]
+    page.goto(f"{urls['dashboard']}/allocation")
+    page.get_by_role("button", name="Rebalance now").click(timeout=80_000)
+    expect(page.get_by_text(re.compile(r"Rebalance .+: Completed"))).to_be_visible(timeout=80_000)
+    link = page.get_by_role("link", name="Show the run in Prefect").get_attribute("href")
+    assert link is not None
+    run = httpx.get(f"{urls['prefect_api']}/flow_runs/{link.rsplit('/', 1)[1]}", trust_env=False).json()
+    assert run["state_type"] == "COMPLETED"
 
 
 def test_the_status_can_be_logged_by_prefect(up: Running) -> None:

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from dashboard.metrics import Reading, trading_metrics
-from dashboard.present import breaker_text
+from dashboard.present.notes import breaker_text
 from tasks.base.clock import utc_now
 from tasks.base.errors import ExchangeError, ExchangeUnavailable, LeaseLost
 from tasks.base.events import EventKind

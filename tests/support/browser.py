@@ -35,7 +35,9 @@ def chromium() -> Iterator[Browser]:
 @contextmanager
 def open_page(browser: Browser) -> Iterator[Page]:
     """A fresh tab of its own context, large enough for a whole screen."""
-    context = browser.new_context(viewport={"width": 1400, "height": 1800}, accept_downloads=True)
+    context = browser.new_context(
+        viewport={"width": 1400, "height": 1800}, accept_downloads=True, timezone_id="Europe/Berlin"
+    )
     try:
         yield context.new_page()
     finally:

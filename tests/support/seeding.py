@@ -100,7 +100,7 @@ async def _log(redis: RedisClient, desk: TestDesk) -> None:
         handler.handle(
             logging.makeLogRecord({"name": "tasks.tick", "levelno": level, "levelname": name, "msg": message, **fields})
         )
-    await handler.flush_to(redis, desk.desk.keys.log)
+    await handler.flush_to(redis, desk.desk.keys)
 
 
 @contextmanager

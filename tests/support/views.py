@@ -4,6 +4,8 @@ from decimal import Decimal
 from typing import Any
 
 from tasks.base.redis_client import RedisClient
+from tasks.exchange.models import Side
+from tasks.ledger.models import Fill
 from tasks.settings.model import Settings
 from tasks.views.models import StatusView, SymbolView, WorkerView
 from tasks.views.steps import read_status
@@ -40,6 +42,15 @@ def status(*symbols: SymbolView, **changes: Any) -> StatusView:
     base |= {"total_funds": Decimal(10_000), "equity": Decimal(10_000), "pool": Decimal(9500), "limits_version": 1}
     base |= {"ticks": 0, "fills": 0, "symbols": symbols}
     return StatusView(**(base | changes))
+
+
+def fill(**changes: Any) -> Fill:
+    """A sell with a profit."""
+    base: dict[str, Any] = {"trade_id": "1", "client_id": "g1-0-s-0", "symbol": "BTC/USDT", "cell_key": "g1:0"}
+    base |= {"side": Side.SELL, "price": Decimal("42000.10"), "qty": Decimal("0.003"), "quote": Decimal("126.0003")}
+    base |= {"fee": Decimal("0.1260003"), "fee_currency": "USDT", "fee_quote": Decimal("0.1260003"), "maker": True}
+    base |= {"at_ms": NOW, "basis": Decimal(125), "profit": Decimal("0.8742997")}
+    return Fill(**(base | changes))
 
 
 async def shown(redis: RedisClient, own: Settings) -> dict[str, Any]:

@@ -1,16 +1,18 @@
-"""What the dashboard says when Redis is not there, and how it hands rows to the browser."""
+"""What the dashboard says when Redis is not there, what tabs share, and what the process loads."""
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
+from dashboard import connection, source
 from dashboard.connection import NoData, Reader, host_and_port
-from dashboard.tables import NUMBER, TEXT, TIME, arrow_table
 from tasks.settings.model import Settings
 from tests.support.servers import free_port
+from tests.support.views import status, symbol
 
 
 def test_no_redis_anywhere_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,30 +34,63 @@ def test_a_redis_that_is_away_is_named_without_its_password() -> None:
     assert host_and_port("unix:///tmp/x.sock") == "localhost:6379"
 
 
-def test_arrow_tables_keep_text_numbers_gaps_and_times() -> None:
-    """Line breaks, quotes and letters of any script survive."""
-    text = 'a\n"b" é 漢 <b>'
-    rows: list[dict[str, str | int | float | bool | None]] = [
-        {"t": "2024-01-01T00:00:00.250Z", "text": text, "n": 1.5},
-        {"t": "2024-01-01T00:00:01.000Z", "text": "", "n": None},
-    ]
-    table = arrow_table(rows, {"t": TIME, "text": TEXT, "n": NUMBER})
-    assert table.column("text").to_pylist() == [text, ""]
-    assert table.column("n").to_pylist() == [1.5, None]
-    assert [moment.isoformat() for moment in table.column("t").to_pylist()] == [
-        "2024-01-01T00:00:00.250000+00:00",
-        "2024-01-01T00:00:01+00:00",
-    ]
-
-
 def test_the_process_stays_light(tmp_path: Path) -> None:
-    """Neither the server nor a table loads Prefect, ccxt, pandas or altair."""
+    """Neither the server nor a chart loads Prefect, ccxt, pandas or altair."""
     program = (
         "import sys, dashboard.server\n"
-        "from dashboard.screens import trades, allocation, logs\n"
-        "from dashboard.tables import TEXT, arrow_table\n"
-        "arrow_table([{'a': 'x'}], {'a': TEXT})\n"
+        "from dashboard.screens import allocation, grid, logs, overview, settings, trades\n"
+        "from dashboard.charts.parts import base\n"
+        "import streamlit as st\n"
+        "st.echarts_chart(base(series=[{'type': 'line', 'data': [1, 2]}]))\n"
         "print(sorted({'prefect', 'ccxt', 'pandas', 'altair'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_tabs_share_one_reading_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many ask; while Redis is away the last figures stay, with the time that they are of."""
+    asked: list[str] = []
+
+    class Source:
+        settings = Settings()
+        redis_outage = connection.Outage()
+
+        def read(self, _query: object) -> object:
+            asked.append("status")
+            if len(asked) > 1:
+                raise NoData("Redis at h:1 does not answer")
+            return status(symbol())
+
+    Source.redis_outage.since_ms = 7
+    monkeypatch.setattr(source, "reader", Source)
+    shared = source.StatusSource()
+    with ThreadPoolExecutor(8) as tabs:
+        seen = list(tabs.map(lambda _: shared.now(), range(20)))
+    assert asked == ["status"]
+    assert len({reading.at_ms for reading in seen}) == 1
+    shared._asked = float("-inf")
+    later = shared.now()
+    assert (later.view, later.at_ms) == (seen[0].view, seen[0].at_ms)
+    assert later.away is not None
+    assert later.away.since_ms == 7
+
+
+def test_a_question_to_the_history_is_asked_once() -> None:
+    """Also where many tabs ask at once; a failed one is asked again; old answers make room."""
+    kept, asked = source.Answers(), list[int]()
+
+    def ask() -> int:
+        asked.append(1)
+        return len(asked)
+
+    with ThreadPoolExecutor(8) as tabs:
+        assert set(tabs.map(lambda _: kept.get("a", 60, ask), range(20))) == {1}
+    assert kept.get("a", 0, ask) == 2
+    with pytest.raises(ZeroDivisionError):
+        kept.get("b", 60, lambda: 1 // 0)
+    assert kept.get("b", 60, ask) == 3
+    for name in range(100):
+        kept.get(name, 60, lambda: 0)
+    assert len(kept._kept) <= 64
+    assert kept.last("b") is None

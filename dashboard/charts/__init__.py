@@ -1,0 +1,1 @@
+"""Chart specifications in ECharts' own words, drawn by Streamlit's bundled copy of it. Pure: JSON in, JSON out."""

@@ -1,0 +1,1 @@
+"""Views as text and HTML for the screens. Pure: nothing here reads, waits or computes profit."""
