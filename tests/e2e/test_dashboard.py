@@ -151,7 +151,7 @@ def test_allocation_shows_shares_rebalances_and_refusals(site: Site, account: Re
             units = int(client.hget(KEYS.funds_symbol(symbol), "allocated") or 0)
             _cell(page, f"{from_units(units):,.2f}")
         expect(page.get_by_text("3 of 3 symbol(s) dark")).to_be_visible()
-        trading = page.locator(".gf-badge", has_text="Trading")
+        trading = page.get_by_text("Trading", exact=True)
         expect(trading).to_have_count(0)
         for symbol in STARTS:
             _cell(page, "dark")
