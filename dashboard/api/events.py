@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import AsyncIterator, Mapping
-from functools import cache
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from dashboard.api.hub import Hub, LiveEvent, Place, end_with_the_process
+from dashboard.api.hub import LiveEvent, Place, Stream
 from dashboard.api.security import listener
 from dashboard.connection import reader
 from tasks.base.outbox import RecordKind
@@ -49,26 +48,11 @@ async def _status(redis: RedisClient) -> LiveEvent:
     return LiveEvent("", "status", found.stats.model_dump(mode="json"))
 
 
-@cache
-def hub() -> Hub:
-    """The process's hub. Its streams end with the process."""
-    found = Hub(reader().settings, lambda keys: keys.live, translate, _status)
-    end_with_the_process(found.end)
-    return found
-
-
-def sent(event: LiveEvent) -> ServerSentEvent:
-    """An event as it goes over the wire."""
-    return ServerSentEvent(event=event.name, id=event.entry_id or None, raw_data=json.dumps(event.data))
-
-
-async def ready(last_event_id: Annotated[str | None, Header(max_length=40)] = None) -> Place | None:
-    """Where a client begins. Raises Problem."""
-    return hub().ready(last_event_id)
+STREAM = Stream(lambda keys: keys.live, translate, _status)
 
 
 @router.get("/events", response_class=EventSourceResponse)
-async def events(place: Annotated[Place | None, Depends(ready)]) -> AsyncIterator[ServerSentEvent]:
+async def events(place: Annotated[Place | None, Depends(STREAM.ready)]) -> AsyncIterator[ServerSentEvent]:
     """Events fill, order, allocation, blocked, alert, status (each 5 s), heartbeat. Last-Event-ID replays."""
-    async for event in hub().listen(place):
-        yield sent(event)
+    async for event in STREAM.events(place):
+        yield event

@@ -5,17 +5,20 @@ came after it. A client that does not keep up is dropped, and told so; it never 
 """
 
 import asyncio
+import json
 import logging
 import signal
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+from fastapi import Header
+from fastapi.sse import ServerSentEvent
 from redis.exceptions import RedisError
 
 from dashboard.api.problems import Problem
-from dashboard.connection import current_redis_url
+from dashboard.connection import current_redis_url, reader
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, connect
 from tasks.settings.model import Settings
@@ -212,6 +215,38 @@ class Hub:
         self._ended = True
         for client in tuple(self._clients):
             client.give(None)
+
+
+class Stream:
+    """One stream of the process for all its clients: the hub is made with the first client, and ends with the process.
+
+    `ready` is what a route depends on: where a client begins.
+    """
+
+    def __init__(self, stream: Callable[[Keys], str], translate: Translate, extra: Extra | None = None) -> None:
+        """As for `Hub`, of the reader's account."""
+        self._parts = stream, translate, extra
+        self._hub: Hub | None = None
+
+    def hub(self) -> Hub:
+        """The process's hub. For the server's main thread."""
+        if self._hub is None:
+            self._hub = Hub(reader().settings, *self._parts)
+            end_with_the_process(self._hub.end)
+        return self._hub
+
+    def forget(self) -> None:
+        """Make a new hub for the next client."""
+        self._hub = None
+
+    async def ready(self, last_event_id: Annotated[str | None, Header(max_length=40)] = None) -> Place | None:
+        """Where a client begins. Raises Problem."""
+        return self.hub().ready(last_event_id)
+
+    async def events(self, place: Place | None) -> AsyncIterator[ServerSentEvent]:
+        """The events after that place, as they go over the wire."""
+        async for event in self.hub().listen(place):
+            yield ServerSentEvent(event=event.name, id=event.entry_id or None, raw_data=json.dumps(event.data))
 
 
 def _entries(answer: Any) -> list[tuple[str, Mapping[str, str]]]:

@@ -3,16 +3,14 @@
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from enum import StrEnum
-from functools import cache
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BeforeValidator
 
 from dashboard.api.amounts import Answer, moment
-from dashboard.api.events import sent
-from dashboard.api.hub import Hub, LiveEvent, Place, end_with_the_process
+from dashboard.api.hub import LiveEvent, Place, Stream
 from dashboard.api.problems import Problem
 from dashboard.api.security import listener, operator
 from dashboard.connection import reader
@@ -122,21 +120,11 @@ def translate(entry_id: str, fields: Mapping[str, str]) -> LiveEvent | None:
     return LiveEvent(entry_id, "log", LogItem.of(line).model_dump(mode="json"))
 
 
-@cache
-def hub() -> Hub:
-    """The process's hub of log records. Its streams end with the process."""
-    found = Hub(reader().settings, lambda keys: keys.log, translate)
-    end_with_the_process(found.end)
-    return found
-
-
-async def ready(last_event_id: Annotated[str | None, Header(max_length=40)] = None) -> Place | None:
-    """Where a client begins. Raises Problem."""
-    return hub().ready(last_event_id)
+STREAM = Stream(lambda keys: keys.log, translate)
 
 
 @router.get("/stream", response_class=EventSourceResponse, dependencies=[Depends(listener)])
-async def stream(place: Annotated[Place | None, Depends(ready)]) -> AsyncIterator[ServerSentEvent]:
+async def stream(place: Annotated[Place | None, Depends(STREAM.ready)]) -> AsyncIterator[ServerSentEvent]:
     """Events log and heartbeat. Last-Event-ID replays."""
-    async for event in hub().listen(place):
-        yield sent(event)
+    async for event in STREAM.events(place):
+        yield event

@@ -209,8 +209,9 @@ def server(redis_url: str) -> Iterator[tuple[str, str]]:
     """The API under uvicorn; (its URL, a token)."""
     own = settings(redis_url)
     connection._readers[:] = [Reader(own)]
-    for cached in (security.access, events.hub, logs.hub):
-        cached.cache_clear()
+    security.access.cache_clear()
+    for stream in (events.STREAM, logs.STREAM):
+        stream.forget()
     access = Access(own, state_dir())
     access.begin()
     port = free_port()
@@ -251,7 +252,7 @@ async def test_over_http(server: tuple[str, str], redis: RedisClient) -> None:
     first = _events(f"{url}/sse/events", params={"token": token})
     second = _events(f"{url}/sse/events", headers=header)
     reading = [asyncio.create_task(_fills(each, 5)) for each in (first, second)]
-    await until_so(lambda: _is_at(events.hub(), 2))
+    await until_so(lambda: _is_at(events.STREAM.hub(), 2))
     await append(redis, *range(5))
     one, other = await asyncio.gather(*reading)
     assert one == other
@@ -274,7 +275,7 @@ async def test_logs_over_http(server: tuple[str, str], redis: RedisClient) -> No
     url, token = server
     stream = _events(f"{url}/logs/stream", params={"token": token})
     reading = asyncio.ensure_future(anext(stream))
-    await until_so(lambda: _is_at(logs.hub(), 1))
+    await until_so(lambda: _is_at(logs.STREAM.hub(), 1))
     await redis.xadd(KEYS.log, {"unknown": "form"})
     record: dict[Any, Any] = {
         "at_ms": "1700000000000",
