@@ -18,6 +18,7 @@ from tasks.views.steps import read_status
 
 T = TypeVar("T")
 _STATUS_SECONDS = 1.0
+_MANY_SYMBOLS, _MANY_SECONDS = 20, 4.0  # an account of many symbols is read less often
 _MOST_ANSWERS = 64
 
 
@@ -30,7 +31,7 @@ class Reading(NamedTuple):
 
 
 class StatusSource:
-    """Reads the status at most once a second, for whoever asks. May be called from any thread."""
+    """Reads the status once a second, less often for many symbols, for whoever asks. May be called from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -40,7 +41,9 @@ class StatusSource:
     def now(self) -> Reading:
         """The status of this second; the last one where Redis does not answer."""
         with self._lock:
-            if time.monotonic() - self._asked >= _STATUS_SECONDS:
+            view = self._last.view
+            is_large = view is not None and len(view.symbols) > _MANY_SYMBOLS and self._last.away is None
+            if time.monotonic() - self._asked >= (_MANY_SECONDS if is_large else _STATUS_SECONDS):
                 self._last = self._read()
                 self._asked = time.monotonic()
             return self._last

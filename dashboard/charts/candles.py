@@ -26,7 +26,12 @@ def candles(
     return base(
         dataset={"dimensions": names, "source": rows},
         tooltip={"trigger": "item", "formatter": "<b>{@bar}</b><br/>{@utc}<br/>{@text}"},
-        xAxis={"type": "category", "axisLabel": {"hideOverlap": True}, "axisTick": {"show": False}},
+        xAxis={
+            "type": "category",
+            "data": [row[0] for row in rows],
+            "axisLabel": {"hideOverlap": True},
+            "axisTick": {"show": False},
+        },
         yAxis=amount_axis(
             min=low, max=high, splitLine={"show": False}, axisLabel={"showMinLabel": False, "showMaxLabel": False}
         ),

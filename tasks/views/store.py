@@ -24,6 +24,7 @@ from tasks.views.models import AlertChannelView, EquityPoint, EventView, History
 
 SLICE = 5  # symbols that are read and parsed at once; the event loop goes on between slices
 _MINUTE_MS = 60_000
+_CLOSED = Breaker()
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ async def account_records(
         some = symbols[first : first + slice_size]
         stored = await _stored_symbols(redis, keys, some)
         found |= {
-            symbol: _parsed(symbol, row, breakers.get(symbol, Breaker()))
+            symbol: _parsed(symbol, row, breakers.get(symbol, _CLOSED))
             for symbol, row in zip(some, stored, strict=True)
         }
     history = _history(*archive)

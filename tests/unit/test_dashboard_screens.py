@@ -203,6 +203,7 @@ def test_candles_carry_levels_orders_and_fills() -> None:
     assert not lines[41_000.0]["label"]["show"]
     assert [len(series["data"]) for series in spec["series"][1:]] == [1, 0], "a fill before the first bar is left out"
     assert spec["series"][1]["data"][0][:2] == [0, 41_200.0]
+    assert spec["xAxis"]["data"] == ["01 Jan 00:00", "01 Jan 00:01"], "else a mark's place becomes a bar of its own"
     near = candles(bars, fills, grid(cells=40), digits=2, zone=UTC, whole_grid=False)
     assert len(near["series"][0]["markLine"]["data"]) < 12
     assert near["yAxis"]["max"] < 42_000
