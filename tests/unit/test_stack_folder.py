@@ -3,7 +3,9 @@
 import asyncio
 import json
 import logging
+import os
 import socket
+import stat
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from click.testing import CliRunner
 
 from flows.runtime.cli import cli
 from flows.runtime.commands.audit_commands import show_audit
+from flows.runtime.commands.option_types import usable_state
 from flows.runtime.commands.stack_commands import known_symbol
 from flows.runtime.stack import milestones
 from flows.runtime.stack.last_status import read_last_status, write_last_status
@@ -199,3 +202,12 @@ def test_the_audit_shows_no_differences_beside_a_pot_that_is_right(capsys: pytes
     assert "Differences (amounts in USDT" in told
     assert "Repaired: 1 difference(s) corrected" in told
     assert "The pot is right" not in told
+
+
+def test_a_new_state_folder_can_hold_the_data_of_postgresql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root's may be passed through, and nobody but the owner may list it; another user's is closed."""
+    for user, mode in ((0, 0o711), (1000, 0o700)):
+        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
+        folder = usable_state(tmp_path / str(user) / "state")
+        assert stat.S_IMODE(folder.stat().st_mode) == mode
+        assert list(folder.iterdir()) == []

@@ -1,6 +1,7 @@
 """Types of options. Each refuses a wrong value with the rule and an example."""
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,13 @@ class Seconds(click.ParamType[float]):
 
 
 def usable_state(state: Path | None) -> Path:
-    """The state folder, made where it does not exist. Raises ConfigError where it cannot be made or written to."""
+    """The state folder, made where it does not exist. Raises ConfigError where it cannot be made or written to.
+
+    A folder that root makes may be passed through: PostgreSQL, which does not run as root, has its data there.
+    """
     folder = state_dir(state)
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
         probe = folder / ".writable"
         probe.touch()
         probe.unlink()

@@ -24,6 +24,7 @@ class LastStatus:
 def write_last_status(folder: Path, view: StatusView) -> None:
     """Replace the file in one step. Symbols are not dark in it: it is of the past."""
     fresh = folder / f"{_FILE}.{os.getpid()}"
+    fresh.touch(mode=0o600)
     quiet = view.model_copy(update={"workers": (), "results": ()})
     fresh.write_text(json.dumps({"at": now_text(), "view": quiet.model_dump(mode="json")}), encoding="utf-8")
     fresh.replace(folder / _FILE)
