@@ -92,7 +92,7 @@ class BacktestTrader:
             Trade,
             trade_id=str(order.number),
             exchange_id=str(order.number),
-            client_id=order.client,
+            client_id=None,
             symbol=self.symbol,
             side=Side(order.side),
             price=from_units(fill.price),
