@@ -31,14 +31,12 @@ def dec(value: Decimal | int | float | str) -> Decimal:
 
 def units_up(amount: Decimal) -> int:
     """Quote amount → units of 1e-8, rounded up (the cost of a buy)."""
-    with exact():
-        return int((amount * UNITS_PER_QUOTE).to_integral_value(ROUND_CEILING))
+    return int(_EXACT.multiply(amount, UNITS_PER_QUOTE).to_integral_value(ROUND_CEILING))
 
 
 def units_down(amount: Decimal) -> int:
     """Quote amount → units of 1e-8, rounded down (the proceeds of a sale, the pool)."""
-    with exact():
-        return int((amount * UNITS_PER_QUOTE).to_integral_value(ROUND_FLOOR))
+    return int(_EXACT.multiply(amount, UNITS_PER_QUOTE).to_integral_value(ROUND_FLOOR))
 
 
 def from_units(units: int) -> Decimal:
@@ -48,20 +46,17 @@ def from_units(units: int) -> Decimal:
 
 def floor_to(value: Decimal, step: Decimal) -> Decimal:
     """Largest multiple of `step` (> 0) not above `value`. For lot steps."""
-    with exact():
-        return (value / step).to_integral_value(ROUND_FLOOR) * step
+    return _EXACT.multiply(_EXACT.divide(value, step).to_integral_value(ROUND_FLOOR), step)
 
 
 def ceil_to(value: Decimal, step: Decimal) -> Decimal:
     """Smallest multiple of `step` (> 0) not below `value`."""
-    with exact():
-        return (value / step).to_integral_value(ROUND_CEILING) * step
+    return _EXACT.multiply(_EXACT.divide(value, step).to_integral_value(ROUND_CEILING), step)
 
 
 def round_to(value: Decimal, step: Decimal) -> Decimal:
     """Nearest multiple of `step` (> 0), ties to even. For price ticks."""
-    with exact():
-        return (value / step).to_integral_value(ROUND_HALF_EVEN) * step
+    return _EXACT.multiply(_EXACT.divide(value, step).to_integral_value(ROUND_HALF_EVEN), step)
 
 
 def plain(value: Decimal) -> str:

@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache, lru_cache
+from functools import cache
 
 from tasks.exchange.models import Side
 
@@ -73,7 +73,6 @@ def account_tag(account: str) -> str:
     return hashlib.blake2s(account.encode()).hexdigest()[:3]
 
 
-@lru_cache(maxsize=4096)  # the same at every tick
 def grid_digest(text: str) -> str:
     """5 hex digits that stand for a grid; `text` describes its symbol and geometry."""
     return hashlib.blake2s(text.encode()).hexdigest()[:_GRID_DIGITS]

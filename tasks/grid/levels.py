@@ -15,6 +15,7 @@ from tasks.grid.sizing import CENT, cell_money
 from tasks.settings.grids import StartMode, SymbolSettings, net_profit
 
 
+@lru_cache(maxsize=1024)  # the same at every tick until the settings change
 def grid_id(symbol: str, settings: SymbolSettings) -> str:
     """Short, stable name of a configured grid's geometry: the same levels give the same id, on any machine."""
     return grid_digest(json.dumps(_geometry(symbol, settings), sort_keys=True))

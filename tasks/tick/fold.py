@@ -69,7 +69,7 @@ def fold(
             result.book = with_return(result.book, result.fills[-1], allocated)
         if updated.state.ended:
             _end(result, updated, market)
-        elif updated != intent:
+        elif updated is not intent and updated != intent:
             result.intents[client_id] = updated
             result.changed.append(updated)
     return result
