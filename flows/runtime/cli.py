@@ -48,6 +48,7 @@ _COMMANDS = {
     "backtest": ("backtest_command", "backtest", "Play grids over recorded candles, by the live decisions."),
     "optimize": ("optimize_command", "optimize", "Search for the best grid over recorded candles."),
     "suggest": ("suggest_command", "suggest", "Suggest a grid for a symbol from its candles, with reasons."),
+    "report": ("report_command", "report", "Write a page about the trades of some time."),
     "data": ("data_commands", "data", "Fetch or import candles, and show what is there."),
     "destroy": ("destroy_command", "destroy", "Delete a state folder, with books and history. Asks first."),
     "resume": ("pause_commands", "resume", "End a pause or a stop."),

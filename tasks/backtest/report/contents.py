@@ -57,10 +57,17 @@ def contents_of(
     curve: Sequence[CurvePoint],
     capital: Decimal,
     settings: str,
+    earlier: Sequence[Fill] = (),
 ) -> Contents:
-    """The report over the time of `curve`, which has at least one point. `prices`: at least one of each symbol."""
+    """The report over the time of `curve`, which has at least one point. `prices`: at least one of each symbol.
+
+    `earlier`: the fills before that time. They brought what was held at its start.
+    """
     start_ms, end_ms = curve[0].at_ms, curve[-1].at_ms
-    tally = total_of([*map(tally_of_fill, fills), *map(tally_of_round, rounds_of(fills))])
+    everything = [*earlier, *fills]
+    sold = {(fill.symbol, fill.client_id or fill.trade_id) for fill in fills if fill.side is Side.SELL}
+    rounds = [one for one in rounds_of(everything) if (one.symbol, one.sell_id) in sold]
+    tally = total_of([*map(tally_of_fill, fills), *map(tally_of_round, rounds)])
     first = {symbol: points[0][1] for symbol, points in prices.items()}
     last = {symbol: points[-1][1] for symbol, points in prices.items()}
     found = statistics(tally, curve, start_ms, end_ms, capital=capital, first_prices=first, last_prices=last)
@@ -74,7 +81,7 @@ def contents_of(
         prices=prices,
         levels=levels,
         curve=curve,
-        held={symbol: _worth(fills, symbol, times, at[symbol]) for symbol in prices},
+        held={symbol: _worth(everything, symbol, times, at[symbol]) for symbol in prices},
         hold=_held_instead(capital, first, at, len(times)),
         statistics=found,
         months=_months(curve, fills),
