@@ -113,6 +113,7 @@ def test_symbols_of_the_settings_share_one_pot(capsys: pytest.CaptureFixture[str
         (["--data", BTC, *GRID, *STEPS, "--tick-size", "x"], "--tick-size"),
         (["--data", BTC, *GRID, *MONEY, "--maker-fee", "0.5"], "maker_fee"),
         (["--data", BTC, *GRID, "--set", "nonsense=1"], "nonsense"),
+        (["--data", BTC, *GRID, *MONEY, "--min-notional", "301"], "below the exchange's minimum"),
         (["--data", BTC, *GRID, "--set", "nonsense"], "--set"),
         (["--data", BTC, *GRID, "--lower", "46400", "--quote-per-cell", "100"], "cells"),
     ],

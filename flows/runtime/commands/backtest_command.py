@@ -114,17 +114,14 @@ def _one_grid(options: Mapping[str, Any], grid: Mapping[str, str]) -> Job:
         fee_currency=options["fee_currency"] or "quote",
     )
     candles = _candles(options, [symbol])
-    if options["tick_size"] is None and options["lot_step"] is None:
-        markets = paper_markets(settings, candles)
-    else:
-        market = market_of(
-            symbol,
-            settings,
-            _number("--tick-size", options["tick_size"] or "0.01"),
-            _number("--lot-step", options["lot_step"] or "0.00000001"),
-            _number("--min-notional", options["min_notional"] or "0"),
-        )
-        markets = {symbol: market}
+    market = paper_markets(settings, candles)[symbol]
+    if options["tick_size"] is not None or options["lot_step"] is not None:
+        tick = _number("--tick-size", options["tick_size"] or "0.01")
+        market = market_of(symbol, settings, tick, _number("--lot-step", options["lot_step"] or "0.00000001"))
+    if options["min_notional"] is not None:
+        least = _number("--min-notional", options["min_notional"])
+        market = market.model_copy(update={"min_notional": least})
+    markets = {symbol: market}
     return Job(settings, markets, candles)
 
 
