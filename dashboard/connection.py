@@ -6,8 +6,8 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from redis.exceptions import RedisError
@@ -28,6 +28,7 @@ from tasks.settings.secret_values import worker_only
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 _WAIT_SECONDS = 4.0
+_THREAD = "dashboard-redis"
 _BUSY_SECONDS = 2.0  # that a read waits for a locked file
 _SLOW_SECONDS, _LEFT_ALONE_SECONDS = 0.5, 3.0
 _PREFECT_SECONDS = 5.0
@@ -79,15 +80,15 @@ class Reader:
         self._client: RedisClient | None = None
         self._url: str | None = None
         self._database: Database | None = None
-        self._loop = OwnLoop("dashboard-redis")
+        self._loop = OwnLoop(_THREAD)
 
     def read(self, query: Callable[[RedisClient], Awaitable[T]]) -> T:
         """The result of `query`. Raises NoData when Redis does not answer or holds records that cannot be read."""
-        return self._loop.submit(self._run(query)).result()
+        return self._wait(self._run(query))
 
     def history(self, query: Callable[[Database], Awaitable[T]]) -> T:
         """The result of `query` to the history. Raises NoHistory where it does not answer, or there is none yet."""
-        return self._loop.submit(self._ask_history(query)).result()
+        return self._wait(self._ask_history(query))
 
     def past(self, query: Callable[[Database], Awaitable[T]], nothing: T) -> T:
         """The result of `query` to the history; `nothing` where no worker has made a history yet. Raises NoHistory."""
@@ -98,6 +99,13 @@ class Reader:
                 raise
             self.history_outage.end()  # there is nothing that could answer
             return nothing
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of work on the loop. Raises RuntimeError on the loop itself, which would wait for ever."""
+        if threading.current_thread().name == _THREAD:
+            work.close()
+            raise RuntimeError("a query asked the reader again: it would wait for itself")
+        return self._loop.submit(work).result()
 
     def close(self) -> None:
         """Close the connections and end the loop."""

@@ -95,7 +95,7 @@ def price_digits(symbol: SymbolView) -> int:
 
 def grid_url(symbol: str) -> str:
     """The Grid screen of a symbol."""
-    return f"grid?symbol={quote(symbol, safe='')}"
+    return f"grid?market={quote(symbol, safe='')}"
 
 
 def _place(symbol: SymbolView) -> Html:

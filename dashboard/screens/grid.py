@@ -40,7 +40,7 @@ def show() -> None:
     view = status_source().now().view
     names = [symbol.symbol for symbol in view.symbols] if view else list(reader().settings.symbols)
     left, middle, right = st.columns([2, 2, 1.4], vertical_alignment="bottom")
-    left.selectbox("Symbol", names, key="symbol", bind="query-params")
+    left.selectbox("Symbol", names, key="market", bind="query-params")
     middle.radio("Time span", list(SPANS), key="prices", horizontal=True, bind="query-params")
     right.toggle("Whole grid", key="whole", bind="query-params", help="Show every level, not only those near the price")
     refreshing(_figures, QUICK_SECONDS)
@@ -49,7 +49,7 @@ def show() -> None:
 
 
 def _symbol() -> SymbolView | None:
-    view, name = status_source().now().view, st.session_state.get("symbol")
+    view, name = status_source().now().view, st.session_state.get("market")
     return next((one for one in view.symbols if one.symbol == name), None) if view else None
 
 

@@ -1,5 +1,6 @@
 """Trades: results, profit by day and by symbol, and all fills page by page."""
 
+from decimal import Decimal
 from typing import NamedTuple
 from urllib.parse import urlencode
 
@@ -61,9 +62,9 @@ def _span(wanted: FillFilter) -> FillFilter:
     return wanted.model_copy(update={"from_ms": max(from_ms, to_ms - MOST_DAYS * DAY_MS), "to_ms": to_ms})
 
 
-async def _past(database: Database, wanted: FillFilter) -> _Past:
-    view = status_source().now().view
-    account, funds = reader().settings.account, view.total_funds if view else reader().settings.total_funds
+async def _past(database: Database, wanted: FillFilter, funds: Decimal) -> _Past:
+    """Runs on the reader's loop, so it must not ask the reader itself: it would wait for itself."""
+    account = reader().settings.account
     span, now = _span(wanted), utc_now()
     assert span.from_ms is not None
     assert span.to_ms is not None
@@ -76,9 +77,10 @@ async def _past(database: Database, wanted: FillFilter) -> _Past:
 
 
 def _results() -> None:
-    wanted = trade_pages.wanted()
+    wanted, now = trade_pages.wanted(), status_source().now().view
+    funds = now.total_funds if now else reader().settings.total_funds
     nothing = _Past((), None, [], ())
-    found, away = of_history(("past", wanted), SLOW_SECONDS - 1, lambda base: _past(base, wanted), nothing)
+    found, away = of_history(("past", wanted), SLOW_SECONDS - 1, lambda base: _past(base, wanted, funds), nothing)
     if away is not None or found is None:
         put(el("p", "Results and curves come back with the history database.", class_="gf-none"))
         return

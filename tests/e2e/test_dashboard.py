@@ -321,32 +321,37 @@ def test_streamlit_run_serves_the_same(site: Site, tmp_path: Path) -> None:
         other.stop()
 
 
-@pytest.mark.parametrize("looks", ["light", "dark", "phone"])
-def test_every_screen_by_its_link(site: Site, page: Page, looks: str, tmp_path: Path) -> None:
-    """No error on the console, no serious fault of accessibility; pytest keeps the pictures in the test's folder."""
+def test_every_screen_by_its_link(site: Site, page: Page, tmp_path: Path) -> None:
+    """Light, dark and as wide as a phone: no error on the console, no serious fault of accessibility, nothing wider
+    than the screen. Pytest keeps the pictures in the test's folder.
+    """
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: said.append(str(error)))
-    page.emulate_media(color_scheme="dark" if looks == "dark" else "light")
     page.goto(site.url)
     for screen, content in SCREENS.items():
         if screen != "Overview":
             page.get_by_role("link", name=screen, exact=True).click()
         expect(page.get_by_role("heading", name=screen, level=1)).to_be_visible(timeout=WAIT_MS)
         expect(page.locator(".gf", has_text=content).first).to_be_visible(timeout=WAIT_MS)
-        page.wait_for_timeout(500)  # charts are drawn
-        if looks == "phone":
-            page.set_viewport_size({"width": 390, "height": 844})
-            page.wait_for_timeout(300)
-            wide = page.evaluate("document.documentElement.scrollWidth")
-            assert wide <= 390, f"{screen} is {wide} pixels wide"
-        page.screenshot(path=tmp_path / f"{screen}-{looks}.png")
-        faults = Axe().run(page).response["violations"]
-        serious = [(one["id"], [node["target"] for node in one["nodes"]]) for one in faults if one["impact"] in SERIOUS]
-        assert serious == [], screen
-        if looks == "phone":
-            page.set_viewport_size({"width": 1400, "height": 1800})
+        for looks in ("light", "dark"):
+            page.emulate_media(color_scheme=looks)
+            page.wait_for_timeout(500)  # charts are drawn
+            page.screenshot(path=tmp_path / f"{screen}-{looks}.png")
+            assert _serious_faults(page) == [], (screen, looks)
+        page.emulate_media(color_scheme="light")
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.wait_for_timeout(300)
+        page.screenshot(path=tmp_path / f"{screen}-phone.png")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, screen
+        page.set_viewport_size({"width": 1400, "height": 1800})
     assert said == []
+
+
+def _serious_faults(page: Page) -> list[tuple[str, list[object]]]:
+    """What axe-core finds that keeps somebody from using the page: rule, and where."""
+    faults = Axe().run(page).response["violations"]
+    return [(one["id"], [node["target"] for node in one["nodes"]]) for one in faults if one["impact"] in SERIOUS]
 
 
 def test_a_person_signs_in_and_out(site: Site, browser: Browser) -> None:
@@ -354,7 +359,7 @@ def test_a_person_signs_in_and_out(site: Site, browser: Browser) -> None:
     with open_page(browser) as page:
         page.goto(f"{site.url}/trades?side=buy")
         expect(page).to_have_url(re.compile("/session/sign-in"))
-        assert [one["id"] for one in Axe().run(page).response["violations"] if one["impact"] in SERIOUS] == []
+        assert _serious_faults(page) == []
         page.get_by_label("Password").fill("not this one")
         page.get_by_role("button", name="Sign in").click()
         expect(page.get_by_role("alert")).to_have_text("The password is wrong.")

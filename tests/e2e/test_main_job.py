@@ -228,7 +228,7 @@ def test_a_second_up_on_the_same_state_says_so(up: Running) -> None:
     assert "http://127.0.0.1" in second.stderr + second.stdout
 
 
-@pytest.mark.parametrize("screen", ["", "grid", "allocation", "logs", "settings"])
+@pytest.mark.parametrize("screen", ["", "allocation", "logs", "settings"])
 def test_the_dashboard_shows_it(up: Running, page: Page, screen: str, tmp_path: Path) -> None:
     """Each screen in a real browser, over the running stack, without signing in; pytest keeps the picture."""
     url = up.status()["urls"]["dashboard"]

@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parents[2] / "dashboard" / "pictures"
 WIDTH, HEIGHT = 1280, 900
 PICTURES = {
     "overview": ("", "light"),
-    "grid": ("grid?symbol=BTC%2FUSDT&prices=1+d", "dark"),
+    "grid": ("grid?market=BTC%2FUSDT&prices=1+d", "dark"),
     "allocation": ("allocation", "light"),
 }
 

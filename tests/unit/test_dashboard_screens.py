@@ -141,7 +141,7 @@ def test_a_card_a_symbol() -> None:
         lower=Decimal(40_000), upper=Decimal(44_000), place=Decimal("0.5"), tick_size=Decimal("0.01"), reasons=(reason,)
     )
     shown = symbol_cards(status(one), [one], {}, NOW, UTC)
-    for words in ("42,000.00", "grid?symbol=BTC%2FUSDT", "trading", "3 cells: ", "a sale", "50 % of the range"):
+    for words in ("42,000.00", "grid?market=BTC%2FUSDT", "trading", "3 cells: ", "a sale", "50 % of the range"):
         assert words in shown
     assert "gf-old" not in shown
     assert "gf-card gf-old" in symbol_cards(status(one), [one], {}, NOW + 60_000, UTC)

@@ -94,3 +94,15 @@ def test_a_question_to_the_history_is_asked_once() -> None:
         kept.get(name, 60, lambda: 0)
     assert len(kept._kept) <= 64
     assert kept.last("b") is None
+
+
+def test_a_query_that_asks_the_reader_again_fails_instead_of_waiting_for_itself(tmp_path: Path) -> None:
+    """The reader has one loop: a query on it that waited for another one would stop every screen for good."""
+    source = Reader(Settings.model_validate({"redis_url": f"redis://127.0.0.1:{free_port()}/0"}))
+
+    async def ask(_redis: object) -> object:
+        return source.read(lambda redis: redis.get("x"))
+
+    with pytest.raises(RuntimeError, match="wait for itself"):
+        source.read(ask)
+    source.close()
