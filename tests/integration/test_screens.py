@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pytest
 import redis as sync_redis
 from sqlalchemy import event
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from dashboard import connection, source
@@ -22,6 +23,14 @@ from tests.support.servers import RestartableRedis
 
 SCREENS = ("overview", "grid", "trades", "allocation", "logs", "settings")
 MOST_ROUND_TRIPS, MOST_STATEMENTS = 40, 60
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_scan() -> Iterator[None]:
+    """AppTest looks through every installed package at each run, for components of other authors: a second each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", list)
+        yield
 
 
 class Account(NamedTuple):
