@@ -151,9 +151,9 @@ def test_a_seed_replays_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     assert play(range(one_alone, one_alone + 1)) == ([first[-1]], {})
 
 
-def test_the_readme_s_way_to_play_a_seed_again() -> None:
+def test_the_documented_way_to_play_a_seed_again() -> None:
     """`pytest tests/integration/test_fault_runs.py … --seed N`, word by word."""
-    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    lines = (ROOT / "docs" / "fault-model.md").read_text(encoding="utf-8").splitlines()
     (line,) = [line for line in lines if line.startswith("uv run pytest tests/integration/test_fault_runs.py")]
     words = [sys.executable, "-m", *shlex.split(line)[2:], "-p", "no:cacheprovider"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)

@@ -49,8 +49,8 @@ FAULTS = (
     Planted(
         "a stop is ignored",
         "tasks/grid/planner.py",
-        "if self.limits.stopped or self.limits.stop_fired or",
-        "if self.limits.stop_fired or",
+        "if self.limits.stopped or self.limits.stop_fired:\n            return True",
+        "if self.limits.stop_fired:\n            return True",
     ),
     Planted(
         "a fired stop is ignored",

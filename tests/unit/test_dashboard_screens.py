@@ -120,12 +120,12 @@ def test_figures_are_old_after_twice_the_planned_interval() -> None:
 # --- overview ----------------------------------------------------------------------------------------------
 def test_the_account_at_a_glance() -> None:
     """Mode, state and age; equity, profit and its parts, with signs."""
-    view = status(symbol(), equity=Decimal("10012.5"), equity_change=Decimal("12.5"), floating=Decimal(-2))
+    view = status(symbol(), equity=Decimal("10012.6"), equity_change=Decimal("12.6"), floating=Decimal(-2))
     head = head_line(view, "binance", NOW, NOW, UTC)
     for words in ("PAPER", "Trading", "account main", "newest tick", "5 s ago"):
         assert words in head
     shown = account_tiles(view, None)
-    for words in ("Equity, USDT", "10,012.50", "+0.12 %", "+12.50", "−2.00"):
+    for words in ("Equity, USDT", "10,012.60", "+0.13 %", "+12.60", "−2.00"):
         assert words in shown
     assert "LIVE" in head_line(status(mode="live"), "binance", NOW, NOW, UTC)
     assert "orders on binance" in head_line(status(mode="live"), "binance", NOW, NOW, UTC)
