@@ -228,9 +228,12 @@ def test_a_second_up_on_the_same_state_says_so(up: Running) -> None:
     assert "http://127.0.0.1" in second.stderr + second.stdout
 
 
-@pytest.mark.parametrize("screen", ["", "allocation", "logs", "settings"])
+@pytest.mark.parametrize("screen", ["", "logs"])
 def test_the_dashboard_shows_it(up: Running, page: Page, screen: str, tmp_path: Path) -> None:
-    """Each screen in a real browser, over the running stack, without signing in; pytest keeps the picture."""
+    """Two screens in a real browser, over the running stack, without signing in; pytest keeps the picture.
+
+    `test_dashboard` looks at all of them.
+    """
     url = up.status()["urls"]["dashboard"]
     page.goto(f"{url}/{screen}")
     expect(page.get_by_text("BTC/USDT").first).to_be_visible(timeout=80_000)

@@ -37,9 +37,10 @@ from tests.support.funds_racer import (
 )
 from tests.support.pot import allow
 
-ROUNDS = 18
+ROUNDS = 14  # each budget from 1 to 7 twice
+MOST_TURNS = 112
 REFUSALS = {"symbol": FundCode.SYMBOL_LIMIT, "pool": FundCode.GLOBAL_LIMIT, "order": FundCode.ALREADY}
-STEPS = 1_000
+STEPS = 500
 DEATHS = 6
 SPARE_TOKENS = 5  # 4 operations each, and ten under way: fewer than 100 scripts between two readings
 MOST_BETWEEN_READINGS = 100
@@ -142,7 +143,7 @@ def end_all(processes: list[subprocess.Popen[str]]) -> None:
 
 
 async def test_money_for_k_has_k_winners(either_redis_url: str) -> None:
-    """Eight processes ask at once, 28 times: exactly k get it, whether the symbol, the pool or the order is scarce."""
+    """Eight processes ask at once, 14 times for each: exactly k get it, whether the symbol, the pool or the order is scarce."""
     client = connect(either_redis_url)
     try:
         with racers(either_redis_url):
@@ -169,7 +170,7 @@ async def test_the_race_is_a_race(either_redis_url: str) -> None:
     race = Race(client, "unguarded")
     try:
         with racers(either_redis_url):
-            for turn in range(1, 4 * ROUNDS):
+            for turn in range(1, MOST_TURNS):
                 codes = await race.run(turn, 3)
                 if codes.count(FundCode.OK) > 3:
                     return

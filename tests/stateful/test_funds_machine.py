@@ -167,12 +167,12 @@ def machine(either_redis_url: str) -> type[FundsMachine]:
 
 
 def test_model_and_scripts_agree(machine: type[FundsMachine], pytestconfig: pytest.Config) -> None:
-    """120 runs of 50 steps on each kind of server; with --long 2000."""
+    """80 runs of 50 steps on each kind of server; with --long 2000."""
     long = bool(pytestconfig.getoption("--long"))
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=2000 if long else 120,
+            max_examples=2000 if long else 80,
             stateful_step_count=50,
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
