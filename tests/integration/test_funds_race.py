@@ -143,7 +143,7 @@ def end_all(processes: list[subprocess.Popen[str]]) -> None:
 
 
 async def test_money_for_k_has_k_winners(either_redis_url: str) -> None:
-    """Eight processes ask at once, 14 times for each: exactly k get it, whether the symbol, the pool or the order is scarce."""
+    """Eight processes ask at once, 14 times for each: k get it, whether symbol, pool or order is scarce."""
     client = connect(either_redis_url)
     try:
         with racers(either_redis_url):
