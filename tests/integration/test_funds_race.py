@@ -40,7 +40,7 @@ from tests.support.pot import allow
 ROUNDS = 14  # each budget from 1 to 7 twice
 MOST_TURNS = 112
 REFUSALS = {"symbol": FundCode.SYMBOL_LIMIT, "pool": FundCode.GLOBAL_LIMIT, "order": FundCode.ALREADY}
-STEPS = 500
+STEPS = 1_000
 DEATHS = 6
 SPARE_TOKENS = 5  # 4 operations each, and ten under way: fewer than 100 scripts between two readings
 MOST_BETWEEN_READINGS = 100
