@@ -236,7 +236,7 @@ class _Planner:
                 qty=qty,
                 cycle=cell.cycle,
                 units=units,
-                post_only=purpose is Purpose.BUY and price == cell.buy_price,
+                post_only=purpose is Purpose.BUY and price < self.snapshot.ask,
             )
         )
 

@@ -99,6 +99,14 @@ def test_balanced_start_buys_the_cells_above_at_the_market() -> None:
     assert not planned.idle_reasons
 
 
+def test_an_entry_that_happens_to_cost_its_level_may_take() -> None:
+    """Its price is above the ask. Post-only, the exchange would refuse it until the price moves."""
+    grid, cells = grid_and_cells(StartMode.BALANCED)
+    planned = plan(snapshot("41958.041"), grid, cells, RICH)
+    (entry,) = [order for order in planned.place if order.price == 42_000 and order.cell_key == cells[3].key]
+    assert not entry.post_only
+
+
 def test_money_goes_to_the_nearest_levels_first() -> None:
     """With money for two, the two nearest are asked first; a refused cell is not asked again unchanged."""
     grid, cells = grid_and_cells()
