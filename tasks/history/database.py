@@ -1,13 +1,17 @@
 """Opening the history database: SQLite in a file, or PostgreSQL."""
 
+import asyncio
 import os
 import socket
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from weakref import WeakSet
 
+import aiosqlite
 from sqlalchemy import URL, event, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -39,7 +43,9 @@ class Database:
     def __init__(self, url: URL, busy_seconds: float = _BUSY_SECONDS) -> None:
         """`busy_seconds`: how long a write to a file waits for another process's transaction."""
         self.url = url
-        self.engine = _engine(url, busy_seconds)
+        self._busy_seconds = busy_seconds
+        self._threads: WeakSet[Thread] = WeakSet()  # of connections to a file; each has one
+        self.engine = _engine(url, busy_seconds, self._threads)
 
     @property
     def is_file(self) -> bool:
@@ -90,8 +96,13 @@ class Database:
                 yield connection
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, and wait for their threads: a cancelled statement runs on until the file is free.
+
+        A thread that is left would answer to an event loop that may be closed by then.
+        """
         await self.engine.dispose()
+        for thread in [one for one in self._threads if one.is_alive()]:
+            await asyncio.to_thread(thread.join, self._busy_seconds)
 
 
 class _translated:  # noqa: N801 - used like a function
@@ -120,11 +131,21 @@ def _create_file(path: Path) -> None:
         raise HistoryUnavailable(f"the history database {path} cannot be opened: {error.strerror}") from error
 
 
-def _engine(url: URL, busy_seconds: float) -> AsyncEngine:
+def _engine(url: URL, busy_seconds: float, threads: WeakSet[Thread]) -> AsyncEngine:
+    """`threads`: gets the thread of every connection to a file."""
     if url.get_backend_name() != "sqlite":
         options: dict[str, Any] = {"timeout": _CONNECT_SECONDS, "command_timeout": 60}
         return create_async_engine(url, pool_size=2, max_overflow=3, pool_pre_ping=True, connect_args=options)
-    engine = create_async_engine(url, poolclass=NullPool, connect_args={"timeout": busy_seconds})
+
+    def connect(*args: Any, **options: Any) -> aiosqlite.Connection:
+        connection = aiosqlite.connect(*args, **options)
+        thread: Any = getattr(connection, "_thread", connection)  # before version 0.22 a connection was its thread
+        thread.daemon = True
+        threads.add(thread)
+        return connection
+
+    arguments = {"timeout": busy_seconds, "async_creator_fn": connect}
+    engine = create_async_engine(url, poolclass=NullPool, connect_args=arguments)
     event.listen(engine.sync_engine, "connect", _set_up_sqlite)
     return engine
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from tasks.history.rows import DAY_MS, batch_of
 from tasks.history.store import StaleArchiver, claim, write
 from tasks.ledger.models import Fill
 from tasks.settings.model import HistorySettings
+from tests.support.history import file_database
 
 BTC = "BTC/USDT"
 
@@ -287,3 +289,24 @@ async def test_a_database_that_cannot_be_reached_is_unavailable(url: str) -> Non
         await database.open()
     assert "secret" not in str(caught.value)
     await database.close()
+
+
+async def test_a_closed_database_leaves_no_thread_of_a_cancelled_statement(tmp_path: Path) -> None:
+    """The thread would answer to an event loop that may be closed by then. Cancelled at every wait of a query."""
+    database = Database(file_database(tmp_path))
+    await database.open()
+    before = set(threading.enumerate())
+
+    async def ask() -> None:
+        async with database.connection() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    for waits in range(12):
+        asking = asyncio.create_task(ask())
+        for _ in range(waits):
+            await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait([asking])
+    await database.close()
+    left = {one for one in threading.enumerate() if "_connection_worker_thread" in one.name} - before
+    assert not [one for one in left if one.is_alive()]
