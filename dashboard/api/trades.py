@@ -14,12 +14,11 @@ from dashboard.api.amounts import Answer, both, moment
 from dashboard.api.problems import Problem
 from dashboard.api.security import operator
 from dashboard.connection import Reader, reader
-from tasks.base.clock import to_ms, utc_now
+from tasks.base.clock import DAY_MS, to_ms, utc_now
 from tasks.base.money import ZERO
 from tasks.exchange.models import Side
 from tasks.history.database import Database
 from tasks.history.queries import FillFilter
-from tasks.history.rows import DAY_MS
 from tasks.ledger.models import Fill
 from tasks.ledger.periods import Period, bucket_of
 from tasks.views import history

@@ -14,10 +14,9 @@ from dashboard.present.html import el
 from dashboard.screens import trade_pages
 from dashboard.screens.frame import SLOW_SECONDS, head, now_ms, page, put, quick_seconds, refreshing, zone
 from dashboard.source import of_history, status_source
-from tasks.base.clock import utc_now
+from tasks.base.clock import DAY_MS, utc_now
 from tasks.history.database import Database
 from tasks.history.queries import FillFilter
-from tasks.history.rows import DAY_MS
 from tasks.views import history
 from tasks.views.models import DayView, ResultsView, SymbolResults
 

@@ -19,6 +19,11 @@ from tasks.settings.validated import Validated
 SOURCE = "the command line"
 
 
+def wrong_option(option: str, value: str, rule: str, remedy: str) -> ConfigError:
+    """The error of an option or argument on the command line."""
+    return ConfigError([Problem(option, value, rule, remedy)], SOURCE)
+
+
 def settings_of(
     symbol: str,
     funds: str,

@@ -6,7 +6,8 @@ from itertools import product
 from math import prod
 from typing import NamedTuple
 
-from tasks.base.errors import ConfigError, Problem
+from tasks.backtest.request import wrong_option
+from tasks.base.errors import ConfigError
 from tasks.base.money import plain
 
 MOST_VALUES = 100_000  # of one range
@@ -56,4 +57,4 @@ def combinations(parameters: Sequence[Parameter]) -> Iterator[Mapping[str, str]]
 
 def _problem(option: str, text: str, rule: str) -> ConfigError:
     remedy = f"Write it like {option} cells=10:40:5"
-    return ConfigError([Problem(option, text, rule, remedy)], "the command line")
+    return wrong_option(option, text, rule, remedy)

@@ -15,16 +15,15 @@ import numpy as np
 
 from tasks.backtest.candles import CandleColumns
 from tasks.backtest.engine import Engine
-from tasks.backtest.request import paper_markets, settings_of
+from tasks.backtest.request import paper_markets, settings_of, wrong_option
 from tasks.backtest.result import Result, result_of
-from tasks.base.errors import ConfigError, Problem
+from tasks.base.clock import DAY_MS
 from tasks.base.money import from_units, plain
 from tasks.exchange.models import Market
 from tasks.market.volatility import annual_volatility
 from tasks.settings.grids import net_profit
 
 FEWEST_CANDLES = 300
-_DAY_MS = 86_400_000
 _DEVIATIONS = Decimal(2)  # of the expected move to either side: 95 % of moves, if returns were normal
 _NARROWEST, _WIDEST = Decimal("0.01"), Decimal("0.6")
 _FEE_MULTIPLE = 4  # a cell is this many times as wide as its two fees
@@ -88,7 +87,7 @@ def suggest(symbol: str, candles: CandleColumns, money: Decimal, days: Decimal, 
     Raises ConfigError where there are too few candles, or too little money for one cell.
     """
     if len(candles) < FEWEST_CANDLES:
-        raise _problem("--data", f"{len(candles)} candles", f"needs at least {FEWEST_CANDLES}", "Give more candles")
+        raise wrong_option("--data", f"{len(candles)} candles", f"needs at least {FEWEST_CANDLES}", "Give more candles")
     first_unseen = len(candles) * 2 // 3
     known = candles.between(int(candles.at[0]), int(candles.at[first_unseen]))
     unseen = candles.between(int(candles.at[first_unseen]), int(candles.at[-1]) + 1)
@@ -114,7 +113,7 @@ def suggest(symbol: str, candles: CandleColumns, money: Decimal, days: Decimal, 
         most_investment=_cent(_turnover(known) * _VOLUME_SHARE),
         money=money,
         tested=tested,
-        tested_days=_rounded((int(unseen.at[-1]) - int(unseen.at[0]) + unseen.interval_ms) / _DAY_MS),
+        tested_days=_rounded((int(unseen.at[-1]) - int(unseen.at[0]) + unseen.interval_ms) / DAY_MS),
         hold=_cent(money * (1 - fee) * last / price - money),
     )
 
@@ -142,7 +141,7 @@ def _chosen(
     affordable = int(money / least)
     if affordable < 1:
         remedy = f"Give at least {plain(_cent(least))}"
-        raise _problem("--quote", plain(money), "is below the exchange's smallest order", remedy)
+        raise wrong_option("--quote", plain(money), "is below the exchange's smallest order", remedy)
     cells = min(paying, affordable, _MOST_CELLS)
     why_cells = (
         f"the narrowest cell is then {_FEE_MULTIPLE} times as wide as its two fees of {_percent(fee)}"
@@ -185,7 +184,3 @@ def _cent(value: Decimal) -> Decimal:
 
 def _percent(share: Decimal) -> str:
     return f"{plain((share * 100).quantize(Decimal('0.1')))} %"
-
-
-def _problem(field: str, value: str, rule: str, remedy: str) -> ConfigError:
-    return ConfigError([Problem(field, value, rule, remedy)], "the command line")

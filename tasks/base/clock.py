@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 
 Clock = Callable[[], datetime]
 
+DAY_MS = 86_400_000
+
 
 def utc_now() -> datetime:
     """The system clock in UTC."""

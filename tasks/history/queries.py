@@ -19,9 +19,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tasks.base.clock import DAY_MS
 from tasks.exchange.models import Frozen, Side
 from tasks.history import tables
-from tasks.history.rows import DAY_MS, HOUR_MS
+from tasks.history.rows import HOUR_MS
 from tasks.history.thinning import extremes, parts_of, thinned
 from tasks.ledger.models import Fill
 from tasks.ledger.statistics import CurvePoint

@@ -4,9 +4,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Table, delete, select
 
+from tasks.base.clock import DAY_MS
 from tasks.history import tables
 from tasks.history.database import Database
-from tasks.history.rows import DAY_MS
 from tasks.settings.model import HistorySettings
 
 _ROWS = 5000

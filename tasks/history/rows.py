@@ -17,7 +17,6 @@ from tasks.orders.models import Intent
 Row = dict[str, Any]
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
-DAY_MS = 86_400_000
 
 
 @dataclass

@@ -9,9 +9,10 @@ from sqlalchemy import Column, String, Table, Text, bindparam, cast, func, selec
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tasks.base.clock import DAY_MS
 from tasks.history import tables
 from tasks.history.column_types import Exact
-from tasks.history.rows import DAY_MS, HOUR_MS, MINUTE_MS, Batch, Row, changes_between
+from tasks.history.rows import HOUR_MS, MINUTE_MS, Batch, Row, changes_between
 from tasks.history.totals import FillTotals, day_row, hours_of, sell_id, tally_of_day
 from tasks.ledger.models import Fill
 from tasks.ledger.rounds import Round, lots_as_json, lots_from_json

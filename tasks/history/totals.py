@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from tasks.base.clock import DAY_MS
 from tasks.exchange.models import Side
-from tasks.history.rows import DAY_MS, HOUR_MS, Row
+from tasks.history.rows import HOUR_MS, Row
 from tasks.ledger.models import Fill
 from tasks.ledger.rounds import Lot, Round, with_fill
 from tasks.ledger.statistics import Tally, tally_of_fill, tally_of_round

@@ -10,6 +10,7 @@ from dataclasses import astuple, dataclass
 from datetime import UTC, tzinfo
 from decimal import Decimal
 
+from tasks.base.clock import DAY_MS
 from tasks.base.money import ZERO, exact
 from tasks.exchange.models import Frozen, Side
 from tasks.ledger.models import Fill
@@ -17,7 +18,6 @@ from tasks.ledger.periods import Period, buckets
 from tasks.ledger.rounds import Round
 
 DAYS_A_YEAR = 365  # a market without holidays
-DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)

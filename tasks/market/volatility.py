@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-DAY_MS = 86_400_000
+from tasks.base.clock import DAY_MS
+
 YEAR_MS = 365 * DAY_MS  # a coin trades every day
 DECAY = 0.94  # of a day in the weighted estimate: RiskMetrics' technical document (J. P. Morgan, 1996)
 _FEWEST = 3

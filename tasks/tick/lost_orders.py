@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from tasks.base.clock import DAY_MS
 from tasks.base.keys import Keys
 from tasks.base.outbox import RecordKind
 from tasks.exchange.models import Market, Order, Trade
 from tasks.exchange.order_ids import OrderId, grid_of, own_order_id
-from tasks.exchange.venues.pages import DAY_MS
 from tasks.funds.models import FeeCharge, FillMove, Write
 from tasks.grid.models import Cell
 from tasks.ledger.rules import with_return, with_running_sums

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Table
 
-from tasks.base.clock import to_ms
+from tasks.base.clock import DAY_MS, to_ms
 from tasks.base.money import ZERO
 from tasks.exchange.models import Side
 from tasks.funds.models import RebalanceReport, SymbolChange
 from tasks.history import queries, tables, tallies
 from tasks.history.database import Database, history_url
 from tasks.history.queries import Cursor, FillFilter, Page
-from tasks.history.rows import DAY_MS, HOUR_MS
+from tasks.history.rows import HOUR_MS
 from tasks.ledger.models import Fill
 from tasks.ledger.periods import Period, bucket_of
 from tasks.ledger.statistics import CurvePoint, Statistics, Tally, statistics

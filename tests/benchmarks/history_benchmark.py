@@ -17,13 +17,14 @@ from tempfile import TemporaryDirectory
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tasks.base.clock import DAY_MS
 from tasks.base.outbox import Record
 from tasks.exchange.models import Side
 from tasks.history import queries
 from tasks.history.database import Database
 from tasks.history.outbox import MOST_RECORDS
 from tasks.history.queries import FillFilter
-from tasks.history.rows import DAY_MS, Batch, batch_of
+from tasks.history.rows import Batch, batch_of
 from tasks.history.store import claim, write
 from tasks.history.tallies import tally_of
 from tests.support.history import file_database, new_database, postgres_server

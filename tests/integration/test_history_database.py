@@ -15,6 +15,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Table, make_url, select, text
 
+from tasks.base.clock import DAY_MS
 from tasks.base.errors import StateError
 from tasks.base.outbox import Record, RecordKind
 from tasks.exchange.models import Side
@@ -22,7 +23,7 @@ from tasks.history import migrations, tables
 from tasks.history.database import Database, HistoryUnavailable
 from tasks.history.migrate import VERSION_TABLE, migrate, revisions
 from tasks.history.retention import prune
-from tasks.history.rows import DAY_MS, batch_of
+from tasks.history.rows import batch_of
 from tasks.history.store import StaleArchiver, claim, write
 from tasks.ledger.models import Fill
 from tasks.settings.model import HistorySettings

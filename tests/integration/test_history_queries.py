@@ -8,12 +8,13 @@ from decimal import Decimal
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tasks.base.clock import DAY_MS
 from tasks.base.outbox import Record
 from tasks.exchange.models import Side
 from tasks.history import queries
 from tasks.history.database import Database
 from tasks.history.queries import Cursor, FillFilter
-from tasks.history.rows import DAY_MS, HOUR_MS, batch_of
+from tasks.history.rows import HOUR_MS, batch_of
 from tasks.history.store import claim, write
 from tasks.history.tallies import tally_of
 from tasks.history.thinning import thinned

@@ -10,11 +10,12 @@ from click.testing import CliRunner
 
 from flows.runtime.cli import cli
 from tasks.backtest.report.of_history import history_report
+from tasks.base.clock import DAY_MS
 from tasks.base.errors import StateError
 from tasks.base.outbox import Record
 from tasks.exchange.models import Side
 from tasks.history.database import Database, history_url
-from tasks.history.rows import DAY_MS, batch_of
+from tasks.history.rows import batch_of
 from tasks.history.store import claim, write
 from tasks.settings.environment import state_dir
 from tasks.settings.load import load

@@ -10,12 +10,12 @@ from click.testing import CliRunner
 from sqlalchemy import URL
 
 from flows.runtime.cli import cli
-from tasks.base.clock import to_ms, utc_now
+from tasks.base.clock import DAY_MS, to_ms, utc_now
 from tasks.base.outbox import Record
 from tasks.funds.models import RebalanceReport
 from tasks.history.database import Database
 from tasks.history.queries import FillFilter
-from tasks.history.rows import DAY_MS, batch_of
+from tasks.history.rows import batch_of
 from tasks.history.store import claim, write
 from tasks.ledger.models import Fill
 from tasks.settings.environment import state_dir

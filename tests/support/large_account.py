@@ -7,14 +7,14 @@ from typing import Any
 
 from sqlalchemy import text
 
-from tasks.base.clock import to_ms, utc_now
+from tasks.base.clock import DAY_MS, to_ms, utc_now
 from tasks.base.keys import Keys
 from tasks.base.outbox import Record
 from tasks.base.redis_client import RedisClient, connect
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.grid.models import Cell, CellState, Grid
 from tasks.history.database import Database, history_url
-from tasks.history.rows import DAY_MS, Batch, batch_of
+from tasks.history.rows import Batch, batch_of
 from tasks.history.store import claim, write
 from tasks.ledger.models import Book
 from tasks.settings.model import Settings

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.base.clock import DAY_MS
 from tasks.base.money import ZERO
 from tasks.exchange.models import Side
 from tasks.ledger.models import Fill
 from tasks.ledger.periods import Period, bucket_of, buckets, zone_of
 from tasks.ledger.rounds import Lot, lots_as_json, lots_from_json, rounds_of
 from tasks.ledger.statistics import (
-    DAY_MS,
     CurvePoint,
     Tally,
     apr,

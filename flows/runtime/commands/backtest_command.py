@@ -17,11 +17,10 @@ from tasks.backtest.engine import Engine
 from tasks.backtest.fast_engine import fast_result
 from tasks.backtest.output import as_json, summary, write_fills
 from tasks.backtest.ranking import OBJECTIVES
-from tasks.backtest.request import SOURCE, market_of, paper_markets, settings_of
+from tasks.backtest.request import market_of, paper_markets, settings_of, wrong_option
 from tasks.backtest.result import Result, result_of
 from tasks.backtest.space import parse_parameter
 from tasks.backtest.trial import Job
-from tasks.base.errors import ConfigError, Problem
 from tasks.base.money import plain
 from tasks.settings.environment import state_dir
 from tasks.settings.load import load
@@ -100,10 +99,10 @@ def _one_grid(options: Mapping[str, Any], grid: Mapping[str, str]) -> Job:
     symbols = options["symbols"]
     if len(symbols) != 1 or "/" not in symbols[0]:
         rule = "a grid on the command line needs one symbol such as BTC/USDT"
-        raise _problem("--symbol", " ".join(symbols) or "(not given)", rule, "Give one --symbol BASE/QUOTE")
+        raise wrong_option("--symbol", " ".join(symbols) or "(not given)", rule, "Give one --symbol BASE/QUOTE")
     if options["config"] is not None:
         rule = "cannot stand beside a grid on the command line"
-        raise _problem("--config", str(options["config"]), rule, "Leave out --config, or the grid's options")
+        raise wrong_option("--config", str(options["config"]), rule, "Leave out --config, or the grid's options")
     symbol = symbols[0]
     settings = settings_of(
         symbol,
@@ -129,7 +128,9 @@ def _settings_job(options: Mapping[str, Any]) -> Job:
     for name in ("tick_size", "lot_step", "min_notional", "maker_fee", "taker_fee", "fee_currency"):
         if options[name] is not None:
             flag = f"--{name.replace('_', '-')}"
-            raise _problem(flag, options[name], "belongs to a grid on the command line", "Set it in the settings file")
+            raise wrong_option(
+                flag, options[name], "belongs to a grid on the command line", "Set it in the settings file"
+            )
     settings = load(options["config"])
     changes: dict[str, Any] = {}
     if options["quote"] is not None:
@@ -138,7 +139,9 @@ def _settings_job(options: Mapping[str, Any]) -> Job:
         unknown = [symbol for symbol in options["symbols"] if symbol not in settings.symbols]
         if unknown:
             known = ", ".join(settings.symbols)
-            raise _problem("--symbol", unknown[0], f"the settings have {known}", "Name one of these, or give a grid")
+            raise wrong_option(
+                "--symbol", unknown[0], f"the settings have {known}", "Name one of these, or give a grid"
+            )
         changes["symbols"] = {symbol: settings.symbols[symbol] for symbol in options["symbols"]}
     settings = Settings.model_validate(settings.model_copy(update=changes).model_dump()) if changes else settings
     options = {**options, "data": options["data"] or settings.paper.data}
@@ -150,14 +153,16 @@ def _candles(options: Mapping[str, Any], symbols: list[str]) -> dict[str, Candle
     """The candles of each symbol, cut to --from and --to."""
     data, cache = options["data"], state_dir() / "candles"
     if data is None:
-        raise _problem("--data", "(not given)", "a backtest needs candles", "Give a candle file or a folder of them")
+        raise wrong_option(
+            "--data", "(not given)", "a backtest needs candles", "Give a candle file or a folder of them"
+        )
     if data.is_dir():
         found = {symbol: load_symbol(data, symbol, cache) for symbol in symbols}
     elif len(symbols) == 1:
         found = {symbols[0]: load_file(data, cache)}
     else:
         rule = f"is one file, but there are {len(symbols)} symbols"
-        raise _problem("--data", str(data), rule, "Name a folder with a file for each, or one --symbol")
+        raise wrong_option("--data", str(data), rule, "Name a folder with a file for each, or one --symbol")
     first, end = options["since"], options["until"]
     if first is None and end is None:
         return found
@@ -172,7 +177,7 @@ def _more_fields(pairs: tuple[str, ...]) -> dict[str, str]:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise _problem("--set", pair, "must be name=value", "Name a field of a symbol's table in gridflow.toml")
+            raise wrong_option("--set", pair, "must be name=value", "Name a field of a symbol's table in gridflow.toml")
         found[name.strip()] = value.strip()
     return found
 
@@ -181,14 +186,10 @@ def _number(option: str, text: str) -> Decimal:
     try:
         number = Decimal(text)
     except InvalidOperation:
-        raise _problem(option, text, "must be a number", "Give a number such as 0.01") from None
+        raise wrong_option(option, text, "must be a number", "Give a number such as 0.01") from None
     if not number.is_finite() or number < 0:
-        raise _problem(option, text, "must be a number from 0 up", "Give a number such as 0.01")
+        raise wrong_option(option, text, "must be a number from 0 up", "Give a number such as 0.01")
     return number
-
-
-def _problem(field: str, value: str, rule: str, remedy: str) -> ConfigError:
-    return ConfigError([Problem(field, value, rule, remedy)], SOURCE)
 
 
 def print_json(result: Result, seconds: float) -> None:

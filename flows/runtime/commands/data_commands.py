@@ -14,8 +14,8 @@ from flows.runtime.commands.options import json_option
 from tasks.backtest.candle_files import load_file
 from tasks.backtest.candle_store import Stored, add_candles, stored
 from tasks.backtest.fetching import Fetched, fetch
+from tasks.backtest.request import wrong_option
 from tasks.base.clock import to_ms, utc_now
-from tasks.base.errors import ConfigError, Problem
 from tasks.settings.load import load
 from tasks.settings.model import ExchangeSettings
 
@@ -57,7 +57,7 @@ def fetch_command(
     start_ms, end_ms = _ms(since), _ms(until) if until else to_ms(utc_now())
     if start_ms >= end_ms:
         rule = "must be before --to, and in the past"
-        raise _problem("--from", since.isoformat(), rule, "Choose an earlier day")
+        raise wrong_option("--from", since.isoformat(), rule, "Choose an earlier day")
     found = asyncio.run(_fetch(_exchange(config, exchange_id), symbol, folder, start_ms, end_ms, as_json))
     gaps = [{"from_ms": first, "to_ms": end, "minutes": (end - first) // 60_000} for first, end in found.gaps]
     if as_json:
@@ -117,7 +117,7 @@ def import_command(file: Path, symbol: str, folder: Path) -> None:
     columns = load_file(file)
     if columns.interval_ms != 60_000:
         rule = f"has candles of {columns.interval_ms // 1000} seconds"
-        raise _problem("FILE", str(file), rule, "Import 1-minute candles; `backtest --data FILE` plays others")
+        raise wrong_option("FILE", str(file), rule, "Import 1-minute candles; `backtest --data FILE` plays others")
     written = add_candles(folder, symbol, columns)
     click.echo(f"{len(columns):,} candles of {symbol} in {', '.join(str(path) for path in written)}")
 
@@ -150,7 +150,7 @@ def _print_table(found: list[Stored]) -> None:
 
 def _check_symbol(symbol: str) -> None:
     if symbol.count("/") != 1 or not all(symbol.split("/")):
-        raise _problem("--symbol", symbol, "must be BASE/QUOTE", "Write it as BTC/USDT")
+        raise wrong_option("--symbol", symbol, "must be BASE/QUOTE", "Write it as BTC/USDT")
 
 
 def _ms(moment: datetime) -> int:
@@ -159,7 +159,3 @@ def _ms(moment: datetime) -> int:
 
 def _time(at_ms: int) -> str:
     return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M}"
-
-
-def _problem(field: str, value: str, rule: str, remedy: str) -> ConfigError:
-    return ConfigError([Problem(field, value, rule, remedy)], "the command line")

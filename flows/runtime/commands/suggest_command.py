@@ -9,9 +9,9 @@ from rich.console import Console
 from flows.runtime.commands.options import json_option
 from tasks.backtest.candle_files import load_file, load_symbol
 from tasks.backtest.output import as_json as json_text
+from tasks.backtest.request import wrong_option
 from tasks.backtest.suggest import Suggestion
 from tasks.backtest.suggest import suggest as suggested
-from tasks.base.errors import ConfigError, Problem
 from tasks.base.money import plain
 from tasks.settings.environment import state_dir
 
@@ -37,7 +37,7 @@ def suggest(symbol: str, data: Path, quote: str, days: str, maker_fee: str, as_j
     and no settings file.
     """
     if "/" not in symbol:
-        raise _problem("SYMBOL", symbol, "must be BASE/QUOTE", "Give for example BTC/USDT")
+        raise wrong_option("SYMBOL", symbol, "must be BASE/QUOTE", "Give for example BTC/USDT")
     candles = load_symbol(data, symbol, state_dir() / "candles") if data.is_dir() else load_file(data)
     found = suggested(
         symbol, candles, _number("--quote", quote), _number("--days", days), _number("--maker-fee", maker_fee, 0.1)
@@ -56,13 +56,9 @@ def _number(option: str, text: str, below: float = 1e9) -> Decimal:
         value = Decimal("NaN")
     if value.is_finite() and 0 < value < Decimal(str(below)):
         return value
-    raise _problem(
+    raise wrong_option(
         option, text, f"must be a number above 0 and below {below:g}", f"Give for example {_EXAMPLES[option]}"
     )
-
-
-def _problem(field: str, value: str, rule: str, remedy: str) -> ConfigError:
-    return ConfigError([Problem(field, value, rule, remedy)], "the command line")
 
 
 def _print(found: Suggestion) -> None:

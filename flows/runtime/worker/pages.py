@@ -17,11 +17,11 @@ from prefect.exceptions import PrefectException
 from prefect.settings import PREFECT_UI_URL
 
 from flows.runtime.trading import TradingService
+from tasks.base.clock import DAY_MS
 from tasks.base.deployment_names import DeploymentNames
 from tasks.base.errors import GridflowError
 from tasks.base.incidents import Incident
 from tasks.base.keys import slug
-from tasks.history.rows import DAY_MS
 from tasks.ledger.periods import Bucket
 from tasks.settings.environment import state_dir
 from tasks.settings.model import Settings

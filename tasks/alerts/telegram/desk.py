@@ -8,7 +8,7 @@ from tasks.alerts.past import Past
 from tasks.alerts.telegram import answers
 from tasks.alerts.telegram.commands import Asked, Command
 from tasks.alerts.telegram.texts import said
-from tasks.base.clock import Clock, to_ms
+from tasks.base.clock import DAY_MS, Clock, to_ms
 from tasks.base.errors import GridflowError
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
@@ -20,7 +20,6 @@ from tasks.views import store
 from tasks.views.models import StatusView
 from tasks.views.steps import read_status
 
-_DAY_MS = 86_400_000
 _SPANS = {
     Command.DAILY: ("24 hours", 1),
     Command.WEEKLY: ("7 days", 7),
@@ -89,7 +88,7 @@ class CommandDesk:
         if command in _SPANS:
             name, days = _SPANS[command]
             now_ms = to_ms(self._clock())
-            return answers.results_text(await self._past.results(name, now_ms - days * _DAY_MS, now_ms))
+            return answers.results_text(await self._past.results(name, now_ms - days * DAY_MS, now_ms))
         return self._of_view(asked, await read_status(self._settings, self._redis))
 
     def _of_view(self, asked: Asked, view: StatusView) -> str:

@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.exchange.venues.pages import DAY_MS, ByCursor, ByWeek, ListCall
+from tasks.base.clock import DAY_MS
+from tasks.exchange.venues.pages import ByCursor, ByWeek, ListCall
 from tasks.exchange.venues.signed import Answer, Params, SignedRequests, ccxt_error
 from tasks.exchange.venues.venue import (
     FeeCall,

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.exchange.venues.pages import DAY_MS, Backward, ListCall
+from tasks.base.clock import DAY_MS
+from tasks.exchange.venues.pages import Backward, ListCall
 from tasks.exchange.venues.signed import Answer, Params, SignedRequests
 from tasks.exchange.venues.venue import FeeCall, KeyRights, RateLimits, Venue
 

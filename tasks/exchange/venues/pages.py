@@ -4,8 +4,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
+from tasks.base.clock import DAY_MS
+
 Record = Mapping[str, Any]
-DAY_MS = 24 * 3600 * 1000
 WEEK_MS = 7 * DAY_MS
 _CLOCK_DRIFT_MS = 60_000  # a day that ends within this time may be over by the exchange's clock
 _LOOK_AHEAD_MS = 3600 * 1000  # how far the first week reaches into the future, because clocks differ
