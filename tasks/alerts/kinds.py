@@ -164,8 +164,8 @@ RULES: Mapping[AlertKind, Rule] = {
     ),
     AlertKind.STOP_FIRED: Rule(
         ERROR,
-        Text("Stop fired", "{symbol}: {stop}: {why}. What it holds: {exit}. It waits for gridflow resume {symbol}."),
-        Text("止损/止盈触发", "{symbol}：{stop}：{why}，持仓处理：{exit}；恢复请执行 gridflow resume {symbol}"),
+        Text("Stop fired", "{symbol}: {stop}, because {why}. Held base: {exit}. To trade on: {resume}"),
+        Text("止损/止盈触发", "{symbol}：{stop}：{why}，持仓处理：{exit}；恢复请执行 {resume}"),
     ),
     AlertKind.STOPPED: Rule(
         INFO,

@@ -12,8 +12,7 @@ from tasks.base.errors import ConfigError, Problem
 from tasks.base.money import from_units, plain, units_down
 from tasks.exchange.models import Market, PriceBand
 from tasks.grid.levels import build_grid, configured_size
-from tasks.grid.models import Grid, Size
-from tasks.grid.planner import MARKET_SLIPPAGE
+from tasks.grid.models import MARKET_SLIPPAGE, Grid, Size
 from tasks.grid.sizing import reserve_units
 from tasks.paper.units import to_units
 from tasks.settings.grids import StartMode, SymbolSettings

@@ -28,9 +28,9 @@ async def watch_daily_loss(redis: RedisClient, settings: Settings, profit: Decim
     if loss is not None:  # before the mark: a worker that dies in between pauses again
         why = f"the account has lost {loss:.2f} {settings.quote} since 00:00 UTC"
         await pause(redis, settings, by=Actor.RULE, once=f"daily loss {marks.day}")
-        facts = {"symbol": "all symbols", "stop": "daily loss", "why": why, "exit": "keep", "loss": plain(loss)}
+        facts = {"symbol": "all symbols", "stop": "daily loss", "why": why, "exit": "keep", "resume": "gridflow resume"}
         log.error("daily loss limit reached: no new buys", extra={"loss": plain(loss)})
-        await publish_event(redis, keys, EventKind.STOP_FIRED, facts)
+        await publish_event(redis, keys, EventKind.STOP_FIRED, facts | {"loss": plain(loss)})
     if marks != before:
         await redis.set(keys.day_marks, marks.model_dump_json())
     return loss is not None

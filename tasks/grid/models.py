@@ -12,6 +12,8 @@ from tasks.base.money import ZERO, units_up
 from tasks.exchange.models import Frozen, NotNegative, Positive, Side
 from tasks.exchange.order_ids import Purpose
 
+MARKET_SLIPPAGE = Decimal("0.001")  # an order at the market may be this share worse than the best price
+
 
 class CellState(StrEnum):
     """IDLE (wants a buy) → BUYING → HOLDING (wants a sell) → SELLING → IDLE, one cycle later."""
@@ -151,7 +153,7 @@ class Limits(Frozen):
     other_orders: int = 0  # open orders of the account in the symbol that belong to no cell
     now_ms: int = 0
     stop_fired: bool = False  # no buys; what is held is sold where `liquidate`, else kept; all orders are cancelled
-    exit_slippage: Decimal = Decimal("0.001")  # a sale at the market may be this share below the best bid
+    exit_slippage: Decimal = MARKET_SLIPPAGE  # a sale at the market may be this share below the best bid
     no_buys: IdleReason | None = None  # why a limit or guard allows none
     no_sells: IdleReason | None = None
     cancel_buys: bool = False  # resting buys are cancelled, too

@@ -7,14 +7,23 @@ from tasks.base.money import ZERO, from_units
 from tasks.exchange.models import Market, Side
 from tasks.exchange.order_ids import OrderId, Purpose
 from tasks.grid.cells import is_off_level
-from tasks.grid.models import Cell, CellState, Grid, GridPlan, IdleReason, Limits, PlannedOrder, RestingBuy
+from tasks.grid.models import (
+    MARKET_SLIPPAGE,
+    Cell,
+    CellState,
+    Grid,
+    GridPlan,
+    IdleReason,
+    Limits,
+    PlannedOrder,
+    RestingBuy,
+)
 from tasks.grid.order_limit import nearest_orders
 from tasks.grid.resizing import NO_RESIZING, Candidate, resize
 from tasks.grid.sizing import amounts, holds_nothing, reserve_units, smallest_qty
 from tasks.market.models import Snapshot
 from tasks.settings.grids.placement import is_active
 
-MARKET_SLIPPAGE = Decimal("0.001")  # an order at the market may be this share worse than the best price
 _NONE: Mapping[str, RestingBuy] = {}
 
 

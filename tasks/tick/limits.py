@@ -8,8 +8,7 @@ from tasks.base.keys import Keys
 from tasks.exchange.models import Order, Side
 from tasks.funds.models import FundCode, Write
 from tasks.grid.levels import configured_size
-from tasks.grid.models import GridPlan, IdleReason, Limits, RestingBuy
-from tasks.grid.planner import MARKET_SLIPPAGE
+from tasks.grid.models import MARKET_SLIPPAGE, GridPlan, IdleReason, Limits, RestingBuy
 from tasks.market.models import Snapshot
 from tasks.orders.models import IntentState
 from tasks.risk.models import StopCode, Verdict

@@ -70,6 +70,7 @@ def stop_writes(verdict: Verdict, own: SymbolSettings, keys: Keys, symbol: str, 
         "why": verdict.marks.why,
         "exit": own.stop_exit,
         "price": plain(price),
+        "resume": f"gridflow resume {symbol}",
     }
     kind, body = EventKind.STOP_FIRED.value, json.dumps(facts)
     out.append(Write(key=keys.events, verb="EVENT", field=kind, value=body))

@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, Field
 
 from tasks.base.errors import Problem
 from tasks.base.money import MAX_QUOTE
-from tasks.settings.section import IsValid, Price, Section, Share
+from tasks.settings.section import NOT_SET, IsValid, Price, Section, Share
 
 _Amount = Annotated[Decimal, Field(gt=0, le=MAX_QUOTE)]
 
@@ -76,7 +76,7 @@ class RiskSettings(Section):
         None, description="no buys from this time, with its zone", examples=["2027-01-28T18:00:00Z"]
     )
     pause_until: AwareDatetime | None = Field(
-        None, description="until this time, with its zone", examples=["2027-01-29T02:00:00Z"]
+        None, description="end of the pause that pause_from begins, with its zone", examples=["2027-01-29T02:00:00Z"]
     )
 
     def risk_problems(self, field: str, is_valid: IsValid) -> list[Problem]:
@@ -90,7 +90,7 @@ class RiskSettings(Section):
         times = {"pause_from": self.pause_from, "pause_until": self.pause_until}
         for one, other in (("pause_from", "pause_until"), ("pause_until", "pause_from")):
             if is_valid(one, other) and times[one] is not None and times[other] is None:
-                found.append(Problem(f"{field}.{other}", "(not set)", f"{one} needs it", f"Set {other} as well"))
+                found.append(Problem(f"{field}.{other}", NOT_SET, f"{one} needs it", f"Set {other} as well"))
         return found
 
 
