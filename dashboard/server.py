@@ -23,6 +23,8 @@ from dashboard.connection import reader
 from dashboard.gate import Gate
 from dashboard.guard import listening_on
 from dashboard.metrics import open_metrics
+from dashboard.screens import pages  # noqa: F401 - loads the screens
+from dashboard.settling import settle
 from dashboard.sign_in import Sessions, build_sessions
 from dashboard.streamlit_options import protect
 from tasks.base.errors import ConfigError, StateError
@@ -93,3 +95,4 @@ app = st.App(
 _HOSTS.extend(allowed_hosts(_settings().dashboard, _listening(_settings())))
 protect(_HOSTS)
 _begin_access()
+settle()

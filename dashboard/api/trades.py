@@ -1,7 +1,6 @@
 """Trades: pages with filters, the symbols that have some, statistics of a period, and a CSV file."""
 
 from datetime import UTC, datetime
-from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -15,12 +14,12 @@ from dashboard.api.problems import Problem
 from dashboard.api.security import operator
 from dashboard.connection import Reader, reader
 from tasks.base.clock import DAY_MS, to_ms, utc_now
-from tasks.base.money import ZERO
 from tasks.exchange.models import Side
 from tasks.history.database import Database
 from tasks.history.queries import FillFilter
 from tasks.ledger.models import Fill
 from tasks.ledger.periods import Period, bucket_of
+from tasks.ledger.statistics import Tally
 from tasks.views import history
 from tasks.views.models import DayView, ResultsView
 
@@ -112,21 +111,19 @@ def trades(
     """A page of the trades that the filters hold, with totals of all of them."""
     source = reader()
     wanted = FillFilter(symbol=symbol, side=side, from_ms=_ms(date_from), to_ms=_ms(date_to))
-    nothing = history.Trades((), 0, None), (ZERO, ZERO)
+    nothing = history.Trades((), 0, None), Tally()
     found, tally = source.past(lambda database: _page(source, database, wanted, page_size, page), nothing)
-    summary = Summary(total_trades=found.total, **both(total_volume=tally[0], pnl=tally[1]))
+    summary = Summary(total_trades=found.total, **both(total_volume=tally.volume, pnl=tally.profit))
     items = [Trade.of(fill) for fill in found.fills]
     return TradePage(total=found.total, page=page, page_size=page_size, items=items, summary=summary)
 
 
 async def _page(
     source: Reader, database: Database, wanted: FillFilter, limit: int, number: int
-) -> tuple[history.Trades, tuple[Decimal, Decimal]]:
+) -> tuple[history.Trades, Tally]:
     account = source.settings.account
-    return (
-        await history.trades(database, account, wanted, limit, number),
-        await history.volume_and_profit(database, account, wanted),
-    )
+    tally = await history.totals(database, account, wanted)
+    return await history.trades(database, account, wanted, limit, number, total=tally.buys + tally.sells), tally
 
 
 class Symbols(Answer):

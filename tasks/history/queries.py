@@ -1,6 +1,6 @@
 """Reading the history: pages of fills, totals of any time span, the equity curve."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -10,12 +10,11 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
-    column,
     func,
+    literal,
     select,
     tuple_,
     type_coerce,
-    values,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -141,8 +140,12 @@ async def count_fills(connection: AsyncConnection, account: str, wanted: FillFil
 
 async def traded_symbols(connection: AsyncConnection, account: str) -> list[str]:
     """All symbols with a fill, sorted."""
-    asked = select(_DAYS.symbol).where(_DAYS.account == account).distinct().order_by(_DAYS.symbol)
-    return list((await connection.execute(asked)).scalars())
+    return list((await connection.execute(_traded(account).order_by(_DAYS.symbol))).scalars())
+
+
+def _traded(account: str) -> Select[str]:
+    """The symbols with a fill."""
+    return select(_DAYS.symbol).where(_DAYS.account == account).distinct()
 
 
 async def equity_curve(
@@ -194,9 +197,7 @@ async def _hours_curve(
 
 
 def _curve_point(at_ms: int, worth: str, capital: str, grid_profit: str) -> CurvePoint:
-    return CurvePoint.model_construct(
-        at_ms=at_ms, equity=Decimal(worth), capital=Decimal(capital), grid_profit=Decimal(grid_profit)
-    )
+    return CurvePoint(at_ms, Decimal(worth), Decimal(capital), Decimal(grid_profit))
 
 
 def _as_text(column: ColumnElement[Decimal]) -> ColumnElement[str]:
@@ -229,13 +230,14 @@ async def hourly_prices(
 
 
 async def prices_at(
-    connection: AsyncConnection, account: str, symbols: Iterable[str], at_ms: int, *, after: bool
+    connection: AsyncConnection, account: str, symbol: str | None, at_ms: int, *, after: bool
 ) -> dict[str, Decimal]:
-    """Each symbol's price at its first hour from `at_ms` on, or its last before it, where there is one. One query."""
-    names = [(symbol,) for symbol in symbols]
-    if not names:
-        return {}
-    hours, asked = tables.EQUITY_HOURS.c, values(column("symbol", Text), name="asked").data(names).cte()
+    """Price of the symbol, or of each symbol with a fill, at its first hour from `at_ms` on, or its last before it.
+
+    One query. Without such an hour a symbol is left out.
+    """
+    names = _traded(account) if symbol is None else select(literal(symbol, Text).label("symbol"))
+    hours, asked = tables.EQUITY_HOURS.c, names.cte("asked")
     own = [hours.account == account, hours.symbol == asked.c.symbol, hours.price.is_not(None)]
     nearest = select(hours.price).where(*own, hours.hour_ms >= at_ms if after else hours.hour_ms < at_ms)
     nearest = nearest.order_by(hours.hour_ms if after else hours.hour_ms.desc()).limit(1)
@@ -275,26 +277,32 @@ def conditions(account: str, wanted: FillFilter) -> list[ColumnElement[bool]]:
     return found
 
 
-def day_conditions(
-    account: str, wanted: FillFilter, from_ms: int | None, to_ms: int | None
-) -> list[ColumnElement[bool]]:
-    """Of every day that has a part of the span."""
-    found: list[ColumnElement[bool]] = [_DAYS.account == account]
+def days_of(wanted: FillFilter) -> Table:
+    """The table that has the totals of days for a filter: of one symbol, or of all together."""
+    return tables.ACCOUNT_DAYS if wanted.symbol is None else tables.DAYS
+
+
+def day_conditions(table: Table, account: str, wanted: FillFilter) -> list[ColumnElement[bool]]:
+    """Of every day in a table of totals that has a part of the span."""
+    days = table.c
+    found: list[ColumnElement[bool]] = [days.account == account]
     if wanted.symbol is not None:
-        found.append(_DAYS.symbol == wanted.symbol)
+        found.append(days.symbol == wanted.symbol)
     if wanted.side is not None:
-        found.append(_DAYS.side == wanted.side.value)
-    if from_ms is not None:
-        found.append(_DAYS.day >= from_ms // DAY_MS)
-    if to_ms is not None:
-        found.append(_DAYS.day < -(-to_ms // DAY_MS))
+        found.append(days.side == wanted.side.value)
+    if wanted.from_ms is not None:
+        found.append(days.day >= wanted.from_ms // DAY_MS)
+    if wanted.to_ms is not None:
+        found.append(days.day < -(-wanted.to_ms // DAY_MS))
     return found
 
 
 async def _days(connection: AsyncConnection, account: str, wanted: FillFilter) -> list[tuple[int, int]]:
     """(day, fills) of every day that has a part of the span, newest first."""
-    asked = select(_DAYS.day, func.sum(_DAYS.fills)).group_by(_DAYS.day).order_by(_DAYS.day.desc())
-    asked = asked.where(*day_conditions(account, wanted, wanted.from_ms, wanted.to_ms))
+    table = days_of(wanted)
+    days = table.c
+    asked = select(days.day, func.sum(days.fills)).group_by(days.day).order_by(days.day.desc())
+    asked = asked.where(*day_conditions(table, account, wanted))
     return [(int(day), int(count)) for day, count in await connection.execute(asked)]
 
 

@@ -67,9 +67,9 @@ async def _delete(
 
 async def _delete_days(database: Database, account: str, first: int) -> None:
     """The totals go with their trades: pages are counted from them."""
-    days = tables.DAYS
     async with database.begin() as connection:
-        await connection.execute(delete(days).where(days.c.account == account, days.c.day < first))
+        for days in (tables.DAYS, tables.ACCOUNT_DAYS):
+            await connection.execute(delete(days).where(days.c.account == account, days.c.day < first))
 
 
 async def _symbols(database: Database, account: str) -> list[str]:

@@ -10,10 +10,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tasks.base.clock import DAY_MS
+from tasks.exchange.models import Side
 from tasks.history import tables
 from tasks.history.column_types import Exact
 from tasks.history.rows import HOUR_MS, MINUTE_MS, Batch, Row, changes_between
-from tasks.history.totals import FillTotals, day_row, hours_of, sell_id, tally_of_day
+from tasks.history.totals import FillTotals, account_day_row, day_row, hours_of, sell_id, tally_of_day
 from tasks.ledger.models import Fill
 from tasks.ledger.rounds import Round, lots_as_json, lots_from_json
 
@@ -143,6 +144,8 @@ async def _write_fills(connection: AsyncConnection, account: str, fills: Sequenc
         totals.add(fill)
     await put(connection, tables.ROUNDS, [own | dict(one) for one in totals.rounds.values()])
     await put(connection, tables.DAYS, [own | day_row(day, tally) for day, tally in totals.days.items()])
+    account_days = [own | account_day_row(day, tally) for day, tally in totals.account_days.items()]
+    await put(connection, tables.ACCOUNT_DAYS, account_days)
     lots = [
         own | {"symbol": symbol, "cell_key": key, "lots": json.dumps(lots_as_json(lots))}
         for (symbol, key), lots in totals.lots.items()
@@ -170,6 +173,11 @@ async def _totals(connection: AsyncConnection, account: str, fills: Sequence[Fil
     for row in await _found(connection, account, tables.DAYS, ("symbol", "day"), days, names):
         values = dict(zip(names, row, strict=True))
         found.days[values["symbol"], values["side"], values["day"]] = tally_of_day(values)
+    numbers = {(side.value, day) for side in Side for _, day in days}
+    names = tuple(column.name for column in tables.ACCOUNT_DAYS.columns)
+    for row in await _found(connection, account, tables.ACCOUNT_DAYS, ("side", "day"), numbers, names):
+        values = dict(zip(names, row, strict=True))
+        found.account_days[values["side"], values["day"]] = tally_of_day(values)
     return found
 
 

@@ -1,18 +1,21 @@
 """Totals of fills and rounds: whole UTC days from the table of days, the rest counted."""
 
+from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tasks.base.money import ZERO, exact
 from tasks.exchange.models import Side
 from tasks.history import tables
-from tasks.history.queries import FillFilter, conditions, day_conditions, spans
-from tasks.history.totals import tally_of_day
+from tasks.history.queries import FillFilter, conditions, day_conditions, days_of, spans
 from tasks.ledger.statistics import Tally, total_of
 
-_FILLS, _ROUNDS, _DAYS = tables.FILLS.c, tables.ROUNDS.c, tables.DAYS.c
+_FILLS, _ROUNDS = tables.FILLS.c, tables.ROUNDS.c
+_SUMS = ("volume", "fees", "profit", "rounds", "wins", "won", "lost", "held_ms")  # of a table of days
 
 
 async def tally_of(connection: AsyncConnection, account: str, wanted: FillFilter) -> Tally:
@@ -26,34 +29,35 @@ async def tally_of(connection: AsyncConnection, account: str, wanted: FillFilter
 
 async def tallies_by_day(connection: AsyncConnection, account: str, wanted: FillFilter) -> dict[int, Tally]:
     """Day (since the epoch, UTC) → its totals, of every day that has a part of the span and a fill."""
-    asked = select(tables.DAYS).where(*day_conditions(account, wanted, wanted.from_ms, wanted.to_ms))
-    found: dict[int, Tally] = {}
-    for row in (await connection.execute(asked)).mappings():
-        found[row["day"]] = found.get(row["day"], Tally()) + tally_of_day(dict(row))
-    return found
+    return await _grouped(connection, account, wanted, days_of(wanted), "day")
 
 
 async def tallies_by_symbol(connection: AsyncConnection, account: str, wanted: FillFilter) -> dict[str, Tally]:
     """Symbol → its totals of every day that has a part of the span."""
-    asked = select(tables.DAYS).where(*day_conditions(account, wanted, wanted.from_ms, wanted.to_ms))
-    rows: dict[str, list[Tally]] = {}
-    for row in (await connection.execute(asked)).mappings():
-        rows.setdefault(row["symbol"], []).append(tally_of_day(dict(row)))
-    return {symbol: total_of(found) for symbol, found in rows.items()}
+    return await _grouped(connection, account, wanted, tables.DAYS, "symbol")
 
 
 async def _tally_of_days(connection: AsyncConnection, account: str, wanted: FillFilter) -> Tally:
-    """The sum of the rows of days, column by column."""
-    names = ("volume", "fees", "profit", "rounds", "wins", "won", "lost", "held_ms")
-    asked = select(_DAYS.side, _DAYS.fills, *(_DAYS[name] for name in names))
-    asked = asked.where(*day_conditions(account, wanted, wanted.from_ms, wanted.to_ms))
-    rows = (await connection.execute(asked)).all()
-    if not rows:
-        return Tally()
-    sides, counts, *columns = zip(*rows, strict=True)
+    """The totals of whole days."""
+    found = await _grouped(connection, account, wanted, days_of(wanted), "account")
+    return found.get(account, Tally())
+
+
+async def _grouped(
+    connection: AsyncConnection, account: str, wanted: FillFilter, table: Table, column: str
+) -> dict[Any, Tally]:
+    """Value of a column → the totals of the rows that have it, of every day that has a part of the span."""
+    asked = select(*(table.c[name] for name in (column, "side", "fills", *_SUMS))).order_by(table.c[column])
+    rows = await connection.execute(asked.where(*day_conditions(table, account, wanted)))
+    return {key: _sum_of(tuple(found)) for key, found in groupby(rows, itemgetter(0))}
+
+
+def _sum_of(rows: Sequence[Any]) -> Tally:
+    """The sum of rows (key, side, fills, sums), column by column: rows of 100 symbols are thousands."""
+    _, sides, counts, *columns = zip(*rows, strict=True)
     buys = sum(count for side, count in zip(sides, counts, strict=True) if side == Side.BUY.value)
     with exact():
-        sums = {name: sum(column) for name, column in zip(names, columns, strict=True)}
+        sums = {name: sum(column) for name, column in zip(_SUMS, columns, strict=True)}
     return Tally(buys=buys, sells=sum(counts) - buys, **sums)
 
 

@@ -14,6 +14,7 @@ from tasks.ledger.statistics import Tally, tally_of_fill, tally_of_round
 CellId = tuple[str, str]  # symbol, cell key
 RoundId = tuple[str, str]  # symbol, sell id
 DayId = tuple[str, str, int]  # symbol, side, days since the epoch
+AccountDayId = tuple[str, int]  # side, days since the epoch
 _SUMS = tuple(each.name for each in fields(Tally) if each.name not in ("buys", "sells"))
 
 
@@ -24,6 +25,7 @@ class FillTotals:
     lots: dict[CellId, tuple[Lot, ...]] = field(default_factory=dict)
     rounds: dict[RoundId, Round] = field(default_factory=dict)
     days: dict[DayId, Tally] = field(default_factory=dict)
+    account_days: dict[AccountDayId, Tally] = field(default_factory=dict)
 
     def add(self, fill: Fill) -> None:
         """Count a fill. Fills of a cell come in the order in which they were booked."""
@@ -39,8 +41,10 @@ class FillTotals:
         self.rounds[order] = after
 
     def _count(self, side: Side, at_ms: int, symbol: str, tally: Tally) -> None:
-        day = (symbol, side.value, at_ms // DAY_MS)
-        self.days[day] = self.days.get(day, Tally()) + tally
+        day = at_ms // DAY_MS
+        own, all_symbols = (symbol, side.value, day), (side.value, day)
+        self.days[own] = self.days.get(own, Tally()) + tally
+        self.account_days[all_symbols] = self.account_days.get(all_symbols, Tally()) + tally
 
 
 def sell_id(fill: Fill) -> str:
@@ -51,12 +55,18 @@ def sell_id(fill: Fill) -> str:
 def day_row(day: DayId, tally: Tally) -> Row:
     """The row of the table of days."""
     symbol, side, number = day
+    return {"symbol": symbol} | account_day_row((side, number), tally)
+
+
+def account_day_row(day: AccountDayId, tally: Tally) -> Row:
+    """The row of the table of days of all symbols."""
+    side, number = day
     values = {name: getattr(tally, name) for name in _SUMS}
-    return {"symbol": symbol, "side": side, "day": number, "fills": tally.buys + tally.sells} | values
+    return {"side": side, "day": number, "fills": tally.buys + tally.sells} | values
 
 
 def tally_of_day(row: Mapping[str, Any]) -> Tally:
-    """The totals that `day_row` wrote."""
+    """The totals that `day_row` or `account_day_row` wrote."""
     count = "buys" if row["side"] == Side.BUY.value else "sells"
     return Tally(**{name: row[name] for name in _SUMS}, **{count: row["fills"]})
 

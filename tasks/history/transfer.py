@@ -25,7 +25,7 @@ _ROWS = 5000
 _FORMAT_VERSION = 1
 _MANIFEST = "history.json"
 # Totals follow from fills and points, so an import makes them again; the archiver's own state belongs to its database.
-_NOT_IMPORTED = ("rounds", "days", "lots", "archives")
+_NOT_IMPORTED = ("rounds", "days", "account_days", "lots", "archives")
 
 
 def _names() -> list[str]:

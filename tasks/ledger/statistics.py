@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import UTC, tzinfo
 from decimal import Decimal
+from typing import NamedTuple
 
 from tasks.base.clock import DAY_MS
 from tasks.base.money import ZERO, exact
@@ -77,8 +78,11 @@ def total_of(tallies: Iterable[Tally]) -> Tally:
     return sum(tallies, Tally())
 
 
-class CurvePoint(Frozen):
-    """The account's worth at one moment, in quote. `capital`: the money put in so far, total_funds of the settings."""
+class CurvePoint(NamedTuple):
+    """The account's worth at one moment, in quote. `capital`: the money put in so far, total_funds of the settings.
+
+    A curve has thousands, so it is no model.
+    """
 
     at_ms: int
     equity: Decimal
@@ -227,16 +231,19 @@ def max_drawdown(curve: Sequence[CurvePoint]) -> Drawdown:
 
     Of several equal falls the first counts.
     """
+    with exact() as context:
+        worths = [point.equity - point.capital for point in curve]
     worst = Drawdown()
     peak: CurvePoint | None = None
-    for point in curve:
-        if peak is None or _gain(peak, point) > 0:
-            peak = point
-            continue
-        fall = -_gain(peak, point)
-        share = fall / peak.equity if peak.equity > 0 else ZERO
-        if share > worst.share:
-            worst = Drawdown(share=share, quote=fall, peak_ms=peak.at_ms, trough_ms=point.at_ms)
+    highest = ZERO
+    for point, worth in zip(curve, worths, strict=True):
+        if peak is None or worth > highest:
+            peak, highest = point, worth
+        elif worth < highest and peak.equity > 0:
+            fall = context.subtract(highest, worth)
+            share = fall / peak.equity
+            if share > worst.share:
+                worst = Drawdown(share=share, quote=fall, peak_ms=peak.at_ms, trough_ms=point.at_ms)
     return worst
 
 

@@ -80,9 +80,8 @@ async def results(
     async with database.connection() as connection:
         wanted = FillFilter(symbol=symbol, side=side, from_ms=start_ms, to_ms=end_ms)
         tally = await tallies.tally_of(connection, account, wanted)
-        symbols = [symbol] if symbol else await queries.traded_symbols(connection, account)
-        first = await queries.prices_at(connection, account, symbols, start_ms, after=True)
-        last = await queries.prices_at(connection, account, symbols, end_ms, after=False)
+        first = await queries.prices_at(connection, account, symbol, start_ms, after=True)
+        last = await queries.prices_at(connection, account, symbol, end_ms, after=False)
         curve: list[CurvePoint] = []
         if symbol is None:
             curve = await queries.equity_curve(connection, account, start_ms, end_ms, _ALL_POINTS)
@@ -125,12 +124,14 @@ async def trades(
     limit: int,
     number: int = 1,
     older_than: Cursor | None = None,
+    total: int | None = None,
 ) -> Trades:
     """The page of that number; the newest is 1. `older_than`: where it begins, if known: the time of reading it does
-    not grow with its number then.
+    not grow with its number then. `total`: how many the filter holds, if known.
     """
     async with database.connection() as connection:
-        total = await queries.count_fills(connection, account, wanted)
+        if total is None:
+            total = await queries.count_fills(connection, account, wanted)
         if number == 1 or older_than is not None:
             page = await queries.fills_page(connection, account, wanted, limit, older_than)
             return Trades(page.fills, total, page.older)
@@ -139,11 +140,10 @@ async def trades(
         return Trades(fills, total, Cursor.after(fills[-1]) if has_older else None)
 
 
-async def volume_and_profit(database: Database, account: str, wanted: FillFilter) -> tuple[Decimal, Decimal]:
-    """(volume, profit of the sells) of all fills that a filter holds, in quote."""
+async def totals(database: Database, account: str, wanted: FillFilter) -> Tally:
+    """The totals of all fills that a filter holds."""
     async with database.connection() as connection:
-        found = await tallies.tally_of(connection, account, wanted)
-    return found.volume, found.profit
+        return await tallies.tally_of(connection, account, wanted)
 
 
 async def days(database: Database, account: str, wanted: FillFilter) -> list[DayView]:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+from pydantic import BaseModel
+
 from tasks.base.clock import Clock, to_ms, utc_now
 from tasks.base.keys import Keys
 from tasks.base.money import ZERO
@@ -12,7 +14,6 @@ from tasks.base.redis_client import RedisClient
 from tasks.ledger.models import Book
 from tasks.ledger.rules import total, value
 from tasks.settings.model import Settings
-from tasks.tick.models import TickReport
 from tasks.views.models import View
 
 
@@ -32,6 +33,13 @@ class QuickStats(View):
     oldest_tick_seconds: float | None
 
 
+class _Tick(BaseModel):
+    """What is needed here of a `TickReport`, which has far more."""
+
+    at_ms: int
+    price: Decimal
+
+
 class Quick(NamedTuple):
     """The figures, and the symbols that they are of: a later call may name them."""
 
@@ -49,16 +57,17 @@ async def quick_stats(
             pipe.sunion([keys.symbols, keys.funds_symbols])
             pipe.hmget(keys.funds, "paused", "stopped")
             pipe.hget(keys.settings, "body")
+            if symbols:
+                pipe.mget([*map(keys.book, symbols), *map(keys.last_tick, symbols)])
             for symbol in symbols:
-                pipe.get(keys.book(symbol))
-                pipe.get(keys.last_tick(symbol))
                 pipe.hlen(keys.intents(symbol))
             names, flags, body, *rows = await pipe.execute()
         if set(names) == set(symbols):
             break
         symbols = tuple(sorted(names))
-    books = [Book.model_validate_json(text) if text else None for text in rows[0::3]]
-    ticks = [TickReport.model_validate_json(text) if text else None for text in rows[1::3]]
+    texts, counts = (rows[0], rows[1:]) if symbols else ((), ())
+    books = [Book.model_validate_json(text) if text else None for text in texts[: len(symbols)]]
+    ticks = [_Tick.model_validate_json(text) if text else None for text in texts[len(symbols) :]]
     worth = [value(book, tick.price) for book, tick in zip(books, ticks, strict=True) if book and tick]
     funds = Decimal(str(json.loads(body)["total_funds"])) if body else settings.total_funds
     change = total(one.equity_change for one in worth)
@@ -71,7 +80,7 @@ async def quick_stats(
         fees=total(book.fees for book in books if book),
         active_positions=sum(book.base > ZERO for book in books if book),
         symbols=len(symbols),
-        open_orders=sum(int(count) for count in rows[2::3]),
+        open_orders=sum(int(count) for count in counts),
         paused=flags[0] == "1",
         stopped=flags[1] == "1",
         oldest_tick_seconds=max(ages) / 1000 if ages else None,

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, NamedTuple
 
 from tasks.base.keys import Keys
@@ -136,14 +135,16 @@ def _history(archive: Mapping[str, str], waiting: int, full: str | None) -> Hist
 
 async def _stored_symbols(redis: RedisClient, keys: Keys, symbols: Sequence[str]) -> list[_StoredSymbol]:
     async with redis.pipeline(transaction=False) as pipe:
+        for key in (keys.book, keys.last_tick, keys.grid):
+            pipe.mget(map(key, symbols))  # a client's time goes by answers: three, not three for each symbol
         for symbol in symbols:
-            pipe.get(keys.book(symbol))
-            pipe.get(keys.last_tick(symbol))
-            pipe.get(keys.grid(symbol))
             pipe.hvals(keys.cells(symbol))
+        for symbol in symbols:
             pipe.hlen(keys.intents(symbol))
-        rows = iter(await pipe.execute())
-    return [_StoredSymbol(*islice(rows, len(_StoredSymbol._fields))) for _ in symbols]
+        books, ticks, grids, *rest = await pipe.execute()
+    count = len(symbols)
+    stored = zip(books, ticks, grids, rest[:count], rest[count:], strict=True)
+    return [_StoredSymbol(*row) for row in stored]
 
 
 def _parsed(symbol: str, stored: _StoredSymbol, breaker: Breaker) -> SymbolRecords:

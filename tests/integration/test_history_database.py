@@ -142,6 +142,32 @@ async def test_a_database_of_the_first_version_comes_up(database_url: URL) -> No
     await first.close()
 
 
+async def test_the_totals_of_all_symbols_begin_with_what_there_is(database_url: URL) -> None:
+    """A database of before has totals of each symbol alone; what is archived later counts on top, to the last digit."""
+    database = Database(database_url)
+    async with database.begin() as connection:
+        await connection.run_sync(migrate, "0003")
+        for symbol, account, volume in (
+            ("A/B", "main", "1.00000000000000000001"),
+            ("C/D", "main", "2"),
+            ("A/B", "x", 9),
+        ):
+            names = "account, symbol, side, day, fills, volume, fees, profit, rounds, wins, won, lost, held_ms"
+            values = f"'{account}', '{symbol}', 'buy', 0, 3, '{volume}', '1', '0', 0, 0, '0', '0', 5"
+            await connection.execute(text(f"INSERT INTO gridflow_days ({names}) VALUES ({values})"))
+    await database.open()
+    await archive(database, records(fill(1), fill(2, "sell", profit="1.5", at_ms=DAY_MS)))
+    found = {(row["account"], row["side"], row["day"]): row for row in await rows(database, tables.ACCOUNT_DAYS)}
+    assert {key: row["fills"] for key, row in found.items()} == {
+        ("main", "buy", 0): 7,
+        ("main", "sell", 1): 1,
+        ("x", "buy", 0): 3,
+    }
+    assert found["main", "buy", 0]["volume"] == Decimal("13.00000000100000000001")
+    assert found["main", "sell", 1]["profit"] == Decimal("1.5")
+    await database.close()
+
+
 def _is_number(table: Table, name: str) -> bool:
     return str(table.c[name].type) in ("BIGINT", "INTEGER", "BOOLEAN")
 
@@ -265,7 +291,8 @@ async def test_old_rows_go_and_trades_stay(database: Database) -> None:
     assert len(await rows(database, tables.FILLS)) == 3
     shorter = HistorySettings(trades_days=101, events_days=0)
     assert await prune(database, "main", shorter, now_ms) == {"fills": 1}
-    assert [row["day"] for row in await rows(database, tables.DAYS)] == [899, 999], "pages are counted from them"
+    for totals in (tables.DAYS, tables.ACCOUNT_DAYS):
+        assert [row["day"] for row in await rows(database, totals)] == [899, 999], "pages are counted from them"
 
 
 async def test_what_cannot_be_read_is_kept_and_holds_nothing_up(database: Database) -> None:

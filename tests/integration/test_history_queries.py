@@ -129,8 +129,10 @@ async def test_a_thinned_curve_keeps_its_extremes_and_ends(connection: AsyncConn
     day = await queries.equity_curve(connection, "main", START + DAY_MS, START + 2 * DAY_MS, 1000)
     assert len(day) == 49
     assert day[0].at_ms < START + DAY_MS <= day[1].at_ms
-    prices = await queries.prices_at(connection, "main", SYMBOLS, START + DAY_MS, after=True)
-    assert prices == {"AA/USDT": Decimal((START + DAY_MS) // HOUR_MS + 1)}
+    for symbol in (None, "AA/USDT"):
+        prices = await queries.prices_at(connection, "main", symbol, START + DAY_MS, after=True)
+        assert prices == {"AA/USDT": Decimal((START + DAY_MS) // HOUR_MS + 1)}
+    assert await queries.prices_at(connection, "main", "BB/USDT", START + DAY_MS, after=True) == {}
 
 
 def test_thinning_of_a_short_curve_changes_nothing() -> None:

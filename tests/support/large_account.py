@@ -109,14 +109,17 @@ def _copies(days: int) -> list[str]:
         "account, symbol, {id}, client_id, cell_key, side, price, qty, quote, fee, fee_currency, fee_quote, maker, "
         "{at}, basis, profit, filled_basis"
     )
-    totals = "account, symbol, side, {day}, fills, volume, fees, profit, rounds, wins, won, lost, held_ms"
+    totals = "account, {symbol}side, {day}, fills, volume, fees, profit, rounds, wins, won, lost, held_ms"
     copies = [
         (
             "fills",
             fills.format(id="trade_id", at="at_ms"),
             fills.format(id="trade_id || '-' || n", at=f"at_ms - n * {DAY_MS}"),
         ),
-        ("days", totals.format(day="day"), totals.format(day="day - n")),
+        *(
+            (name, totals.format(symbol=symbol, day="day"), totals.format(symbol=symbol, day="day - n"))
+            for name, symbol in (("days", "symbol, "), ("account_days", ""))
+        ),
     ]
     return [
         f"INSERT INTO gridflow_{name} ({columns}) {back} SELECT {values} FROM gridflow_{name}, back"

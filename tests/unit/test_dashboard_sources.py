@@ -1,5 +1,6 @@
 """What the dashboard says when Redis is not there, what tabs share, and what the process loads."""
 
+import gc
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from dashboard import connection, source
+from dashboard import connection, settling, source
 from dashboard.connection import NoData, Reader, host_and_port
 from tasks.settings.model import Settings
 from tests.support.servers import free_port
@@ -35,17 +36,16 @@ def test_a_redis_that_is_away_is_named_without_its_password() -> None:
 
 
 def test_the_process_stays_light(tmp_path: Path) -> None:
-    """Neither the server nor a chart loads Prefect, ccxt, pandas or altair."""
+    """Neither the server nor a chart loads Prefect, ccxt, pandas or altair; and no collection looks at its modules."""
     program = (
-        "import sys, dashboard.server\n"
-        "from dashboard.screens import allocation, grid, logs, overview, settings, trades\n"
+        "import gc, sys, dashboard.server\n"
         "from dashboard.charts.parts import base\n"
         "import streamlit as st\n"
         "st.echarts_chart(base(series=[{'type': 'line', 'data': [1, 2]}]))\n"
-        "print(sorted({'prefect', 'ccxt', 'pandas', 'altair'} & set(sys.modules)))"
+        "print(sorted({'prefect', 'ccxt', 'pandas', 'altair'} & set(sys.modules)), len(gc.get_objects()) < 10_000)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.strip() == "[] True"
 
 
 def test_tabs_share_one_reading_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,3 +106,19 @@ def test_a_query_that_asks_the_reader_again_fails_instead_of_waiting_for_itself(
     with pytest.raises(RuntimeError, match="wait for itself"):
         source.read(ask)
     source.close()
+
+
+def test_what_stays_loaded_is_no_garbage_to_look_for() -> None:
+    """Only where a module was loaded since: each refresh of each tab collects garbage, and must not pay for modules."""
+    gc.unfreeze()
+    try:
+        settling._known[0] = 0
+        settling.settle()
+        frozen = gc.get_freeze_count()
+        assert frozen > 50_000
+        assert len(gc.get_objects()) < 5_000
+        gc.unfreeze()
+        settling.settle()
+        assert gc.get_freeze_count() == 0
+    finally:
+        gc.unfreeze()

@@ -148,7 +148,7 @@ def test_a_deposit_is_no_profit_and_a_withdrawal_no_drawdown() -> None:
 def test_a_day_without_points_keeps_the_value_before() -> None:
     """Three days later it is worth 10 % more: returns 0, 0, 0.1."""
     first, last = curve("100")[0], curve("110")[0]
-    later = last.model_copy(update={"at_ms": last.at_ms + 3 * DAY_MS})
+    later = last._replace(at_ms=last.at_ms + 3 * DAY_MS)
     assert daily_returns([first, later]) == [0, 0, D("0.1")]
 
 

@@ -32,8 +32,8 @@ async def history_report(database: Database, settings: Settings, start_ms: int, 
         fills = await _fills(connection, account, FillFilter(to_ms=end_ms))
         inside = [fill for fill in fills if fill.at_ms >= start_ms]
         symbols = await queries.traded_symbols(connection, account)
-        first = await queries.prices_at(connection, account, symbols, start_ms, after=True)
-        last = await queries.prices_at(connection, account, symbols, end_ms, after=False)
+        first = await queries.prices_at(connection, account, None, start_ms, after=True)
+        last = await queries.prices_at(connection, account, None, end_ms, after=False)
     known = {
         symbol: _points(symbol, inside, first.get(symbol), last.get(symbol), curve[0].at_ms, curve[-1].at_ms)
         for symbol in symbols
