@@ -32,10 +32,9 @@ def dark_text(view: StatusView) -> str:
 
 
 def breaker_text(view: StatusView) -> str:
-    """Which circuit breakers are not closed; empty when all are."""
+    """Which symbols' circuit breakers are not closed; empty when all are, and while the exchange's own is not."""
     if view.breaker is not Phase.CLOSED:
-        until = f" until {iso(view.breaker_until_ms)}" if view.breaker_until_ms else ""
-        return f"No ticks{until}, the exchange's circuit breaker is {view.breaker.value}: {view.breaker_why}"
+        return ""
     broken = [symbol.symbol for symbol in view.symbols if symbol.breaker is not Phase.CLOSED]
     more = f" and {len(broken) - 10} more" if len(broken) > 10 else ""
     return f"Tick after tick failed, circuit breaker open: {', '.join(broken[:10])}{more}" if broken else ""

@@ -8,8 +8,7 @@ from dashboard.present.notes import base_text, breaker_text, dark_text, failure_
 from dashboard.present.numbers import money
 from dashboard.present.times import age_text
 from tasks.views.models import StatusView
-from tasks.views.parts import PartState, PartView
-from tasks.views.rules import history_notes
+from tasks.views.parts import PartState, PartView, history_notes
 
 _WORDS = {PartState.GOOD: "works", PartState.POOR: "needs a look", PartState.AWAY: "away"}
 _KINDS = {PartState.GOOD: "good", PartState.POOR: "warn", PartState.AWAY: "bad"}
@@ -48,7 +47,7 @@ def notice(content: Iterable[str] | str, kind: str) -> Html:
 
 def trouble_lines(view: StatusView) -> list[tuple[str, str]]:
     """(kind, text) of what is wrong beside parts that do not answer."""
-    found = [("warn", note) for note in history_notes(view.history) if view.history.away_ms is None]
+    found = [("warn", note) for note in history_notes(view.history)]
     if view.short:
         text = (
             f"The exchange holds {money(view.short)} {view.quote} less than the pot promises: no new buys are granted."

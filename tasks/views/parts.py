@@ -1,14 +1,19 @@
-"""The parts that an account needs: which of them answer, since when not, what works meanwhile and what to do. Pure."""
+"""The parts that an account needs: which of them answer, since when not, what works meanwhile and what to do. Pure.
 
+Screens show them in full, `gridflow status` a sentence of each that does not answer.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from tasks.exchange.limits.circuit_breaker import Phase
 from tasks.exchange.models import Frozen
-from tasks.views.models import StatusView, SymbolView
+from tasks.views.models import HistoryView, StatusView, SymbolView
 
 STALE_FACTOR = 2  # expected intervals after which a figure counts as old
 _LEAST_STALE_SECONDS = 5.0
-_LOW_BUDGET = 0.1
+_NONE: Mapping[str, str] = {}
 
 
 class PartState(StrEnum):
@@ -45,6 +50,41 @@ def is_stale(symbol: SymbolView, now_ms: int) -> bool:
 def part_views(view: StatusView, now_ms: int) -> tuple[PartView, ...]:
     """The parts that the account's records in Redis tell of."""
     return (_workers(view, now_ms), _exchange(view), _database(view), _prefect(view))
+
+
+def outages(view: StatusView, silent: Mapping[str, str] = _NONE) -> tuple[str, ...]:
+    """A sentence for each part that does not answer, with what goes on meanwhile, and the notes on the history.
+
+    `silent`: processes of the one-machine stack that do not answer, with since when.
+    """
+    found = [
+        f"{name} has not answered since {since}. The stack restarts it after 15 s." for name, since in silent.items()
+    ]
+    parts = (_exchange(view), _database(view), _prefect(view))
+    found += [_sentence(part) for part in parts if part.state is PartState.AWAY]
+    return (*found, *history_notes(view.history))
+
+
+def _sentence(part: PartView) -> str:
+    since = "" if part.since_ms is None else f", since {_time(part.since_ms, '%Y-%m-%d %H:%M')} UTC"
+    return f"{part.name}: {part.said}{since}. {part.works}"
+
+
+def history_notes(found: HistoryView) -> list[str]:
+    """That so much waits for the history that nothing is bought, and what came back from it."""
+    notes = [f"No new buys: history full. {_waiting(found)} wait in Redis."] if found.full else []
+    if found.restored_ms is not None:
+        at = _time(found.restored_ms, "%Y-%m-%d %H:%M:%S")
+        notes.append(f"Redis was lost; restored from the history at {at} UTC: {found.restored}.")
+    return notes
+
+
+def _waiting(found: HistoryView) -> str:
+    return f"{_count(found.waiting, 'record')} ({found.waiting_bytes / 1e6:,.1f} MB)"
+
+
+def _time(ms: int, form: str) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime(form)
 
 
 def redis_away(where: str, since_ms: int | None) -> PartView:
@@ -106,7 +146,7 @@ def _workers(view: StatusView, now_ms: int) -> PartView:
 
 
 def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def _exchange(view: StatusView) -> PartView:
@@ -114,22 +154,28 @@ def _exchange(view: StatusView) -> PartView:
         return PartView(
             name="Exchange",
             state=PartState.AWAY,
-            said=f"does not answer as it should: {view.breaker_why}",
+            said=f"no ticks, its circuit breaker is {_breaker_words(view)}: {view.breaker_why}",
             works="Resting orders stay on the exchange. Ticks wait, and one of them tries again from time to time.",
             todo="Look at the exchange's own status page, and at its keys and limits where it refuses requests.",
         )
     return PartView(name="Exchange", state=PartState.GOOD, said="answers")
 
 
+def _breaker_words(view: StatusView) -> str:
+    """`open until 14:03:59 UTC`."""
+    until = "" if view.breaker_until_ms is None else f" until {_time(view.breaker_until_ms, '%H:%M:%S')} UTC"
+    return view.breaker.value.replace("_", "-") + until
+
+
 def _database(view: StatusView) -> PartView:
     history = view.history
     if history.away_ms is not None:
-        return database_away(f"is not written: {history.away_why}", history.away_ms)
+        return database_away(f"not written ({history.away_why}); {_waiting(history)} wait", history.away_ms)
     if history.full:
         return PartView(
             name="Database",
             state=PartState.POOR,
-            said=f"{history.waiting:,} records wait for it: no new buys",
+            said=f"{_waiting(history)} wait for it: no new buys",
             works="Sells and fills go on.",
             todo="Check that the database is fast enough, or raise history.outbox_mb.",
         )

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -20,7 +19,7 @@ from tasks.tick.active_symbols import Lifecycle, lifecycle_of
 from tasks.tick.dark import ON_TIME, Lateness, lateness
 from tasks.tick.heartbeat import Workers, dead_after_ms
 from tasks.tick.models import TickFailure, TickReport
-from tasks.views.models import BaseView, HistoryView, StatusView, SymbolView, WorkerView
+from tasks.views.models import BaseView, StatusView, SymbolView, WorkerView
 from tasks.views.price_range import next_orders, place_in_range
 from tasks.views.store import AccountRecords, SymbolRecords
 from tasks.views.symbol_reasons import with_reasons
@@ -302,22 +301,3 @@ def _unfollowed(symbol: SymbolView, version: int) -> str:
     if symbol.limits_version < version:
         return "has not ticked since the allocations changed"
     return f"{symbol.to_resize} resting buys are still to change their size" if symbol.to_resize else ""
-
-
-def history_notes(found: HistoryView) -> list[str]:
-    """What is wrong with the history, and what came back from it; nothing while it is written."""
-    waiting = f"{found.waiting:,} records ({found.waiting_bytes / 1e6:,.1f} MB) wait in Redis"
-    notes = []
-    if found.full:
-        notes.append(f"No new buys: history full. {waiting}.")
-    if found.restored_ms is not None:
-        notes.append(f"Redis was lost; restored from the history at {_utc(found.restored_ms)}: {found.restored}.")
-    if found.away_ms is not None:
-        notes.append(
-            f"The history is not written since {_utc(found.away_ms)}: {found.away_why}. {waiting}; trading goes on."
-        )
-    return notes
-
-
-def _utc(ms: int) -> str:
-    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -28,6 +28,7 @@ from tasks.base.outbox import RecordKind, fields_of
 from tasks.base.redis_client import connect
 from tasks.history import outbox
 from tasks.ledger.models import Fill
+from tasks.tick.heartbeat import Heartbeat, beat, end_beating
 from tests.e2e.site import PASSWORD, UVICORN, Site
 from tests.support.browser import open_page
 from tests.support.own_loop import in_own_loop
@@ -225,9 +226,10 @@ def test_rebalance_now_runs_the_deployment_and_shows_its_end(site: Site, prefect
     assert sum("create_flow_run" in call for call in prefect.asked) == 1
 
 
-def test_redis_away_and_back(site: Site, account: RestartableRedis, page: Page) -> None:
+def test_redis_and_the_worker_away_and_back(site: Site, account: RestartableRedis, page: Page) -> None:
     """What is away, since when, what works and what to do; the last figures stay, greyed; then all is as it was.
 
+    A worker that comes, leaves in order and comes again is seen on the page that is open all the time.
     503 for Prometheus, no traceback anywhere; the trades are still there: they come from the history.
     """
     page.goto(site.url)
@@ -247,6 +249,13 @@ def test_redis_away_and_back(site: Site, account: RestartableRedis, page: Page) 
         account.start()
     expect(page.locator(".gf-notice", has_text="Redis:")).to_have_count(0, timeout=WAIT_MS)
     assert site.get("/metrics")[0] == 200
+    gone = page.locator(".gf-notice", has_text="Workers: no worker runs")
+    for _ in range(2):
+        expect(gone).to_contain_text("Resting orders stay on the exchange", timeout=WAIT_MS)
+        expect(gone).to_contain_text("What to do")
+        in_own_loop(_begin_beating(account.url))
+        expect(gone).to_have_count(0, timeout=WAIT_MS)
+        in_own_loop(_end_beating(account.url))
     assert "Traceback" not in page.inner_text("body")
     # Streamlit itself may log a web socket that went away; none of our own lines may stand in a traceback.
     assert "/dashboard/" not in "".join(part.split("\n\n")[0] for part in site.said.split("Traceback")[1:])
@@ -440,6 +449,21 @@ def test_live_events_in_a_browser_and_an_end_with_open_streams(
         assert time.monotonic() - began < 2 * BUSY
     assert token not in site.said
     site.start()
+
+
+async def _begin_beating(url: str) -> None:
+    """A worker starts."""
+    redis = connect(url)
+    started = Heartbeat(worker="w", name="night shift", version="1", host="here", pid=1, started_ms=1)
+    await beat(redis, keys=KEYS, heartbeat=started)
+    await redis.aclose()
+
+
+async def _end_beating(url: str) -> None:
+    """It ends in order."""
+    redis = connect(url)
+    await end_beating(redis, keys=KEYS, worker="w")
+    await redis.aclose()
 
 
 async def _relay(url: str) -> None:

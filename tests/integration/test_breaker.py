@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC
 from io import StringIO
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from dashboard.metrics import Reading, trading_metrics
 from dashboard.present.notes import breaker_text
+from dashboard.present.notices import notices
 from tasks.base.clock import utc_now
 from tasks.base.errors import ExchangeError, ExchangeUnavailable, LeaseLost
 from tasks.base.events import EventKind
@@ -21,6 +23,7 @@ from tasks.base.redis_client import RedisClient, connect
 from tasks.exchange.limits.breaker_store import EXCHANGE, Breakers, read_breakers
 from tasks.exchange.limits.circuit_breaker import Breaker, BreakerRules, Phase
 from tasks.tick.window import run_window
+from tasks.views.parts import part_views
 from tasks.views.render import status_table
 from tasks.views.steps import read_status
 from tests.support.desk import BTC, TestDesk, open_desk, settings, walk
@@ -235,7 +238,8 @@ async def test_people_see_it(redis: RedisClient) -> None:
     assert "breaker open until" in shown(view)
     await redis.hset(KEYS.breakers, EXCHANGE, Breaker(phase=Phase.OPEN, why="timeouts").model_dump_json())
     view = await read_status(own, redis)
-    assert "timeouts" in breaker_text(view)
+    assert breaker_text(view) == ""
+    assert "its circuit breaker is open until 00:00:00 UTC: timeouts" in notices(view, part_views(view, 0), 0, UTC)
     assert "timeouts" in shown(view)
     samples = {
         (sample.name, sample.labels.get("symbol")): sample.value

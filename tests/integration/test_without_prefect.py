@@ -212,7 +212,7 @@ def test_windows_go_on_while_the_server_is_away(
     status = gridflow_status(redis_url, tmp_path)
     assert "BTC/USDT (without Prefect since" in status
     assert "ETH/USDT (paused in Prefect)" in status
-    assert "The Prefect server has not answered since" in status
+    assert "Prefect: the server does not answer the workers, since" in status
     deployed.start_server()
     with deployed.client() as client:
         btc = deployed.deployments()[TICK[0]]["id"]

@@ -23,14 +23,14 @@ def test_symbols_without_prefect_and_paused_in_prefect_are_marked() -> None:
     assert "BTC/USDT (without Prefect since 00:00)" in text
     assert "ETH/USDT (paused in Prefect)" in text
     assert "BNB/USDT  " in text
-    assert "has not answered" not in text
+    assert "does not answer" not in text
 
 
 def test_an_outage_and_a_low_limit_are_told_below_the_tables() -> None:
     """Each in one sentence with what follows from it."""
     record = PrefectRecord(at_ms=0, limit=1, needed=3)
     text = printed(status(symbol(), prefect_away_since_ms=NOW + 60_000, prefect_note=record.limit_note))
-    assert "The Prefect server has not answered since 00:01. Workers run the windows without it." in text
+    assert "Prefect: the server does not answer the workers, since 2024-01-01 00:01 UTC. Workers run the" in text
     assert "runs at most 1 runs at once, but 3 are needed. Raise its concurrency limit" in text
     assert PrefectRecord(at_ms=0, limit=3, needed=3).limit_note == ""
 

@@ -12,7 +12,7 @@ from tasks.tick.models import TickReport
 from tasks.views.glossary import GLOSSARY, explained
 from tasks.views.grid import grid_view
 from tasks.views.models import HistoryView, StatusView
-from tasks.views.outages import outages
+from tasks.views.parts import outages
 from tasks.views.render import status_table
 from tasks.views.render_grid import ladder
 from tasks.views.symbol_reasons import with_reasons
@@ -79,8 +79,16 @@ def test_market_time_stands_beside_the_prices() -> None:
 @pytest.mark.parametrize(
     ("changes", "silent", "sentence"),
     [
-        ({"prefect_away_since_ms": NOW}, {}, "The Prefect server has not answered since 00:00."),
-        ({"history": HistoryView(away_ms=NOW, away_why="refused")}, {}, "The history is not written since"),
+        (
+            {"prefect_away_since_ms": NOW},
+            {},
+            "Prefect: the server does not answer the workers, since 2024-01-01 00:00 UTC.",
+        ),
+        (
+            {"history": HistoryView(away_ms=NOW, away_why="refused")},
+            {},
+            "Database: not written (refused); 0 records (0.0 MB) wait, since 2024-01-01",
+        ),
         ({}, {"PostgreSQL": "14:03 UTC"}, "PostgreSQL has not answered since 14:03 UTC. The stack restarts it"),
     ],
 )

@@ -25,7 +25,7 @@ from tasks.settings.model import Settings
 from tasks.settings.running import Identity, has_redis, running_stack, stale_stack
 from tasks.views.glossary import explained
 from tasks.views.models import ResultsView, StatusView
-from tasks.views.outages import outages
+from tasks.views.parts import outages
 
 _HISTORY_SECONDS = 1.5
 EXIT_DARK = 4
