@@ -48,6 +48,12 @@ class Allocation(Answer):
     version: int
     total_funds: float
     total_funds_exact: str
+    invested: float
+    invested_exact: str
+    withdrawn: float
+    withdrawn_exact: str
+    reinvested: float
+    reinvested_exact: str
     pool: float
     pool_exact: str
     allocated: float
@@ -92,6 +98,9 @@ def allocation() -> Allocation:
     ]
     amounts = both(
         total_funds=view.total_funds,
+        invested=view.invested,
+        withdrawn=view.withdrawn,
+        reinvested=view.reinvested,
         pool=view.pool,
         allocated=view.allocated,
         used=view.used,

@@ -69,13 +69,16 @@ def head_line(view: StatusView, exchange: str, read_ms: int, now_ms: int, zone: 
 
 def account_tiles(view: StatusView, month: ResultsView | None) -> Html:
     """Equity, profit and its parts, yearly rates, and how much of the pool is committed."""
-    change, funds = view.equity_change, view.total_funds
+    change, funds = view.equity_change, view.capital
+    equity_note = [gain(change, signed_percent(part_of(change, funds)))]
+    if view.moved:
+        equity_note.append(el("span", view.moved))
     rates = (month.grid_apr, month.total_apr) if month else (None, None)
     used = {"gf-used": view.used, "gf-reserved": view.reserved}
     words = f"used {money(view.used)}, reserved {money(view.reserved)} of {money(view.pool)} {view.quote}"
     return tiles(
         [
-            tile(f"Equity, {view.quote}", money(view.equity), gain(change, signed_percent(part_of(change, funds)))),
+            tile(f"Equity, {view.quote}", money(view.equity), equity_note),
             tile("Profit", gain(change), "grid and floating, after fees", "change of the equity since the start"),
             tile("Grid profit", gain(view.grid_profit), "of closed rounds"),
             tile("Floating", gain(view.floating), "of what is held now"),

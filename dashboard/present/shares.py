@@ -43,7 +43,7 @@ def pot_tiles(view: StatusView) -> Html:
     efficiency = part_of(view.used, view.allocated)
     return tiles(
         [
-            tile(f"Pool, {view.quote}", money(view.pool), f"of funds of {money(view.total_funds)}"),
+            tile(f"Pool, {view.quote}", money(view.pool), f"of funds of {money(view.capital + view.reinvested)}"),
             tile("Allocated", money(view.allocated), f"strategy {view.strategy}, version {view.limits_version}"),
             tile("Used", money(view.used), "cost of what is held"),
             tile("Reserved", money(view.reserved), "for open buy orders"),

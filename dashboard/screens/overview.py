@@ -58,7 +58,7 @@ def _figures() -> None:
 
 def _month(view: StatusView) -> ResultsView | None:
     nothing: tuple[ResultsView, ...] = ()
-    account, funds = reader().settings.account, view.total_funds
+    account, funds = reader().settings.account, view.capital
     found, _ = of_history(
         ("results", funds), SLOW_SECONDS, lambda base: history.recent_results(base, account, funds, utc_now()), nothing
     )
@@ -94,9 +94,7 @@ def _points(name: str) -> tuple[Sequence[EquityPoint], object]:
     view = status_source().now().view
     points = [point for point in found or () if point.at_ms >= start]
     if view is not None and points:
-        points.append(
-            EquityPoint(at_ms=now, equity=view.equity, grid_profit=view.grid_profit, capital=view.total_funds)
-        )
+        points.append(EquityPoint(at_ms=now, equity=view.equity, grid_profit=view.grid_profit, capital=view.capital))
     return points, away
 
 

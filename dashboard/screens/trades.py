@@ -77,7 +77,7 @@ async def _past(database: Database, wanted: FillFilter, funds: Decimal) -> _Past
 
 def _results() -> None:
     wanted, now = trade_pages.wanted(), status_source().now().view
-    funds = now.total_funds if now else reader().settings.total_funds
+    funds = now.capital if now else reader().settings.total_funds
     nothing = _Past((), None, [], ())
     found, away = of_history(("past", wanted), SLOW_SECONDS - 1, lambda base: _past(base, wanted, funds), nothing)
     if away is not None or found is None:

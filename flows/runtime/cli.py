@@ -38,6 +38,8 @@ _COMMANDS = {
         "liquidate",
         "Sell what symbols hold at the market's price.",
     ),
+    "invest": ("capital_commands", "invest", "Let the pot work with more money."),
+    "withdraw-profit": ("capital_commands", "withdraw_profit", "Take realised profit out of the pot."),
     "recover": ("audit_commands", "recover", "Rebuild from the exchange what Redis has lost."),
     "history": ("history_commands", "history", "Export the history, or import an export."),
     "top": ("watch_commands", "top", "Show the account in this terminal, and keep it up to date."),

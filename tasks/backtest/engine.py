@@ -16,9 +16,11 @@ from tasks.backtest.symbol_run import NEVER_MS, SymbolRun
 from tasks.backtest.trader import BacktestTrader
 from tasks.base.errors import ConfigError, Problem
 from tasks.base.keys import Keys
+from tasks.base.money import units_down
 from tasks.exchange.models import Market
 from tasks.funds.models import SymbolPerformance
 from tasks.ledger.models import HOUR_MS
+from tasks.ledger.rules import realised_of
 from tasks.paper.matching import PaperAccount
 from tasks.paper.units import Fees, to_units
 from tasks.settings.model import Settings
@@ -125,7 +127,9 @@ class Engine:
         if now_ms >= self._hour_ms:
             self._hour_ms = (now_ms // HOUR_MS + 1) * HOUR_MS
             if not (self._skips and sharing.is_settled):
-                changed |= sharing.on_the_hour(self._performances(at_ms), now_ms)
+                facts = self._performances(at_ms)
+                realised = realised_of(run.trader.records.book for run in self._runs)
+                changed |= sharing.on_the_hour(facts, now_ms, units_down(realised))
         if changed:
             self._may_fire = may_concern
             for run in self._runs:

@@ -46,6 +46,8 @@ def fast_grids(
 def _account_problems(settings: Settings) -> Iterator[Problem]:
     if settings.paper.fee_currency != "quote":
         yield _problem("paper.fee_currency", settings.paper.fee_currency, "leaves remainders that later lots sell")
+    if settings.reinvest:
+        yield _problem("reinvest", "true", "changes the pool with the profit")
     if len(settings.symbols) > 1 and settings.allocation_strategy is AllocationStrategy.DYNAMIC:
         yield _problem("allocation_strategy", "dynamic", "moves money between symbols")
 

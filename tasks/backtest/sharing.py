@@ -4,9 +4,11 @@ The rules are `Rebalancing` and `trigger`, as `GlobalFundAllocator.rebalance_if_
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from tasks.backtest.pot import Pot, Share
 from tasks.base.money import from_units, units_down
+from tasks.funds.capital import Capital
 from tasks.funds.models import FundCode, SymbolPerformance
 from tasks.funds.rebalancing import APPLIED, SCHEDULED, UNCHANGED, ConfiguredShare, Rebalancing
 from tasks.funds.rules import SPREAD_ARMS, TRIGGER_GAP_MS, USAGE_SPREAD, spread_of_usage, trigger
@@ -25,25 +27,30 @@ class Sharing:
 
     def __init__(self, settings: Settings, pot: Pot) -> None:
         self.pot = pot
-        pool = pool_of(settings)
-        shares = {
-            symbol: ConfiguredShare(own.weight, units_down(settings.total_funds * own.max_usage_pct), own.max_usage_pct)
-            for symbol, own in settings.symbols.items()
-        }
-        self.rules = Rebalancing(
-            settings.allocation_strategy, pool, shares, settings.dynamic_step, settings.resize_tolerance
-        )
-        self.even_share = from_units(pool // max(len(shares), 1))
+        self._settings = settings
+        self._without_profit = self.rules = self._rules(Capital())
+        self.even_share = from_units(self.rules.pool_units // max(len(settings.symbols), 1))
         self.rebalances = 0
         self._locked_until_ms = 0
         self._settled: list[tuple[int | None, int]] | None = None
+
+    def _rules(self, capital: Capital) -> Rebalancing:
+        own, funds = self._settings, capital.in_force(self._settings.total_funds)
+        shares = {
+            symbol: ConfiguredShare(one.weight, units_down(funds * one.max_usage_pct), one.max_usage_pct)
+            for symbol, one in own.symbols.items()
+        }
+        pool = units_down(funds * own.global_max_usage)
+        return Rebalancing(own.allocation_strategy, pool, shares, own.dynamic_step, own.resize_tolerance)
 
     @property
     def is_settled(self) -> bool:
         """Whether the hourly rebalance is known to change nothing until money moves.
 
-        The dynamic strategy looks at profits and prices as well, unless there is one symbol only.
+        The dynamic strategy looks at profits and prices as well, unless there is one symbol only; so does `reinvest`.
         """
+        if self._settings.reinvest:
+            return False
         if len(self.pot.shares) == 1:
             (share,) = self.pot.shares.values()
             return share.allocated == min(self.rules.pool_units, share.cap) and share.used <= share.allocated
@@ -63,8 +70,11 @@ class Sharing:
             self.pot.shares.setdefault(symbol, Share())
         self._rebalance({}, "start", now_ms)
 
-    def on_the_hour(self, facts: Performances, now_ms: int) -> bool:
-        """The hourly rebalance; whether it changed the allocations."""
+    def on_the_hour(self, facts: Performances, now_ms: int, realised_units: int = 0) -> bool:
+        """The hourly rebalance; whether it changed the allocations. `realised_units`: profit, for `reinvest`."""
+        if self._settings.reinvest:
+            rules = self._rules(Capital(reinvested_units=realised_units))
+            self.rules = replace(rules, without_profit=self._without_profit)
         outcome = self._rebalance(facts, SCHEDULED, now_ms)
         self._settled = self._money() if outcome == UNCHANGED else None
         return outcome == APPLIED

@@ -29,8 +29,8 @@ class Keys:
     # --- money -----------------------------------------------------------------------------------------
     @property
     def funds(self) -> str:
-        """Hash: the pot. units: pool, used, reserved, short, adopted; flags; version, inputs; holds (`owner=until`);
-        history_full."""
+        """Hash: the pot. units: pool, used, reserved, short, adopted, invested, withdrawn, reinvested; flags; version,
+        inputs; holds (`owner=until`); history_full."""
         return self._key("funds")
 
     @property

@@ -22,6 +22,7 @@ class RecordKind(StrEnum):
     EVENT = "event"  # a domain event
     ACTION = "action"  # what an operator did
     SETTINGS = "settings"  # settings put in force (publish_settings.lua)
+    CAPITAL = "capital"  # money put in or taken out (move_capital.lua)
     FLAG = "flag"  # a pause or a stop, set or lifted (set_flag.lua)
 
 

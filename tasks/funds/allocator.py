@@ -11,6 +11,7 @@ from tasks.base.money import from_units, units_down, units_up
 from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Side
 from tasks.funds import store
+from tasks.funds.capital import Capital
 from tasks.funds.models import (
     FeeCharge,
     FillMove,
@@ -23,7 +24,7 @@ from tasks.funds.models import (
     TraderAllocation,
     Write,
 )
-from tasks.funds.rebalancing import APPLIED, SCHEDULED, UNCHANGED, ConfiguredShare, RebalancePlan, Rebalancing
+from tasks.funds.rebalancing import APPLIED, MANUAL, SCHEDULED, UNCHANGED, ConfiguredShare, RebalancePlan, Rebalancing
 from tasks.funds.rules import SPREAD_ARMS, USAGE_SPREAD, preview, spread_of_usage, trigger
 from tasks.settings.model import AllocationStrategy, Settings
 
@@ -45,6 +46,8 @@ class GlobalFundAllocator:
     dynamic_step: Decimal = Decimal("0.25")
     resize_tolerance: Decimal = Decimal("0.1")
     settings_version: int = 0  # version in force when the settings were read; 0: not by_symbol
+    reinvest: bool = False
+    capital: Capital = field(default_factory=Capital)  # as it was last read
 
     @classmethod
     def from_settings(cls, settings: Settings, redis: RedisClient, clock: Clock = utc_now) -> "GlobalFundAllocator":
@@ -69,14 +72,31 @@ class GlobalFundAllocator:
         self.total_funds, self.global_max_usage = settings.total_funds, settings.global_max_usage
         self.strategy = settings.allocation_strategy
         self.dynamic_step, self.resize_tolerance = settings.dynamic_step, settings.resize_tolerance
+        self.reinvest = settings.reinvest
         self.shares.clear()
         for symbol, own in settings.symbols.items():
             self.register_trader(symbol, weight=own.weight, max_usage_pct=own.max_usage_pct)
 
+    def note_capital(self, capital: Capital) -> None:
+        """Take what was invested, withdrawn and reinvested from a reading of the pot: pool and caps follow it."""
+        if capital != self.capital:
+            self.capital = capital
+            self.shares = self._shares_of(capital)
+
     @property
     def pool_units(self) -> int:
-        """total_funds × global_max_usage, rounded down."""
-        return units_down(self.total_funds * self.global_max_usage)
+        """Capital in force × global_max_usage, rounded down."""
+        return self._pool_of(self.capital)
+
+    def _pool_of(self, capital: Capital) -> int:
+        return units_down(capital.in_force(self.total_funds) * self.global_max_usage)
+
+    def _shares_of(self, capital: Capital) -> dict[str, ConfiguredShare]:
+        """The configured shares with the caps that follow from `capital`."""
+        funds = capital.in_force(self.total_funds)
+        return {
+            symbol: replace(own, cap_units=units_down(funds * own.max_usage_pct)) for symbol, own in self.shares.items()
+        }
 
     @property
     def even_share(self) -> Decimal:
@@ -85,7 +105,7 @@ class GlobalFundAllocator:
 
     def register_trader(self, symbol: str, *, weight: Decimal, max_usage_pct: Decimal) -> None:
         """Let `symbol` share the pot from the next rebalance on."""
-        cap = units_down(self.total_funds * max_usage_pct)
+        cap = units_down(self.capital.in_force(self.total_funds) * max_usage_pct)
         self.shares[symbol] = ConfiguredShare(weight=weight, cap_units=cap, max_usage_pct=max_usage_pct)
 
     async def check_trade_allowed(self, symbol: str, side: Side | str, amount: Decimal) -> tuple[bool, str]:
@@ -170,7 +190,9 @@ class GlobalFundAllocator:
     async def get_global_status_summary(self) -> FundsStatus:
         """The state of the whole pot: every configured symbol and every symbol that was ever registered."""
         registered = await store.all_symbols(self.redis, keys=self.keys)
-        return await store.status(self.redis, keys=self.keys, symbols=sorted({*registered, *self.shares}))
+        status = await store.status(self.redis, keys=self.keys, symbols=sorted({*registered, *self.shares}))
+        self.note_capital(status.capital)
+        return status
 
     async def rebalance_if_needed(
         self,
@@ -179,6 +201,7 @@ class GlobalFundAllocator:
         performance: Mapping[str, SymbolPerformance] | None = None,
         *,
         only_open: bool = False,
+        realised_units: int | None = None,
     ) -> RebalanceReport:
         """Share the pool again when forced, when the operator's inputs changed, or when a trigger fires.
 
@@ -189,46 +212,71 @@ class GlobalFundAllocator:
         changed, or the allocations exceed the pool although the inventory no longer does; the latter goes all the way.
         Safe to run twice at the same time: one call writes, the other returns "nothing to change".
         `only_open`: change nothing where the pot was never shared, for instance because Redis has just lost it.
+        `realised_units`: realised profit of the account; a scheduled or manual rebalance puts it into the pool where
+        `reinvest` is set. None: the profit in the pool stays as it is.
         """
         by_symbol = performance or {}
         for _ in range(_TRIES):
             status = await self.get_global_status_summary()
             if only_open and status.version == 0:
                 return self._unchanged(status, reason, "the pot is not open")
-            rebalancing = self._rebalancing()
-            if not force and not rebalancing.must_apply(status) and not rebalancing.has_leaving(status):
+            capital = self._capital_for(status, reason, realised_units)
+            rebalancing = self._rebalancing(capital)
+            is_due = rebalancing.must_apply(status) or rebalancing.has_leaving(status) or rebalancing.moves_pool(status)
+            if not force and not is_due:
                 fired = await self._trigger_reason(status, by_symbol)
                 if fired is None:
                     return self._unchanged(status, reason, "not needed")
                 force, reason = True, fired
-            report = await self._rebalance(status, by_symbol, reason)
+            report = await self._rebalance(status, by_symbol, reason, capital)
             if report is not None:
                 return report
         return self._unchanged(status, reason, "another worker wrote first")
 
     def preview(self, status: FundsStatus, performance: Mapping[str, SymbolPerformance]) -> dict[str, int]:
         """The allocations, in units of 1e-8 quote by symbol, that a change of settings would write."""
-        plan = self._rebalancing().plan(status, performance, "settings", to_ms(self.clock()))
-        return dict(plan.wanted)
+        rebalancing = self._rebalancing(self._capital_for(status, "settings", None))
+        return dict(rebalancing.plan(status, performance, "settings", to_ms(self.clock())).wanted)
 
     def planned(
-        self, status: FundsStatus, performance: Mapping[str, SymbolPerformance], reason: str
+        self,
+        status: FundsStatus,
+        performance: Mapping[str, SymbolPerformance],
+        reason: str,
+        realised_units: int | None = None,
     ) -> RebalanceReport:
-        """What a rebalance for that reason would change now. Writes nothing."""
-        rebalancing, now_ms = self._rebalancing(), to_ms(self.clock())
+        """What a rebalance for that reason would change now. Writes nothing. `realised_units`: as of a rebalance."""
+        rebalancing = self._rebalancing(self._capital_for(status, reason, realised_units))
+        now_ms = to_ms(self.clock())
         return rebalancing.report(status, rebalancing.plan(status, performance, reason, now_ms), reason, now_ms)
 
-    def _rebalancing(self) -> Rebalancing:
-        return Rebalancing(self.strategy, self.pool_units, self.shares, self.dynamic_step, self.resize_tolerance)
+    def _capital_for(self, status: FundsStatus, reason: str, realised_units: int | None) -> Capital:
+        """The capital that a rebalance for that reason shares."""
+        reinvested = status.reinvested_units if self.reinvest else 0
+        if self.reinvest and realised_units is not None and reason in (SCHEDULED, MANUAL):
+            reinvested = realised_units
+        return status.capital.with_reinvested(reinvested)
+
+    def _rebalancing(self, capital: Capital) -> Rebalancing:
+        own = capital.with_reinvested(0)
+        without, found = (
+            Rebalancing(
+                self.strategy, self._pool_of(one), self._shares_of(one), self.dynamic_step, self.resize_tolerance
+            )
+            for one in (own, capital)
+        )
+        return found if own == capital else replace(found, without_profit=without)
 
     def _unchanged(self, status: FundsStatus, reason: str, outcome: str) -> RebalanceReport:
-        return self._rebalancing().report(status, RebalancePlan({}, {}, {}, outcome), reason, to_ms(self.clock()))
+        return self._rebalancing(status.capital).report(
+            status, RebalancePlan({}, {}, {}, outcome), reason, to_ms(self.clock())
+        )
 
     async def _rebalance(
-        self, status: FundsStatus, performance: Mapping[str, SymbolPerformance], reason: str
+        self, status: FundsStatus, performance: Mapping[str, SymbolPerformance], reason: str, capital: Capital
     ) -> RebalanceReport | None:
         """One try; None where another worker wrote first or money moved meanwhile."""
-        rebalancing = self._rebalancing()
+        rebalancing = self._rebalancing(capital)
         now_ms = to_ms(self.clock())
         plan = rebalancing.plan(status, performance, reason, now_ms)
         report = rebalancing.report(status, plan, reason, now_ms)
@@ -245,8 +293,10 @@ class GlobalFundAllocator:
             inputs=rebalancing.inputs(),
             step_ms=plan.step_ms,
             settings_version=self.settings_version,
+            capital=capital,
         )
         if code is FundCode.OK:
+            self.note_capital(capital)
             log.info("rebalanced", extra={"reason": reason, "version": version})
             return report
         if code is FundCode.ALREADY:

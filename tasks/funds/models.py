@@ -9,6 +9,7 @@ from pydantic import Field
 
 from tasks.base.money import ZERO, from_units
 from tasks.exchange.models import Frozen, Grant
+from tasks.funds.capital import Capital
 
 MAX_SEQUENCE = 2**53
 
@@ -81,7 +82,7 @@ class Write(NamedTuple):
 
 
 class TraderAllocation(Frozen):
-    """One symbol's share of the pot. `cap_units`: the most it may be allocated, total_funds × max_usage_pct."""
+    """One symbol's share of the pot. `cap_units`: the most it may be allocated, capital in force × max_usage_pct."""
 
     symbol: str
     registered: bool
@@ -123,6 +124,9 @@ class FundsStatus(Frozen):
     max_committed_units: int
     stepped_ms: int = 0  # when the dynamic strategy last took a scheduled step
     spread_fired: bool = False  # the usage spread has triggered a rebalance and has not come down since
+    invested_units: int = 0  # that operators put into the pot, beside total_funds
+    withdrawn_units: int = 0  # profit that operators took out of it
+    reinvested_units: int = 0  # realised profit that the pool has in it
     inputs: str = ""  # digest of the operator's inputs that the allocations follow from
     symbols: Mapping[str, TraderAllocation]
 
@@ -140,6 +144,15 @@ class FundsStatus(Frozen):
     def pool(self) -> Decimal:
         """The pool in quote."""
         return from_units(self.pool_units)
+
+    @property
+    def capital(self) -> Capital:
+        """What was put in, taken out and reinvested."""
+        return Capital(
+            invested_units=self.invested_units,
+            withdrawn_units=self.withdrawn_units,
+            reinvested_units=self.reinvested_units,
+        )
 
 
 class SymbolPerformance(Frozen):
@@ -169,7 +182,7 @@ class ShareRequest(Frozen):
 
 
 class LimitsChange(Frozen):
-    """One symbol's new limits, in units of 1e-8 quote; `max_usage` is its cap as a share of total_funds."""
+    """One symbol's new limits, in units of 1e-8 quote; `max_usage` is its cap as a share of the capital in force."""
 
     symbol: str
     allocated_units: Annotated[int, Field(ge=0)]

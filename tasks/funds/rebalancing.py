@@ -27,7 +27,7 @@ _STEP_GAP_MS = 3_540_000  # at most one dynamic step an hour; an hourly run may 
 
 @dataclass(frozen=True)
 class ConfiguredShare:
-    """One symbol's part of the settings; `cap_units`: total_funds × max_usage_pct, in units of 1e-8 quote."""
+    """One symbol's part of the settings; `cap_units`: capital in force × max_usage_pct, in units of 1e-8 quote."""
 
     weight: Decimal
     cap_units: int
@@ -56,16 +56,22 @@ class RebalancePlan:
 
 @dataclass(frozen=True)
 class Rebalancing:
-    """The settings that decide how the pot is shared; `pool_units` in units of 1e-8 quote."""
+    """The settings that decide how the pot is shared; `pool_units` in units of 1e-8 quote.
+
+    `without_profit`: pool and caps as they were without reinvested profit; None where they are the same.
+    """
 
     strategy: AllocationStrategy
     pool_units: int
     shares: Mapping[str, ConfiguredShare]
     dynamic_step: Decimal
     resize_tolerance: Decimal
+    without_profit: "Rebalancing | None" = None
 
     def inputs(self) -> str:
-        """Digest of what the operator set: strategy, funds, and each symbol's weight and cap."""
+        """Digest of what the operator set: strategy, funds, and each symbol's weight and cap; not the profit."""
+        if self.without_profit is not None:
+            return self.without_profit.inputs()
         parts = [self.strategy.value, str(self.pool_units)]
         for symbol, own in sorted(self.shares.items()):
             parts.append(f"{symbol}|{plain(own.weight)}|{own.cap_units}|{plain(own.max_usage_pct)}")
@@ -74,6 +80,10 @@ class Rebalancing:
     def must_apply(self, status: FundsStatus) -> bool:
         """Whether the allocations in force are out of date: other settings, or more allocated than the pool has."""
         return status.inputs != self.inputs() or exceeds_pool(status)
+
+    def moves_pool(self, status: FundsStatus) -> bool:
+        """Whether the pool in force is another one, because profit enters it or leaves it."""
+        return status.version > 0 and status.pool_units != self.pool_units
 
     def has_leaving(self, status: FundsStatus) -> bool:
         """Whether a symbol that left the settings holds nothing and can lose its registration."""
@@ -87,10 +97,13 @@ class Rebalancing:
         requests = self._requests(status, performance)
         now = {name: share.allocated_units for name, share in status.symbols.items() if share.registered}
         target = share_pool(self.strategy, self.pool_units, requests)
-        if not at_once and not differs(now, target, self.resize_tolerance):
+        moved = self.moves_pool(status)
+        if not at_once and not moved and not differs(now, target, self.resize_tolerance):
             return RebalancePlan(now, target, now, UNCHANGED)
         if self.strategy is not AllocationStrategy.DYNAMIC or at_once or reason == MANUAL:
             return RebalancePlan(now, target, target, APPLIED)
+        if moved:
+            return RebalancePlan(now, target, *self._with_pool(status, requests, now, target, reason, now_ms))
         wanted, step_ms = self._step(status, requests, now, target, now_ms)
         if not step_ms and wanted == now:
             return RebalancePlan(now, target, now, "the last step is less than an hour ago")
@@ -159,6 +172,25 @@ class Rebalancing:
         if kept == now:
             return kept, 0
         return stepped(min(self.pool_units, sum(kept.values())), requests, kept, kept, ZERO), 0
+
+    def _with_pool(
+        self,
+        status: FundsStatus,
+        requests: Sequence[ShareRequest],
+        now: Mapping[str, int],
+        target: Mapping[str, int],
+        reason: str,
+        now_ms: int,
+    ) -> tuple[dict[str, int], str, int]:
+        """Allocations, outcome and step where profit enters or leaves the pool: each symbol keeps its part of it.
+
+        A scheduled step that is due is taken as well.
+        """
+        before = max(status.pool_units, 1)
+        kept = {symbol: units * self.pool_units // before for symbol, units in now.items()}
+        due = reason == SCHEDULED and now_ms - status.stepped_ms >= _STEP_GAP_MS
+        wanted = stepped(self.pool_units, requests, kept, target, self.dynamic_step if due else ZERO)
+        return wanted, APPLIED, now_ms if due else 0
 
     def _requests(self, status: FundsStatus, performance: Mapping[str, SymbolPerformance]) -> list[ShareRequest]:
         score = scores({symbol: performance.get(symbol, SymbolPerformance()) for symbol in self.shares})

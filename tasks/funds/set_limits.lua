@@ -12,7 +12,9 @@
 --       5 digest of the operator's inputs  6 time of a scheduled dynamic step (ms), 0 where this is none
 --       7 format  8 version of the settings they follow from, 0 where none were in force
 --       9 count n, then n times: symbol, allocation (units; -1 unregisters the symbol), cap (units),
---         max usage (share of total funds, in 1e-8)
+--         max usage (share of the capital in force, in 1e-8)
+--       the last three: invested and withdrawn money that the pool follows from, reinvested profit in it (units);
+--         '' leaves them as they are
 --       A symbol with a cap is configured: its flag `liquidate` is cleared, unless it is paused or a stop has fired.
 --       An unregistered symbol gets a higher fence, so that a tick in progress can no longer write.
 --       A symbol that still has cells, orders or committed money is not unregistered: its allocation becomes what it
@@ -20,12 +22,16 @@
 -- Returns code, version:
 --   0 OK        written
 --   1 ALREADY   these limits are in force; nothing changed
---   7 CONFLICT  the version moved on, other settings are in force by now, or a symbol's inventory cost more than its
---               new allocation; nothing changed
+--   7 CONFLICT  the version moved on, other settings are in force by now, money was put in or taken out meanwhile, or
+--               a symbol's inventory cost more than its new allocation; nothing changed
 local funds, symbols = KEYS[1], KEYS[2]
-local pot = redis.call('HMGET', funds, 'version', 'pool', 'inputs', 'used', 'reserved')
+local pot = redis.call('HMGET', funds, 'version', 'pool', 'inputs', 'used', 'reserved', 'invested', 'withdrawn')
 local version, pool = tonumber(pot[1] or 0), tonumber(ARGV[2])
 if version ~= tonumber(ARGV[1]) then return {7, version} end
+local reinvested = ARGV[#ARGV]
+if reinvested ~= '' and ((pot[6] or '0') ~= ARGV[#ARGV - 2] or (pot[7] or '0') ~= ARGV[#ARGV - 1]) then
+  return {7, version}
+end
 local in_force = redis.call('HGET', KEYS[7], 'version')
 if in_force and ARGV[8] ~= '0' and in_force ~= ARGV[8] then return {7, version} end
 local count = tonumber(ARGV[9])
@@ -81,6 +87,7 @@ if version == 0 then
   redis.call('SET', KEYS[#KEYS - 1], server_ids())
 end
 redis.call('HSET', funds, 'pool', ARGV[2], 'inputs', ARGV[5])
+if reinvested ~= '' then redis.call('HSET', funds, 'reinvested', reinvested) end
 if ARGV[6] ~= '0' then redis.call('HSET', funds, 'stepped', ARGV[6]) end
 version = redis.call('HINCRBY', funds, 'version', 1)
 redis.call('HINCRBY', KEYS[3], 'rebalances', 1)

@@ -10,6 +10,7 @@ from tasks.base.keys import RECORD_FORMAT, Keys
 from tasks.base.money import from_units, units_down
 from tasks.base.redis_client import RedisClient, script
 from tasks.exchange.models import Grant
+from tasks.funds.capital import Capital, CapitalMove
 from tasks.funds.models import (
     FeeCharge,
     FillMove,
@@ -38,6 +39,9 @@ POT_FIELDS = (
     "max_committed_units",
     "stepped_ms",
     "spread_fired",
+    "invested_units",
+    "withdrawn_units",
+    "reinvested_units",
 )
 SHARE_FIELDS = (
     "registered",
@@ -151,12 +155,15 @@ async def set_limits(
     inputs: str,
     step_ms: int = 0,
     settings_version: int = 0,
+    capital: Capital | None = None,
 ) -> tuple[FundCode, int]:
     """Write pool and allocations at once; (code, version in force).
 
     `inputs` names the operator's inputs they follow from; `step_ms`: the time of a scheduled dynamic step, else 0.
     `settings_version`: of the settings they follow from; refused once others are in force. 0: not known.
+    `capital`: that the pool is a share of; refused once money was moved in or out since. None: left as it is.
     """
+    moved = (capital.invested_units, capital.withdrawn_units, capital.reinvested_units) if capital else ("", "", "")
     names = [keys.funds, keys.funds_symbols, keys.counters, keys.events]
     names += [keys.symbols, keys.format, keys.settings]
     rows: list[tuple[str, int, int, int]] = [
@@ -178,9 +185,33 @@ async def set_limits(
         names += [keys.funds_symbol(row[0]), keys.cells(row[0]), keys.intents(row[0]), keys.fence(row[0])]
         argv += row
     code, version = await script(client, _PACKAGE, "set_limits")(
-        keys=[*names, keys.server, keys.compared, keys.outbox], args=argv
+        keys=[*names, keys.server, keys.compared, keys.outbox], args=[*argv, *moved]
     )
     return FundCode(code), int(version)
+
+
+async def move_capital(
+    client: RedisClient,
+    *,
+    keys: Keys,
+    kind: CapitalMove,
+    units: int,
+    bound_units: int,
+    once: str,
+    actor: str,
+    paper_quote: str = "",
+) -> tuple[FundCode, Capital]:
+    """Put `units` in or take them out, unless the bound forbids it; the code, and the movements so far.
+
+    `bound_units`: of invested − withdrawn after an investment, of withdrawn after a withdrawal. `once`: id of the
+    movement; a second call with it moves nothing. `paper_quote`: currency that an investment is paid in on the paper
+    exchange, '' where trading is live.
+    """
+    names = [keys.funds, keys.outbox, keys.once, keys.paper("balances")]
+    field = f"free:{paper_quote}" if paper_quote else ""
+    args = [kind.value, units, bound_units, once, actor, field]
+    code, invested, withdrawn = await script(client, _PACKAGE, "move_capital")(keys=names, args=args)
+    return FundCode(code), Capital(invested_units=int(invested), withdrawn_units=int(withdrawn))
 
 
 async def status(client: RedisClient, *, keys: Keys, symbols: Sequence[str]) -> FundsStatus:

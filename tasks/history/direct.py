@@ -1,4 +1,4 @@
-"""Flags and operators' actions go straight to the database, so that a command answers once they are durable."""
+"""Flags, moved money and operators' actions go straight to the database: a command answers once they are durable."""
 
 import asyncio
 import logging
@@ -14,12 +14,12 @@ from tasks.history.rows import batch_of
 from tasks.history.store import write
 
 log = logging.getLogger(__name__)
-_KINDS = (RecordKind.FLAG, RecordKind.ACTION)
+_KINDS = (RecordKind.FLAG, RecordKind.ACTION, RecordKind.CAPITAL)
 _NEWEST = 500  # records among which those of a command are: they were appended a moment ago
 
 
 async def write_now(redis: RedisClient, keys: Keys, database: Database, seconds: float) -> bool:
-    """Write the newest flags and actions into the database; whether it has them within that time.
+    """Write the newest flags, movements of money and actions into the database; whether it has them within that time.
 
     They stay in the outbox: the archiver finds them in the database and deletes them. Where the account's archiver
     writes to another file, which is another host's, it is waited for.

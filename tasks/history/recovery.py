@@ -8,6 +8,7 @@ had read are lost; the status says since when.
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from redis.exceptions import WatchError
 from sqlalchemy import delete, select, tuple_
@@ -18,6 +19,7 @@ from tasks.base.events import EventKind, publish_event
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
 from tasks.history import tables
+from tasks.history.capital import fields_of, in_words, read_capital, restore_capital
 from tasks.history.checkpoints import ACCOUNT, Body, unpacked, write_back
 from tasks.history.database import Database
 from tasks.history.flags import Flag, read_flags, restore_flags
@@ -47,6 +49,7 @@ async def recover(
     account = found.pop(ACCOUNT, None)
     if account is None:
         await restore_flags(redis, keys, database, clock)
+        await restore_capital(redis, keys, database, new_market=mode == _PAPER)
         return False
     held = str(account[1].get("mode", mode))
     if held != mode:
@@ -101,9 +104,9 @@ async def _write_books(
 ) -> bool:
     for symbol, (_, body) in symbols.items():
         await _write_older_ids(redis, keys, database, symbol, body)
-    flags = await read_flags(database, keys.account)
+    flags, capital = await read_flags(database, keys.account), await read_capital(database, keys.account)
     now_ms, as_of_ms = to_ms(clock()), await _last_archived_ms(database, keys.account)
-    text = _what_came_back(flags, sorted(symbols), as_of_ms, now_ms)
+    text = ", ".join([*in_words(capital), _what_came_back(flags, sorted(symbols), as_of_ms, now_ms)])
     try:
         async with redis.pipeline(transaction=True) as pipe:
             await pipe.watch(keys.funds)
@@ -114,6 +117,9 @@ async def _write_books(
             for symbol, (_, body) in symbols.items():
                 write_back(pipe, keys, symbol, body)
             pipe.hdel(keys.funds, *_NOT_IN_FUNDS)
+            if fields_of(capital):
+                moved: Any = fields_of(capital)  # the newest; a checkpoint may be older
+                pipe.hset(keys.funds, mapping=moved)
             for flag in flags:
                 if flag.name in ("stopped", "paused", "liquidate", "fired"):  # the newest; a checkpoint may be older
                     pipe.hset(keys.funds_symbol(flag.scope) if flag.scope else keys.funds, flag.name, flag.value)
@@ -183,6 +189,7 @@ async def _begin_new_market(
         pipe.hdel(keys.history, "new_market")
         await pipe.execute()
     names = await restore_flags(redis, keys, database, clock)
+    names += await restore_capital(redis, keys, database, new_market=True)
     text = "; ".join([", ".join(names), _NEW_MARKET] if names else [_NEW_MARKET])
     await redis.hset(keys.history, mapping={"restored_ms": now_ms, "restored": text})
     async with database.begin() as connection:

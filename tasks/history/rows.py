@@ -9,6 +9,7 @@ from typing import Any
 
 from tasks.base.money import from_units
 from tasks.base.outbox import Record, RecordKind
+from tasks.funds.capital import CapitalMove
 from tasks.funds.models import FundCode, RebalanceReport
 from tasks.grid.models import Grid
 from tasks.ledger.models import Fill
@@ -126,6 +127,13 @@ def _flag(batch: Batch, record: Record) -> None:
     batch.put["flags"].append(row)
 
 
+def _capital(batch: Batch, record: Record) -> None:
+    """`id|time|kind|units|actor`, as move_capital.lua writes it."""
+    name, at_ms, kind, units, actor = record.body.split("|", 4)
+    row = {"id": name, "at_ms": int(at_ms), "kind": CapitalMove(kind).value, "actor": actor}
+    batch.added["capital"].append(row | {"amount": from_units(int(units))})
+
+
 _READERS: Mapping[RecordKind, Callable[[Batch, Record], None]] = {
     RecordKind.FILL: _fill,
     RecordKind.ORDER: _order,
@@ -137,6 +145,7 @@ _READERS: Mapping[RecordKind, Callable[[Batch, Record], None]] = {
     RecordKind.ACTION: _action,
     RecordKind.SETTINGS: _settings,
     RecordKind.FLAG: _flag,
+    RecordKind.CAPITAL: _capital,
 }
 
 

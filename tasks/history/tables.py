@@ -201,6 +201,9 @@ FLAGS = _table(
     _ms("at_ms"),
 )
 
+# Money that operators put into the pot or took out of it. Rows are only added; their sums are what is in force.
+CAPITAL = _table("capital", _key("id"), _ms("at_ms"), _text("kind"), *_amounts("amount"), _text("actor"))
+
 # What Redis held of a symbol ('' for the account) when all records up to `sequence` were archived. See checkpoints.py.
 CHECKPOINTS = _table("checkpoints", _key("symbol"), _ms("sequence"), _ms("at_ms"), _text("body"))
 

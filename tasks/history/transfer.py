@@ -121,7 +121,8 @@ async def import_history(database: Database, account: str, folder: Path) -> dict
     account or version, and for a file that cannot be read; nothing is written then.
     """
     manifest = _manifest(folder, account)
-    content = {name: list(_typed(folder, name, manifest["format"])) for name in _names() if name not in _NOT_IMPORTED}
+    known = [name for name in _names() if name in manifest["rows"] and name not in _NOT_IMPORTED]
+    content = {name: list(_typed(folder, name, manifest["format"])) for name in known}
     for name, rows in content.items():
         if len(rows) != manifest["rows"][name]:
             raise GridflowError(f"{folder / name}: has {len(rows)} rows, the export wrote {manifest['rows'][name]}")
@@ -129,7 +130,7 @@ async def import_history(database: Database, account: str, folder: Path) -> dict
     async with database.begin() as connection:
         await lock(connection, account)
         for name in ("orders", "grids", "flags", "equity_hours", "checkpoints"):
-            await put(connection, tables.table_of(name), [row | own for row in content.pop(name)])
+            await put(connection, tables.table_of(name), [row | own for row in content.pop(name, [])])
         fills, points = content.pop("fills"), content.pop("equity")
         for part in _parts(sorted(fills, key=lambda row: (row["at_ms"], row["trade_id"]))):
             found = [Fill.model_validate({name: row[name] for name in Fill.model_fields}) for row in part]

@@ -309,6 +309,11 @@ def value(book: Book, price: Decimal) -> Valuation:
         )
 
 
+def realised_of(books: Iterable[Book]) -> Decimal:
+    """Realised profit of these books, in quote: grid profit less missing."""
+    return total(amount for book in books for amount in (book.grid_profit, -book.missing))
+
+
 def total(amounts: Iterable[Decimal]) -> Decimal:
     """Exact sum."""
     with exact():

@@ -3,15 +3,18 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from itertools import islice
 
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Order
+from tasks.funds.store import all_symbols
 from tasks.grid.models import Cell
 from tasks.ledger.audit import SymbolSnapshot, digest_of
 from tasks.ledger.base_guard import BaseWatch, Holding, holding_of
 from tasks.ledger.models import Book, Fill, QueuedFee
+from tasks.ledger.rules import realised_of
 from tasks.orders.models import Intent
 
 _SYMBOLS_AT_ONCE = 10  # read in one request: their records are parsed without a break
@@ -47,6 +50,13 @@ async def symbol_snapshot(
 
 def _flat(pairs: Mapping[str, str]) -> list[str]:
     return [text for pair in pairs.items() for text in pair]
+
+
+async def realised_profit(redis: RedisClient, keys: Keys) -> Decimal:
+    """Grid profit less missing of every symbol that the account ever had, in quote. Two round trips."""
+    symbols = await all_symbols(redis, keys=keys)
+    texts = await redis.mget([keys.book(symbol) for symbol in symbols]) if symbols else []
+    return realised_of(Book.model_validate_json(text) for text in texts if text)
 
 
 async def read_watches(redis: RedisClient, keys: Keys) -> tuple[BaseWatch, ...]:

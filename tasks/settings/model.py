@@ -215,7 +215,12 @@ class Settings(Section):
     total_funds: Annotated[Decimal, Field(gt=0, le=MAX_QUOTE)] = Field(
         Decimal(10_000), description="the pot, in quote, above 0 to 90000000"
     )
-    global_max_usage: Share = Field(Decimal("0.95"), description="share of total_funds that may be used, above 0 to 1")
+    global_max_usage: Share = Field(
+        Decimal("0.95"), description="share of the capital (total_funds and what was invested) used, above 0 to 1"
+    )
+    reinvest: bool = Field(
+        False, description="true or false: realised profit and loss change the pool, at each scheduled rebalance"
+    )
     allocation_strategy: AllocationStrategy = Field(
         AllocationStrategy.DYNAMIC, description="how symbols share the pot: equal, weighted or dynamic"
     )

@@ -14,7 +14,7 @@
 --   {fence, grid, book, last tick, cells (flat), intents (flat),
 --    {pool, used, reserved, paused, stopped, short, version of the limits,
 --     registered, allocated, used of symbol, reserved of symbol, paused of symbol, liquidate, fired,
---     version of the settings, 1 while the exchange bans us else 0},
+--     version of the settings, 1 while the exchange bans us else 0, invested, withdrawn, reinvested},
 --    {breaker of symbol, breaker of the exchange}, format, fee queue (flat), corrections (values)};
 --    missing strings are ''.
 -- paused of the pot: by an operator, or while too many records wait for the history database (history_full).
@@ -52,7 +52,8 @@ out[#out + 1] = redis.call('HGETALL', KEYS[6])
 out[#out + 1] = redis.call('HGETALL', KEYS[7])
 local numbers = {}
 local function add(value) numbers[#numbers + 1] = tonumber(value or 0) end
-local pot = redis.call('HMGET', KEYS[8], 'pool', 'used', 'reserved', 'paused', 'stopped', 'short', 'version')
+local pot = redis.call('HMGET', KEYS[8], 'pool', 'used', 'reserved', 'paused', 'stopped', 'short', 'version',
+  'invested', 'withdrawn', 'reinvested')
 for i = 1, 7 do add(pot[i]) end
 if held(redis.call('HGET', KEYS[8], 'holds')) then numbers[5] = 1 end
 if redis.call('HGET', KEYS[8], 'history_full') == '1' then numbers[4] = 1 end
@@ -61,6 +62,7 @@ add(share[1] and 1 or 0)
 for i = 1, 6 do add(share[i]) end
 add(redis.call('HGET', KEYS[12], 'version'))
 add(redis.call('EXISTS', KEYS[11]))
+for i = 8, 10 do add(pot[i]) end
 out[#out + 1] = numbers
 local breakers = redis.call('HMGET', KEYS[10], ARGV[3], '*')
 out[#out + 1] = {breakers[1] or '', breakers[2] or ''}

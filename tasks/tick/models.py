@@ -8,6 +8,7 @@ from pydantic import AliasChoices, Field
 from tasks.base.incidents import Incident
 from tasks.base.money import ZERO
 from tasks.exchange.models import Frozen
+from tasks.funds.capital import Capital
 from tasks.funds.models import TraderAllocation
 from tasks.grid.models import Cell, Grid
 from tasks.ledger.base_guard import BaseCorrection
@@ -66,6 +67,7 @@ class SymbolState(Frozen):
     stopped: bool
     fee_queue: Mapping[str, QueuedFee] = Field(default_factory=dict)  # fees that its cells still have to pay
     corrections: tuple[BaseCorrection, ...] = ()  # base that this tick takes out of the cells, or puts back
+    capital: Capital = Capital()  # what was put into the pot, taken out and reinvested
     must_check_breakers: bool = False  # a circuit breaker is not closed or counts failures, or the exchange bans us
 
 

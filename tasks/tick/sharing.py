@@ -4,10 +4,14 @@ from collections.abc import Sequence
 
 from tasks.base.clock import to_ms
 from tasks.base.keys import Keys
+from tasks.base.money import units_down
 from tasks.base.redis_client import RedisClient
 from tasks.funds.models import FundCode, RebalanceReport, SymbolPerformance
+from tasks.funds.rebalancing import MANUAL, SCHEDULED
 from tasks.ledger.models import Book
 from tasks.ledger.rules import return_72h
+from tasks.ledger.store import realised_profit
+from tasks.settings.model import Settings
 from tasks.tick.desk import Desk
 from tasks.tick.models import TickReport
 
@@ -18,7 +22,15 @@ async def share_pot(desk: Desk, reason: str, *, force: bool = False, only_open: 
     `force`, `only_open`: see `GlobalFundAllocator.rebalance_if_needed`.
     """
     facts = await performance(desk.redis, desk.keys, list(desk.settings.symbols), to_ms(desk.clock()))
-    return await desk.allocator.rebalance_if_needed(force, reason, facts, only_open=only_open)
+    realised = await realised_for(desk.redis, desk.keys, desk.settings, reason)
+    return await desk.allocator.rebalance_if_needed(force, reason, facts, only_open=only_open, realised_units=realised)
+
+
+async def realised_for(redis: RedisClient, keys: Keys, settings: Settings, reason: str) -> int | None:
+    """Realised profit that a rebalance for that reason puts into the pool, in units of 1e-8 quote; None for none."""
+    if not settings.reinvest or reason not in (SCHEDULED, MANUAL):
+        return None
+    return units_down(await realised_profit(redis, keys))
 
 
 async def performance(

@@ -8,6 +8,7 @@ from tasks.base.errors import RedisRestarted, StateError
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, hash_of, script
 from tasks.exchange.limits.breaker_store import is_at_rest
+from tasks.funds.capital import Capital
 from tasks.funds.models import TraderAllocation
 from tasks.grid.models import Cell, Grid
 from tasks.ledger.base_guard import BaseCorrection
@@ -39,6 +40,9 @@ _NUMBERS = (
     "fired",
     "settings_version",
     "banned",
+    "invested",
+    "withdrawn",
+    "reinvested",
 )
 
 
@@ -109,6 +113,11 @@ def _parse(symbol: str, answer: Sequence[Any]) -> SymbolState:
             paused=bool(number["own_paused"]),
             liquidate=bool(number["liquidate"]),
             fired=number["fired"],
+        ),
+        capital=Capital(
+            invested_units=number["invested"],
+            withdrawn_units=number["withdrawn"],
+            reinvested_units=number["reinvested"],
         ),
         pool_free_units=number["pool"] - number["used"] - number["reserved"],
         short=bool(number["short"]),

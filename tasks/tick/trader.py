@@ -160,6 +160,7 @@ class GridTrader:
         if state is None:
             raise LeaseHeld(self.symbol, wait_ms)
         desk.fences[self.symbol] = state.fence
+        desk.allocator.note_capital(state.capital)
         return state
 
     async def _all_markets(self) -> Mapping[str, Market]:

@@ -6,15 +6,18 @@ Screens show them as help, `gridflow glossary` prints them, and the README's tab
 from collections.abc import Mapping
 
 GLOSSARY: Mapping[str, str] = {
-    "pot": "The money of one account: total_funds in the settings, in quote.",
-    "pool": "The part of the pot that may be used: total_funds × global_max_usage.",
+    "pot": "The money of one account, in quote: its capital, and realised profit where reinvest is set.",
+    "pool": "The part of the pot that may be used: (capital + reinvested) × global_max_usage.",
     "quote, base": "In BTC/USDT, USDT is the quote and BTC the base. Amounts of money are in quote.",
     "grid, level, cell": "A grid has price levels. A cell lies between two of them: it buys at the lower one and sells "
     "at the upper one.",
     "round": "One buy of a cell and the sell that closes it.",
     "place": "Where the price is in a grid's range: 0 % at the lowest level, 100 % at the "
     "highest, or above or below it.",
-    "equity": "total_funds plus the profit.",
+    "capital": "Your own money in the pot: total_funds + invested − withdrawn.",
+    "invested, withdrawn": "Money that `gridflow invest` put in, and profit that `gridflow withdraw-profit` took out.",
+    "reinvested": "Realised profit, or loss, that the pool has in it. It is counted once, in the profit.",
+    "equity": "Capital plus the profit.",
     "profit": "How much the equity has changed: grid profit plus floating, less missing. Fees are taken off.",
     "grid profit": "What closed rounds earned: proceeds less cost, after the fees of the buy and of the sell.",
     "floating": "What the inventory is worth at the newest price, less what it cost. The fee of its buys is taken off; "
@@ -30,7 +33,7 @@ GLOSSARY: Mapping[str, str] = {
     "free": "allocated − committed; of the pot: pool − committed.",
     "usage": "used ÷ allocated. A rebalance starts where it differs by more than 0.3 between symbols.",
     "committed share": "committed ÷ allocated; of the pot: committed ÷ pool.",
-    "cap": "The most that a symbol may be allocated: max_usage_pct × total_funds.",
+    "cap": "The most that a symbol may be allocated: max_usage_pct × (capital + reinvested).",
     "tick": "One pass for one symbol: read the exchange, book fills, plan, place and cancel orders.",
     "window": "One Prefect run that ticks one symbol for some minutes.",
     "dark": "A symbol that should be ticked and that nobody ticks.",

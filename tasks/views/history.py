@@ -75,7 +75,8 @@ async def results(
 ) -> ResultsView:
     """The results of `start_ms` to `end_ms` (not part of it), of one symbol or of all, of both sides or of one.
 
-    `capital`: what APRs and buy-and-hold refer to. The equity curve, and what follows from it, is of the account.
+    `capital`: what APRs and buy-and-hold refer to, where no point of the equity curve says it. The equity curve, and
+    what follows from it, is of the account.
     """
     async with database.connection() as connection:
         wanted = FillFilter(symbol=symbol, side=side, from_ms=start_ms, to_ms=end_ms)
@@ -85,6 +86,7 @@ async def results(
         curve: list[CurvePoint] = []
         if symbol is None:
             curve = await queries.equity_curve(connection, account, start_ms, end_ms, _ALL_POINTS)
+    capital = curve[-1].capital if curve and curve[-1].capital > 0 else capital
     found = statistics(tally, curve, start_ms, end_ms, capital=capital, first_prices=first, last_prices=last, zone=zone)
     return results_view(name, start_ms, end_ms, found)
 

@@ -81,7 +81,7 @@ class SymbolView(View):
     state: Lifecycle = Lifecycle.TRADING  # trading, retiring or left
     liquidate: bool = False  # a retiring symbol sells at the market's price
     cap: Decimal = ZERO  # the most it may be allocated
-    max_usage_pct: Decimal = ZERO  # the same as a share of total_funds
+    max_usage_pct: Decimal = ZERO  # the same as a share of the capital in force
     outside: bool = False  # the price is outside the grid
     to_resize: int = 0  # resting buys whose size is still to follow the allocation
     limits_version: int = 0  # of the allocations that its newest tick used
@@ -224,7 +224,11 @@ class StatusView(View):
     mode: str  # paper or live
     market: Mapping[str, Any]  # where prices come from
     total_funds: Decimal
-    equity: Decimal
+    invested: Decimal = ZERO  # put into the pot beside total_funds
+    withdrawn: Decimal = ZERO  # profit taken out of the pot
+    reinvested: Decimal = ZERO  # realised profit that works in the pool; a part of the profit, no money of its own
+    withdrawable: Decimal = ZERO  # realised profit that can still be withdrawn
+    equity: Decimal  # capital plus profit
     equity_change: Decimal
     grid_profit: Decimal
     floating: Decimal
@@ -259,6 +263,17 @@ class StatusView(View):
     history: HistoryView = HistoryView()
     alert_channels: tuple[AlertChannelView, ...] = ()  # by name; empty where no channel was ever set
     results: tuple[ResultsView, ...] = ()  # of today, 7 and 30 days; empty where the history was not read
+
+    @property
+    def capital(self) -> Decimal:
+        """The operator's own money: total_funds + invested − withdrawn."""
+        return self.total_funds + self.invested - self.withdrawn
+
+    @property
+    def moved(self) -> str:
+        """`Invested 500.00, withdrawn 20.00, reinvested 0.00`; '' where no money ever moved."""
+        amounts = {"Invested": self.invested, "withdrawn": self.withdrawn, "reinvested": self.reinvested}
+        return ", ".join(f"{name} {amount:,.2f}" for name, amount in amounts.items()) if any(amounts.values()) else ""
 
     @property
     def dark(self) -> tuple[SymbolView, ...]:
@@ -301,7 +316,7 @@ class EquityPoint(View):
     at_ms: int
     equity: Decimal
     grid_profit: Decimal
-    capital: Decimal = ZERO  # total_funds then; 0 where an earlier version wrote the point
+    capital: Decimal = ZERO  # the account's capital then; 0 where an earlier version wrote the point
 
 
 class EventView(Frozen):

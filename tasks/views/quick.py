@@ -11,6 +11,7 @@ from tasks.base.clock import Clock, to_ms, utc_now
 from tasks.base.keys import Keys
 from tasks.base.money import ZERO
 from tasks.base.redis_client import RedisClient
+from tasks.funds.capital import Capital
 from tasks.ledger.models import Book
 from tasks.ledger.rules import total, value
 from tasks.settings.model import Settings
@@ -55,7 +56,7 @@ async def quick_stats(
     for _ in range(2):
         async with redis.pipeline(transaction=True) as pipe:
             pipe.sunion([keys.symbols, keys.funds_symbols])
-            pipe.hmget(keys.funds, "paused", "stopped")
+            pipe.hmget(keys.funds, "paused", "stopped", "invested", "withdrawn")
             pipe.hget(keys.settings, "body")
             if symbols:
                 pipe.mget([*map(keys.book, symbols), *map(keys.last_tick, symbols)])
@@ -70,10 +71,11 @@ async def quick_stats(
     ticks = [_Tick.model_validate_json(text) if text else None for text in texts[len(symbols) :]]
     worth = [value(book, tick.price) for book, tick in zip(books, ticks, strict=True) if book and tick]
     funds = Decimal(str(json.loads(body)["total_funds"])) if body else settings.total_funds
+    moved = Capital(invested_units=int(flags[2] or 0), withdrawn_units=int(flags[3] or 0))
     change = total(one.equity_change for one in worth)
     ages = [to_ms(clock()) - tick.at_ms for tick in ticks if tick]
     stats = QuickStats(
-        total_value=funds + change,
+        total_value=total([moved.put_in(funds), change]),
         total_pnl=change,
         grid_profit=total(one.grid_profit for one in worth),
         floating=total(one.floating for one in worth),

@@ -8,7 +8,7 @@ from tasks.funds.models import RebalanceReport
 from tasks.funds.rebalancing import MANUAL
 from tasks.settings.in_force import in_force
 from tasks.settings.model import Settings
-from tasks.tick.sharing import performance
+from tasks.tick.sharing import performance, realised_for
 
 
 async def planned_rebalance(settings: Settings, redis: RedisClient, clock: Clock = utc_now) -> RebalanceReport:
@@ -17,4 +17,5 @@ async def planned_rebalance(settings: Settings, redis: RedisClient, clock: Clock
     allocator = GlobalFundAllocator.from_settings(own, redis, clock)
     status = await allocator.get_global_status_summary()
     facts = await performance(redis, Keys(settings.account), list(own.symbols), to_ms(clock()))
-    return allocator.planned(status, facts, MANUAL)
+    realised = await realised_for(redis, Keys(settings.account), own, MANUAL)
+    return allocator.planned(status, facts, MANUAL, realised)

@@ -201,12 +201,18 @@ def _parts(view: StatusView, silent: Mapping[str, str], wide: bool) -> list[Rend
     why = reason_lines(view)
     parts: list[RenderableType] = [*_alarms(view, silent), head]
     parts += [prices_line(view), *market_notes(view)] if view.mode == "paper" else []
-    parts += [pot, _money_table(view), _grids_table(view, wide)]
+    parts += [pot, *_moved_lines(view), _money_table(view), _grids_table(view, wide)]
     parts += [_last_ticks(view)] if not wide else []
     parts += why
     parts += [_workers_table(view.workers)] if view.workers else []
     parts += [results_table(view.results, view.quote)] if view.results else []
     return [*parts, *_notes(view)]
+
+
+def _moved_lines(view: StatusView) -> list[str]:
+    """Money put in, taken out and reinvested; nothing where there was none."""
+    left = f"{_money(view.withdrawable)} of profit can be withdrawn"
+    return [f"{view.moved}; {left}."] if view.moved else []
 
 
 def _alarms(view: StatusView, silent: Mapping[str, str]) -> list[str]:

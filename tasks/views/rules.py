@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from tasks.base.money import ZERO, from_units
+from tasks.base.money import ZERO, from_units, units_down
 from tasks.exchange.limits.circuit_breaker import Breaker, Phase
 from tasks.funds.models import FundsStatus, TraderAllocation
 from tasks.funds.rules import SPREAD_FIRES, spread_of_usage
 from tasks.ledger.base_guard import BaseWatch
 from tasks.ledger.models import Valuation
-from tasks.ledger.rules import total, unvalued_fees, value
+from tasks.ledger.rules import realised_of, total, unvalued_fees, value
 from tasks.risk.models import StopCode
 from tasks.settings.in_force import InForce
 from tasks.settings.model import Settings
@@ -167,13 +167,14 @@ def status_view(
         return total(getattr(symbol, name) for symbol in symbols)
 
     change = summed("equity_change")
+    realised = realised_of(one.book for one in records.symbols.values())
     view = StatusView(
         account=settings.account,
         quote=settings.quote,
         mode=mode.partition(":")[0],
         market=market,
         total_funds=settings.total_funds,
-        equity=total([settings.total_funds, change]),
+        equity=total([funds.capital.put_in(settings.total_funds), change]),
         equity_change=change,
         grid_profit=summed("grid_profit"),
         floating=summed("floating"),
@@ -182,6 +183,7 @@ def status_view(
         identity_error=change - summed("grid_profit") - summed("floating") + summed("missing"),
         unvalued_fees=unvalued_fees(one.book for one in records.symbols.values()),
         allocated=summed("allocated"),
+        withdrawable=from_units(funds.capital.withdrawable_units(units_down(realised))),
         settings_version=found.version,
         settings_differ=found.differing,
         strategy=settings.allocation_strategy.value,
@@ -253,6 +255,9 @@ def _pot_fields(funds: FundsStatus) -> dict[str, Any]:
         "short": from_units(funds.short_units),
         "paused": funds.paused,
         "stopped": funds.stopped,
+        "invested": from_units(funds.invested_units),
+        "withdrawn": from_units(funds.withdrawn_units),
+        "reinvested": from_units(funds.reinvested_units),
         "limits_version": funds.version,
     }
 

@@ -68,7 +68,7 @@ async def final_summary(settings: Settings, redis: RedisClient) -> dict[str, Any
         "ticks": {symbol.symbol: symbol.ticks for symbol in view.symbols},
         "fills": {symbol.symbol: symbol.fills for symbol in view.symbols},
         "rounds": {symbol.symbol: symbol.rounds for symbol in view.symbols},
-        "equity_start": plain(view.total_funds),
+        "equity_start": plain(view.capital),
         "equity_end": plain(view.equity),
         "grid_profit": plain(view.grid_profit),
         "floating_pnl": plain(view.floating),

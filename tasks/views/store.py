@@ -226,7 +226,7 @@ async def take_minute(redis: RedisClient, keys: Keys, now_ms: int) -> bool:
 
 async def add_equity_point(redis: RedisClient, keys: Keys, view: StatusView, now_ms: int) -> None:
     """Put the status into the outbox as one point of the equity curve, of the account and of its symbols."""
-    point = EquityPoint(at_ms=now_ms, equity=view.equity, grid_profit=view.grid_profit, capital=view.total_funds)
+    point = EquityPoint(at_ms=now_ms, equity=view.equity, grid_profit=view.grid_profit, capital=view.capital)
     symbols = {
         symbol.symbol: {
             "worth": plain(symbol.equity_change),

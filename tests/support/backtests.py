@@ -113,6 +113,7 @@ def random_settings(rng: random.Random, symbols: int) -> Settings:
             "global_max_usage": rng.choice(("1", "0.95")),
             "allocation_strategy": rng.choice(STRATEGIES),
             "symbols": own,
+            "reinvest": rng.random() < 0.3,
         }
     )
 

@@ -28,7 +28,7 @@ def test_scripts_name_kinds_that_the_archiver_knows() -> None:
     for path in (ROOT / "tasks").rglob("*.lua"):
         code = re.sub(r"--.*", "", path.read_text(encoding="utf-8"))
         found |= set(re.findall(r"archive\([^,]+, '(\w+)'", code))
-    assert {"order", "blocked", "rebalance", "event", "settings", "flag"} == found
+    assert {"order", "blocked", "rebalance", "event", "settings", "flag", "capital"} == found
     assert found <= {kind.value for kind in RecordKind}
 
 

@@ -39,6 +39,8 @@ RUN_BY = {
     "gridflow resume": "tests/e2e/test_main_job.py",
     "gridflow funds": "tests/integration/test_change_commands.py",
     "gridflow liquidate": "tests/integration/test_change_commands.py",
+    "gridflow invest": "tests/integration/test_capital.py",
+    "gridflow withdraw-profit": "tests/integration/test_capital.py",
     "gridflow stop": "tests/integration/test_runtime_up.py",
     "gridflow glossary": "tests/unit/test_readme.py",
     "gridflow destroy": "tests/unit/test_stack_folder.py",

@@ -29,7 +29,7 @@ def test_every_script_states_its_purpose_keys_and_answer(path: Path) -> None:
     assert re.search(r"Returns|Answer|Result", header)
 
 
-@pytest.mark.parametrize("name", ["reserve", "adopt", "record", "release", "set_limits"])
+@pytest.mark.parametrize("name", ["reserve", "adopt", "record", "release", "set_limits", "move_capital"])
 def test_result_codes_stand_once(name: str) -> None:
     """Each code a header lists is the IntEnum's, by number and name."""
     text = (ROOT / "tasks" / "funds" / f"{name}.lua").read_text(encoding="utf-8")

@@ -2,12 +2,15 @@
 
 import math
 import os
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 import click
 
 from tasks.base.errors import ConfigError, Problem
+from tasks.base.money import dec
 from tasks.settings.environment import STATE_VARIABLE, state_dir
 
 _TEN_YEARS = 3650 * 86400.0
@@ -54,3 +57,18 @@ def usable_state(state: Path | None) -> Path:
         problem = Problem("--state" if state else STATE_VARIABLE, str(folder), rule, remedy)
         raise ConfigError([problem], "the command line" if state else "the environment") from None
     return folder
+
+
+def positive_amount(remedy: str) -> Callable[[click.Context, click.Parameter, str], Decimal]:
+    """Reads a positive amount. Raises BadParameter for anything else; `remedy` says what to give."""
+
+    def read(_context: click.Context, _parameter: click.Parameter, text: str) -> Decimal:
+        try:
+            amount = dec(text)
+        except (InvalidOperation, ValueError):
+            raise click.BadParameter(f"{text!r} is not a number: {remedy}") from None
+        if amount <= 0:
+            raise click.BadParameter(f"{text} is not above 0: {remedy}")
+        return amount
+
+    return read

@@ -67,7 +67,7 @@ def status(config: Path | None, state: Path | None, as_json: bool, symbol: str |
         if not as_json:
             _show_last_known(state, to_stderr=True)
         raise
-    past = asyncio.run(_results(settings, state, view.total_funds))  # apart: its time is not Redis's
+    past = asyncio.run(_results(settings, state, view.capital))  # apart: its time is not Redis's
     view = view.model_copy(update={"results": past})
     silent = dict(stack.silent) if stack else {}
     if as_json:

@@ -2,31 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 
 import click
 
 from flows.runtime.commands.connections import is_durable, note_durable, redis_client, run_with_redis
+from flows.runtime.commands.option_types import positive_amount
 from flows.runtime.commands.options import common_options, json_option, settings_in_force
-from tasks.base.money import dec, plain
+from tasks.base.money import plain
 from tasks.base.redis_client import RedisClient
-
-
-def _amount(remedy: str) -> Callable[[click.Context, click.Parameter, str], Decimal]:
-    """Reads a positive amount. Raises BadParameter for anything else; `remedy` says what to give."""
-
-    def read(_context: click.Context, _parameter: click.Parameter, text: str) -> Decimal:
-        try:
-            amount = dec(text)
-        except (InvalidOperation, ValueError):
-            raise click.BadParameter(f"{text!r} is not a number: {remedy}") from None
-        if amount <= 0:
-            raise click.BadParameter(f"{text} is not above 0: {remedy}")
-        return amount
-
-    return read
 
 
 @click.command()
@@ -34,7 +19,7 @@ def _amount(remedy: str) -> Callable[[click.Context, click.Parameter, str], Deci
 @json_option
 @click.argument("symbol")
 @click.argument("side", type=click.Choice(["buy", "sell"]))
-@click.argument("amount", callback=_amount("give an amount of quote like 500"))
+@click.argument("amount", callback=positive_amount("give an amount of quote like 500"))
 def preview(config: Path | None, state: Path | None, as_json: bool, symbol: str, side: str, amount: Decimal) -> None:
     """Show whether the pot would fund an order of AMOUNT quote (fee included) now, and why not. Reserves nothing."""
     settings = settings_in_force(config, state)
@@ -87,7 +72,7 @@ def write_off_command(config: Path | None, state: Path | None, as_json: bool, sy
 @common_options
 @json_option
 @click.argument("symbol")
-@click.argument("amount", callback=_amount("give an amount of the coin like 0.25"))
+@click.argument("amount", callback=positive_amount("give an amount of the coin like 0.25"))
 @click.option("--again", is_flag=True, help="Return the same amount again within ten minutes.")
 def return_command(
     config: Path | None, state: Path | None, as_json: bool, symbol: str, amount: Decimal, again: bool

@@ -83,7 +83,7 @@ async def _day_text(settings: Settings, view: StatusView, day: Bucket) -> str | 
     async with opened_history(settings, state_dir()) as database:
         if database is None:
             return None
-        ask = partial(results, database, settings.account, end_ms=day.end_ms, capital=view.total_funds)
+        ask = partial(results, database, settings.account, end_ms=day.end_ms, capital=view.capital)
         one = await ask(name="day", start_ms=day.start_ms)
         month = await ask(name="30 days", start_ms=day.end_ms - 30 * DAY_MS)
         return daily_report(one, month, view)
