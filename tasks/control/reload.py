@@ -1,6 +1,7 @@
 """Changing the settings in force while trading goes on: what will happen, and what is refused."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from itertools import islice
 from typing import Any
 
@@ -87,6 +88,14 @@ async def plan_change(redis: RedisClient, wanted: Settings, clock: Clock = utc_n
     free = max(allocator.pool_units - funds.committed_units, 0)
     effects = [effect_of(one, wanted, free) for one in found]
     return ChangePlan(changes=changes, effects=tuple(effect for effect in effects if not effect.is_quiet))
+
+
+async def allocations_after(redis: RedisClient, wanted: Settings, clock: Clock = utc_now) -> dict[str, Decimal]:
+    """What each symbol would get of the pot, in quote, once `wanted` were in force. Changes nothing."""
+    allocator = GlobalFundAllocator.from_settings(wanted, redis, clock)
+    facts = await performance(redis, Keys(wanted.account), list(wanted.symbols), to_ms(clock()))
+    after = allocator.preview(await allocator.get_global_status_summary(), facts)
+    return {symbol: from_units(units) for symbol, units in after.items()}
 
 
 async def refuse_changes(redis: RedisClient, wanted: Settings, changes: Sequence[FieldChange]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from tasks.base.money import ZERO, from_units, plain
+from tasks.base.money import ZERO, from_units, plain, units_down
 from tasks.funds.models import (
     FundsStatus,
     LimitsChange,
@@ -16,7 +16,7 @@ from tasks.funds.models import (
     TraderAllocation,
 )
 from tasks.funds.rules import demand, differs, exceeds_pool, scores, share_pool, stepped
-from tasks.settings.model import AllocationStrategy
+from tasks.settings.model import AllocationStrategy, Settings
 
 MANUAL = "manual"  # the reason of a rebalance that an operator asked for
 SCHEDULED = "scheduled"  # the reason of the hourly one
@@ -210,3 +210,19 @@ class Rebalancing:
                 )
             )
         return requests
+
+
+def first_allocations(settings: Settings) -> dict[str, Decimal]:
+    """What each symbol gets of a pot that nobody has traded in yet, in quote."""
+    pool = units_down(settings.total_funds * settings.global_max_usage)
+    requests = [
+        ShareRequest(
+            symbol=symbol,
+            weight=own.weight,
+            cap_units=units_down(settings.total_funds * own.max_usage_pct),
+            floor_units=0,
+        )
+        for symbol, own in settings.symbols.items()
+    ]
+    shares = share_pool(settings.allocation_strategy, pool, requests)
+    return {symbol: from_units(units) for symbol, units in shares.items()}

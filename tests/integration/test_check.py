@@ -67,6 +67,11 @@ async def test_the_exchange_s_own_list_and_minimums_are_checked_and_kept() -> No
     shown = json.loads(good.stdout)
     assert shown["mode"] == "real orders"
     assert shown["asked"] == "binance answered: it lists 1 of 1 symbols"
+    preview = shown["symbols"][0]["preview"]
+    assert (preview["cells"], len(preview["levels"]), preview["minimum"]) == (30, 31, "50")
+    assert Decimal(preview["least_profit"]) > 0 < Decimal(preview["fee_share"]) < 1
+    assert Decimal(preview["smallest_order"]) > 59
+    assert (preview["allocated"], preview["funded"]) == ("9500", 30)
     withdraw, orders = shown["notes"]
     assert withdraw.startswith("The API key may withdraw.")
     assert "30 cells, but binance allows 25 open orders" in orders
@@ -147,6 +152,17 @@ def test_money_asked_for_above_what_may_be_used_is_told() -> None:
     notes = json.loads(check(text, "--json").stdout)["notes"]
     assert notes[0].startswith("BTC/USDT: 19 cells ask for 3800 USDT, but the symbol may use 2850.")
     assert notes[1].startswith("All grids together ask for 3800 USDT, but the pool is 2850.")
+    shown = check(text).output
+    assert "money for 14 of 19 cells" in shown
+    assert "┼── price 42,000" in shown
+    candles("ETH-USDT-1m-a.csv", [0, 1], 2300)
+    two = (
+        text.replace('"3000"', '"600"').replace('"200"', '"400"')
+        + '[symbols."ETH/USDT"]\nrange_pct = 0.04\ncells = 4\n'
+    )
+    none = check(two, "--json")
+    assert isinstance(none.exception, ConfigError)
+    assert "but the symbol would get 285 of the pool. Use a smaller size" in str(none.exception)
     in_base = text.replace('quote_per_cell = "200"', 'base_per_cell = "0.01"')
     assert json.loads(check(in_base, "--json").stdout)["notes"][0].startswith("BTC/USDT: 19 cells ask for 8220 USDT")
     enough = text.replace("3000", "30000")

@@ -1,7 +1,8 @@
 """What `check` finds and `up` refuses, before any process is started: one function for both."""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +12,8 @@ from tasks.base.errors import Problem
 from tasks.exchange import listing
 from tasks.exchange.listing import Listing
 from tasks.exchange.models import Market
+from tasks.funds.rebalancing import first_allocations
+from tasks.grid.preflight import unfunded_grids
 from tasks.grid.settings_fit import money_notes, unfit_grids
 from tasks.settings.model import Settings
 from tasks.settings.places import dotted
@@ -21,7 +24,7 @@ class Findings:
     """`problems`: `up` refuses them. `notes`: what to know. `warnings`: what to change.
 
     `exchange`: whether the exchange was asked, in words; '' where nothing had to be asked. `answered`: whether its
-    answer is known.
+    answer is known. `markets`: filters, `prices`: where symbols begin, as far as they are known.
     """
 
     problems: tuple[Problem, ...] = ()
@@ -29,6 +32,8 @@ class Findings:
     warnings: tuple[str, ...] = ()
     exchange: str = ""
     answered: bool = True
+    markets: Mapping[str, Market] = field(default_factory=dict)
+    prices: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 def find(settings: Settings, folder: Path, *, apart: bool = False) -> Findings:
@@ -43,6 +48,8 @@ def find(settings: Settings, folder: Path, *, apart: bool = False) -> Findings:
     if answer is not None and (live or answer.markets or settings.paper.market == "live"):
         markets, prices = answer.markets, {}  # its prices are not asked: only absolute ranges are checked then
     problems = [*_unlisted(settings, answer), *unfit_grids(settings, markets, prices)]
+    if not problems:
+        problems = unfunded_grids(settings, markets, prices, first_allocations(settings))
     notes = [
         *spans_notes,
         *order_limit_notes(settings, markets if live else {}),
@@ -54,7 +61,7 @@ def find(settings: Settings, folder: Path, *, apart: bool = False) -> Findings:
             "The API key may withdraw. Gridflow never withdraws: take that right from the key on the exchange's page"
         )
     answered = answer is None or not answer.not_asked
-    return Findings(tuple(problems), tuple(notes), tuple(warnings), _words(settings, answer), answered)
+    return Findings(tuple(problems), tuple(notes), tuple(warnings), _words(settings, answer), answered, markets, prices)
 
 
 def _paper(settings: Settings) -> tuple[list[str], dict[str, Decimal], dict[str, Market]]:

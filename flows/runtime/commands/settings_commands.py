@@ -1,9 +1,11 @@
 """`gridflow init` writes a commented settings file; `gridflow check` says what would run."""
 
 import json
+from collections.abc import Mapping
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import click
@@ -14,10 +16,13 @@ from flows.runtime.commands.connections import run_with_redis
 from flows.runtime.commands.findings import Findings, find
 from flows.runtime.commands.options import common_options, json_option
 from flows.runtime.commands.preflight import start_problems
+from flows.runtime.commands.preflight_text import grid_lines
 from flows.runtime.commands.settings_file import settings_file
 from tasks.base.errors import ConfigError, Problem
 from tasks.base.money import plain
 from tasks.base.redis_client import RedisClient
+from tasks.funds.rebalancing import first_allocations
+from tasks.grid.preflight import GridPreview, preview_grid
 from tasks.settings.environment import state_dir
 from tasks.settings.grids import SymbolSettings, net_profit
 from tasks.settings.load import DEFAULT_CONFIG, load
@@ -58,10 +63,23 @@ def check(config: Path | None, state: Path | None, as_json: bool, live: bool) ->
     if live:
         settings = _consented(settings)
     found = find(settings, state_dir(state))
+    allocated = first_allocations(settings)
     if found.problems:
         raise ConfigError(list(found.problems), "the settings")
     changes = _changes(settings, state)
+    grids = [
+        preview_grid(
+            symbol,
+            own,
+            settings,
+            changes.allocated.get(symbol, allocated[symbol]),
+            found.markets.get(symbol),
+            changes.prices.get(symbol, found.prices.get(symbol)),
+        )
+        for symbol, own in settings.symbols.items()
+    ]
     rows = [_summary(name, symbol, settings) for name, symbol in settings.symbols.items()]
+    previews = [_with_summary(row, grid) for row, grid in zip(rows, grids, strict=True)]
     notes = [*found.warnings, *found.notes]
     pool = plain(settings.total_funds * settings.global_max_usage)
     head = {
@@ -73,8 +91,8 @@ def check(config: Path | None, state: Path | None, as_json: bool, live: bool) ->
         "strategy": settings.allocation_strategy.value,
     }
     if as_json:
-        more = {"symbols": rows, "notes": notes, "asked": found.exchange}
-        click.echo(json.dumps(head | more | {"differs": changes.differing, "leaving": changes.leaving}))
+        more = {"symbols": previews, "notes": notes, "asked": found.exchange}
+        click.echo(json.dumps(head | more | {"differs": changes.differing, "leaving": dict(changes.leaving)}))
         _exit_unless_answered(found, live)
         return
     table = Table(title=" · ".join(f"{name} {value}" for name, value in head.items()), title_justify="left")
@@ -83,6 +101,8 @@ def check(config: Path | None, state: Path | None, as_json: bool, live: bool) ->
     for row in rows:
         table.add_row(*row.values())
     Console().print(table)
+    for grid in grids:
+        click.echo("\n".join(grid_lines(grid, settings.quote)))
     click.echo("The settings are valid.")
     for note in notes:
         click.echo(f"Note: {note}")
@@ -109,10 +129,15 @@ def _exit_unless_answered(found: Findings, live: bool) -> None:
 
 
 class _Changes(NamedTuple):
-    """In which fields a file differs from what trades now, and what the symbols that would leave still hold."""
+    """In which fields a file differs from what trades now, and what the symbols that would leave still hold.
 
-    differing: tuple[str, ...]
-    leaving: dict[str, str]
+    `prices`, `allocated`: by symbol, the newest price and what the allocator would give of the pot that trades.
+    """
+
+    differing: tuple[str, ...] = ()
+    leaving: Mapping[str, str] = MappingProxyType({})
+    prices: Mapping[str, Decimal] = MappingProxyType({})
+    allocated: Mapping[str, Decimal] = MappingProxyType({})
 
 
 def _changes(settings: Settings, state: Path | None) -> _Changes:
@@ -121,9 +146,10 @@ def _changes(settings: Settings, state: Path | None) -> _Changes:
     Raises ConfigError where the settings want real orders and that Redis may lose records.
     """
     if not has_redis(settings, state):
-        return _Changes((), {})
+        return _Changes()
 
     async def work(redis: RedisClient) -> _Changes:
+        from tasks.control.reload import allocations_after
         from tasks.settings.in_force import in_force
         from tasks.tick.redis_check import check_redis
         from tasks.views.steps import read_status
@@ -137,7 +163,8 @@ def _changes(settings: Settings, state: Path | None) -> _Changes:
             for symbol in view.symbols
             if symbol.symbol not in settings.symbols and symbol.state is not Lifecycle.LEFT
         }
-        return _Changes(found.differing, leaving)
+        prices = {symbol.symbol: symbol.price for symbol in view.symbols if symbol.price is not None}
+        return _Changes(found.differing, leaving, prices, await allocations_after(redis, settings))
 
     return run_with_redis(work, settings, state)
 
@@ -146,6 +173,11 @@ def _mode(settings: Settings) -> str:
     if settings.live:
         return "real orders"
     return "paper, unless started with --live" if settings.exchange.live else "paper"
+
+
+def _with_summary(row: dict[str, str], grid: GridPreview) -> dict[str, object]:
+    """Of one symbol: its settings in words, and its preview."""
+    return {**row, "preview": grid.as_json()}
 
 
 def _summary(name: str, symbol: SymbolSettings, settings: Settings) -> dict[str, str]:
