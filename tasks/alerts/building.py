@@ -39,6 +39,7 @@ def rules_of(channel: ChannelSettings, alerts: AlertSettings) -> Rules:
         per_minute=channel.per_minute,
         quiet=minutes_of(channel.quiet_hours),
         zone=ZoneInfo(alerts.timezone),
+        backlog=channel.backlog,
     )
 
 

@@ -131,7 +131,9 @@ class Deliverer:
         gone += [name for name in known.keys() - set(self._channels) if newest - known[name].seen_ms > _FORGET_MS]
         if gone:
             await queue.drop_groups(self._redis, self._keys, gone)
-            await self._redis.hdel(self._keys.alert_channels, *gone, *(f"gate|{name}" for name in gone))
+            await self._redis.hdel(
+                self._keys.alert_channels, *gone, *(f"{kind}|{name}" for kind in ("gate", "dropped") for name in gone)
+            )
 
     async def _keep(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do the work until cancelled; after an error, again."""

@@ -15,7 +15,10 @@ DIGEST_MS = 10_000  # at least this long between two digests for the rate limit
 
 
 class Rules(NamedTuple):
-    """A channel's settings. `quiet`: minutes of the day from and to, in `zone`; None: no quiet hours."""
+    """A channel's settings. `quiet`: minutes of the day from and to, in `zone`; None: no quiet hours.
+
+    `backlog`: alerts that may wait while the channel fails.
+    """
 
     min_level: AlertLevel
     kinds: Mapping[AlertKind, str]
@@ -23,6 +26,7 @@ class Rules(NamedTuple):
     per_minute: int
     quiet: tuple[int, int] | None
     zone: tzinfo
+    backlog: int = 10_000
 
 
 class Gate(Frozen):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from tasks.alerts import queue
 from tasks.alerts.building import Configured
+from tasks.alerts.dropped import Dropped, told
 from tasks.alerts.gate import Gate, Hold, Send, after_sending, back_off_seconds, digest_at_ms, judge
 from tasks.alerts.models import Alert, ChannelError, Message
 from tasks.alerts.queue import Entry
@@ -49,6 +50,7 @@ class Outlet:
         self._channel, self._rules = configured
         self._language, self._clock, self._may_send = language, clock, may_send
         self._gate = Gate()
+        self._dropped = Dropped()
         self.view = AlertChannelView(name=name)
         self._queue: deque[Entry] = deque()
         self._held: list[_Held] = []
@@ -75,6 +77,9 @@ class Outlet:
             await self._load()
         await self._flush()
         await self._read()
+        await self._drop_beyond_backlog()
+        if (wait := await self._tell_dropped()) is not None:
+            return wait
         while self._queue and self._may_send():
             entry = self._queue[0]
             verdict = judge(self._rules, self._gate, self.name, entry.alert, self._now())
@@ -102,9 +107,11 @@ class Outlet:
 
     async def _load(self) -> None:
         """What the channel has sent, and the alerts that an earlier leader read and did not deliver."""
-        view, gate = await self._redis.hmget(self._keys.alert_channels, [self.name, f"gate|{self.name}"])
+        names = [self.name, f"gate|{self.name}", f"dropped|{self.name}"]
+        view, gate, dropped = await self._redis.hmget(self._keys.alert_channels, names)
         self.view = AlertChannelView.model_validate_json(view) if view else self.view
         self._gate = Gate.model_validate_json(gate) if gate else self._gate
+        self._dropped = Dropped.model_validate_json(dropped) if dropped else self._dropped
         pending: list[Entry] = []
         while found := await queue.read_pending(
             self._redis, self._keys, self.name, pending[-1].entry_id if pending else "0", _PAGE
@@ -125,6 +132,44 @@ class Outlet:
             self._queue.extend(found)
             if len(found) < _PAGE:
                 return
+
+    async def _drop_beyond_backlog(self) -> None:
+        """While the channel fails, give up the oldest alerts above its backlog: counted, and told later.
+
+        They are acknowledged in one step with the count: no alert is dropped without a trace.
+        """
+        if self.view.failing_since_ms is None:
+            return
+        waiting = (await queue.waiting(self._redis, self._keys)).get(self.name, 0)
+        excess = waiting - len(self._done) - self._rules.backlog
+        while excess > 0:
+            await self._read()
+            entries = sorted([one.entry for one in self._held] + list(self._queue), key=lambda one: one.place)
+            gone = entries[:excess]
+            if not gone:
+                return
+            ids = {entry.entry_id for entry in gone}
+            self._dropped = self._dropped.with_alerts(entry.alert for entry in gone)
+            self.view = self.view.model_copy(update={"dropped": self.view.dropped + len(gone)})
+            await queue.settle(self._redis, self._keys, self.name, sorted(ids), self._state())
+            self._queue = deque(entry for entry in self._queue if entry.entry_id not in ids)
+            self._held = [one for one in self._held if one.entry.entry_id not in ids]
+            log.error(
+                "alerts dropped: too many waited for the channel", extra={"channel": self.name, "count": len(gone)}
+            )
+            excess -= len(gone)
+
+    async def _tell_dropped(self) -> float | None:
+        """Tell what was dropped, before anything else; the seconds to wait where that failed."""
+        now_ms = self._now()
+        if not self._dropped.count or not self._may_send() or digest_at_ms(self._rules, self._gate, now_ms) > now_ms:
+            return None
+        message = told(self._dropped, self._rules.backlog, self._language, self._rules.zone)
+        if (wait := await self._send(message, [])) is not None:
+            return wait
+        self._dropped = Dropped()
+        await queue.settle(self._redis, self._keys, self.name, [], self._state())
+        return None
 
     async def _send_digest(self) -> float:
         """Send what is due of the alerts held back: one as itself, more as one message."""
@@ -182,4 +227,8 @@ class Outlet:
         return back_off_seconds(self._failures, error.retry_after)
 
     def _state(self) -> dict[str, str]:
-        return {self.name: self.view.model_dump_json(), f"gate|{self.name}": self._gate.model_dump_json()}
+        return {
+            self.name: self.view.model_dump_json(),
+            f"gate|{self.name}": self._gate.model_dump_json(),
+            f"dropped|{self.name}": self._dropped.model_dump_json(),
+        }

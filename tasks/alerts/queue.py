@@ -27,6 +27,11 @@ class Entry(NamedTuple):
     entry_id: str
     alert: Alert
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Its place in the queue."""
+        return _order(self.entry_id)
+
 
 async def append(
     redis: RedisClient,

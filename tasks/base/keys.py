@@ -308,7 +308,8 @@ class Keys:
 
     @property
     def alert_channels(self) -> str:
-        """Hash: channel → its state for the views (JSON); `gate|channel` → what it has sent (JSON)."""
+        """Hash: channel → its state for the views (JSON); `gate|channel` → what it has sent, and
+        `dropped|channel` → what it lost and has not told yet (JSON)."""
         return self._key("alerts", "channels")
 
     @property

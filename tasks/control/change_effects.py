@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks.base.errors import Problem
 from tasks.base.money import ZERO, from_units, plain
-from tasks.exchange.models import Frozen, Side
+from tasks.exchange.models import Frozen, Market, Side
 from tasks.funds.models import RebalanceReport
 from tasks.grid.levels import configured_size, grid_id
 from tasks.grid.models import Cell, Grid, Limits, RestingBuy
@@ -98,10 +98,11 @@ class SymbolEffect(Frozen):
         return f"{self.symbol}: {'; '.join(parts) or 'nothing changes'}"
 
 
-def effect_of(facts: SymbolFacts, wanted: Settings, global_free: int) -> SymbolEffect:
+def effect_of(facts: SymbolFacts, wanted: Settings, global_free: int, market: Market | None = None) -> SymbolEffect:
     """What the settings do to the symbol. `global_free`: units that the pool can grant beside its buys.
 
-    Follows the rules of a tick, without the exchange: amounts before the lot step, prices as the orders have them.
+    Follows the rules of a tick, without the exchange; prices as the orders have them. `market`: the exchange's filters;
+    None where they are not known: then amounts are before the lot step.
     """
     own = wanted.symbols.get(facts.symbol)
     common = {
@@ -114,7 +115,7 @@ def effect_of(facts: SymbolFacts, wanted: Settings, global_free: int) -> SymbolE
         old = bool(facts.buys or facts.used)
         effect = Effect.RETIRES if own is None else Effect.NEW_GRID if facts.grid or old else Effect.STARTS
         return SymbolEffect(effect=effect, cancelled=len(facts.buys), freed=from_units(facts.reserved), **common)
-    after = _resized(facts, own, wanted, global_free)
+    after = _resized(facts, _wanted_units(facts, own, wanted, market), wanted, global_free)
     before = {buy.client_id: buy.units_left for buy in facts.buys}
     moved = [name for name, units in before.items() if after.get(name) != units]
     return SymbolEffect(
@@ -127,11 +128,13 @@ def effect_of(facts: SymbolFacts, wanted: Settings, global_free: int) -> SymbolE
     )
 
 
-def _resized(facts: SymbolFacts, own: SymbolSettings, wanted: Settings, global_free: int) -> dict[str, int]:
-    """Units by client id of the buys that are left once the planner's rule finds nothing more to resize."""
+def _resized(facts: SymbolFacts, goal: Mapping[str, int], wanted: Settings, global_free: int) -> dict[str, int]:
+    """Units by client id of the buys that are left once the planner's rule finds nothing more to resize.
+
+    `goal`: units that each buy should hold.
+    """
     units = {buy.client_id: buy.units_left for buy in facts.buys}
     nearest_first = sorted(facts.buys, key=lambda buy: -buy.price)
-    goal = _wanted_units(facts, own, wanted)
     free = global_free
     for _ in range(_ROUNDS):
         left = [buy for buy in nearest_first if buy.client_id in units]
@@ -162,9 +165,13 @@ def _candidate(buy: Intent, units: int, goal: Mapping[str, int]) -> Candidate:
     return Candidate(buy.client_id, resting, goal[buy.client_id])
 
 
-def _wanted_units(facts: SymbolFacts, own: SymbolSettings, wanted: Settings) -> dict[str, int]:
+def _wanted_units(facts: SymbolFacts, own: SymbolSettings, wanted: Settings, market: Market | None) -> dict[str, int]:
     """Units that each buy should hold, by client id."""
-    fee = wanted.exchange.taker_fee
+    fee = market.taker_fee if market else wanted.exchange.taker_fee
+
+    def units(price: Decimal, qty: Decimal) -> int:
+        return reserve_units(price, market.qty(qty) if market else qty, fee)
+
     size = configured_size(own)
     if size is None:
         cells = [cell for cell in facts.cells if facts.grid is not None and cell.grid_id == facts.grid.grid_id]
@@ -172,8 +179,8 @@ def _wanted_units(facts: SymbolFacts, own: SymbolSettings, wanted: Settings) -> 
         money = cell_money(allocated, used, own.cells, sum(map(holds_nothing, cells)), fee)
         if money <= 0:
             return dict.fromkeys((buy.client_id for buy in facts.buys), 0)
-        return {buy.client_id: reserve_units(buy.price, money / buy.price, fee) for buy in facts.buys}
-    return {buy.client_id: reserve_units(buy.price, size.qty(buy.price), fee) for buy in facts.buys}
+        return {buy.client_id: units(buy.price, money / buy.price) for buy in facts.buys}
+    return {buy.client_id: units(buy.price, size.qty(buy.price)) for buy in facts.buys}
 
 
 class Published(Frozen):

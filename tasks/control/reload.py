@@ -18,11 +18,13 @@ from tasks.control.change_effects import (
     effect_of,
     refused_changes,
 )
-from tasks.exchange.models import Frozen
+from tasks.exchange.models import Frozen, Market
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.funds.models import FundsStatus, TraderAllocation
 from tasks.grid.models import Cell, Grid
 from tasks.orders.models import Intent
+from tasks.paper.first_look import paper_market
+from tasks.paper.stored_market import describe_market
 from tasks.settings.differences import FieldChange, field_changes
 from tasks.settings.in_force import MUST_AGREE, published, shared_part
 from tasks.settings.model import Settings
@@ -30,24 +32,33 @@ from tasks.tick.heartbeat import dead_after_ms, read_workers
 from tasks.tick.sharing import performance
 from tasks.tick.stopping import read_stop_report
 
+_NO_MARKETS: Mapping[str, Market] = {}
+
 
 class ChangePlan(Frozen):
-    """What putting settings in force will do."""
+    """What putting settings in force will do. `unrounded`: symbols whose lot step is not known."""
 
     changes: tuple[FieldChange, ...]
     effects: tuple[SymbolEffect, ...]
+    unrounded: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The plan as JSON values."""
         return {
             "changes": [change._asdict() for change in self.changes],
             "effects": [effect.as_json() for effect in self.effects],
+            "unrounded": list(self.unrounded),
         }
 
     def lines(self) -> list[str]:
         """The plan in words, a line each."""
         fields = [f"{change.field}: {_shown(change.before)} → {_shown(change.after)}" for change in self.changes]
-        return [*fields, *map(str, self.effects)]
+        lines = [*fields, *map(str, self.effects)]
+        if self.unrounded:
+            lines.append(
+                f"The lot steps of {', '.join(self.unrounded)} are not known here: amounts are before rounding"
+            )
+        return lines
 
 
 def _shown(value: Any) -> str:
@@ -69,8 +80,12 @@ async def changes_to(redis: RedisClient, wanted: Settings) -> tuple[FieldChange,
     return field_changes(now, shared_part(wanted)) if version else ()
 
 
-async def plan_change(redis: RedisClient, wanted: Settings, clock: Clock = utc_now) -> ChangePlan:
+async def plan_change(
+    redis: RedisClient, wanted: Settings, clock: Clock = utc_now, markets: Mapping[str, Market] = _NO_MARKETS
+) -> ChangePlan:
     """What putting `wanted` in force would do to orders and money. Changes nothing, and asks no exchange.
+
+    `markets`: the exchange's filters, as far as they are known; those of a paper market are known.
 
     Raises ConfigError for a field that cannot change while money is committed or workers run.
     """
@@ -86,8 +101,23 @@ async def plan_change(redis: RedisClient, wanted: Settings, clock: Clock = utc_n
     symbols = sorted({*wanted.symbols, *(name for name, share in funds.symbols.items() if share.registered)})
     found = [_with_money(symbol, funds, after, rows) for symbol, rows in (await _read(redis, keys, symbols)).items()]
     free = max(allocator.pool_units - funds.committed_units, 0)
-    effects = [effect_of(one, wanted, free) for one in found]
-    return ChangePlan(changes=changes, effects=tuple(effect for effect in effects if not effect.is_quiet))
+    known = dict(markets) | await _paper_markets(redis, wanted, found)
+    effects = [effect_of(one, wanted, free, known.get(one.symbol)) for one in found]
+    told = tuple(effect for effect in effects if not effect.is_quiet)
+    unrounded = tuple(effect.symbol for effect in told if effect.replaced and effect.symbol not in known)
+    return ChangePlan(changes=changes, effects=told, unrounded=unrounded)
+
+
+async def _paper_markets(redis: RedisClient, wanted: Settings, found: Sequence[SymbolFacts]) -> dict[str, Market]:
+    """The filters that the paper exchange made for each symbol; none where trading is live or its prices are."""
+    stored = await describe_market(redis, Keys(wanted.account))
+    if not stored or stored["source"] == "live":
+        return {}
+    return {
+        one.symbol: paper_market(one.symbol, one.grid.first_price, wanted.exchange)
+        for one in found
+        if one.grid is not None
+    }
 
 
 async def allocations_after(redis: RedisClient, wanted: Settings, clock: Clock = utc_now) -> dict[str, Decimal]:

@@ -60,6 +60,11 @@ class ChannelSettings(Section):
     per_minute: Annotated[int, Field(ge=1, le=600)] = Field(
         20, description="most messages a minute, 1 to 600; what is above it comes in a digest"
     )
+    backlog: Annotated[int, Field(ge=100, le=1_000_000)] = Field(
+        10_000,
+        description="alerts that may wait while the channel fails, 100 to 1000000; the oldest beyond it are dropped, "
+        "counted, and told once it works again",
+    )
     quiet_hours: Annotated[str, matches(rf"({_HOURS})?", "must be HH:MM-HH:MM, or empty for none")] = Field(
         "", description="HH:MM-HH:MM in alerts.timezone: only critical alerts are sent; the others wait for its end"
     )

@@ -160,6 +160,7 @@ class AlertChannelView(Frozen):
     waiting: int = 0  # alerts that it has not delivered yet, those held back for a digest included
     delivered: int = 0  # alerts, those in digests included
     failures: int = 0  # attempts that failed
+    dropped: int = 0  # alerts that were lost because too many waited while it failed
     error: str = ""
     failing_since_ms: int | None = None
     seen_ms: int = 0  # when a deliverer last had this channel

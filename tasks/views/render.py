@@ -104,6 +104,8 @@ def _channel(channel: AlertChannelView) -> str:
     text = f"{channel.name} {channel.delivered:,} sent"
     if channel.waiting:
         text += f", {channel.waiting:,} waiting"
+    if channel.dropped:
+        text += f", {channel.dropped:,} dropped"
     if channel.failing_since_ms is not None:
         text += f", FAILS since {_clock(channel.failing_since_ms)} ({channel.failures:,} failures): {channel.error}"
     return text

@@ -158,6 +158,40 @@ async def test_a_dead_channel_keeps_its_alerts_and_does_not_stop_the_others(
     assert logged == ["refused", "timed out"]
 
 
+async def test_the_backlog_of_a_dead_channel_is_bounded_and_what_was_lost_is_told(redis: RedisClient) -> None:
+    """The oldest go, in any order of reading; the count survives a new worker; then the newest come, after the tale."""
+    crew = Crew(redis, RULES._replace(backlog=100))
+    crew.channels["b"].refuses = "refused"
+    async with crew.running() as deliverer:
+        await append(redis, *(f"n{n:03}" for n in range(130)))
+        await crew.delivered("a", 130)
+        await until_so(lambda: dropped(redis, 30))
+        await deliverer.tidy_once()
+        assert await redis.xlen(KEYS.alerts) == 100, "what was dropped leaves Redis"
+    await append(redis, *(f"n{n:03}" for n in range(130, 150)), level=AlertLevel.CRITICAL)
+    async with crew.running() as deliverer:
+        await until_so(lambda: dropped(redis, 50))
+        await deliverer.tidy_once()
+        console = Console(width=200, record=True, file=StringIO())
+        console.print(status_table(await read_status(from_values({}), redis)))
+        assert "b 0 sent, 100 waiting, 50 dropped, FAILS since" in console.export_text()
+        crew.channels["b"].refuses = ""
+        sent = await crew.delivered("b", 101)
+        await until_so(lambda: all_settled(redis))
+    tale, *rest = [text.splitlines() for text in sent]
+    assert tale[0] == "[ERROR] 50 alerts were dropped while this channel failed"
+    assert "More than 100 waited" in tale[2]
+    assert tale[-1] == "and 30 more"
+    assert [lines[0].split()[-1] for lines in rest] == [f"n{n:03}" for n in range(50, 150)]
+    assert len(await crew.delivered("a", 150)) == 150, "the other channel lost nothing"
+
+
+async def dropped(redis: RedisClient, count: int) -> bool:
+    """Whether channel b dropped so many, and no more."""
+    view = await read_status(from_values({}), redis)
+    return any(one.name == "b" and one.dropped == count for one in view.alert_channels)
+
+
 async def shows(redis: RedisClient, *expected: tuple[int, int, str]) -> bool:
     """Whether the status shows these numbers of alerts waiting and delivered, and this error, for each channel."""
     view = await read_status(from_values({}), redis)

@@ -21,6 +21,7 @@ from tasks.control.change_effects import Effect, SymbolEffect
 from tasks.control.reload import plan_change
 from tasks.control.steps import put_in_force
 from tasks.grid.resizing import MAX_PER_TICK
+from tasks.paper.scripts import PaperKeys
 from tasks.settings.in_force import in_force, publish
 from tasks.settings.model import Settings
 from tasks.tick.heartbeat import Heartbeat, beat
@@ -127,11 +128,31 @@ async def test_what_is_announced_happens(wanted: Settings, redis: RedisClient) -
     await desk.close()
 
 
+async def test_a_lot_step_that_is_not_known_is_said(redis: RedisClient) -> None:
+    """Prices of a real exchange, which was never asked here. With its filters: as it trades."""
+    first, wanted = own(BTC), own(BTC, symbols={BTC: GRID | {"quote_per_cell": "90"}})
+    await publish(redis, first)
+    desk = await open_desk(redis, first, {BTC: walk(5)})
+    trader = await desk.trader()
+    for _ in range(2):
+        await trader.tick()
+    exact = (await plan_change(redis, wanted)).effects
+    market = trader.market
+    await redis.delete(PaperKeys(KEYS).market)
+    unknown = await plan_change(redis, wanted)
+    assert unknown.unrounded == (BTC,)
+    assert "The lot steps of BTC/USDT are not known here" in unknown.lines()[-1]
+    assert unknown.effects[0].taken > exact[0].taken
+    asked = await plan_change(redis, wanted, markets={BTC: market})
+    assert (asked.effects, asked.unrounded) == (exact, ())
+    await desk.close()
+
+
 def check_taken(effects: list[SymbolEffect], grown: Decimal, freed: Decimal) -> None:
-    """What the buys hold afterwards, but for the lot step. New grids buy again: that is not announced."""
+    """What the buys hold afterwards, to the last unit. New grids buy again: that is not announced."""
     if all(one.effect is Effect.FOLLOWS for one in effects):
         taken = sum((one.taken for one in effects), Decimal(0))
-        assert abs(grown - (taken - freed)) < freed / 50
+        assert grown == taken - freed
 
 
 async def buys(redis: RedisClient) -> dict[str, int]:

@@ -1,9 +1,11 @@
 """What a message or a button asks the bot for."""
 
+import re
 from decimal import Decimal
 
 import pytest
 
+from tasks.alerts.telegram import answers
 from tasks.alerts.telegram.answers import status_text, why_text
 from tasks.alerts.telegram.commands import (
     Act,
@@ -18,8 +20,9 @@ from tasks.alerts.telegram.commands import (
     Unknown,
     step_of,
 )
-from tasks.alerts.telegram.texts import LANGUAGES, NAMES
-from tests.support.views import status, symbol
+from tasks.alerts.telegram.texts import LANGUAGES, NAMES, said
+from tasks.views.models import ResultsView
+from tests.support.views import fill, status, symbol
 
 NOW = 1_772_366_400_000
 
@@ -89,7 +92,68 @@ def test_why_counts_the_reasons_of_idle_cells() -> None:
 
 def test_the_status_names_what_is_wrong() -> None:
     """Stopped, dark, and quote that is missing."""
-    text = status_text(status(symbol(dark=True, dark_why="no worker"), stopped=True, short=Decimal(5)))
+    text = status_text(status(symbol(dark=True, dark_why="no worker"), stopped=True, short=Decimal(5)), "en")
     assert "STOPPED" in text
     assert "BTC/USDT is dark: no worker" in text
     assert "5.00 USDT too little" in text
+
+
+def _results() -> ResultsView:
+    empty: dict[str, None] = dict.fromkeys(
+        ("win_rate", "profit_factor", "average_held_ms", "total_pnl", "floating", "total_apr", "buy_and_hold", "sharpe")
+    )
+    amounts = dict.fromkeys(("volume", "fees", "grid_profit"), Decimal(1))
+    return ResultsView.model_validate(
+        {
+            "name": said("zh", "span_daily"),
+            "from_ms": 0,
+            "to_ms": 1,
+            "grid_apr": None,
+            "sortino": None,
+            **empty,
+            **amounts,
+        }
+    )
+
+
+VIEW = status(
+    symbol(cells={"IDLE": 3, "BUYING": 2, "HOLDING": 1, "SELLING": 4}, paused=True, dark=True, dark_why="?"),
+    stopped=True,
+    paused=True,
+    short=Decimal(5),
+    invested=Decimal(7),
+)
+WITHOUT_GRID = symbol(lower=None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        answers.status_text(VIEW, "zh"),
+        answers.profit_text(VIEW, "zh"),
+        answers.balance_text(VIEW, "zh"),
+        answers.allocation_text(VIEW, "zh"),
+        answers.grid_text(VIEW.symbols[0], "zh"),
+        answers.grid_text(WITHOUT_GRID, "zh"),
+        answers.results_text(_results(), "zh"),
+        answers.trades_text([fill()], "zh"),
+        answers.trades_text([], "zh"),
+    ],
+)
+def test_answers_follow_the_language(text: str) -> None:
+    """In Chinese no English word is left, but for symbols, coins, and the account's own names."""
+    left = re.sub(r"BTC/USDT|BTC|USDT|main|paper|dynamic|BNB", "", text)
+    assert re.findall(r"[A-Za-z]+", left) == []
+    assert re.search("[\u4e00-\u9fff]", text)
+
+
+def test_answers_in_english_are_as_they_were() -> None:
+    """Amounts, flags and counts, in words."""
+    assert answers.balance_text(VIEW, "en").splitlines()[:3] == [
+        "Pool 9,500.00 USDT: 200.00 in coins, 300.00 reserved",
+        "Free 500.00 USDT",
+        "Invested 7.00, withdrawn 0.00, reinvested 0.00",
+    ]
+    assert answers.grid_text(VIEW.symbols[0], "en").splitlines()[2] == "Cells: 2 buying, 1 holding, 3 idle, 4 selling"
+    (trade,) = answers.trades_text([fill()], "en").splitlines()
+    assert trade.endswith("BTC/USDT sell 0.003 at 42000.1, profit 0.87")

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,8 @@ from tasks.base.money import plain
 from tasks.base.redis_client import RedisClient
 from tasks.control.change_effects import Published
 from tasks.control.reload import ChangePlan, as_started, plan_change
+from tasks.exchange import listing
+from tasks.exchange.models import Market
 from tasks.settings.environment import override_environment, state_dir
 from tasks.settings.load import load
 from tasks.settings.model import Settings
@@ -56,7 +58,7 @@ def reload(config: Path | None, state: Path | None, as_json: bool, liquidate: bo
     say = partial(click.echo, err=as_json)
 
     async def work(redis: RedisClient) -> _Changed:
-        changed = await _change(redis, settings, liquidate, say, only_look=dry_run)
+        changed = await _change(redis, settings, liquidate, say, _known_filters(settings, state), only_look=dry_run)
         if changed.published is not None:
             note_durable(await is_durable(redis, settings, state))
         return changed
@@ -153,15 +155,27 @@ def _put_in_force(settings: Settings, state: Path | None, liquidate: bool) -> _C
         click.echo("No Redis is known (set GRIDFLOW_REDIS_URL): the settings were not put in force", err=True)
         return None
     say = partial(click.echo, err=True)
-    return run_with_redis(lambda redis: _change(redis, settings, liquidate, say), settings, state)
+    filters = _known_filters(settings, state)
+    return run_with_redis(lambda redis: _change(redis, settings, liquidate, say, filters), settings, state)
+
+
+def _known_filters(settings: Settings, state: Path | None) -> Mapping[str, Market]:
+    """The exchange's filters as `check` or `up` last read them; none where it never answered here."""
+    found = listing.kept(settings, state_dir(state))
+    return found.markets if found is not None else {}
 
 
 async def _change(
-    redis: RedisClient, settings: Settings, liquidate: bool, say: Callable[[str], None], only_look: bool = False
+    redis: RedisClient,
+    settings: Settings,
+    liquidate: bool,
+    say: Callable[[str], None],
+    filters: Mapping[str, Market],
+    only_look: bool = False,
 ) -> _Changed:
     """Show what will happen, then publish. `only_look`: only show it."""
     wanted = await as_started(redis, settings)
-    plan = await plan_change(redis, wanted)
+    plan = await plan_change(redis, wanted, markets=filters)
     for line in plan.lines():
         say(line)
     published = None if only_look else await put_settings_in_force(redis, wanted, liquidate, say)

@@ -21,9 +21,9 @@ from tasks.views.models import StatusView
 from tasks.views.steps import read_status
 
 _SPANS = {
-    Command.DAILY: ("24 hours", 1),
-    Command.WEEKLY: ("7 days", 7),
-    Command.MONTHLY: ("30 days", 30),
+    Command.DAILY: ("span_daily", 1),
+    Command.WEEKLY: ("span_weekly", 7),
+    Command.MONTHLY: ("span_monthly", 30),
 }
 _TRADES, _LOG_LINES = 10, 10
 
@@ -88,7 +88,8 @@ class CommandDesk:
         if command in _SPANS:
             name, days = _SPANS[command]
             now_ms = to_ms(self._clock())
-            return answers.results_text(await self._past.results(name, now_ms - days * DAY_MS, now_ms))
+            found = await self._past.results(self._said(name), now_ms - days * DAY_MS, now_ms)
+            return answers.results_text(found, self._language)
         return self._of_view(asked, await read_status(self._settings, self._redis))
 
     def _of_view(self, asked: Asked, view: StatusView) -> str:
@@ -99,12 +100,13 @@ class CommandDesk:
             Command.ALLOCATION: answers.allocation_text,
         }
         if asked.command in texts:
-            return texts[asked.command](view)
+            return texts[asked.command](view, self._language)
         symbols = {symbol.symbol: symbol for symbol in view.symbols}
         if asked.symbol not in symbols:
             return self._said("no_symbol", symbol=asked.symbol, symbols=", ".join(symbols))
         symbol = symbols[asked.symbol]
-        return answers.grid_text(symbol) if asked.command is Command.GRID else answers.why_text(symbol, self._language)
+        answer = answers.grid_text if asked.command is Command.GRID else answers.why_text
+        return answer(symbol, self._language)
 
     # --- acting ------------------------------------------------------------------------------------------
     def _symbols(self, asked: Asked) -> list[str]:
@@ -131,7 +133,7 @@ class CommandDesk:
 
     async def _rebalance(self, asked: Asked, once: str) -> str:
         if self._prefect is None:
-            return self._said("failed", command=asked, why="no Prefect server is known (PREFECT_API_URL)")
+            return self._said("failed", command=asked, why=self._said("no_prefect"))
         prefect = PrefectRuns(self._prefect)
         run_id = await asyncio.to_thread(runs.start_rebalance, prefect, self._settings.account, once)
         text = f"run {run_id}"
