@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard.screens import allocation, grid, logs, overview, settings, trades
+from dashboard.screens import allocation, backtest, grid, logs, overview, settings, trades
 from dashboard.settling import settle
 
 
@@ -17,6 +17,7 @@ def run() -> None:
         st.Page(grid.show, title="Grid", icon=":material/candlestick_chart:", url_path="grid"),
         st.Page(trades.show, title="Trades", icon=":material/swap_vert:", url_path="trades"),
         st.Page(allocation.show, title="Allocation", icon=":material/donut_large:", url_path="allocation"),
+        st.Page(backtest.show, title="Backtest", icon=":material/history:", url_path="backtest"),
         st.Page(logs.show, title="Logs", icon=":material/article:", url_path="logs"),
         st.Page(settings.show, title="Settings", icon=":material/settings:", url_path="settings"),
         st.Page(_overview, title="Overview", url_path="overview", visibility="hidden"),  # the first page's is "/"

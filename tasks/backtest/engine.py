@@ -5,7 +5,7 @@ then the hourly one. A candle is skipped only while no rule can act in it (`task
 price is the open of its first candle; the candles of all symbols are cut to the time that they share.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -40,6 +40,10 @@ class Played:
     end_ms: int
 
 
+def _unwatched(_at_ms: int) -> None:
+    """Nobody wants to know."""
+
+
 class Engine:
     """Plays candles with one account's settings."""
 
@@ -70,8 +74,8 @@ class Engine:
         fees = Fees(market.maker_fee, market.taker_fee, in_base)
         return BacktestTrader(rules, self._pot, self._account, fees, int(columns.open[0]))
 
-    def play(self) -> Played:
-        """All candles. Raises ConfigError where a grid cannot start."""
+    def play(self, watch: Callable[[int], None] = _unwatched) -> Played:
+        """All candles; `watch` gets the time of each that is played. Raises ConfigError where a grid cannot start."""
         runs = self._runs
         start_ms = min(run.next_ms for run in runs)
         self._hour_ms = (start_ms // HOUR_MS + 1) * HOUR_MS
@@ -80,6 +84,7 @@ class Engine:
             run.tick(start_ms, 0)
         while (at_ms := self._next_ms()) != NEVER_MS:
             self._candle(at_ms)
+            watch(at_ms)
         end_ms = max(int(run.candles.at[-1]) for run in runs) + self._interval_ms
         for run in runs:
             run.follow_price(end_ms)

@@ -66,6 +66,15 @@ def files_of(folder: Path, symbol: str) -> list[Path]:
     return found
 
 
+def symbols_in(folder: Path) -> tuple[str, ...]:
+    """Symbols with files of 1-minute candles in a folder, sorted; none where there is no such folder."""
+    try:
+        named = [_symbol_and_length(path.name) for path in folder.iterdir()]
+    except OSError:
+        return ()
+    return tuple(sorted({found[0] for found in named if found and found[1] == "1m" and found[0].count("/") == 1}))
+
+
 def skipped_files(folder: Path, symbol: str) -> list[Path]:
     """Candle files of `symbol` whose name says another length than a minute, by name. A replay does not read them."""
     try:

@@ -45,6 +45,7 @@ SCREENS = {
     "Grid": "Cells of",
     "Trades": "fills, the newest first",
     "Allocation": "too-much-0",
+    "Backtest": "candles from",
     "Logs": "order outcome unknown",
     "Settings": "total_funds",
 }

@@ -20,8 +20,9 @@ from tests.support.own_loop import in_own_loop
 from tests.support.round_trips import RoundTrips, counted_round_trips
 from tests.support.seeding import account, archive, traded_redis
 from tests.support.servers import RestartableRedis
+from tests.support.waiting import until
 
-SCREENS = ("overview", "grid", "trades", "allocation", "logs", "settings")
+SCREENS = ("overview", "grid", "trades", "allocation", "backtest", "logs", "settings")
 MOST_ROUND_TRIPS, MOST_STATEMENTS = 40, 60
 
 
@@ -49,6 +50,7 @@ def traded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
         in_own_loop(archive(server.url, state))
         own = Settings.model_validate(account().model_dump() | {"redis_url": server.url})
         words = {"overview": "ETH/USDT", "grid": "selling", "trades": "maker", "allocation": "scheduled"}
+        words["backtest"] = "candles from"
         yield Account(own, state, words | {"logs": "fill booked", "settings": "binance"})
 
 
@@ -62,6 +64,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
         asyncio.run(fill_redis(own))
         asyncio.run(fill_history(own, state, 100_000))
         words = {"overview": "S099/USDT", "grid": "market", "trades": "100,000 fills", "allocation": "S050/USDT"}
+        words["backtest"] = "candles from"
         yield Account(own, state, words | {"logs": "Nothing to show", "settings": "total_funds"})
     finally:
         server.stop()
@@ -70,7 +73,8 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 @pytest.fixture
 def empty(redis_url: str, tmp_path: Path) -> Account:
     """Nobody has ticked yet: no records, no history."""
-    words = {"overview": "No worker", "grid": "No cells", "trades": "0 fills", "allocation": "None so far"}
+    words = {"overview": "No worker", "grid": "No cells", "trades": "0 fills"}
+    words |= {"allocation": "None so far", "backtest": "candles from"}
     words |= {"logs": "Nothing to show", "settings": "total_funds"}
     return Account(Settings.model_validate({"redis_url": redis_url}), tmp_path, words)
 
@@ -188,3 +192,33 @@ async def _publish(own: Settings, url: str) -> None:
     redis = connect(url)
     await publish(redis, own)
     await redis.aclose()
+
+
+def test_a_grid_is_backtested_and_compared(traded: Account) -> None:
+    """Bad input is told by field, value, rule and remedy; two runs, their figures, and the table for the file."""
+    with shown(traded, "backtest") as tab:
+
+        def run(**fields: str) -> str:
+            for name, value in fields.items():
+                tab.text_input(key=f"bt_{name}").set_value(value)
+            next(one for one in tab.button if one.label == "Run the backtest").click()
+            tab.run()
+            until(lambda: "bt_run" not in tab.run().session_state, 30, "the backtest")
+            assert not tab.exception
+            return words_of(tab)
+
+        wrong = run(cells="many", range_pct="0.03")
+        for text in (".cells</code>", ">many<", "must be a whole number", "cells = 20"):
+            assert text in wrong
+        assert "cannot be played" not in run(cells="12")
+        assert "cannot be played" not in run(cells="6")
+        names = tab.selectbox(key="bt_shown").options
+        assert [name.partition(" ")[0] for name in names] == ["2", "1"]
+        assert [one.value for one in tab.code] == [
+            '[symbols."BNB/USDT"]\ngrid = "arithmetic"\nrange_pct = "0.03"\ncells = 6\n'.rstrip()
+        ]
+        tab.selectbox(key="bt_other").select(names[1])
+        tab.run()
+        words = words_of(tab)
+        assert "Settings that differ" in words
+        assert len(tab.code) == 2

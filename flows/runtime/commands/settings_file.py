@@ -1,19 +1,18 @@
 """The commented settings file that `gridflow init` writes, made from the fields of the settings themselves."""
 
 from collections.abc import Iterable
-from decimal import Decimal
 from inspect import isclass
-from typing import Any, get_args
+from typing import get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from tasks.base.money import plain
 from tasks.settings.grids import DEFAULT_KIND, KINDS, SymbolSettings
 from tasks.settings.model import Settings
 from tasks.settings.places import EACH, Place
 from tasks.settings.secret_values import secret_fields
 from tasks.settings.sources import variable_name
+from tasks.settings.toml_text import toml
 
 _HEAD = """\
 # Gridflow settings. Every line `# name = value` is a default, or an example where it says so.
@@ -65,9 +64,9 @@ def _section_of(info: FieldInfo) -> type[BaseModel] | None:
 
 def _as_comment(name: str, info: FieldInfo) -> str:
     if info.default is not None:
-        return f"# {name} = {_toml(info.default)}"
+        return f"# {name} = {toml(info.default)}"
     assert info.examples, f"{name} has neither a default nor an example"
-    return f"# {name} = {_toml(info.examples[0])}  # an example: not set by default"
+    return f"# {name} = {toml(info.examples[0])}  # an example: not set by default"
 
 
 def _explained(symbol: SymbolSettings) -> list[str]:
@@ -114,16 +113,4 @@ def _is_set(name: str, symbol: SymbolSettings) -> bool:
 
 
 def _line(name: str, symbol: SymbolSettings) -> str:
-    return f"{name} = {_toml(getattr(symbol, name))}"
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, Decimal):
-        return f'"{plain(value)}"'
-    if isinstance(value, dict):
-        return "{}"  # an empty table; the description shows an example
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_toml, value))}]"
-    return str(value) if isinstance(value, int) else f'"{value}"'
+    return f"{name} = {toml(getattr(symbol, name))}"

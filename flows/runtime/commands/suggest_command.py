@@ -14,6 +14,8 @@ from tasks.backtest.suggest import Suggestion
 from tasks.backtest.suggest import suggest as suggested
 from tasks.base.money import plain
 from tasks.settings.environment import state_dir
+from tasks.settings.grids import KINDS
+from tasks.settings.toml_text import symbol_table
 
 _EXAMPLES = {"--quote": "1000", "--days": "30", "--maker-fee": "0.001"}
 
@@ -64,9 +66,8 @@ def _number(option: str, text: str, below: float = 1e9) -> Decimal:
 def _print(found: Suggestion) -> None:
     console, quote = Console(highlight=False), found.symbol.partition("/")[2]
     console.print(f"A grid for {found.symbol}, for {plain(found.days)} days. Copy it into gridflow.toml:\n")
-    console.print(f'[symbols."{found.symbol}"]', markup=False)
-    for name, value in found.grid.items():
-        console.print(f"{name} = {value}" if name == "cells" else f'{name} = "{value}"', markup=False)
+    own = KINDS[found.grid["grid"]].model_validate(dict(found.grid))
+    console.print(symbol_table(found.symbol, own), markup=False, end="")
     console.print("\nWhy:")
     for name, why in found.reasons.items():
         console.print(f"  {name}: {why}.")
