@@ -68,12 +68,12 @@ def report_of(tick: Tick, outcome: Folded, trading: TradingSettings, *, retiring
         stop_fires=tick.verdict is not None and tick.verdict.fires is not StopCode.NONE,
         retiring=retiring,
         left=retiring and not (outcome.intents or outcome.book.unvalued) and all(map(is_empty, outcome.cells.values())),
-        next_in=_interval(tick.grid, price, samples, trading, is_active).quantize(Decimal("0.001")),
+        next_in=interval_of(tick.grid, price, samples, trading, is_active).quantize(Decimal("0.001")),
         samples=samples,
     )
 
 
-def _interval(
+def interval_of(
     grid: Grid, price: Decimal, samples: Sequence[tuple[int, Decimal]], trading: TradingSettings, is_active: bool
 ) -> Decimal:
     """Seconds until the next tick; the shortest interval while orders change or there are too few samples."""

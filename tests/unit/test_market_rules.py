@@ -1,12 +1,16 @@
 """The tick interval: as long as the price needs to the next level, within bounds."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.grid.models import Grid
 from tasks.market.rules import distance_to_level, next_interval, variance_rate
+from tasks.settings.model import TradingSettings
+from tasks.tick.report import interval_of
 
 SHORTEST, LONGEST = Decimal(2), Decimal(30)
 
@@ -46,6 +50,58 @@ def test_nearer_and_wilder_ticks_sooner(one: Decimal, two: Decimal, calm: Decima
     calm, wild = sorted((calm, wild))
     assert next_interval(near, wild, SHORTEST, LONGEST) <= next_interval(far, wild, SHORTEST, LONGEST)
     assert next_interval(far, wild, SHORTEST, LONGEST) <= next_interval(far, calm, SHORTEST, LONGEST)
+
+
+@given(st.integers(3, 29))
+def test_within_the_bounds_both_parts_count(seconds: int) -> None:
+    """Twice the distance waits four times as long; twice the variance half as long. No bound is reached."""
+    wide = {"shortest": Decimal("0.001"), "longest": Decimal(10_000)}
+    variance = Decimal("0.0001") / 4 / seconds
+    assert next_interval(Decimal("0.01"), variance, **wide) == pytest.approx(seconds)
+    assert next_interval(Decimal("0.02"), variance, **wide) == pytest.approx(4 * seconds)
+    assert next_interval(Decimal("0.01"), 2 * variance, **wide) == pytest.approx(Decimal(seconds) / 2)
+
+
+def planned(price: str, moves: Sequence[str], *, is_active: bool = False) -> Decimal:
+    """The interval that a tick plans at this price, with levels at 90, 100 and 110; one price every ten seconds."""
+    grid = Grid(
+        grid_id="g",
+        symbol="BTC/USDT",
+        levels=(Decimal(90), Decimal(100), Decimal(110)),
+        first_price=Decimal(100),
+        created_ms=0,
+    )
+    samples = [(number * 10_000, Decimal(one)) for number, one in enumerate(moves)]
+    return interval_of(grid, Decimal(price), samples, TradingSettings(), is_active)
+
+
+CALM, WILD = ("105", "106", "105"), ("105", "107", "105")
+
+
+def test_a_tick_plans_by_the_distance_to_the_nearest_level() -> None:
+    """On either side of the price; the same prices before it."""
+    middle, near_upper, near_lower = (planned(price, CALM) for price in ("105", "108", "101.8"))
+    assert middle == 30
+    assert 2 < near_lower < near_upper < middle
+    assert planned("108", CALM) == pytest.approx(planned("92", CALM), rel=Decimal("0.4")), "110 and 90 are as far away"
+    assert planned("100", CALM) == 2, "the price is at a level"
+
+
+def test_a_tick_plans_by_the_volatility_of_its_newest_prices() -> None:
+    """Twice the moves: a quarter of the time."""
+    calm, wild = planned("101.8", CALM), planned("101.8", WILD)
+    assert 2 < wild < calm < 30
+    assert wild == pytest.approx(calm / 4, rel=Decimal("0.05"))
+    assert planned("105", WILD) < planned("105", CALM)
+    assert planned("105", ("105", "105", "105")) == 30, "nothing moved"
+    assert planned("101.8", ("105", "105", "107")) < 30, "each of them counts"
+    assert planned("101.8", ("107", "105", "105")) < 30
+
+
+def test_a_tick_that_changed_orders_or_knows_too_little_is_soon_followed() -> None:
+    """By the shortest interval."""
+    assert planned("105", CALM, is_active=True) == 2
+    assert planned("105", ("105", "105")) == 2
 
 
 def test_variance_per_second() -> None:
