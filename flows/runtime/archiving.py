@@ -34,6 +34,14 @@ class Archiving:
         found: bool = await asyncio.wrap_future(self._loop.submit(self._recover()))
         return found
 
+    async def restore_settings(self) -> None:
+        """Put back in force the settings that Redis has lost. Raises StateError."""
+        await asyncio.wrap_future(self._loop.submit(self._restore_settings()))
+
+    async def _restore_settings(self) -> None:
+        self._build()
+        await self._archiver.restore_settings(self._settings)
+
     async def write_now(self) -> bool:
         """Write the newest flags and actions to the database; whether it has them within a second and a half."""
         found: bool = await asyncio.wrap_future(self._loop.submit(self._write_now()))

@@ -124,7 +124,8 @@ class TradingService:
             if self._desk is None:
                 if self._archives:
                     await self._archiving.check()
-                self._desk = await open_desk(self._own_settings, self._redis_url, self._archiving.recover)
+                hooks = self._archiving.recover, self._archiving.restore_settings
+                self._desk = await open_desk(self._own_settings, self._redis_url, *hooks)
                 if self._archives:
                     self._archiving.start()
                     await asyncio.to_thread(self._start_alerts)

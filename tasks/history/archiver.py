@@ -29,8 +29,9 @@ from tasks.history.lists import delete_lists, records_in_lists
 from tasks.history.recovery import recover
 from tasks.history.retention import prune
 from tasks.history.rows import Row, batch_of
+from tasks.history.settings_versions import restore_settings
 from tasks.history.store import StaleArchiver, claim, has_lists, set_has_lists, write
-from tasks.settings.model import HistorySettings
+from tasks.settings.model import HistorySettings, Settings
 
 log = logging.getLogger(__name__)
 _IDLE_SECONDS = 1.0
@@ -91,6 +92,20 @@ class Archiver:
                     "or the same state folder for workers on one host"
                 )
             await asyncio.sleep(0.25)
+
+    async def restore_settings(self, own: Settings) -> int:
+        """Put back in force what was in force last; the version, 0 for none. See `settings_versions`.
+
+        Raises StateError where the database does not answer.
+        """
+        try:
+            await self._open()
+            return await restore_settings(self._redis, self._database, own)
+        except HistoryUnavailable as error:
+            raise StateError(
+                f"Redis holds no settings, and those in force are not known: {error}. Trading begins when the database "
+                "answers"
+            ) from error
 
     async def recover(self, mode: str, new_market: bool = False) -> bool:
         """Write back flags and books that Redis has lost; whether there were books. See `recovery.recover`.

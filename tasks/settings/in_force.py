@@ -58,6 +58,28 @@ async def publish(redis: RedisClient, settings: Settings, *, only_first: bool = 
     return int(version)
 
 
+async def put_back(redis: RedisClient, own: Settings, shared: Values, version: int) -> str:
+    """Put settings of the history back in force, under their version, where none are; '' or why they are not.
+
+    They must agree with this process's own in `MUST_AGREE`, and be settings that it can trade by.
+    """
+    clash = [change.field for change in field_changes(shared_part(own), shared) if change.field in MUST_AGREE]
+    if clash:
+        return f"they differ in {', '.join(clash)}"
+    try:
+        problems = rule_problems(Validated(_completed(own, shared, version)))
+    except StateError as error:
+        return str(error)
+    if problems:
+        return "; ".join(map(str, problems))
+    key = Keys(own.account).settings
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.hsetnx(key, "version", str(version))
+        pipe.hsetnx(key, "body", json.dumps(shared))
+        await pipe.execute()
+    return ""
+
+
 async def published(redis: RedisClient, account: str) -> tuple[Values, int]:
     """The JSON values in force as they are stored, and their version; {} and 0 where none were published."""
     stored = await redis.hgetall(Keys(account).settings)

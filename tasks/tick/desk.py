@@ -21,6 +21,10 @@ async def _no_history() -> bool:
     return False
 
 
+async def _no_settings() -> None:
+    """The default of `restore_settings`."""
+
+
 @dataclass
 class Desk:
     """The settings in force, Redis client, exchange client, fund allocator and markets of one process.
@@ -28,7 +32,8 @@ class Desk:
     `fences`: the newest fence that this process got, by symbol. A Redis with a lower one has gone back in time.
     `explained`: by symbol, ids of trades that this process knows to be in the books or not ours, the oldest first.
     `recover` is called before the books are opened where Redis holds none: it writes back what the history has, an
-    operator's stop first, and says whether there were books.
+    operator's stop first, and says whether there were books. `restore_settings` is called where Redis holds no settings
+    in force: it puts back those that were.
     """
 
     settings: Settings
@@ -42,6 +47,7 @@ class Desk:
     fences: dict[str, int] = field(default_factory=dict)
     explained: dict[str, dict[str, None]] = field(default_factory=dict)
     recover: Callable[[], Awaitable[bool]] = _no_history
+    restore_settings: Callable[[], Awaitable[None]] = _no_settings
 
     async def follow_settings(self) -> None:
         """Load the settings in force. Raises StateError where this process cannot trade by them."""

@@ -22,7 +22,12 @@ from tasks.tick.trading_mode import claim_books, is_live
 log = logging.getLogger(__name__)
 
 
-async def open_desk(settings: Settings, redis_url: str, recover: Callable[[], Awaitable[bool]] | None = None) -> Desk:
+async def open_desk(
+    settings: Settings,
+    redis_url: str,
+    recover: Callable[[], Awaitable[bool]] | None = None,
+    restore_settings: Callable[[], Awaitable[None]] | None = None,
+) -> Desk:
     """Connect to Redis and the exchange, and share the pot.
 
     `settings`: this process's own. The desk trades by the settings in force. Raises StateError, ConfigError or
@@ -37,12 +42,16 @@ async def open_desk(settings: Settings, redis_url: str, recover: Callable[[], Aw
         if is_live(settings):
             await check_redis(redis, settings)
         await claim_books(redis, keys, settings)
+        if restore_settings is not None and not await redis.hexists(keys.settings, "version"):
+            await restore_settings()
         settings = await _settings_in_force(redis, settings)
         exchange = await open_exchange(settings, redis)
         allocator = GlobalFundAllocator.from_settings(settings, redis)
         desk = Desk(settings, redis, exchange, allocator, keys, utc_now)
         if recover is not None:
             desk.recover = recover
+        if restore_settings is not None:
+            desk.restore_settings = restore_settings
         desk.markets.add(await listed_markets(exchange, list(settings.symbols)))
         await refuse_unknown_symbols(redis, keys, settings, desk.markets.known)
         await open_books(desk, desk.markets.known, owner=uuid4().hex)

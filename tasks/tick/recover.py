@@ -44,6 +44,8 @@ async def open_books(desk: Desk, markets: Mapping[str, Market], owner: str) -> N
     Raises StateError where the account holds the books of another trading mode, and ExchangeUnavailable.
     """
     await claim_books(desk.redis, desk.keys, desk.settings)
+    if not await desk.redis.hexists(desk.keys.settings, "version"):
+        await desk.restore_settings()
     await publish(desk.redis, desk.settings, only_first=True)
     if not await desk.redis.hexists(desk.keys.funds, "version") and await desk.recover():
         log.warning("books restored from the history; they are compared with the exchange before anything trades")

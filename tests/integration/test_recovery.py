@@ -1,9 +1,11 @@
 """Redis is lost: what the history has comes back, and the exchange is asked only for what is newer."""
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from tasks.history.database import Database
 from tasks.history.transfer import export_history, import_history
 from tasks.ledger.models import Book
 from tasks.orders.rules import TRADE_OVERLAP_MS
+from tasks.settings.in_force import in_force, publish
 from tasks.tick.comparing import compare_books, trust_exchange
 from tasks.tick.recover import open_books
 from tasks.tick.trader import GridTrader
@@ -264,3 +267,37 @@ async def test_a_new_paper_market_repeats_no_id(
     assert (counted, unread) == (first + second + third, [])
     assert sum(sums) == sum(rounds)
     assert "a new one began" in (await read_status(own, redis)).history.restored
+
+
+@SQLITE
+async def test_settings_in_force_come_back_before_a_worker_s_own_file_counts(
+    redis: RedisClient, archiver: Archiver, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator published newer ones; the worker starts with an older file. What it cannot trade by is named."""
+    monkeypatch.setattr(logging.getLogger("tasks"), "propagate", True)
+    older, newer = settings(), settings(global_max_usage="0.5", total_funds="5000")
+    await publish(redis, older)
+    await publish(redis, newer)
+    assert await archiver.drain(20) == 0
+    await redis.flushall()
+    desk = await open_desk(redis, older, {BTC: walk(20)}, rebalance=False)
+
+    async def restore() -> None:
+        await archiver.restore_settings(older)
+
+    desk.desk.restore_settings = restore
+    desk.desk.markets.add(await desk.client.markets([BTC]))
+    await open_books(desk.desk, desk.desk.markets.known, "again")
+    found = await in_force(redis, older)
+    assert (found.version, found.settings.total_funds) == (2, Decimal(5000))
+    assert desk.desk.settings.total_funds == 5000
+    assert (await read_status(older, redis)).pool == 2500
+    assert await archiver.restore_settings(older) == 0, "they are in force"
+    await redis.flushall()
+    await publish(redis, older)
+    assert await archiver.restore_settings(older) == 0, "what an operator publishes first stands"
+    await redis.flushall()
+    assert await archiver.restore_settings(settings(exchange={"id": "okx"})) == 0
+    assert "they differ in exchange.id" in [getattr(record, "why", "") for record in caplog.records]
+    assert not await redis.exists(KEYS.settings)
+    await desk.close()
