@@ -41,6 +41,19 @@ def falls(runs: Sequence[tuple[str, Contents]]) -> Spec:
     return _percent_chart(lines)
 
 
+def in_base(runs: Sequence[tuple[str, Contents]]) -> Spec:
+    """What of the equity is in base, in percent; the rest is quote."""
+    lines = []
+    for (name, contents), colour in zip(runs, COLOURS, strict=False):
+        held = [sum(worths, Decimal(0)) for worths in zip(*contents.held.values(), strict=True)]
+        shares = [
+            1 + worth / point.equity if point.equity > 0 else Decimal(1)
+            for worth, point in zip(held, contents.curve, strict=True)
+        ]
+        lines.append({**_line(name, contents, shares, colour, start=Decimal(1)), "step": "end"})
+    return _percent_chart(lines)
+
+
 def _percent_chart(lines: Sequence[Spec]) -> Spec:
     return base(
         tooltip={"trigger": "axis", "valueFormatter": "%.2f %%"},

@@ -22,7 +22,7 @@ def daily_profit(days: Sequence[DayView], quote: str) -> Spec:
     ]
     bars = {
         "type": "bar",
-        "name": "Profit of the day",
+        "name": "Grid profit of the day",
         "encode": {"x": "day", "y": "profit"},
         "barMaxWidth": 26,
         "itemStyle": {"color": GREEN},
@@ -33,7 +33,7 @@ def daily_profit(days: Sequence[DayView], quote: str) -> Spec:
         dataset={"dimensions": ["day", "profit", "cumulative", "profit_text", "sum_text", "fills"], "source": rows},
         tooltip=tooltip(
             "<b>{@day} (UTC)</b>",
-            f"Profit {{@profit_text}} {quote}",
+            f"Grid profit {{@profit_text}} {quote}",
             f"Since the first day {{@sum_text}} {quote}",
             "Fills {@fills}",
         ),

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from dashboard.present.html import Column, Content, Html, el, gain, html, number, table, tile, tiles
+from dashboard.present.html import Column, Content, Html, el, gain, html, number, table, term, tile, tiles
 from dashboard.present.notices import notice
 from dashboard.present.numbers import NOTHING, money, percent, signed_percent, whole
 from dashboard.present.times import age_text
@@ -19,7 +19,6 @@ from tasks.ledger.statistics import Statistics
 from tasks.settings.grids import KINDS, SymbolSettings
 from tasks.settings.grids.placement import PlacementSettings
 from tasks.settings.grids.risk import RiskSettings
-from tasks.views.glossary import explained
 
 _OF_THE_POT = ("grid", "weight")  # chosen above the form; of no use for one symbol
 
@@ -94,10 +93,10 @@ def result_tiles(shown: Shown, quote: str) -> Html:
     held = "" if found.buy_and_hold is None else f"buy and hold {signed_percent(found.buy_and_hold / funds)}"
     return tiles(
         [
-            tile(f"Profit, {quote}", gain(profit), _share(profit, funds), explained("profit")),
-            tile("Grid profit", gain(found.grid_profit), _share(found.grid_profit, funds), explained("grid profit")),
-            tile("Floating", gain(found.floating), _share(found.floating, funds), explained("floating")),
-            tile("Fees", money(found.fees), f"volume {money(found.volume)}", explained("fees")),
+            tile(f"Profit, {quote}", gain(profit), _share(profit, funds)),
+            tile("Grid profit", gain(found.grid_profit), _share(found.grid_profit, funds)),
+            tile("Floating", gain(found.floating), _share(found.floating, funds)),
+            tile("Fees", money(found.fees), f"volume {money(found.volume)}"),
             tile("Largest drawdown", percent(found.drawdown.share), money(found.drawdown.quote)),
             tile("Total APR", percent(found.total_apr), held),
             tile("Fills", whole(found.trades), f"{whole(found.buys)} buys, {whole(found.sells)} sells"),
@@ -118,10 +117,10 @@ def _held(found: Statistics) -> str:
 
 
 _FIGURES: Sequence[tuple[str, str | None, Callable[[Statistics], Content]]] = (
-    ("Profit", explained("profit"), lambda one: gain(one.total_pnl)),
-    ("Grid profit", explained("grid profit"), lambda one: gain(one.grid_profit)),
-    ("Floating", explained("floating"), lambda one: gain(one.floating)),
-    ("Fees", explained("fees"), lambda one: money(one.fees)),
+    ("Profit", None, lambda one: gain(one.total_pnl)),
+    ("Grid profit", None, lambda one: gain(one.grid_profit)),
+    ("Floating", None, lambda one: gain(one.floating)),
+    ("Fees", None, lambda one: money(one.fees)),
     ("Buy and hold", "what the same money would have earned without trading", lambda one: gain(one.buy_and_hold)),
     ("Total APR", "profit a year, on the money", lambda one: percent(one.total_apr)),
     ("Grid APR", "grid profit a year, on the money", lambda one: percent(one.grid_apr)),
@@ -130,7 +129,7 @@ _FIGURES: Sequence[tuple[str, str | None, Callable[[Statistics], Content]]] = (
     ("Sortino", "of daily returns, a year", lambda one: _ratio(one.sortino)),
     ("Buys", None, lambda one: whole(one.buys)),
     ("Sells", None, lambda one: whole(one.sells)),
-    ("Rounds", explained("round"), lambda one: whole(one.rounds)),
+    ("Rounds", None, lambda one: whole(one.rounds)),
     ("Win rate", "rounds with a profit", lambda one: percent(one.win_rate)),
     ("Profit factor", "what rounds won ÷ what rounds lost", lambda one: _ratio(one.profit_factor)),
     ("Held", "on average, from buy to sell", _held),
@@ -141,10 +140,7 @@ _FIGURES: Sequence[tuple[str, str | None, Callable[[Statistics], Content]]] = (
 def figures_table(runs: Sequence[Shown]) -> Html:
     """Every figure, a column for each run."""
     columns = [Column("Figure"), *(number(run.name) for run in runs)]
-    rows = [
-        (el("abbr", name, title=note) if note else name, *(show(run.contents.statistics) for run in runs))
-        for name, note, show in _FIGURES
-    ]
+    rows = [(term(name, note), *(show(run.contents.statistics) for run in runs)) for name, note, show in _FIGURES]
     return table("Figures", columns, rows, "No figures.")
 
 

@@ -18,22 +18,22 @@ _FILLS = (
     number("Amount", "in base"),
     number("Value", "price × amount, in quote"),
     number("Fee", "worth in quote at the fill"),
-    number("Profit", "of a sell, after all fees of its round"),
+    number("Grid profit"),
     Column("Role", note="maker: the order rested in the book; taker: it filled at once"),
     Column("Order"),
 )
 _RESULTS = (
     Column("Time span (UTC)"),
     number("Fills"),
-    number("Rounds", "buys sold again with their cell"),
+    number("Rounds"),
     number("Win rate", "rounds with a profit"),
-    number("Grid profit", "of closed rounds, after fees"),
-    number("Total", "change of the equity"),
+    number("Grid profit"),
+    number("Profit"),
     number("Fees"),
     number("Max drawdown", "largest fall of the equity from a peak"),
     number("Sharpe", "of daily returns, a year"),
     number("Grid APR", "grid profit a year, on the capital"),
-    number("Total APR", "change of the equity a year, on the capital"),
+    number("Total APR", "profit a year, on the capital"),
     number("Buy and hold", "what the same capital would have earned without trading"),
 )
 _SYMBOLS = (
@@ -43,7 +43,7 @@ _SYMBOLS = (
     number("Win rate", "rounds with a profit"),
     number("Volume", "in quote"),
     number("Fees"),
-    number("Profit", "of the sells, after fees"),
+    number("Grid profit"),
 )
 
 
@@ -127,7 +127,7 @@ def span_tiles(found: ResultsView) -> Html:
         [
             tile("Fills", whole(found.trades), f"{whole(found.buys)} buys, {whole(found.sells)} sells"),
             tile("Rounds", whole(found.rounds), f"win rate {percent(found.win_rate)}"),
-            tile("Profit", gain(found.grid_profit), f"profit factor {factor}"),
+            tile("Grid profit", gain(found.grid_profit), f"profit factor {factor}"),
             tile("Fees", money(found.fees), f"volume {money(found.volume)}"),
             tile("Held", held, "on average, from buy to sell"),
         ]

@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import tzinfo
 from decimal import Decimal
+from functools import cache
 from html import escape
 from typing import NamedTuple
 
 from dashboard.present.numbers import mark, signed
 from dashboard.present.times import clock, iso, local, utc
+from tasks.views.glossary import GLOSSARY
 
 
 class Html(str):
@@ -74,13 +76,26 @@ def side(name: str) -> Html:
     return el("span", words, class_="gf-buy" if is_buy else "gf-sell")
 
 
+def meaning(label: str) -> str | None:
+    """What the glossary says of a label such as `Equity, USDT` or `Rounds`; None where it does not have the word."""
+    word = label.partition(",")[0].lower()
+    return GLOSSARY.get(word) or GLOSSARY.get(word.removesuffix("s"))
+
+
+@cache
+def term(label: str, note: str | None = None) -> Html:
+    """A label with what it means on hover: what the glossary says, else `note`."""
+    found = meaning(label) or note
+    return el("abbr", label, title=found) if found else html(label)
+
+
 def badge(text: str, kind: str = "plain", title: str | None = None) -> Html:
     """A word in a frame. `kind`: plain, good, warn, bad or info."""
     return el("span", text, class_=f"gf-badge gf-{kind}", title=title)
 
 
 class Column(NamedTuple):
-    """A column of a table. `align`: left or right. `note`: what hovers over its title. `wraps`: over several lines."""
+    """A column of a table. `align`: left or right. `note`: see `term`. `wraps`: over several lines."""
 
     title: str
     align: str = "left"
@@ -112,7 +127,7 @@ def table(
         for one in columns
     ]
     head = [
-        el("th", el("abbr", one.title, title=one.note) if one.note else one.title, scope="col", class_=kind or None)
+        el("th", term(one.title, one.note), scope="col", class_=kind or None)
         for one, kind in zip(columns, classes, strict=True)
     ]
     body = [el("tr", _cells(row, classes), class_=row.class_) for row in made]
@@ -131,8 +146,8 @@ def _cells(row: Row, classes: Sequence[str]) -> list[Html]:
 
 
 def tile(label: str, value: Content, below: Content = None, title: str | None = None) -> Html:
-    """A figure with its name, and a line below it."""
-    parts = [el("dt", label, title=title), el("dd", value, class_="gf-value")]
+    """A figure with its name, and a line below it. `title`: what the name means, where the glossary does not say."""
+    parts = [el("dt", term(label, title)), el("dd", value, class_="gf-value")]
     return el("div", [*parts, el("dd", below, class_="gf-below")] if below else parts, class_="gf-tile")
 
 

@@ -23,8 +23,8 @@ _COLUMNS = (
     Column("State"),
     number("Holds", "in base"),
     number("Cost", "of what it holds, fees included"),
-    number("Profit", "of its closed rounds, after fees"),
-    number("Rounds", "buys that it has sold again"),
+    number("Grid profit"),
+    number("Rounds"),
     Column("Why idle", wraps=True),
     Column("What would wake it", wraps=True),
 )

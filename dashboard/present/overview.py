@@ -5,7 +5,7 @@ from datetime import tzinfo
 from decimal import Decimal
 from urllib.parse import quote
 
-from dashboard.present.html import Content, Html, badge, bar, el, gain, html, link, moment, tile, tiles
+from dashboard.present.html import Content, Html, badge, bar, el, gain, html, link, moment, term, tile, tiles
 from dashboard.present.notes import counts, symbol_state
 from dashboard.present.numbers import (
     digits_of,
@@ -79,12 +79,12 @@ def account_tiles(view: StatusView, month: ResultsView | None) -> Html:
     return tiles(
         [
             tile(f"Equity, {view.quote}", money(view.equity), equity_note),
-            tile("Profit", gain(change), "grid and floating, after fees", "change of the equity since the start"),
+            tile("Profit", gain(change), "grid and floating, after fees"),
             tile("Grid profit", gain(view.grid_profit), "of closed rounds"),
             tile("Floating", gain(view.floating), "of what is held now"),
             tile("Fees", money(view.fees), "taken off already"),
             tile("Grid APR", percent(rates[0]), html(["total ", percent(rates[1]), ", of 30 days"])),
-            tile("Committed", money(view.committed), bar(used, view.pool, words), words),
+            tile("Committed", money(view.committed), bar(used, view.pool, words)),
         ]
     )
 
@@ -145,7 +145,7 @@ def symbol_card(
         ]
     facts = [
         ("Profit", gain(symbol.equity_change)),
-        ("Grid", gain(symbol.grid_profit)),
+        ("Grid profit", gain(symbol.grid_profit)),
         ("Floating", gain(symbol.floating)),
         ("Orders", whole(symbol.open_orders)),
         ("Rounds", whole(symbol.rounds)),
@@ -159,7 +159,9 @@ def symbol_card(
         ),
         el("div", [el("span", price, class_="gf-price"), spark(prices, what)], class_="gf-line"),
         _place(symbol),
-        el("dl", [part for name, value in facts for part in (el("dt", name), el("dd", value))], class_="gf-facts"),
+        el(
+            "dl", [part for name, value in facts for part in (el("dt", term(name)), el("dd", value))], class_="gf-facts"
+        ),
         el("p", counts(symbol.cells), class_="gf-below"),
         _why(symbol),
         el("p", ticked, class_="gf-below"),

@@ -17,13 +17,13 @@ _SHARES = (
     Column("Symbol"),
     Column("State"),
     number("Target", "where the strategy wants it now"),
-    number("Allocated", "the most it may commit"),
-    number("Used", "cost of what is held"),
-    number("Reserved", "held for open buy orders"),
+    number("Allocated"),
+    number("Used"),
+    number("Reserved"),
     number("Free"),
-    number("Committed share", GLOSSARY["committed share"]),
+    number("Committed share"),
     Column("Used, reserved"),
-    number("Cap", "the most it may be allocated"),
+    number("Cap"),
     number("To resize", "resting buys whose size is still to follow the allocation"),
 )
 _MOVES = (Column("Symbol"), number("Now"), number("Then"), number("Moves"), number("Target"))
@@ -48,7 +48,7 @@ def pot_tiles(view: StatusView) -> Html:
             tile("Used", money(view.used), "cost of what is held"),
             tile("Reserved", money(view.reserved), "for open buy orders"),
             tile("Free", money(view.free), f"most ever committed {money(view.max_committed)}"),
-            tile("Efficiency", percent(efficiency), "used / allocated"),
+            tile("Efficiency", percent(efficiency), "used / allocated", f"Usage: {GLOSSARY['usage']}"),
         ]
     )
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard.charts.backtest import drawn, falls, growth, prices
+from dashboard.charts.backtest import drawn, falls, growth, in_base, prices
 from dashboard.connection import reader
 from dashboard.present.backtest import (
     Shown,
@@ -24,6 +24,7 @@ from tasks.backtest.apart import Busy, Order, Phase, Run
 from tasks.backtest.shelf import SAMPLE, shelves
 from tasks.base.errors import ConfigError, Problem
 from tasks.settings.toml_text import symbol_table
+from tasks.views.glossary import GLOSSARY
 
 KEPT = 6  # results of a visitor; the oldest goes first
 _LOOK_SECONDS = 1.0
@@ -163,7 +164,9 @@ def _two(runs: list[Shown]) -> None:
 def _growth(runs: list[Shown]) -> None:
     named = [(run.name, run.contents) for run in runs]
     ends = ", ".join(f"{run.name}: {run.contents.statistics.total_pnl or 0:.2f}" for run in runs)
-    st.subheader("Change of the equity")
+    st.subheader("Change of the equity", help=GLOSSARY["equity"])
     st.echarts_chart(growth(named), height=300, key="bt_growth", alt=f"Profit at the end of {ends}")
     st.subheader("Below the highest equity so far")
     st.echarts_chart(falls(named), height=180, key="bt_falls", alt="Falls from the peak of the equity")
+    st.subheader("In base")
+    st.echarts_chart(in_base(named), height=180, key="bt_base", alt="What of the equity is in base")

@@ -27,6 +27,7 @@ from dashboard.source import answers, of_history, status_source
 from tasks.base.clock import utc_now
 from tasks.views import history
 from tasks.views.activity import ActivityView, read_activity
+from tasks.views.glossary import GLOSSARY
 from tasks.views.models import EquityPoint, ResultsView, StatusView
 
 POINTS = 600
@@ -69,7 +70,7 @@ def _curve() -> None:
     view = status_source().now().view
     quote = view.quote if view else reader().settings.quote
     title, control = st.columns([3, 1.3], vertical_alignment="bottom")
-    title.subheader(f"Equity, {quote}")
+    title.subheader(f"Equity, {quote}", help=GLOSSARY["equity"])
     name = control.radio("Time span", list(SPANS), key="span", horizontal=True, bind="query-params") or "1 d"
     points, away = _points(str(name))
     if away is not None or view is None:

@@ -90,7 +90,7 @@ def _results() -> None:
         view = status_source().now().view
         quote = view.quote if view else reader().settings.quote
         first, last = found.days[0].day, found.days[-1].day
-        alt = f"Profit by day from {first} to {last}: {found.days[-1].cumulative:.2f} {quote} in all"
+        alt = f"Grid profit by day from {first} to {last}: {found.days[-1].cumulative:.2f} {quote} in all"
         st.echarts_chart(daily_profit(found.days, quote), height=270, key="daily", alt=alt)
     st.subheader("By symbol")
     put(symbols_table(found.symbols))

@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import pytest
 
-from dashboard.charts.backtest import drawn, falls, growth, prices
+from dashboard.charts.backtest import drawn, falls, growth, in_base, prices
 from dashboard.present.backtest import (
     Shown,
     differences_table,
@@ -175,6 +175,9 @@ def test_charts_of_runs(runs: list[Shown]) -> None:
     assert [line["name"] for line in grown["series"]] == [*(name for name, _ in named), "Buy and hold"]
     assert all(line["data"][0][1] == 0 for line in grown["series"])
     assert all(change <= 0 for line in fallen["series"] for _, change in line["data"])
+    shares = [share for line in in_base(named)["series"] for _, share in line["data"]]
+    assert 0 <= min(shares) < 1
+    assert 10 < max(shares) <= 100
     contents = runs[0].contents
     last = grown["series"][0]["data"][-1][1]
     assert last == pytest.approx(float(contents.curve[-1].equity / contents.curve[0].equity - 1) * 100, abs=1e-3)

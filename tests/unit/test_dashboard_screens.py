@@ -1,8 +1,10 @@
 """What each screen shows of a view: figures, cards, ladder, tables, notices and charts."""
 
 import json
+import re
 from datetime import UTC
 from decimal import Decimal
+from html import escape
 from typing import Any
 
 import pytest
@@ -11,7 +13,8 @@ from dashboard.charts.candles import candles
 from dashboard.charts.equity import equity_curve
 from dashboard.charts.profits import daily_profit
 from dashboard.charts.shares import past_shares, shares, shares_height
-from dashboard.present.fills import fills_table
+from dashboard.present.fills import fills_table, results_table, span_tiles, symbols_table
+from dashboard.present.html import term
 from dashboard.present.ladder import grid_tiles, ladder
 from dashboard.present.notices import notices, part_cards, with_code
 from dashboard.present.overview import ORDERS, account_tiles, chosen, head_line, log_lines, symbol_cards
@@ -23,8 +26,9 @@ from tasks.exchange.limits.circuit_breaker import Phase
 from tasks.exchange.models import Side
 from tasks.funds.models import RebalanceReport, SymbolChange
 from tasks.settings.model import Settings
+from tasks.views.glossary import GLOSSARY
 from tasks.views.grid import CellView, GridView
-from tasks.views.models import DayView, EquityPoint, HistoryView, ReasonView
+from tasks.views.models import DayView, EquityPoint, HistoryView, ReasonView, ResultsView, SymbolResults
 from tasks.views.parts import PartState, database_away, is_stale, part_views, redis_away
 from tasks.views.price_bars import price_bars
 from tasks.views.settings_page import ELSEWHERE, SECRET, UNSET, setting_rows
@@ -115,6 +119,42 @@ def test_figures_are_old_after_twice_the_planned_interval() -> None:
     assert not is_stale(symbol(every_seconds=0.1), NOW - 100)
     assert is_stale(symbol(every_seconds=0.1), NOW + 100)
     assert not is_stale(symbol(last_tick_ms=None), NOW)
+
+
+# --- words -------------------------------------------------------------------------------------------------
+WORDS = ("equity", "profit", "grid profit", "floating", "fees", "committed", "used", "reserved", "allocated", "free")
+
+
+def test_every_screen_explains_its_words_as_the_glossary_does() -> None:
+    """Each label that the glossary has, wherever it stands, hovers over with that definition and no other."""
+    view, own, result = status(symbol()), symbol(), ResultsView(name="today", from_ms=0, to_ms=1)
+    by_symbol = SymbolResults(
+        symbol="A/B", trades=1, rounds=1, win_rate=None, volume=Decimal(1), fees=Decimal(1), profit=Decimal(1)
+    )
+    made = [
+        account_tiles(view, None),
+        symbol_cards(view, [own], {}, NOW, UTC),
+        grid_tiles(view, own, grid()),
+        ladder(grid()),
+        pot_tiles(view),
+        shares_table(view, {}),
+        fills_table([fill()], UTC),
+        results_table([result]),
+        span_tiles(result),
+        symbols_table([by_symbol]),
+    ]
+    explained = set()
+    for label, content in re.findall(
+        r"<(?:dt|th scope=\"col\")[^>]*>((?:<abbr title=\"([^\"]*)\">)?[^<]*)<", "".join(made)
+    ):
+        word = label.rpartition(">")[2].partition(",")[0].lower()
+        definition = GLOSSARY.get(word) or GLOSSARY.get(word.removesuffix("s"))
+        assert definition is None or content == escape(definition), label
+        explained |= {word} if definition else set()
+    assert explained >= {*WORDS, "rounds", "cap", "committed share"}
+    assert escape(GLOSSARY["usage"]) in pot_tiles(view)
+    assert term("Colour", "a note") == '<abbr title="a note">Colour</abbr>'
+    assert term("Colour") == "Colour"
 
 
 # --- overview ----------------------------------------------------------------------------------------------
