@@ -22,6 +22,7 @@ from dashboard.api.security import TokensOutOfAccessLogs, access
 from dashboard.connection import reader
 from dashboard.gate import Gate
 from dashboard.guard import listening_on
+from dashboard.last_watch import start_last_watch
 from dashboard.metrics import open_metrics
 from dashboard.screens import pages  # noqa: F401 - loads the screens
 from dashboard.settling import settle
@@ -95,4 +96,5 @@ app = st.App(
 _HOSTS.extend(allowed_hosts(_settings().dashboard, _listening(_settings())))
 protect(_HOSTS)
 _begin_access()
+start_last_watch()
 settle()

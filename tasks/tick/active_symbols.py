@@ -19,7 +19,12 @@ class Lifecycle(StrEnum):
 
 async def active_symbols(desk: Desk) -> list[str]:
     """Symbols that need ticks, sorted."""
-    return sorted({*desk.settings.symbols, *await registered_symbols(desk.redis, keys=desk.keys)})
+    return await symbols_of(desk.redis, desk.keys, desk.settings)
+
+
+async def symbols_of(redis: RedisClient, keys: Keys, settings: Settings) -> list[str]:
+    """Symbols that need ticks by these settings, sorted."""
+    return sorted({*settings.symbols, *await registered_symbols(redis, keys=keys)})
 
 
 async def retiring_symbols(redis: RedisClient, keys: Keys, settings: Settings) -> list[str]:

@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from pydantic import ConfigDict
@@ -58,14 +58,27 @@ class DarkWatch:
         self._waited_for: dict[str, int] = {}  # symbols that never ticked: when this process saw them first (ms)
 
     async def look(self, desk: Desk) -> None:
-        """Look at every symbol, and tell what has changed. A look that fails begins the watch anew."""
+        """Look at every symbol of a desk; see `look_at`."""
+        await self.look_at(desk.redis, desk.keys, lambda: active_symbols(desk), desk.lease_ms)
+
+    def rest(self) -> None:
+        """Nothing has to be watched now; the watch begins anew with the next look."""
+        self._watching_since = None
+
+    async def look_at(
+        self, redis: RedisClient, keys: Keys, symbols: Callable[[], Awaitable[Sequence[str]]], lease_ms: int
+    ) -> None:
+        """Look at every symbol, and tell what has changed. A look that fails begins the watch anew.
+
+        `symbols`: reads those that need ticks. `lease_ms`: how long a lease lasts.
+        """
         since, self._watching_since = self._watching_since, None
-        found = await _read(desk.redis, desk.keys, await active_symbols(desk))
-        dead_ms = dead_after_ms(desk.lease_ms)
+        found = await _read(redis, keys, await symbols())
+        dead_ms = dead_after_ms(lease_ms)
         self._watching_since = since if since is not None else time.monotonic()
         if keeps_watch(found.workers, self._me, dead_ms):
             settled = time.monotonic() - self._watching_since >= _SETTLE_SECONDS
-            await _tell(desk.redis, desk.keys, self._changes(found, dead_ms, settled))
+            await _tell(redis, keys, self._changes(found, dead_ms, settled))
 
     def _changes(self, found: _Found, dead_ms: int, settled: bool) -> list[_Told]:
         now_ms, told = found.workers.now_ms, []

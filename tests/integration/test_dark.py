@@ -10,6 +10,8 @@ from click.testing import CliRunner
 
 from flows.runtime.commands.stack_commands import EXIT_DARK, status
 from tasks.base.redis_client import RedisClient
+from tasks.control import steps as control
+from tasks.control.dark import LastWatch
 from tasks.tick import dark_watch
 from tasks.tick.dark_watch import DarkWatch
 from tasks.tick.heartbeat import Heartbeat, HeldWindow, beat
@@ -174,4 +176,35 @@ async def test_the_status_command(redis: RedisClient, redis_url: str, tmp_path: 
     (one,) = told["workers"]
     assert (one["host"], one["version"], one["lag_ms"], one["symbols"]) == ("here", "9.9", 12, [BTC, ETH])
     assert one["alive"] is True
+    await desk.close()
+
+
+async def test_a_dashboard_tells_where_every_worker_is_dead(redis: RedisClient) -> None:
+    """Once for two dashboards; not while a worker lives; a worker that comes back ends it."""
+    desk, traders = await opened(redis)
+    keys, watches = desk.desk.keys, [LastWatch(desk.desk.settings, f"dashboard {number}") for number in range(2)]
+
+    async def look() -> list[tuple[str, dict[str, Any]]]:
+        for watch in watches:
+            await watch.look(redis)
+        return await events(desk)
+
+    await make_late(desk, BTC)
+    assert await look() == [], "a worker lives: it tells of it"
+    await redis.delete(keys.workers)
+    ((kind, told),) = await look()
+    assert (kind, told["symbol"]) == ("symbol_dark", BTC)
+    assert "no worker is alive" in told["why"]
+    assert len(await look()) == 1
+    await control.stop(redis, desk.desk.settings)
+    assert [one for one, _ in await look()] == ["symbol_dark", "symbol_ticks"], "nobody should tick it any more"
+    await control.resume(redis, desk.desk.settings)
+    assert len(await look()) == 3
+    await beat(redis, keys=keys, heartbeat=worker("w", BTC, ETH))
+    await traders[0].tick()
+    assert len(await look()) == 3
+    await DarkWatch("w").look(desk.desk)
+    assert [one for one, _ in await events(desk)][-1] == "symbol_ticks"
+    await redis.flushall()
+    assert await look() == [], "nothing trades there"
     await desk.close()
