@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import tzinfo
-from urllib.parse import urlsplit
 
 from dashboard.present.html import Column, Content, Html, Row, badge, el, moment, table
+from dashboard.present.runs import run_page, with_run_links
 from tasks.views.models import ActionView, LogLine
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -62,19 +62,14 @@ def _cells(line: LogLine, zone: tzinfo) -> Sequence[Content]:
         line.source,
         el("span", line.message, title=line.logger or None),
         el("span", fields_text(fields), class_="gf-code"),
-        _run(line.fields.get("flow_run_url", "")),
+        run_page(line.fields.get("flow_run_url", "")),
     )
 
 
-def _run(url: str) -> Html:
-    """The way to a flow run at the Prefect server; nothing for what is no such page."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or "/runs/flow-run/" not in parts.path:
-        return Html("")
-    return el("a", "flow run", href=url, target="_blank", rel="noreferrer")
-
-
-def actions_table(found: Iterable[ActionView], zone: tzinfo) -> Html:
-    """What operators did."""
-    rows = [(moment(one.at_ms, zone), one.actor, one.action, one.subject, one.result) for one in found]
+def actions_table(found: Iterable[ActionView], zone: tzinfo, pages: str | None = None) -> Html:
+    """What operators did. `pages`: URL of the Prefect UI; flow runs are links to it then."""
+    rows = [
+        (moment(one.at_ms, zone), one.actor, one.action, one.subject, with_run_links(one.result, pages))
+        for one in found
+    ]
     return table("What operators did", _ACTIONS, rows, "Nothing so far.", tall=True)

@@ -17,6 +17,7 @@ from dashboard.present.numbers import (
     step_digits,
     whole,
 )
+from dashboard.present.runs import run_link
 from dashboard.present.sparks import spark
 from dashboard.present.times import age_text
 from tasks.base.money import ZERO
@@ -131,9 +132,18 @@ def _why(symbol: SymbolView, limit: int = 2) -> Html:
 
 
 def symbol_card(
-    view: StatusView, symbol: SymbolView, prices: Sequence[Decimal], what: str, now_ms: int, zone: tzinfo
+    view: StatusView,
+    symbol: SymbolView,
+    prices: Sequence[Decimal],
+    what: str,
+    now_ms: int,
+    zone: tzinfo,
+    pages: str | None = None,
 ) -> Html:
-    """What a trader wants to know of a symbol at a glance. `prices`: of the small line; `what`: its span."""
+    """What a trader wants to know of a symbol at a glance. `prices`: of the small line; `what`: its span.
+
+    `pages`: URL of the Prefect UI, for the link to the run that ticks it.
+    """
     state, old = symbol_state(view, symbol), is_stale(symbol, now_ms)
     kind = STATE_KINDS.get(state, "plain")
     ticked = ["no tick yet"]
@@ -143,6 +153,9 @@ def symbol_card(
             moment(symbol.last_tick_ms, zone, now_ms),
             f", {age_text((now_ms - symbol.last_tick_ms) / 1000)} ago",
         ]
+    run = run_link(symbol.flow_run, pages)
+    if run:
+        ticked += [" · ", run]
     facts = [
         ("Profit", gain(symbol.equity_change)),
         ("Grid profit", gain(symbol.grid_profit)),
@@ -191,14 +204,18 @@ def symbol_cards(
     past: Mapping[str, Sequence[Decimal]],
     now_ms: int,
     zone: tzinfo,
+    pages: str | None = None,
 ) -> Html:
-    """A card for each symbol. `past`: symbol → prices of the last day, oldest first; else those of the last ticks."""
+    """A card for each symbol. `past`: symbol → prices of the last day, oldest first; else those of the last ticks.
+
+    `pages`: URL of the Prefect UI.
+    """
     made = []
     for symbol in symbols:
         of_day = past.get(symbol.symbol, ())
         recent = [price for _, price in symbol.samples]
         prices, what = ([*of_day, *recent[-1:]], "in a day") if len(of_day) > 5 else (recent, "in the last ticks")
-        made.append(symbol_card(view, symbol, prices, what, now_ms, zone))
+        made.append(symbol_card(view, symbol, prices, what, now_ms, zone, pages))
     return el("ul", made, class_="gf-cards") if made else el("p", "No symbol has that name.", class_="gf-none")
 
 

@@ -91,7 +91,7 @@ def head() -> Reading:
     return reading
 
 
-def aged(content: str, reading: Reading) -> Html:
+def aged(content: str | Iterable[str], reading: Reading) -> Html:
     """Figures; greyed while Redis is away, because they are old then."""
     return el("div", content, class_="gf-old") if reading.away else html(content)
 

@@ -6,9 +6,10 @@ from typing import NamedTuple
 import streamlit as st
 
 from dashboard.charts.candles import candles
-from dashboard.connection import NoData, reader
+from dashboard.connection import NoData, prefect_pages, reader
 from dashboard.present.html import el
 from dashboard.present.ladder import grid_digits, grid_tiles, ladder, symbol_whys
+from dashboard.present.runs import run_link
 from dashboard.screens.frame import QUICK_SECONDS, aged, head, now_ms, page, put, refreshing, zone
 from dashboard.source import answers, of_history, status_source
 from tasks.views import history
@@ -69,7 +70,8 @@ def _figures() -> None:
     reading, symbol = head(), _symbol()
     grid = _grid(symbol.symbol) if symbol else None
     if reading.view is not None and symbol is not None and grid is not None:
-        put(aged(grid_tiles(reading.view, symbol, grid), reading))
+        run = run_link(symbol.flow_run, prefect_pages(), "the flow run that ticks it")
+        put(aged([grid_tiles(reading.view, symbol, grid), el("p", run, class_="gf-below")], reading))
 
 
 def _chart() -> None:

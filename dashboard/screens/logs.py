@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from dashboard.connection import NoData, reader
+from dashboard.connection import NoData, prefect_pages, reader
 from dashboard.present.html import el
 from dashboard.present.log_lines import actions_table, at_least, lines_table, matching
 from dashboard.screens.frame import QUICK_SECONDS, SLOW_SECONDS, head, options, page, put, refreshing, zone
@@ -81,4 +81,4 @@ def _actions() -> None:
     if away is not None:
         put(el("p", "What operators did comes back with the history database.", class_="gf-none"))
     else:
-        put(actions_table(done or (), zone()))
+        put(actions_table(done or (), zone(), prefect_pages()))

@@ -131,7 +131,8 @@ def _symbols() -> None:
         left, right = st.columns([2, 1])
         text = left.text_input("Find", key="find", placeholder="BTC", bind="query-params")
         order = right.selectbox("Order", list(ORDERS), key="order", bind="query-params") or "Name"
-    put(aged(symbol_cards(view, chosen(view.symbols, text, order), _day(), now_ms(), zone()), reading))
+    names = chosen(view.symbols, text, order)
+    put(aged(symbol_cards(view, names, _day(), now_ms(), zone(), prefect_pages()), reading))
 
 
 def _day() -> Mapping[str, Sequence[Decimal]]:

@@ -42,11 +42,13 @@ class Beating:
         self._windows: dict[object, HeldWindow] = {}
         self._lag = 0.0
 
-    def begin_window(self, symbol: str, own_since_ms: int | None = None) -> object:
-        """A window begins; what `end_window` needs. `own_since_ms`: since when the worker runs the symbol by itself."""
-        key = object()
-        own = own_since_ms is not None
-        self._windows[key] = HeldWindow(symbol=symbol, own=own, since_ms=own_since_ms or to_ms(utc_now()))
+    def begin_window(self, symbol: str, own_since_ms: int | None = None, run: str = "") -> object:
+        """A window begins; what `end_window` needs. `own_since_ms`: since when the worker runs the symbol by itself.
+
+        `run`: id of the Prefect run that handed it out.
+        """
+        key, since_ms = object(), own_since_ms or to_ms(utc_now())
+        self._windows[key] = HeldWindow(symbol=symbol, own=own_since_ms is not None, since_ms=since_ms, run=run)
         return key
 
     def end_window(self, key: object) -> None:

@@ -183,7 +183,7 @@ class TradingService:
     ) -> WindowReport:
         """`own_since_ms`: see `own_window`; None for a window of a Prefect run, which waits for the lease."""
         with log_fields(symbol=symbol, **run):
-            held = self.beating.begin_window(symbol, own_since_ms)
+            held = self.beating.begin_window(symbol, own_since_ms, run.get("flow_run", ""))
             on_tick, on_end = self._watchdog.window(symbol)
             try:
                 trader = await self._trader(symbol)

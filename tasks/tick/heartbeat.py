@@ -35,6 +35,7 @@ class HeldWindow(_Record):
     symbol: str
     own: bool = False
     since_ms: int
+    run: str = ""  # id of the Prefect run; '' for an own one
 
 
 class Heartbeat(_Record):

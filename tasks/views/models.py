@@ -113,6 +113,7 @@ class SymbolView(View):
     breaker: Phase = Phase.CLOSED  # of the symbol's circuit breaker
     breaker_until_ms: int | None = None  # while open: when it is tried again
     without_prefect_since_ms: int | None = None  # since when a worker runs its windows because Prefect hands none out
+    flow_run: str = ""  # id of the Prefect run whose window ticks it now
     paused_in_prefect: bool = False  # its deployment or schedule, or the work pool, is switched off
     late_seconds: float = 0.0  # how much later than planned its next tick is
     dark: bool = False  # nobody ticks it, though somebody should

@@ -33,6 +33,7 @@ def symbol_view(
     own_since_ms: int | None = None,
     paused_in_prefect: bool = False,
     late: Lateness = ON_TIME,
+    flow_run: str = "",
 ) -> SymbolView:
     """One symbol. Before its first tick there is no price, and nothing to value."""
     symbol, last, grid = share.symbol, records.last, records.grid
@@ -69,6 +70,7 @@ def symbol_view(
         unlisted=failure.unlisted if failure else False,
         without_prefect_since_ms=own_since_ms,
         paused_in_prefect=paused_in_prefect,
+        flow_run=flow_run,
         late_seconds=late.late_seconds,
         dark=late.dark,
         dark_why=late.why,
@@ -141,6 +143,7 @@ def status_view(
     dead_ms = dead_after_ms(int(settings.trading.lease_seconds * 1000))
     living = records.workers.living(dead_ms)
     own = {window.symbol: window.since_ms for worker in living for window in worker.windows if window.own}
+    runs = {window.symbol: window.run for worker in living for window in worker.windows if window.run}
     away = [each.prefect_away_since_ms for each in living if each.prefect_away_since_ms is not None]
     prefect = records.prefect
     paused = {symbol for symbol in records.symbols if prefect is not None and prefect.is_paused(symbol)}
@@ -159,6 +162,7 @@ def status_view(
             own.get(symbol),
             symbol in paused,
             _lateness(symbol, records, dead_ms) if symbol in expected else ON_TIME,
+            runs.get(symbol, ""),
         )
         for symbol, one in sorted(records.symbols.items())
     )
@@ -260,26 +264,6 @@ def _pot_fields(funds: FundsStatus) -> dict[str, Any]:
         "reinvested": from_units(funds.reinvested_units),
         "limits_version": funds.version,
     }
-
-
-def market_time(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """What time it is on a paper market that does not run on wall time: `market_ms`, of the newest candle in ms.
-
-    Of a recording also `until_ms`, its last candle, and `ended`, whether every symbol has reached its last candle;
-    `missing_minutes`, how many candles its files lack; `candle_minutes`, how far its candles are apart. `stored`: see
-    `describe_market`. Empty for live prices.
-    """
-    reached = stored.get("market_ms", {})
-    if stored.get("source") not in ("replay", "synthetic", "manual") or not reached:
-        return {}
-    found: dict[str, Any] = {"market_ms": max(reached.values())}
-    spans, done = stored.get("spans", {}), stored.get("candles_done", {})
-    if stored["source"] == "replay" and spans:
-        found["until_ms"] = max(span["last_ms"] for span in spans.values())
-        found["ended"] = all(done.get(symbol, 0) >= span["candles"] for symbol, span in spans.items())
-        found["missing_minutes"] = sum(span["gaps"] for span in spans.values())
-        found["candle_minutes"] = max(span.get("step_ms", 60_000) for span in spans.values()) // 60_000
-    return found
 
 
 def has_usage_drift(view: StatusView) -> bool:

@@ -14,8 +14,9 @@ from tasks.settings.in_force import in_force
 from tasks.settings.model import Settings
 from tasks.tick.trading_mode import mode_of, stored_mode
 from tasks.views import store
+from tasks.views.market_time import market_time
 from tasks.views.models import StatusView
-from tasks.views.rules import market_time, status_view
+from tasks.views.rules import status_view
 
 
 async def read_status(settings: Settings, redis: RedisClient, *, at_once: bool = False) -> StatusView:

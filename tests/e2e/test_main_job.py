@@ -237,6 +237,10 @@ def test_the_dashboard_shows_it(up: Running, page: Page, screen: str, tmp_path: 
     url = up.status()["urls"]["dashboard"]
     page.goto(f"{url}/{screen}")
     expect(page.get_by_text("BTC/USDT").first).to_be_visible(timeout=80_000)
+    if not screen:  # a card leads to the flow run that ticks its symbol
+        run = page.get_by_role("link", name="flow run", exact=True).first
+        pages = re.escape(up.status()["urls"]["prefect_ui"])
+        expect(run).to_have_attribute("href", re.compile(f"^{pages}/runs/flow-run/"), timeout=30_000)
     page.wait_for_timeout(1500)
     page.screenshot(path=str(tmp_path / f"{screen or 'overview'}.png"), full_page=True)
     metrics = httpx.get(f"{url}/metrics", trust_env=False).text

@@ -6,6 +6,8 @@ from typing import Any
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, connect
 from tasks.tick.heartbeat import Heartbeat, HeldWindow, beat, end_beating, read_workers
+from tasks.views.steps import read_status
+from tests.support.desk import BTC, open_desk, settings, walk
 
 KEYS = Keys("main")
 
@@ -49,3 +51,15 @@ async def test_a_heartbeat_of_a_later_version_counts(redis: RedisClient) -> None
     await redis.hset(KEYS.workers, "later", f"{now_ms} {json.dumps(later)}")
     await redis.hset(KEYS.workers, "broken", f"{now_ms} not JSON")
     assert [each.worker for each in (await read_workers(redis, KEYS)).heartbeats] == ["a", "later"]
+
+
+async def test_the_status_names_the_run_that_ticks_a_symbol(redis: RedisClient) -> None:
+    """As its worker says, for as long as that is alive."""
+    desk = await open_desk(redis, settings(), {BTC: walk(5)})
+    window = HeldWindow(symbol=BTC, since_ms=5, run="a-run")
+    alive = Heartbeat(worker="a", version="1", host="h", pid=1, started_ms=1, windows=(window,))
+    await beat(redis, keys=KEYS, heartbeat=alive)
+    assert (await read_status(settings(), redis)).symbols[0].flow_run == "a-run"
+    await end_beating(redis, keys=KEYS, worker="a")
+    assert (await read_status(settings(), redis)).symbols[0].flow_run == ""
+    await desk.close()

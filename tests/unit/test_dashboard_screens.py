@@ -16,8 +16,10 @@ from dashboard.charts.shares import past_shares, shares, shares_height
 from dashboard.present.fills import fills_table, results_table, span_tiles, symbols_table
 from dashboard.present.html import term
 from dashboard.present.ladder import grid_tiles, ladder
+from dashboard.present.log_lines import actions_table
 from dashboard.present.notices import notices, part_cards, with_code
 from dashboard.present.overview import ORDERS, account_tiles, chosen, head_line, log_lines, symbol_cards
+from dashboard.present.runs import run_link
 from dashboard.present.settings_tables import check_result, matching, section_table
 from dashboard.present.shares import moved, moves_table, pot_tiles, rebalances_table, shares_table
 from dashboard.present.sparks import spark
@@ -28,7 +30,7 @@ from tasks.funds.models import RebalanceReport, SymbolChange
 from tasks.settings.model import Settings
 from tasks.views.glossary import GLOSSARY
 from tasks.views.grid import CellView, GridView
-from tasks.views.models import DayView, EquityPoint, HistoryView, ReasonView, ResultsView, SymbolResults
+from tasks.views.models import ActionView, DayView, EquityPoint, HistoryView, ReasonView, ResultsView, SymbolResults
 from tasks.views.parts import PartState, database_away, is_stale, part_views, redis_away
 from tasks.views.price_bars import price_bars
 from tasks.views.settings_page import ELSEWHERE, SECRET, UNSET, setting_rows
@@ -374,3 +376,28 @@ def test_settings_are_found_and_the_check_is_told() -> None:
     wrong = check_result([Problem("total_funds", "<b>", "must be above 0", "Raise it")])
     assert "must be above 0. Raise it" in wrong
     assert "<b>" not in wrong
+
+
+# --- flow runs ---------------------------------------------------------------------------------------------
+RUN, PAGES = "0190d9c4-1111-7222-8333-444455556666", "http://127.0.0.1:4200"
+PAGE = f'href="{PAGES}/runs/flow-run/{RUN}"'
+
+
+def test_the_run_that_ticks_a_symbol_is_a_link() -> None:
+    """On its card, where the Prefect UI is known; what is no id of a run is no link."""
+    one = symbol(flow_run=RUN)
+    assert PAGE in symbol_cards(status(one), [one], {}, NOW, UTC, PAGES)
+    assert "flow run" not in symbol_cards(status(one), [one], {}, NOW, UTC)
+    own = symbol(flow_run='x" onclick="')
+    assert "onclick" not in symbol_cards(status(own), [own], {}, NOW, UTC, PAGES)
+    assert run_link(RUN, "javascript:alert(1)//") == ""
+
+
+def test_the_run_that_an_operator_started_is_a_link() -> None:
+    """In what it came to; the rest of that text stays text."""
+    done = ActionView(at_ms=NOW, actor="api", action="rebalance", subject="", result=f"<b>started flow run {RUN}.")
+    made = actions_table([done], UTC, PAGES)
+    assert f">{RUN}</a>." in made
+    assert PAGE in made
+    assert "&lt;b&gt;started flow run <a" in made
+    assert f"started flow run {RUN}." in actions_table([done], UTC)

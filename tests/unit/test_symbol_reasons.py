@@ -8,10 +8,10 @@ import pytest
 from tasks.exchange.limits.circuit_breaker import Phase
 from tasks.grid.models import IdleReason
 from tasks.tick.active_symbols import Lifecycle
+from tasks.views.market_time import market_time
 from tasks.views.models import HistoryView
 from tasks.views.price_range import place_in_range, place_text
 from tasks.views.reasons import reason_of
-from tasks.views.rules import market_time
 from tasks.views.symbol_reasons import with_reasons
 from tests.support.views import NOW, status, symbol
 
