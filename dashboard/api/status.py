@@ -44,6 +44,12 @@ class Totals(Answer):
     pool_exact: str
     committed: float
     committed_exact: str
+    invested: float
+    invested_exact: str
+    withdrawn: float
+    withdrawn_exact: str
+    reinvested: float
+    reinvested_exact: str
     active_positions: int
     open_orders: int
     paused: bool
@@ -174,6 +180,9 @@ def _totals(view: StatusView) -> Totals:
         fees=view.fees,
         pool=view.pool,
         committed=view.committed,
+        invested=view.invested,
+        withdrawn=view.withdrawn,
+        reinvested=view.reinvested,
     )
     return Totals(
         account=view.account,

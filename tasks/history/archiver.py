@@ -22,6 +22,7 @@ from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
 from tasks.funds.store import all_symbols
 from tasks.history import checkpoints, outbox
+from tasks.history.capital import raise_capital
 from tasks.history.checkpoints import touched
 from tasks.history.database import Database, HistoryUnavailable
 from tasks.history.direct import write_now
@@ -59,6 +60,7 @@ class Archiver:
         self._changed: set[str] | None = None  # symbols whose books are newer than their checkpoints; None: any
         self._checkpointed: dict[str, float] = {}
         self._gap = _CHECKPOINT_SECONDS
+        self._server = ""  # ids of the Redis server at the last step
 
     @property
     def place(self) -> str:
@@ -162,8 +164,15 @@ class Archiver:
             await self._write(reading, rows)
             await self._delete_lists()
             await outbox.delete(self._redis, self._keys, reading)
+        await self._follow_server(reading.server)
         await self._store_state(bool(reading.records))
         return len(reading.records)
+
+    async def _follow_server(self, server: str) -> None:
+        """Another server than at the last step may have gone back in time: money that was moved still counts."""
+        if server != self._server:
+            await raise_capital(self._redis, self._keys, self._database)
+            self._server = server
 
     async def drain(self, seconds: float) -> int:
         """Archive all that waits, for at most so long; how many records are left."""

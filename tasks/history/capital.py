@@ -46,3 +46,18 @@ async def restore_capital(redis: RedisClient, keys: Keys, database: Database, *,
     await script(redis, "tasks.history", "restore_capital")(keys=[keys.funds, paper.market, paper.balances], args=args)
     log.warning("Redis was lost: moved money restored from the history", extra={"what": in_words(found)})
     return in_words(found)
+
+
+async def raise_capital(redis: RedisClient, keys: Keys, database: Database) -> bool:
+    """Raise the sums in Redis to those of the history, where Redis went back in time; whether it had. Safe to repeat.
+
+    The pool follows at the next rebalance. Raises HistoryUnavailable.
+    """
+    found = await read_capital(database, keys.account)
+    if not fields_of(found):
+        return False
+    args = [found.invested_units, found.withdrawn_units]
+    raised = await script(redis, "tasks.history", "raise_capital")(keys=[keys.funds, keys.mode], args=args)
+    if raised:
+        log.warning("Redis went back in time: moved money restored from the history", extra={"what": in_words(found)})
+    return bool(raised)

@@ -16,7 +16,7 @@ from tasks.base.redis_client import RedisClient, connect
 from tasks.control.capital import invest, withdraw_profit
 from tasks.funds.allocator import GlobalFundAllocator
 from tasks.history.archiver import Archiver
-from tasks.history.capital import read_capital, restore_capital
+from tasks.history.capital import raise_capital, read_capital, restore_capital
 from tasks.history.database import Database
 from tasks.history.direct import write_now
 from tasks.ledger.store import realised_profit
@@ -26,7 +26,10 @@ from tasks.settings.model import Settings
 from tasks.tick.monitor import guard_balance, rebalance
 from tasks.views.quick import quick_stats
 from tasks.views.steps import read_status
-from tests.support.desk import BTC, TestDesk, open_desk, settings, walk
+from tests.support.binance.config import Config
+from tests.support.binance.desk import join_binance_desk
+from tests.support.binance.server import local_exchange
+from tests.support.desk import BTC, QUICK, TestDesk, open_desk, settings, walk
 
 KEYS = Keys("main")
 ONE = 10**8
@@ -137,6 +140,34 @@ async def test_profit_that_is_in_orders_is_not_withdrawn(redis: RedisClient) -> 
     await desk.close()
 
 
+async def test_a_real_account_must_hold_what_is_invested_and_keeps_what_is_withdrawn(redis: RedisClient) -> None:
+    """Through the real client: 10,000 quote on the account. Neither command moves any of it; the guard agrees."""
+    candles = {BTC: walk(80, seed=4, step_bp=60)}
+    async with local_exchange(candles, Config(weight_limit=60_000, orders_per_10s=10_000)) as server:
+        live = own(total_funds="5000", exchange=server.settings(), live=True, trading=QUICK)
+        await publish(redis, live)
+        desk = await join_binance_desk(redis, live, server)
+        assert (await invest(redis, live, Decimal(5000))).pool == 9500
+        with pytest.raises(
+            ConfigError, match=r"AMOUNT = 1000: the pot would promise 10450 USDT.*holds 10000\. Pay it in"
+        ):
+            await invest(redis, live, Decimal(1000))
+        trader = await desk.trader()
+        for _ in range(60):
+            await trader.tick()
+            await server.advance(1)
+        await trader.tick()
+        before = (await desk.client.balances())["USDT"]
+        done = await withdraw_profit(redis, live, Decimal(2))
+        assert (await desk.client.balances())["USDT"] == before
+        assert (done.capital, done.pool) == (Decimal(9998), Decimal("9498.1"))
+        assert await guard_balance(desk.desk) == 0
+        view = await read_status(live, redis)
+        assert (view.identity_error, view.equity) == (Decimal(0), 9998 + view.equity_change)
+        await trader.end_lease()
+        await desk.close()
+
+
 async def test_two_operators_at_once_take_no_more_than_there_is(redis: RedisClient) -> None:
     """Six ask for a third of the profit each: three get it. All that is invested at once counts; one id counts once."""
     desk = await traded(redis, own())
@@ -177,6 +208,28 @@ async def test_moved_money_comes_back_after_redis_lost_everything(redis: RedisCl
     assert "invested 250.5, withdrawn 1.25" in str(await redis.hget(KEYS.history, "restored"))
     assert before.startswith("Invested 250.50, withdrawn 1.25")
     await archiver.close()
+    await desk.close()
+
+
+@SQLITE
+async def test_money_that_was_moved_survives_a_redis_that_went_back(redis: RedisClient, database: Database) -> None:
+    """As if a failover had lost the newest writes: the archiver's next step raises the sums, and never lowers them."""
+    desk = await traded(redis, own())
+    await invest(redis, own(), Decimal(700))
+    archiver = Archiver(redis, KEYS, database, 256)
+    assert await archiver.drain(20) == 0
+    await redis.hset(KEYS.funds, "invested", str(100 * ONE))
+    await archiver.close()
+    for mode, expected in (("paper", 100), ("live:binance", 700)):
+        await redis.set(KEYS.mode, mode)
+        other = Archiver(redis, KEYS, database, 256)
+        await other.step()
+        await other.close()
+        assert (await read_status(own(), redis)).invested == expected
+    await redis.hset(KEYS.funds, "invested", str(900 * ONE))
+    assert not await raise_capital(redis, KEYS, database), "not archived yet: Redis is ahead"
+    report = await rebalance(desk.desk, force=False, reason="monitor")
+    assert report.pool == Decimal("10355")
     await desk.close()
 
 

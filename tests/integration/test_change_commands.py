@@ -94,6 +94,9 @@ def test_check_says_what_would_change(account: str) -> None:
     found = json.loads(told.stdout)
     assert {'symbols."BTC/USDT".cells', 'symbols."ETH/USDT"'} <= set(found["differs"])
     assert "open orders" in found["leaving"][ETH]
+    preview = found["symbols"][0]["preview"]
+    assert 0 < float(preview["allocated"]) < 9500, "the other symbol still holds what it bought"
+    assert preview["price"] is not None
     assert "would leave and retire" in gridflow("check").output
 
 
