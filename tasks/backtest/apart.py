@@ -9,6 +9,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from multiprocessing.connection import Connection
@@ -91,8 +92,8 @@ class Run:
         assert self._process.stdout is not None
         weakref.finalize(self, _end, self._process)
         self._answers = Connection(os.dup(self._process.stdout.fileno()), writable=False)
-        with Connection(os.dup(self._process.stdin.fileno()), readable=False) as orders:
-            orders.send(order)
+        with Connection(os.dup(self._process.stdin.fileno()), readable=False) as orders, suppress(BrokenPipeError):
+            orders.send(order)  # a process that has ended already is seen at the first look
         _RUNS.add(self)
 
     def look(self) -> Phase:

@@ -19,10 +19,12 @@ from tasks.backtest.request import paper_markets
 from tasks.base.errors import ConfigError, GridflowError, Problem
 
 _TELL_SECONDS = 0.2
+_NICENESS = 10  # trading on the same machine goes first
 
 
 def main() -> None:
     """Play the order, and say how far it is and what came of it."""
+    os.nice(_NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     telling = Connection(os.dup(sys.stdout.fileno()), readable=False)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever else is printed must not mix with it

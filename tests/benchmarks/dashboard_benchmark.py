@@ -27,6 +27,7 @@ SCREENS = {
     "Grid": ("grid", ".gf-price-row"),
     "Trades": ("trades", "[aria-label=Fills] td"),
     "Allocation": ("allocation", ".gf-table td"),
+    "Backtest": ("backtest", ".gf-below"),
     "Logs": ("logs", ".gf-none, .gf-table td"),
     "Settings": ("settings", ".gf-table td"),
 }

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import tomllib
 from collections.abc import Mapping
 from datetime import UTC
@@ -20,7 +21,7 @@ from dashboard.present.backtest import (
     run_name,
     wrong,
 )
-from tasks.backtest import play_process
+from tasks.backtest import apart, play_process
 from tasks.backtest.apart import MOST_AT_ONCE, Busy, Order, Phase, Run, Told
 from tasks.backtest.shelf import SAMPLE, shelves
 from tasks.base.clock import DAY_MS
@@ -85,6 +86,14 @@ def test_a_run_that_is_stopped_or_killed_says_so() -> None:
     assert "code -9" in killed.why
     assert stopped.look() is Phase.STOPPED
     assert None not in (stopped._process.poll(), killed._process.poll())
+
+
+def test_a_process_that_cannot_start_is_told() -> None:
+    """Not an error of the page."""
+    with patch.object(apart, "_PROGRAM", (sys.executable, "-c", "raise SystemExit(3)")):
+        run = Run(order())
+    assert ended(run) is Phase.FAILED
+    assert "code 3" in run.why
 
 
 def test_wrong_settings_start_no_process() -> None:
