@@ -266,8 +266,8 @@ class Keys:
     @property
     def history(self) -> str:
         """Hash: the archiver's state. place (of the database), waiting, bytes, away_ms, away_why; restored_ms,
-        restored (what came back after Redis was lost); compare (set until books that came back are compared with the
-        exchange); new_market (an operator lets a new paper market begin)."""
+        restored (what came back after Redis was lost), restored_settings (their version); compare (set until books that
+        came back are compared with the exchange); new_market (an operator lets a new paper market begin)."""
         return self._key("history")
 
     @property

@@ -106,7 +106,9 @@ async def _write_books(
         await _write_older_ids(redis, keys, database, symbol, body)
     flags, capital = await read_flags(database, keys.account), await read_capital(database, keys.account)
     now_ms, as_of_ms = to_ms(clock()), await _last_archived_ms(database, keys.account)
-    text = ", ".join([*in_words(capital), _what_came_back(flags, sorted(symbols), as_of_ms, now_ms)])
+    settings = str(await redis.hget(keys.history, "restored_settings") or "")
+    more = [*([f"settings version {settings}"] if settings else []), *in_words(capital)]
+    text = ", ".join([*more, _what_came_back(flags, sorted(symbols), as_of_ms, now_ms)])
     try:
         async with redis.pipeline(transaction=True) as pipe:
             await pipe.watch(keys.funds)

@@ -43,5 +43,6 @@ async def restore_settings(redis: RedisClient, database: Database, own: Settings
             "the settings of the history are not put back: this worker's are used", extra=facts | {"why": refused}
         )
         return 0
+    await redis.hset(Keys(own.account).history, "restored_settings", str(version))
     log.warning("Redis was lost: settings in force restored from the history", extra=facts)
     return version

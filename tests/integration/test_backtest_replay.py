@@ -19,6 +19,7 @@ from tasks.base.redis_client import RedisClient
 from tasks.exchange.client import CcxtClient
 from tasks.exchange.models import Candle
 from tasks.funds.allocator import GlobalFundAllocator
+from tasks.funds.rebalancing import SCHEDULED
 from tasks.orders.models import Evidence
 from tasks.paper.opening import open_manual_exchange
 from tasks.settings.model import Settings
@@ -131,6 +132,8 @@ async def replay(redis: RedisClient, own: Settings, candles: dict[str, list[Cand
     for minute in range(MINUTES + 1):
         for trader in traders:
             await trader.tick()
+        if minute and minute % 60 == 0:  # the walk begins on the hour
+            await share_pot(desk, SCHEDULED, force=True)
         if minute < MINUTES:
             now[0] = datetime.fromtimestamp(first_ms / 1000 + 60 * (minute + 1), UTC)
             await exchange.advance(1)
@@ -145,13 +148,23 @@ async def replay(redis: RedisClient, own: Settings, candles: dict[str, list[Cand
 
 
 @pytest.mark.parametrize(
-    ("size", "fees"), [({}, "quote"), ({"quote_per_cell": "70"}, "quote"), ({"quote_per_cell": "40"}, "base")]
+    ("size", "fees", "reinvest"),
+    [
+        ({}, "quote", False),
+        ({}, "quote", True),
+        ({"quote_per_cell": "70"}, "quote", False),
+        ({"quote_per_cell": "40"}, "base", True),
+    ],
 )
 async def test_a_replay_and_a_backtest_decide_on_the_same(
-    redis: RedisClient, recorder: Callable[[Any], dict[str, list[bytes]]], size: dict[str, str], fees: str
+    redis: RedisClient,
+    recorder: Callable[[Any], dict[str, list[bytes]]],
+    size: dict[str, str],
+    fees: str,
+    reinvest: bool,
 ) -> None:
     """Byte for byte at every tick: prices, money, cells, orders, what became of them. So the trades are the same."""
-    own = own_settings(size, fees)
+    own = own_settings(size, fees).model_copy(update={"reinvest": reinvest})
     starts = {"BTC/USDT": "42000", "ETH/USDT": "2290"}
     candles = {name: walk(MINUTES, seed, start, 60) for seed, (name, start) in enumerate(starts.items(), 5)}
     live, simulated = recorder(live_trader), recorder(backtest_trader)
@@ -168,6 +181,7 @@ async def test_a_replay_and_a_backtest_decide_on_the_same(
             *difference(live[symbol][differing[0]], simulated[symbol][differing[0]]),
         )
     assert sum(map(len, trades.values())) > 25
+    assert (played.pot.pool != 855 * 10**8) == reinvest, "profit entered both pools, after an hour"
     sums = {symbol: run.trader.records.book for symbol, run in played.runs.items()}
     assert {symbol: book.buys + book.sells for symbol, book in sums.items()} == {
         symbol: len(found) for symbol, found in trades.items()

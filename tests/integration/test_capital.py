@@ -202,10 +202,11 @@ async def test_moved_money_comes_back_after_redis_lost_everything(redis: RedisCl
     before = (await read_status(own(), redis)).moved
     assert await write_now(redis, KEYS, database, 20)
     await redis.flushall()
+    assert await archiver.restore_settings(own()) == 1
     assert await archiver.recover("live:binance")
     funds = await redis.hmget(KEYS.funds, ["invested", "withdrawn"])
     assert funds == ["25050000000", "125000000"]
-    assert "invested 250.5, withdrawn 1.25" in str(await redis.hget(KEYS.history, "restored"))
+    assert "settings version 1, invested 250.5, withdrawn 1.25" in str(await redis.hget(KEYS.history, "restored"))
     assert before.startswith("Invested 250.50, withdrawn 1.25")
     await archiver.close()
     await desk.close()

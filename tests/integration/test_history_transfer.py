@@ -51,6 +51,7 @@ async def fill_up(database: Database, account: str = "main") -> None:
         Record("2-0", "order", json.dumps(order | {"client_id": "o2", "exchange_id": "7", "note": 'a "note", with ä'})),
         Record("3-0", "flag", "stopped|1|"),
         Record("4-0", "settings", '1|{"total_funds": "10"}'),
+        Record("7-0", "capital", "one|7|invest|50000000000|cli"),
         Record("5-0", "event", 'funds_short|{"short_units":5}'),
         Record("6-0", "of 2030", "later"),
     ]
@@ -81,6 +82,25 @@ async def test_an_import_gives_back_every_row(database: Database, tmp_path: Path
     for _ in range(2):
         await import_history(other, "main", tmp_path / "out")
         assert await content(other) == await content(database)
+    await other.close()
+
+
+async def test_an_export_without_the_newest_tables_can_be_imported(database: Database, tmp_path: Path) -> None:
+    """An earlier version wrote it, when no money could be moved in or out."""
+    await fill_up(database)
+    await export_history(database, "main", tmp_path / "out", "csv")
+    path = tmp_path / "out" / "history.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    del manifest["rows"]["capital"]
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    (tmp_path / "out" / "capital.csv").unlink()
+    other = Database(file_database(tmp_path))
+    await other.open()
+    await import_history(other, "main", tmp_path / "out")
+    found, wanted = await content(other), await content(database)
+    assert found.pop("gridflow_capital") == []
+    assert len(wanted.pop("gridflow_capital")) == 1
+    assert found == wanted
     await other.close()
 
 
