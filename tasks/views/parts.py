@@ -158,7 +158,14 @@ def _exchange(view: StatusView) -> PartView:
             works="Resting orders stay on the exchange. Ticks wait, and one of them tries again from time to time.",
             todo="Look at the exchange's own status page, and at its keys and limits where it refuses requests.",
         )
+    if not any(one.alive for one in view.workers):
+        return _unknown("Exchange")
     return PartView(name="Exchange", state=PartState.GOOD, said="answers")
+
+
+def _unknown(name: str) -> PartView:
+    """A part that only workers ask."""
+    return PartView(name=name, state=PartState.POOR, said="not known: no worker runs that would ask it")
 
 
 def _breaker_words(view: StatusView) -> str:
@@ -195,6 +202,8 @@ def _prefect(view: StatusView) -> PartView:
     if view.prefect_note:
         return PartView(name="Prefect", state=PartState.POOR, said=view.prefect_note, works="Trading goes on.")
     paused = sum(one.paused_in_prefect for one in view.symbols)
+    if not any(one.alive for one in view.workers):
+        return _unknown("Prefect")
     if paused:
         said = f"{_count(paused, 'symbol')} paused in Prefect"
         return PartView(name="Prefect", state=PartState.POOR, said=said, works="The other symbols trade.")

@@ -1,5 +1,6 @@
 """What a person sees in a browser, what Prometheus reads, and what happens when Redis or Prefect is away."""
 
+import asyncio
 import csv
 import io
 import json
@@ -7,8 +8,11 @@ import re
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -254,9 +258,8 @@ def test_redis_and_the_worker_away_and_back(site: Site, account: RestartableRedi
     for _ in range(2):
         expect(gone).to_contain_text("Resting orders stay on the exchange", timeout=WAIT_MS)
         expect(gone).to_contain_text("What to do")
-        in_own_loop(_begin_beating(account.url))
-        expect(gone).to_have_count(0, timeout=WAIT_MS)
-        in_own_loop(_end_beating(account.url))
+        with _worker(account.url):
+            expect(gone).to_have_count(0, timeout=WAIT_MS)
     assert "Traceback" not in page.inner_text("body")
     # Streamlit itself may log a web socket that went away; none of our own lines may stand in a traceback.
     assert "/dashboard/" not in "".join(part.split("\n\n")[0] for part in site.said.split("Traceback")[1:])
@@ -452,19 +455,26 @@ def test_live_events_in_a_browser_and_an_end_with_open_streams(
     site.start()
 
 
-async def _begin_beating(url: str) -> None:
-    """A worker starts."""
-    redis = connect(url)
-    started = Heartbeat(worker="w", name="night shift", version="1", host="here", pid=1, started_ms=1)
-    await beat(redis, keys=KEYS, heartbeat=started)
-    await redis.aclose()
+@contextmanager
+def _worker(url: str) -> Iterator[None]:
+    """A worker that beats until it ends in order."""
+    ended = threading.Event()
 
+    async def work() -> None:
+        redis, me = connect(url), Heartbeat(worker="w", version="1", host="here", pid=1, started_ms=1)
+        while not ended.is_set():
+            await beat(redis, keys=KEYS, heartbeat=me)
+            await asyncio.sleep(0.5)
+        await end_beating(redis, keys=KEYS, worker=me.worker)
+        await redis.aclose()
 
-async def _end_beating(url: str) -> None:
-    """It ends in order."""
-    redis = connect(url)
-    await end_beating(redis, keys=KEYS, worker="w")
-    await redis.aclose()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(asyncio.run, work())
+        try:
+            yield
+        finally:
+            ended.set()
+            running.result()
 
 
 async def _relay(url: str) -> None:

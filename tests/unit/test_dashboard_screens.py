@@ -110,6 +110,8 @@ def test_workers_that_left_and_symbols_that_nobody_ticks_need_a_look() -> None:
     assert "1 of 2 symbols not ticked" in part_views(dark, NOW)[0].said
     full = status(symbol(), workers=(worker(),), history=HistoryView(full=True, waiting=7))
     assert part_views(full, NOW)[2].state is PartState.POOR
+    nobody = {part.name: part.said for part in part_views(status(symbol(), workers=(worker(alive=False),)), NOW)}
+    assert nobody["Exchange"] == nobody["Prefect"] == "not known: no worker runs that would ask it"
     note = status(symbol(), workers=(worker(),), prefect_note="a limit of 2")
     assert part_views(note, NOW)[3].said == "a limit of 2"
 
