@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from tasks.backtest.candles import CandleColumns
 from tasks.backtest.fast import FastGrid
-from tasks.backtest.quiet import KNOWN_FIELDS, KNOWN_KINDS
+from tasks.backtest.quiet import KNOWN_FIELDS
 from tasks.backtest.rule_bounds import BOUNDED, EVERY_CANDLE
 from tasks.backtest.sharing import pool_of
 from tasks.base.errors import ConfigError, Problem
@@ -15,7 +15,7 @@ from tasks.grid.levels import build_grid, configured_size
 from tasks.grid.models import MARKET_SLIPPAGE, Grid, Size
 from tasks.grid.sizing import reserve_units
 from tasks.paper.units import to_units
-from tasks.settings.grids import StartMode, SymbolSettings
+from tasks.settings.grids import ArithmeticSettings, GeometricSettings, StartMode, SymbolSettings
 from tasks.settings.model import AllocationStrategy, Settings
 
 _REMEDY = "Use --engine exact"
@@ -54,11 +54,11 @@ def _account_problems(settings: Settings) -> Iterator[Problem]:
 
 def _symbol_problems(symbol: str, own: SymbolSettings, market: Market) -> Iterator[Problem]:
     field = f'symbols."{symbol}"'
-    if type(own) not in KNOWN_KINDS:
+    if type(own) not in (ArithmeticSettings, GeometricSettings):
         yield _problem(f"{field}.grid", own.grid, "is a kind of grid that it does not know")
-    acting = EVERY_CANDLE | BOUNDED | (set(type(own).model_fields) - KNOWN_FIELDS)
+    acting = EVERY_CANDLE | BOUNDED | {"trail_up_to", "trail_down_to"} | (set(type(own).model_fields) - KNOWN_FIELDS)
     for name in sorted(acting):
-        if getattr(own, name) is not None:
+        if getattr(own, name, None) is not None:
             yield _problem(f"{field}.{name}", str(getattr(own, name)), "is a rule that it does not know")
     if configured_size(own) is None:
         rule = "the size of a cell follows the allocation, and orders are replaced"

@@ -16,17 +16,21 @@ from tasks.grid.levels import configured_size
 from tasks.grid.models import Cell, CellState, Grid, IdleReason, Size
 from tasks.grid.sizing import cell_money, holds_nothing
 from tasks.orders.models import IntentState
-from tasks.settings.grids import ArithmeticSettings, GeometricSettings, SymbolSettings
+from tasks.paper.units import to_units
+from tasks.settings.grids import AdaptiveSettings, ArithmeticSettings, GeometricSettings, SymbolSettings
 from tasks.tick.decide import Decision, Rules
 
 # What this module knows of a symbol's settings. A setting that is not here may bring a rule that acts by itself.
-KNOWN_KINDS = (ArithmeticSettings, GeometricSettings)
+KNOWN_KINDS = (ArithmeticSettings, GeometricSettings, AdaptiveSettings)
 _GEOMETRY = frozenset(
     {
         "grid",
         "lower",
         "upper",
         "range_pct",
+        "spacing_pct",
+        "min_spacing_pct",
+        "max_spacing_pct",
         "cells",
         "quote_per_cell",
         "base_per_cell",
@@ -35,7 +39,8 @@ _GEOMETRY = frozenset(
         "weight",
     }
 )
-KNOWN_FIELDS = _GEOMETRY | EVERY_CANDLE | BOUNDED | INERT
+_MOVING = frozenset({"trail_up_to", "trail_down_to", "recentre"})  # `_moves` has their bounds
+KNOWN_FIELDS = _GEOMETRY | _MOVING | EVERY_CANDLE | BOUNDED | INERT
 _FOR_MONEY = frozenset({FundCode.SYMBOL_LIMIT.name, FundCode.GLOBAL_LIMIT.name})
 _BY_RULE = frozenset({IdleReason.NOT_STARTED, IdleReason.PAUSED_BY_RULE})  # `rule_bounds` has their end
 
@@ -86,7 +91,19 @@ def quiet_after(rules: Rules, decision: Decision, share: TraderAllocation, refus
     if by_rules is None:
         return None
     found = _bounds(decision, grid, did_nothing=did_nothing, sized=size is not None)
-    return None if found is None else _nearest(found, by_rules)
+    return None if found is None else _nearest(_nearest(found, by_rules), _moves(own, grid))
+
+
+def _moves(own: SymbolSettings, grid: Grid) -> RuleBounds:
+    """Where the range follows the price, or the grid starts anew. A bound may come too early, never too late."""
+    low, high, limits = grid.levels[:2], grid.levels[-2:], own.trail_limits
+    above = high[1] * 2 - high[0] if own.recentres(up=True) else None
+    below = low[0] * 2 - low[1] if own.recentres(up=False) else None
+    if limits.up is not None and high[1] < limits.up:
+        above = high[1]
+    if limits.down is not None and low[0] > limits.down:
+        below = low[0]
+    return RuleBounds(None if above is None else to_units(above) - 1, None if below is None else to_units(below))
 
 
 def _has_ended(decision: Decision, share: TraderAllocation) -> bool:
@@ -99,7 +116,8 @@ def _has_ended(decision: Decision, share: TraderAllocation) -> bool:
 def _nearest(found: Quiet, rules: RuleBounds) -> Quiet:
     above = [bound for bound in (found.above, rules.above) if bound is not None]
     below = [bound for bound in (found.below, rules.below) if bound is not None]
-    return found._replace(above=min(above, default=None), below=max(below, default=None), until_ms=rules.until_ms)
+    times = [at_ms for at_ms in (found.until_ms, rules.until_ms) if at_ms is not None]
+    return Quiet(min(above, default=None), max(below, default=None), found.follows_pool, min(times, default=None))
 
 
 def _bounds(decision: Decision, grid: Grid, *, did_nothing: bool, sized: bool) -> Quiet | None:
@@ -108,7 +126,7 @@ def _bounds(decision: Decision, grid: Grid, *, did_nothing: bool, sized: bool) -
     below: list[Cell] = []
     ask, now_ms = decision.snapshot.ask, decision.readings.now_ms
     for cell in decision.folded.cells.values():
-        if cell.grid_id != grid.grid_id:
+        if not grid.has(cell):
             return None
         if cell.order_id is not None:
             continue
@@ -141,7 +159,7 @@ def _is_plain(market: Market) -> bool:
 
 def _funds_all(market: Market, decision: Decision, grid: Grid, share: TraderAllocation) -> bool:
     """Whether the allocation gives every cell its size. Where it does not, the nearest cells get money first."""
-    own = [cell for cell in decision.folded.cells.values() if cell.grid_id == grid.grid_id]
+    own = [cell for cell in decision.folded.cells.values() if grid.has(cell)]
     empty = [cell for cell in own if holds_nothing(cell)]
     allocated, used = from_units(share.allocated_units), from_units(share.used_units)
     size = Size.of_quote(cell_money(allocated, used, len(grid.levels) - 1, len(empty), market.taker_fee))

@@ -1,10 +1,14 @@
 """One symbol's candles in a run of the exact engine: how far they are played, and which one comes next. Pure."""
 
+from decimal import Decimal
+
 from tasks.backtest.candles import NEVER_ABOVE, NEVER_BELOW, CandleColumns
 from tasks.backtest.quiet import Quiet, quiet_after
 from tasks.backtest.trader import BacktestTrader
+from tasks.base.money import from_units
 from tasks.funds.models import FundCode, SymbolPerformance
 from tasks.ledger.rules import return_72h
+from tasks.market.volatility import WANTED, of_closes
 
 NEVER_MS = 2**62  # a time that no candle has
 
@@ -17,6 +21,7 @@ class SymbolRun:
         self.interval_ms = candles.interval_ms
         self.next = 0
         self.quiet: Quiet | None = None
+        trader.volatility = self._volatility
 
     @property
     def next_ms(self) -> int:
@@ -30,6 +35,12 @@ class SymbolRun:
     def from_ms(self, at_ms: int) -> int:
         """Time of the first candle that opens at or after `at_ms`."""
         return self.opens_ms(int(self.candles.at.searchsorted(at_ms)))
+
+    def _volatility(self, now_ms: int) -> Decimal | None:
+        """By the newest candles that have closed, as a live tick reads them."""
+        closed = int(self.candles.at.searchsorted(now_ms - self.interval_ms, side="right"))
+        closes = self.candles.close[max(closed - WANTED, 0) : closed]
+        return of_closes([float(from_units(int(close))) for close in closes], self.interval_ms)
 
     def wake(self, at_ms: int) -> None:
         """Play the first candle that opens at or after `at_ms`, whatever it holds."""

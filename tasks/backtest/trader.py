@@ -3,7 +3,7 @@
 Every decision is `decide` and `conclude`. This module reads and applies, as the live trader does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -30,7 +30,7 @@ from tasks.ledger.models import Book, Fill, QueuedFee
 from tasks.orders.models import Evidence, Intent
 from tasks.paper.matching import Execution, Matching, PaperAccount, Path, PlaceCode
 from tasks.paper.units import Fees, to_units
-from tasks.tick.decide import Decision, Readings, Rules, conclude, decide, needs_slots
+from tasks.tick.decide import Decision, Readings, Rules, conclude, decide, needs_slots, needs_volatility
 from tasks.tick.limits import still_refused
 from tasks.tick.models import SymbolState, TickReport
 from tasks.tick.order_requests import Granted, intent_of
@@ -55,8 +55,15 @@ class Records:
     fee_queue: dict[str, QueuedFee] = field(default_factory=dict)
 
 
+def _not_known(_now_ms: int) -> None:
+    """The volatility where there are no candles."""
+
+
 class BacktestTrader:
-    """Ticks one symbol. `fills`: all that the books have, in the order of booking."""
+    """Ticks one symbol. `fills`: all that the books have, in the order of booking.
+
+    `volatility(now_ms)`: annualised, by the candles that have closed; None where they are too few.
+    """
 
     def __init__(self, rules: Rules, pot: Pot, account: PaperAccount, fees: Fees, first: int) -> None:
         self.rules, self.pot, self.fees = rules, pot, fees
@@ -69,6 +76,7 @@ class BacktestTrader:
         self.fills: list[Fill] = []
         self.newly_refused = False  # whether the pot refused an order that the last tick planned
         self.ticks = 0
+        self.volatility: Callable[[int], Decimal | None] = _not_known
 
     @property
     def price(self) -> Decimal:
@@ -187,10 +195,11 @@ class BacktestTrader:
         )
         price = self.price
         ticker = unchecked(Ticker, symbol=self.symbol, bid=price, ask=price, last=price, at_ms=now_ms)
-        slots = pot.shares[self.symbol].slots if needs_slots(self.rules, state) else {}
-        return Readings(
-            now_ms, now_ms, now_ms, state, list(self.orders.values()), ticker, self.evidence, {}, dict(slots), None
-        )
+        asked = self.rules, state, ticker, now_ms
+        slots = pot.shares[self.symbol].slots if needs_slots(*asked) else {}
+        volatility = self.volatility(now_ms) if needs_volatility(*asked) else None
+        orders = list(self.orders.values())
+        return Readings(now_ms, now_ms, now_ms, state, orders, ticker, self.evidence, {}, dict(slots), None, volatility)
 
     def _commit(self, decision: Decision) -> None:
         folded = decision.folded

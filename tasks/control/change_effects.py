@@ -10,7 +10,7 @@ from tasks.base.errors import Problem
 from tasks.base.money import ZERO, from_units, plain
 from tasks.exchange.models import Frozen, Market, Side
 from tasks.funds.models import RebalanceReport
-from tasks.grid.levels import configured_size, grid_id
+from tasks.grid.levels import configured_size, is_grid_of
 from tasks.grid.models import Cell, Grid, Limits, RestingBuy
 from tasks.grid.resizing import Candidate, resize
 from tasks.grid.sizing import cell_money, holds_nothing, reserve_units
@@ -111,7 +111,7 @@ def effect_of(facts: SymbolFacts, wanted: Settings, global_free: int, market: Ma
         "allocated_after": from_units(facts.allocated_after),
         "inventory": from_units(facts.used),
     }
-    if own is None or facts.grid is None or facts.grid.grid_id != grid_id(facts.symbol, own):
+    if own is None or facts.grid is None or not is_grid_of(facts.grid, own):
         old = bool(facts.buys or facts.used)
         effect = Effect.RETIRES if own is None else Effect.NEW_GRID if facts.grid or old else Effect.STARTS
         return SymbolEffect(effect=effect, cancelled=len(facts.buys), freed=from_units(facts.reserved), **common)
@@ -174,7 +174,7 @@ def _wanted_units(facts: SymbolFacts, own: SymbolSettings, wanted: Settings, mar
 
     size = configured_size(own)
     if size is None:
-        cells = [cell for cell in facts.cells if facts.grid is not None and cell.grid_id == facts.grid.grid_id]
+        cells = [cell for cell in facts.cells if facts.grid is not None and facts.grid.has(cell)]
         allocated, used = from_units(facts.allocated_after), from_units(facts.used)
         money = cell_money(allocated, used, own.cells, sum(map(holds_nothing, cells)), fee)
         if money <= 0:

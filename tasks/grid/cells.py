@@ -22,10 +22,11 @@ def is_unrounded(cell: Cell, grid: Grid) -> bool:
 
 
 def _distance(cell: Cell, grid: Grid) -> Decimal:
-    """How far the cell's prices are from its levels; 0 for a cell of another grid."""
-    if cell.grid_id != grid.grid_id or not 0 <= cell.index < len(grid.levels) - 1:
+    """How far the cell's prices are from its levels; 0 for a cell of another grid or range."""
+    ends = grid.ends_of(cell.index) if cell.grid_id == grid.grid_id else None
+    if ends is None:
         return ZERO
-    low, high = grid.levels[cell.index], grid.levels[cell.index + 1]
+    low, high = ends
     if cell.buy_price == low and cell.sell_price == high:
         return ZERO
     return max(abs(cell.buy_price - low), abs(cell.sell_price - high))

@@ -16,9 +16,20 @@ from tasks.settings.grids import StartMode, SymbolSettings, net_profit
 
 
 @lru_cache(maxsize=1024)  # the same at every tick until the settings change
-def grid_id(symbol: str, settings: SymbolSettings) -> str:
-    """Short, stable name of a configured grid's geometry: the same levels give the same id, on any machine."""
-    return grid_digest(json.dumps(_geometry(symbol, settings), sort_keys=True))
+def grid_id(symbol: str, settings: SymbolSettings, first_price: Decimal | None = None) -> str:
+    """Short, stable name of a grid's geometry: the same levels give the same id, on any machine.
+
+    `first_price`: of an anchored grid, whose id names it; other kinds do not look at it.
+    """
+    geometry = _geometry(symbol, settings)
+    if settings.is_anchored and first_price is not None:
+        geometry["first_price"] = plain(first_price)
+    return grid_digest(json.dumps(geometry, sort_keys=True))
+
+
+def is_grid_of(grid: Grid, settings: SymbolSettings) -> bool:
+    """Whether the grid in force is the one that the settings describe."""
+    return grid.grid_id == grid_id(grid.symbol, settings.spaced(grid.spacing), grid.first_price)
 
 
 def old_grid_id(symbol: str, settings: SymbolSettings) -> str:
@@ -31,9 +42,23 @@ def _geometry(symbol: str, settings: SymbolSettings) -> dict[str, str | int | No
     return {"symbol": symbol, "grid": settings.grid, "cells": settings.cells, **settings.geometry()}
 
 
-def levels(settings: SymbolSettings, first_price: Decimal, market: Market) -> tuple[Decimal, ...]:
-    """N+1 levels, lowest first, each rounded to the nearest tick."""
-    return tuple(market.price(level) for level in settings.raw_levels(first_price))
+def levels(
+    settings: SymbolSettings, first_price: Decimal, market: Market, first_index: int | None = None
+) -> tuple[Decimal, ...]:
+    """N+1 levels, lowest first, each rounded to the nearest tick. `first_index`: of the lowest; None: at the start."""
+    if first_index is None or first_index == settings.first_index:
+        return tuple(market.price(level) for level in settings.raw_levels(first_price))
+    indices = range(first_index, first_index + settings.cells + 1)
+    return tuple(market.price(settings.level_at(first_price, index)) for index in indices)
+
+
+def level_of(settings: SymbolSettings, first_price: Decimal, index: int) -> Decimal | None:
+    """The level with this index before rounding; None where the kind has none, or it is no price."""
+    try:
+        level = settings.level_at(first_price, index)
+    except IndexError:
+        return None
+    return level if level > 0 else None
 
 
 def build_grid(
@@ -53,12 +78,14 @@ def build_grid(
 def unchecked_grid(symbol: str, settings: SymbolSettings, market: Market, first_price: Decimal, now_ms: int) -> Grid:
     """The grid around a first price, whether or not it can trade."""
     return Grid(
-        grid_id=grid_id(symbol, settings),
+        grid_id=grid_id(symbol, settings, first_price),
         symbol=symbol,
         levels=levels(settings, first_price, market),
         first_price=first_price,
         created_ms=now_ms,
         tick_size=market.tick_size,
+        first_index=settings.first_index,
+        spacing=settings.spacing_in_force,
     )
 
 
@@ -66,7 +93,7 @@ def rounded_again(grid: Grid, settings: SymbolSettings, market: Market) -> Grid:
     """The grid with its levels on the market's present tick size; `grid` itself where they are already."""
     if grid.tick_size == market.tick_size:
         return grid
-    prices = levels(settings, grid.first_price, market)
+    prices = levels(settings.spaced(grid.spacing), grid.first_price, market, grid.first_index)
     moved = max(abs(old - new) for old, new in zip(grid.levels, prices, strict=True))
     return grid.model_copy(
         update={"levels": prices, "tick_size": market.tick_size, "slack": grid.slack + moved},
@@ -160,7 +187,7 @@ def build_cells(grid: Grid, start: StartMode, first_cycle: int = 0) -> list[Cell
     With a balanced start, cells at or above the first price first buy their base at the market price.
     """
     cells = []
-    for index, (low, high) in enumerate(pairwise(grid.levels)):
+    for index, (low, high) in zip(grid.indices, pairwise(grid.levels), strict=True):
         key = cell_key(grid.grid_id, index)
         entry = start is StartMode.BALANCED and low >= grid.first_price
         cells.append(

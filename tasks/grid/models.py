@@ -48,7 +48,7 @@ class IdleReason(StrEnum):
     PRICE_JUMP = "PRICE_JUMP"  # the price jumped, and no second tick has confirmed it
     WIDE_SPREAD = "WIDE_SPREAD"  # ask and bid are too far apart to buy
     STOP_FIRED = "STOP_FIRED"  # one of the symbol's stops has fired: it buys nothing until an operator resumes
-    RETIRED = "RETIRED"  # of an earlier grid, or of a symbol that left the settings: it no longer buys
+    RETIRED = "RETIRED"  # of an earlier grid or range, or of a symbol that left the settings: it no longer buys
 
 
 class Size(Frozen):
@@ -73,6 +73,10 @@ class Size(Frozen):
 class Grid(Frozen):
     """A grid in force: N cells between N+1 levels (lowest first, rounded to the tick).
 
+    Cell i lies between the levels with index i and i + 1. Where a range follows the price, the indices go on beyond
+    its ends: `first_index` is that of the lowest level now, and `covered` has the lowest and the highest index of all
+    cells that the grid has ever had.
+
     Geometry only: what a cell buys is read from the settings in force at every tick. Where the exchange changes the
     tick size, the levels are rounded again, and the grid keeps its id.
     """
@@ -84,6 +88,28 @@ class Grid(Frozen):
     created_ms: int
     tick_size: Positive | None = None  # that the levels are rounded to; None: written by an earlier version
     slack: NotNegative = ZERO  # how far orders placed before a change of the tick size may be from their levels
+    first_index: int = 0
+    covered: tuple[int, int] | None = None  # None: the range never moved
+    spacing: Positive | None = None  # of neighbouring levels as a share, where volatility decided it
+
+    @property
+    def indices(self) -> range:
+        """Indices of the cells."""
+        return range(self.first_index, self.first_index + len(self.levels) - 1)
+
+    def ends_of(self, index: int) -> tuple[Decimal, Decimal] | None:
+        """Lower and upper level of the cell with this index; None where the range does not reach it now."""
+        number = index - self.first_index
+        return (self.levels[number], self.levels[number + 1]) if index in self.indices else None
+
+    def has(self, cell: "Cell") -> bool:
+        """Whether the cell belongs to the range as it is now. Others only sell what they hold."""
+        return cell.grid_id == self.grid_id and cell.index in self.indices
+
+    def has_had(self, index: int) -> bool:
+        """Whether the range has ever reached the cell with this index."""
+        lowest, highest = self.covered or (self.indices[0], self.indices[-1])
+        return lowest <= index <= highest
 
 
 class Cell(Frozen):

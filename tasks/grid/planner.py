@@ -78,7 +78,7 @@ class _Planner:
 
     def _amounts(self) -> Mapping[str, Decimal]:
         """Base amount of each cell that may buy; a cell left out has no money."""
-        own = [cell for cell in self.cells if cell.grid_id == self.grid.grid_id]
+        own = [cell for cell in self.cells if self.grid.has(cell)]
         wanting = [(cell, price) for cell in own if holds_nothing(cell) and (price := self._buy_price(cell))]
         empty = sum(map(holds_nothing, own))
         money = from_units(self.limits.allocated), from_units(self.limits.used)
@@ -86,7 +86,7 @@ class _Planner:
 
     def plan_cell(self, cell: Cell) -> None:
         """Place or cancel the order of one cell, or note why it has none."""
-        retired = self.limits.retiring or cell.grid_id != self.grid.grid_id
+        retired = self.limits.retiring or not self.grid.has(cell)
         if cell.order_id is not None:
             if self._must_end(cell, retired) or self._is_left_behind(cell):
                 self.cancel.append(cell.order_id)
@@ -288,7 +288,7 @@ class _Planner:
         fixed: list[Candidate] = []
         for cell in self.cells:
             buy = self.resting.get(cell.order_id or "")
-            if buy is None or cell.grid_id != self.grid.grid_id or cell.order_id in self.cancel:
+            if buy is None or not self.grid.has(cell) or cell.order_id in self.cancel:
                 continue
             units = self._units_wanted(cell, buy)
             (fixed if units is None else sizeable).append(Candidate(str(cell.order_id), buy, units or 0))

@@ -2,13 +2,18 @@
 
 import math
 from collections.abc import Sequence
+from decimal import Decimal
 from itertools import pairwise
+from statistics import median
 
 from tasks.base.clock import DAY_MS
+from tasks.exchange.models import Candle
 
 YEAR_MS = 365 * DAY_MS  # a coin trades every day
 DECAY = 0.94  # of a day in the weighted estimate: RiskMetrics' technical document (J. P. Morgan, 1996)
 _FEWEST = 3
+WANTED = 720  # candles for the spacing of a grid: twelve hours of minutes, one request
+ENOUGH = 30
 
 
 def annual_volatility(closes: Sequence[float], interval_ms: int) -> float:
@@ -28,3 +33,23 @@ def annual_volatility(closes: Sequence[float], interval_ms: int) -> float:
     for one in returns:
         weighted = decay * weighted + (1 - decay) * one**2
     return (math.sqrt(plain) + math.sqrt(weighted)) / 2 * math.sqrt(YEAR_MS / interval_ms)
+
+
+def recent_volatility(candles: Sequence[Candle], now_ms: int) -> Decimal | None:
+    """`annual_volatility` of those of the newest candles that have closed; None where they are too few.
+
+    `candles`: oldest first. Their true length is the usual distance between two.
+    """
+    times = [candle.at_ms for candle in candles[-WANTED - 1 :]]
+    if len(times) <= ENOUGH:
+        return None
+    interval_ms = int(median(late - early for early, late in pairwise(times)))
+    closed = [candle for candle in candles[-WANTED - 1 :] if candle.at_ms + interval_ms <= now_ms][-WANTED:]
+    return of_closes([float(candle.close) for candle in closed], interval_ms)
+
+
+def of_closes(closes: Sequence[float], interval_ms: int) -> Decimal | None:
+    """`annual_volatility` to four digits; None with fewer than 30 closes."""
+    if len(closes) < ENOUGH:
+        return None
+    return Decimal(str(round(annual_volatility(closes, interval_ms), 4)))

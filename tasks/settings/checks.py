@@ -163,7 +163,7 @@ def _money_problems(field: str, symbol: SymbolSettings, settings: Settings) -> l
 
 def _fee_problems(field: str, symbol: SymbolSettings, fee: Decimal) -> list[Problem]:
     """The narrowest cell pays its fees. `fee`: maker fee as a share of notional."""
-    levels = symbol.raw_levels(first_price=Decimal(1))
+    levels = symbol.narrowest.raw_levels(first_price=Decimal(1))
     worst = min(net_profit(low, high, fee, fee) for low, high in pairwise(levels))
     if worst > 0:
         return []

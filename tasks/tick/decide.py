@@ -16,9 +16,10 @@ from tasks.base.money import from_units
 from tasks.exchange.models import Market, Order, Placement, Ticker
 from tasks.exchange.order_ids import account_tag
 from tasks.funds.models import FeeCharge, FillMove, Write
-from tasks.grid.levels import build_cells, build_grid, grid_id, rounded_again, unfit_problems
+from tasks.grid.levels import build_cells, build_grid, is_grid_of, level_problems, rounded_again, unfit_problems
 from tasks.grid.models import Grid, GridPlan
 from tasks.grid.planner import plan
+from tasks.grid.window import has_left, moved, place_of
 from tasks.market.models import Snapshot
 from tasks.orders.models import Evidence
 from tasks.risk.models import Verdict
@@ -70,7 +71,8 @@ class Readings(NamedTuple):
     """What one tick read. Times in ms.
 
     `asked_ms`: before the first request for evidence. `now_ms`: after the last answer. `slots`: highest cycle by order
-    slot; empty unless `needs_slots`. `free_base`: on the exchange; None unless `limits.needs_free_base`.
+    slot; empty unless `needs_slots`. `free_base`: on the exchange; None unless `limits.needs_free_base`. `volatility`:
+    annualised; None unless `needs_volatility`, and where too few candles are known.
     """
 
     started_ms: int
@@ -83,6 +85,7 @@ class Readings(NamedTuple):
     coin_prices: Mapping[str, Decimal]
     slots: Mapping[str, int]
     free_base: Decimal | None = None
+    volatility: Decimal | None = None
 
 
 @dataclass
@@ -132,12 +135,27 @@ class Conclusion(NamedTuple):
     changes: list[Write]
 
 
-def needs_slots(rules: Rules, state: SymbolState) -> bool:
-    """Whether `decide` needs the order slots: to set a grid, or to delete cells of earlier grids."""
+def needs_slots(rules: Rules, state: SymbolState, ticker: Ticker, now_ms: int) -> bool:
+    """Whether `decide` needs the order slots: to set or move a grid, or to delete cells outside its range."""
     current = _configured_grid(rules, state)
-    return (
-        current is None or _own_cells(state, current) != len(state.cells) or len(current.levels) - 1 != len(state.cells)
-    )
+    if current is None or rules.configured is None:
+        return True
+    own = _own_cells(state, current)
+    if own != len(state.cells) or len(current.levels) - 1 != own:
+        return True
+    if not _may_move(rules, state, ticker, now_ms):
+        return False
+    at = place_of(current, rules.configured, rules.market, ticker.last)
+    return at != current.first_index or has_left(current, rules.configured, ticker.last)
+
+
+def needs_volatility(rules: Rules, state: SymbolState, ticker: Ticker, now_ms: int) -> bool:
+    """Whether `decide` needs the symbol's volatility: to set a grid whose spacing depends on it."""
+    configured, current = rules.configured, _configured_grid(rules, state)
+    if configured is None or not configured.needs_volatility:
+        return False
+    may_move = _may_move(rules, state, ticker, now_ms)
+    return current is None or (may_move and has_left(current, configured, ticker.last))
 
 
 def decide(rules: Rules, readings: Readings) -> Decision:
@@ -212,9 +230,7 @@ def conclude(
         decision.verdict,
     )
     report = report_of(tick, outcome, rules.settings.trading, retiring=rules.is_retiring)
-    empty = [
-        key for key, cell in outcome.cells.items() if is_empty(cell) and (report.left or cell.grid_id != grid.grid_id)
-    ]
+    empty = [key for key, cell in outcome.cells.items() if is_empty(cell) and (report.left or not grid.has(cell))]
     outcome.touched -= set(empty)
     changes = writes(outcome, rules.keys, rules.symbol) + failed_orders(rules.keys, outcome.ended)
     if empty:
@@ -229,11 +245,21 @@ def _configured_grid(rules: Rules, state: SymbolState) -> Grid | None:
     """The symbol's grid if it is the configured one, else None. A retiring symbol has no configured grid."""
     if rules.configured is None or state.grid is None:
         return None
-    return state.grid if state.grid.grid_id == grid_id(rules.symbol, rules.configured) else None
+    return state.grid if is_grid_of(state.grid, rules.configured) else None
 
 
 def _own_cells(state: SymbolState, grid: Grid) -> int:
-    return sum(cell.grid_id == grid.grid_id for cell in state.cells.values())
+    return sum(map(grid.has, state.cells.values()))
+
+
+def _may_move(rules: Rules, state: SymbolState, ticker: Ticker, now_ms: int) -> bool:
+    """Whether the range may follow the price now: buys are allowed, and the price is fresh and no unconfirmed jump."""
+    if state.stopped or state.paused or state.share.paused or state.share.fired or rules.configured is None:
+        return False
+    if now_ms - ticker.at_ms > rules.settings.trading.stale_price_seconds * 1000:
+        return False
+    jump, last = rules.configured.max_price_jump_pct, state.last
+    return jump is None or last is None or abs(ticker.last - last.price) <= last.price * jump
 
 
 def _grid(rules: Rules, decision: Decision) -> Grid | None:
@@ -247,20 +273,50 @@ def _grid(rules: Rules, decision: Decision) -> Grid | None:
         return state.grid
     current = _configured_grid(rules, state)
     if current is not None:
-        current = _rounded_again(rules, decision, current, rules.configured)
-    own = _own_cells(state, current) if current else 0
-    if current is not None and own == len(current.levels) - 1:
+        current = _in_place(rules, decision, _rounded_again(rules, decision, current, rules.configured))
+    own = [cell for cell in folded.cells.values() if current and current.has(cell)]
+    has_moved = current is not None and state.grid is not None and current.first_index != state.grid.first_index
+    if current is not None and len(own) == len(current.levels) - 1 and not has_moved:
         decision.changes += [] if decision.unfit else level_cells(folded, current, keys)
         return current
-    slots = decision.readings.slots
-    grid = current if current is not None and own else _new_grid(rules, decision, rules.configured)
-    start = StartMode.FLAT if grid is current else rules.configured.start
+    grid, slots, start = current, decision.readings.slots, StartMode.FLAT
+    if grid is None or not (own or has_moved):
+        grid = _new_grid(rules, decision, rules.configured)
+        start = _start_of(rules.configured, state.grid, grid)
     fresh = build_cells(grid, start, first_cycle(slots, grid.grid_id))
+    if has_moved:
+        fresh = [cell for cell in fresh if cell.key not in folded.cells]
     decision.changes += change_grid(folded, grid, fresh, keys)
     decision.changes += level_cells(folded, grid, keys)
     decision.changes += slot_writes(slots, list(folded.cells), grid.grid_id, keys, rules.symbol)
     decision.is_new_grid = True
     return grid
+
+
+def _in_place(rules: Rules, decision: Decision, held: Grid) -> Grid | None:
+    """The grid in force with its range where the price is now; None where it starts anew around the price.
+
+    It stays where it is while the cells of the new place would not pay their fees, or buys are not allowed.
+    """
+    configured, readings, market = rules.configured, decision.readings, rules.market
+    if configured is None or decision.unfit or not _may_move(rules, readings.state, readings.ticker, readings.now_ms):
+        return held
+    price = decision.snapshot.price
+    if has_left(held, configured, price):
+        return None
+    at = place_of(held, configured, market, price)
+    if at == held.first_index:
+        return held
+    grid = moved(held, at, configured, market, readings.now_ms)
+    if level_problems(rules.symbol, grid.levels, market):
+        return held
+    return grid
+
+
+def _start_of(configured: SymbolSettings, earlier: Grid | None, grid: Grid) -> StartMode:
+    """How the grid starts. One that starts anew below the range buys nothing at once: the symbol holds base already."""
+    went_down = configured.is_anchored and earlier is not None and grid.first_price < earlier.levels[0]
+    return StartMode.FLAT if went_down else configured.start
 
 
 def _rounded_again(rules: Rules, decision: Decision, held: Grid, configured: SymbolSettings) -> Grid:
@@ -280,6 +336,7 @@ def _rounded_again(rules: Rules, decision: Decision, held: Grid, configured: Sym
 def _new_grid(rules: Rules, decision: Decision, configured: SymbolSettings) -> Grid:
     readings, price = decision.readings, decision.snapshot.price
     allocated = max(from_units(readings.state.share.allocated_units), rules.even_share)
+    configured = configured.fitted(readings.volatility)
     return build_grid(rules.symbol, configured, rules.market, price, allocated, readings.now_ms)
 
 

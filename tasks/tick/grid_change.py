@@ -26,10 +26,13 @@ def is_dust(cell: Cell) -> bool:
 def change_grid(folded: Folded, grid: Grid, fresh: Sequence[Cell], keys: Keys) -> list[Write]:
     """Put `grid` in force: cells that hold base or have an order stay, empty cells go, missing cells are added.
 
-    Changes `folded` and returns the records to write.
+    An empty cell that is not in `fresh` stays where it belongs to the grid's range. Changes `folded` and returns the
+    records to write.
     """
     wanted = {cell.key for cell in fresh}
-    kept = {key: cell for key, cell in folded.cells.items() if not is_empty(cell)}
+    kept = {
+        key: cell for key, cell in folded.cells.items() if not is_empty(cell) or (grid.has(cell) and key not in wanted)
+    }
     gone = [key for key in folded.cells if key not in kept and key not in wanted]
     added = [cell for cell in fresh if cell.key not in kept]
     folded.cells = kept | {cell.key: cell for cell in added}
@@ -55,8 +58,9 @@ def level_cells(folded: Folded, grid: Grid, keys: Keys) -> list[Write]:
     for key, cell in sorted(folded.cells.items()):
         if cell.order_id is not None:
             continue
-        if is_unrounded(cell, grid) or (cell.state is CellState.IDLE and is_off_level(cell, grid)):
-            low, high = grid.levels[cell.index : cell.index + 2]
+        ends = grid.ends_of(cell.index)
+        if ends and (is_unrounded(cell, grid) or (cell.state is CellState.IDLE and is_off_level(cell, grid))):
+            low, high = ends
             folded.cells[key] = cell.model_copy(update={"buy_price": low, "sell_price": high})
             text = folded.cells[key].model_dump_json()
             changes.append(Write(key=keys.cells(grid.symbol), verb="HSET", field=key, value=text))
@@ -71,12 +75,12 @@ class DustMoved(NamedTuple):
 
 
 def move_dust(folded: Folded, grid: Grid, price: Decimal, market: Market, keys: Keys, now_ms: int) -> DustMoved | None:
-    """Move the dust in cells of earlier grids, with its cost, to the cell of `grid` nearest to the price.
+    """Move the dust in cells of earlier grids and ranges, with its cost, to the cell of `grid` nearest to the price.
 
     Changes `folded`. None where there is no such dust. The moves have their own ids: repeated, they change nothing.
     """
-    dust = [cell for key, cell in sorted(folded.cells.items()) if cell.grid_id != grid.grid_id and is_dust(cell)]
-    own = [cell for cell in folded.cells.values() if cell.grid_id == grid.grid_id]
+    dust = [cell for key, cell in sorted(folded.cells.items()) if not grid.has(cell) and is_dust(cell)]
+    own = [cell for cell in folded.cells.values() if grid.has(cell)]
     if not dust or not own:
         return None
     target = min(own, key=lambda cell: (cell.order_id is not None, abs(cell.buy_price - price), cell.key))

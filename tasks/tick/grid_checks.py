@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from tasks.base.errors import ConfigError, Problem
 from tasks.base.money import from_units
 from tasks.exchange.models import Market
-from tasks.grid.levels import build_grid, configured_size, grid_id, size_problems
+from tasks.grid.levels import build_grid, configured_size, is_grid_of, size_problems
 from tasks.grid.models import Grid
 from tasks.tick.desk import Desk
 from tasks.tick.models import TickReport
@@ -55,5 +55,5 @@ async def _grids_in_force(desk: Desk) -> dict[str, Grid]:
     return {
         symbol: grid
         for (symbol, own), grid in zip(configured.items(), grids, strict=True)
-        if grid is not None and grid.grid_id == grid_id(symbol, own)
+        if grid is not None and is_grid_of(grid, own)
     }

@@ -69,7 +69,8 @@ def unjournalled(state: SymbolState, orders: Sequence[Order], account: str) -> l
 def _is_ours(name: OrderId | None, state: SymbolState) -> bool:
     if name is None:
         return False
-    return state.grid is None or name.grid_id != state.grid.grid_id or name.cell_key in state.cells
+    grid = state.grid
+    return grid is None or name.grid_id != grid.grid_id or name.cell_key in state.cells or grid.has_had(name.level)
 
 
 def orphan_of(order: Order, account: str, trades: Sequence[Trade], booked: Collection[str]) -> Orphan | None:

@@ -12,13 +12,14 @@ from tasks.base.errors import ExchangeUnavailable
 from tasks.base.money import ZERO
 from tasks.exchange.models import Market, Order, OrderStatus, Side, Trade
 from tasks.exchange.order_ids import OrderId, grid_of, own_order_id
-from tasks.grid.levels import build_cells, grid_id, levels, unchecked_grid
+from tasks.grid.levels import build_cells, grid_id, level_of, levels, unchecked_grid
 from tasks.grid.models import Cell, CellState, Grid
 from tasks.grid.sizing import reserve_units
+from tasks.grid.window import moved
 from tasks.ledger.models import Book, Fill, QueuedFee
 from tasks.ledger.rules import with_return, with_running_sums
 from tasks.orders.models import Evidence, Intent, IntentState
-from tasks.settings.grids import StartMode, SymbolSettings
+from tasks.settings.grids import StartMode, SymbolSettings, TrailLimits
 from tasks.tick.fold import fold
 from tasks.tick.payers import cover
 from tasks.tick.slots import order_slot
@@ -62,18 +63,31 @@ def first_price(
     seen = [(name, order) for name, order in ours.values() if name.grid_id == wanted]
     if not seen:
         return None
-    factors = settings.raw_levels(Decimal(1))
     widest_tick = _widest_tick(order.price for _, order in seen)
     guesses: dict[Decimal, _Fit] = {}
     for name, order in seen:
         level = name.level + (name.side is Side.SELL)
-        middle = market.price(order.price / factors[level]) if settings.is_relative else order.price
+        factor = level_of(settings, Decimal(1), level) if settings.is_relative else Decimal(1)
+        middle = market.price(order.price / factor) if factor else order.price
         for ticks in _NEARBY_TICKS if settings.is_relative else (0,):
             guess = middle + ticks * market.tick_size
             if guess > 0 and guess not in guesses:
                 guesses[guess] = _fit(guess, settings, market, seen, widest_tick)
     best = max(guesses.values())
     return min(guess for guess, fit in guesses.items() if fit == best)
+
+
+def _where_it_was(
+    grid: Grid, settings: SymbolSettings, market: Market, ours: Mapping[str, tuple[OrderId, Order]]
+) -> Grid:
+    """The grid with its range where the newest order was; nearest to its start, as that alone is not certain."""
+    own = [name.level for name, _ in ours.values() if name.grid_id == grid.grid_id]
+    if settings.trail_limits == TrailLimits() or not own:
+        return grid
+    newest, most = own[-1], len(grid.indices) - 1
+    at = min(max(grid.first_index, newest - most), newest)
+    placed = grid if at == grid.first_index else moved(grid, at, settings, market, grid.created_ms)
+    return placed.model_copy(update={"covered": (min(*own, at), max(*own, at + most))})
 
 
 class _Fit(NamedTuple):
@@ -97,7 +111,8 @@ def _fit(
 ) -> _Fit:
     prices = levels(settings, guess, market)
     most = max(market.tick_size, min(widest_tick, min(high - low for low, high in pairwise(prices)) / 4))
-    away = [abs(prices[name.level + (name.side is Side.SELL)] - order.price) for name, order in seen]
+    ordered = [(level_of(settings, guess, name.level + (name.side is Side.SELL)), order.price) for name, order in seen]
+    away = [abs(market.price(level) - price) for level, price in ordered if level is not None]
     near = [distance for distance in away if 0 < distance <= most]
     return _Fit(sum(distance == 0 for distance in away), len(near), -sum(near, ZERO))
 
@@ -151,6 +166,7 @@ def rebuild(
     price = first_price(symbol, settings, market, ours) if settings is not None else None
     if settings is not None and price is not None:
         grid = unchecked_grid(symbol, settings, market, price, opened_ms)  # it was in force: the first tick checks it
+        grid = _where_it_was(grid, settings, market, ours)
         # The first price of a grid between fixed prices is unknown, so no cell buys at the market price.
         start = settings.start if settings.is_relative else StartMode.FLAT
         cells = {cell.key: cell for cell in build_cells(grid, start)}

@@ -8,13 +8,14 @@ from functools import partial
 from tasks.base.errors import GridflowError, RedisRestarted, StateError, UnknownSymbol
 from tasks.base.log_context import log_fields
 from tasks.base.money import ZERO, from_units
-from tasks.exchange.models import Market
+from tasks.exchange.models import Market, Ticker
+from tasks.market.volatility import WANTED, recent_volatility
 from tasks.orders.evidence import gather_evidence, third_coin_prices
 from tasks.tick import store
 from tasks.tick.adopting import adopt_orders
 from tasks.tick.base_watch import report_corrections
 from tasks.tick.comparing import compare_books
-from tasks.tick.decide import Decision, Readings, Rules, conclude, decide, needs_slots
+from tasks.tick.decide import Decision, Readings, Rules, conclude, decide, needs_slots, needs_volatility
 from tasks.tick.desk import Desk
 from tasks.tick.lease import check_code, kept_lease
 from tasks.tick.limits import needs_free_base, still_refused
@@ -199,11 +200,30 @@ class GridTrader:
         prices = await third_coin_prices(exchange, evidence, self.market, pending)
         self._checkpoint("evidence")
         slots: Mapping[str, int] = {}
-        if needs_slots(self._rules(), state):
+        rules = self._rules()
+        if needs_slots(rules, state, ticker, self._now()):
             slots = await store.order_slots(redis, keys=keys, symbol=self.symbol)
+        volatility = await self._volatility(rules, state, ticker)
         free_base = await self._free_base() if needs_free_base(state, asked_ms) else None
-        now_ms = self._now()
-        return Readings(started_ms, asked_ms, now_ms, state, open_orders, ticker, evidence, prices, slots, free_base)
+        return Readings(
+            started_ms,
+            asked_ms,
+            self._now(),
+            state,
+            open_orders,
+            ticker,
+            evidence,
+            prices,
+            slots,
+            free_base,
+            volatility,
+        )
+
+    async def _volatility(self, rules: Rules, state: SymbolState, ticker: Ticker) -> Decimal | None:
+        """The symbol's volatility by recent candles. Read only where a grid starts whose spacing depends on it."""
+        if not needs_volatility(rules, state, ticker, self._now()):
+            return None
+        return recent_volatility(await self.desk.exchange.candles(self.symbol, None, WANTED + 1), self._now())
 
     async def _free_base(self) -> Decimal:
         """The base that is free on the exchange. Read only where a sell was refused for want of it."""

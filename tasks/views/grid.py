@@ -28,7 +28,7 @@ class CellView(View):
     reason: str = ""
     why: str = ""
     wakes: str = ""
-    earlier: bool = False  # of an earlier grid: it only sells
+    earlier: bool = False  # of an earlier grid or range: it only sells
 
 
 class GridView(View):
@@ -77,7 +77,7 @@ def _cell_view(cell: Cell, code: str, grid: Grid | None) -> CellView:
         reason=code,
         why=words.why if words else "",
         wakes=words.wakes if words else "",
-        earlier=grid is not None and cell.grid_id != grid.grid_id,
+        earlier=grid is not None and not grid.has(cell),
     )
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from tasks.base.keys import Keys
 from tasks.control.steps import put_in_force, resume
-from tasks.exchange.models import Candle
 from tasks.exchange.order_ids import Purpose, parse_order_id
 from tasks.ledger.models import Book
 from tasks.ledger.rules import value
@@ -19,29 +18,14 @@ from tasks.tick.trader import GridTrader
 from tasks.views.steps import read_status
 from tests.support.binance.desk import BinanceDesk
 from tests.support.binance.record import open_orders
-from tests.support.desk import BTC, START_MS, settings
+from tests.support.candles import candles_through
+from tests.support.desk import BTC, settings
 from tests.support.virtual.desk import VirtualWorld, play_in_world
 
 KEYS = Keys("main")
 GRID: dict[str, Any] = {"grid": "arithmetic", "lower": "40000", "upper": "44000", "cells": 8, "start": "balanced"}
 FALL = ("42000", "41600", "41100", "40600", "40100", "39500", "38900", "39300", "41000", "42500", "43500", "44500")
 Work = Callable[[VirtualWorld, BinanceDesk, GridTrader], Awaitable[None]]
-
-
-def falling(prices: Sequence[str] = FALL) -> list[Candle]:
-    """One-minute candles from price to price, without wicks."""
-    pairs = zip(map(Decimal, prices), map(Decimal, prices[1:]), strict=False)
-    return [
-        Candle(
-            at_ms=START_MS + minute * 60_000,
-            open=first,
-            high=max(first, last),
-            low=min(first, last),
-            close=last,
-            volume=Decimal(1),
-        )
-        for minute, (first, last) in enumerate(pairs)
-    ]
 
 
 def play(work: Work, prices: Sequence[str] = FALL, **rules: Any) -> None:
@@ -56,7 +40,7 @@ def play(work: Work, prices: Sequence[str] = FALL, **rules: Any) -> None:
         await work(world, desk, trader)
         await audited(desk)
 
-    play_in_world(settings(symbols={BTC: GRID | rules}), {BTC: falling(prices)}, opened)
+    play_in_world(settings(symbols={BTC: GRID | rules}), {BTC: candles_through(prices)}, opened)
 
 
 async def minute(desk: BinanceDesk, trader: GridTrader) -> TickReport:

@@ -56,8 +56,11 @@ def _moved(rng: random.Random, price: int, step_bp: int) -> int:
     return max(price * (10_000 + rng.randint(-step_bp, step_bp)) // 10_000 // CENT * CENT, 10 * CENT)
 
 
-def random_grid(rng: random.Random, *, sized: bool) -> dict[str, Any]:
-    """A grid around 100: arithmetic or geometric, flat or balanced, narrow or wide. `sized`: with a size."""
+def random_grid(rng: random.Random, *, sized: bool, moving: bool = False) -> dict[str, Any]:
+    """A grid around 100: arithmetic or geometric, flat or balanced, narrow or wide. `sized`: with a size.
+
+    `moving`: some follow the price, and some are adaptive.
+    """
     middle, half = Decimal(rng.randint(96, 104)), Decimal(rng.randint(2, 12))
     grid: dict[str, Any] = {"grid": rng.choice(("arithmetic", "geometric")), "start": rng.choice(("flat", "balanced"))}
     if rng.random() < 0.3:
@@ -65,9 +68,32 @@ def random_grid(rng: random.Random, *, sized: bool) -> dict[str, Any]:
     else:
         grid |= {"lower": str(middle - half), "upper": str(middle + half)}
     grid["cells"] = rng.randint(1, max(int(half * 2 / Decimal("0.35")), 1))
+    if moving:
+        grid = _moving(rng, grid)
     if sized:
         grid |= rng.choice(({"quote_per_cell": str(rng.randint(20, 90))}, {"base_per_cell": "0.31337"}))
     return grid
+
+
+def _moving(rng: random.Random, grid: dict[str, Any]) -> dict[str, Any]:
+    """The grid, or one whose range moves."""
+    if rng.random() < 0.4:
+        return grid
+    if rng.random() < 0.5:
+        names = ("start",) if rng.random() < 0.7 else ("start", "spacing_pct")
+        spacing = {"spacing_pct": rng.choice(("0.004", "0.01")), "start": grid["start"]}
+        own = {name: spacing[name] for name in names} | {"min_spacing_pct": "0.004", "max_spacing_pct": "0.03"}
+        recentre = rng.choice(("both", "both", "up", "down", "never"))
+        return own | {"grid": "adaptive", "cells": rng.randint(1, 8), "recentre": recentre}
+    trails = rng.choice((("trail_up_to",), ("trail_down_to",), ("trail_up_to", "trail_down_to")))
+    limits = {"trail_up_to": rng.randint(117, 200), "trail_down_to": rng.randint(40, 83)}
+    narrow = {
+        "cells": rng.randint(1, 6),
+        "range_pct": None,
+        "lower": rng.randint(97, 99),
+        "upper": rng.randint(101, 103),
+    }
+    return grid | narrow | {name: limits[name] for name in trails}
 
 
 def random_rules(rng: random.Random) -> dict[str, Any]:
@@ -102,7 +128,7 @@ def random_settings(rng: random.Random, symbols: int) -> Settings:
     """Symbols that share one pot; sometimes it is too small for all."""
     names = ("AAA/USDT", "BBB/USDT", "CCC/USDT")[:symbols]
     own = {
-        name: random_grid(rng, sized=rng.random() < 0.5)
+        name: random_grid(rng, sized=rng.random() < 0.5, moving=True)
         | {"max_usage_pct": rng.choice(("1", "0.6")), "weight": str(rng.randint(1, 3))}
         | random_rules(rng)
         for name in names

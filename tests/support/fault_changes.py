@@ -12,9 +12,8 @@ from tasks.settings.checks import rule_problems
 from tasks.settings.model import Settings
 from tasks.settings.validated import Validated
 from tests.support.fault_draw import SYMBOLS, geometry
+from tests.support.fault_kinds import ABOUT, SHAPE
 
-PRICES = {"BTC/USDT": Decimal(42_500), "ETH/USDT": Decimal(2_250), "BNB/USDT": Decimal(315)}  # about
-GEOMETRY = ("grid", "range_pct", "cells")
 _SIZES = ("20", "60", "150", "400")
 _FUNDS = ("800", "2500", "6000", "10000")
 _USAGES = ("0.4", "0.7", "0.95")
@@ -81,7 +80,10 @@ class Changes:
         if change is Change.GRID_BACK:
             earlier = [shape for shape in self._grids.get(symbol, []) if shape != _shape(symbols[symbol])]
             drawn = self._rng.choice(earlier or [{}])
-        return {"symbols": symbols | {symbol: symbols[symbol] | drawn}}
+        own = symbols[symbol]
+        if "grid" in drawn:
+            own = {name: value for name, value in own.items() if name not in SHAPE}
+        return {"symbols": symbols | {symbol: own | drawn}}
 
     def _pot(self, settings: Settings, change: Change, symbol: str) -> dict[str, Any] | None:
         """A change of a field that all symbols share."""
@@ -106,12 +108,12 @@ class Changes:
 
 
 def _shape(own: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: own[name] for name in GEOMETRY}
+    return {name: own[name] for name in SHAPE if name in own}
 
 
 def _base_size(rng: random.Random, symbol: str) -> dict[str, Any]:
     step = Decimal("0.0001") if symbol != "BNB/USDT" else Decimal("0.01")
-    amount = (Decimal(rng.choice(_SIZES)) / PRICES[symbol]).quantize(step, ROUND_FLOOR)
+    amount = (Decimal(rng.choice(_SIZES)) / ABOUT[symbol]).quantize(step, ROUND_FLOOR)
     return {"quote_per_cell": None, "base_per_cell": max(amount, 4 * step)}
 
 

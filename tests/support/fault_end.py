@@ -11,7 +11,7 @@ from tasks.exchange.models import Market, Side
 from tasks.exchange.order_ids import Purpose, grid_of, parse_order_id
 from tasks.funds import store as funds_store
 from tasks.funds.models import FundsStatus, TraderAllocation
-from tasks.grid.levels import configured_size, grid_id
+from tasks.grid.levels import configured_size, is_grid_of
 from tasks.grid.models import Cell, CellState, Grid, IdleReason
 from tasks.grid.sizing import amounts, holds_nothing, reserve_units
 from tasks.ledger.rules import total
@@ -43,7 +43,7 @@ class Standing:
     @property
     def own(self) -> list[Cell]:
         """Cells of the grid in force, nearest to the price first."""
-        cells = [cell for cell in self.cells.values() if self.grid and cell.grid_id == self.grid.grid_id]
+        cells = [cell for cell in self.cells.values() if self.grid and self.grid.has(cell)]
         return sorted(cells, key=lambda cell: (abs(cell.buy_price - self.price), cell.key))
 
 
@@ -117,7 +117,7 @@ def _of_sizes(desk: Desk, standing: Standing, market: Market, status: FundsStatu
             found.append(f"{client_id}: the price has left its cell, which holds enough to sell")
         if intent.side is Side.SELL or intent.filled or intent.state is not IntentState.OPEN:
             continue
-        if standing.grid is None or cell.grid_id != standing.grid.grid_id:
+        if standing.grid is None or not standing.grid.has(cell):
             found.append(f"{client_id}: buys for a grid that is over")
         elif not intent.post_only or cell.buy_price >= standing.price:
             continue
@@ -151,7 +151,7 @@ def _wanted(desk: Desk, standing: Standing, market: Market) -> Mapping[str, Deci
 def _of_the_grid(desk: Desk, standing: Standing) -> list[str]:
     """The grid is the configured one, with all cells. Earlier grids have only cells that still sell."""
     grid, symbol = standing.grid, standing.symbol
-    if grid is None or grid.grid_id != grid_id(symbol, desk.settings.symbols[symbol]):
+    if grid is None or not is_grid_of(grid, desk.settings.symbols[symbol]):
         return [f"{symbol}: trades by another grid than that of the settings"]
     found = []
     levels = list(pairwise(grid.levels))
@@ -161,7 +161,7 @@ def _of_the_grid(desk: Desk, standing: Standing) -> list[str]:
         if cell.state is CellState.IDLE and (cell.buy_price, cell.sell_price) not in levels:
             found.append(f"{cell.key}: buys at {cell.buy_price}, which is no level of its grid")
     for cell in standing.cells.values():
-        if cell.grid_id != grid.grid_id and (is_empty(cell) or is_dust(cell) or cell.state not in SELLING):
+        if not grid.has(cell) and (is_empty(cell) or is_dust(cell) or cell.state not in SELLING):
             found.append(f"{cell.key}: {cell.state} in a grid that is over")
     return found
 

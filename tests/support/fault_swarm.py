@@ -9,6 +9,7 @@ class Trouble(StrEnum):
     """A kind of trouble. The names of those that happen on the exchange, in Redis or by hand are counted as events."""
 
     RULES = "stops and limits"
+    MOVING = "grids move"
     DEATHS = "workers die or freeze"
     FAULTS = "requests fail"
     SETTINGS = "settings change"
@@ -63,6 +64,7 @@ _RANGES = {
     Trouble.FEW_ORDERS: _Range(0.3, 0.1, 0.3),
 }
 _RULES_SHARE = 0.3  # drawn apart, so that other scenarios are what they were before there were rules
+_MOVING_SHARE = 0.3  # likewise
 COUNTED = tuple(Trouble)[tuple(Trouble).index(Trouble.CANCELLED) :]
 
 
@@ -81,6 +83,8 @@ class Swarm:
         rates = {kind: rate for kind, (at, rate) in drawn.items() if at < _RANGES[kind].share}
         if random.Random(f"rules {seed}").random() < _RULES_SHARE:
             rates[Trouble.RULES] = 1.0
+        if random.Random(f"moving {seed}").random() < _MOVING_SHARE:
+            rates[Trouble.MOVING] = 1.0
         return cls(rng, rates)
 
     def comes(self, kind: Trouble) -> bool:

@@ -7,22 +7,25 @@ from typing import Annotated, Any, TypeAlias, get_args
 
 from pydantic import BeforeValidator, Field
 
+from tasks.settings.grids.adaptive import AdaptiveSettings
 from tasks.settings.grids.arithmetic import ArithmeticSettings
-from tasks.settings.grids.common import StartMode, SymbolSettings, net_profit
+from tasks.settings.grids.common import StartMode, SymbolSettings, TrailLimits, net_profit
 from tasks.settings.grids.geometric import GeometricSettings
 
 __all__ = [
     "DEFAULT_KIND",
     "KINDS",
+    "AdaptiveSettings",
     "AnyGrid",
     "ArithmeticSettings",
     "GeometricSettings",
     "StartMode",
     "SymbolSettings",
+    "TrailLimits",
     "net_profit",
 ]
 
-_AnyKind: TypeAlias = ArithmeticSettings | GeometricSettings
+_AnyKind: TypeAlias = ArithmeticSettings | GeometricSettings | AdaptiveSettings
 
 KINDS: dict[str, type[SymbolSettings]] = {kind.model_fields["grid"].default: kind for kind in get_args(_AnyKind)}
 DEFAULT_KIND = "arithmetic"  # of a table without `grid`

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, NamedTuple, Self
 
 from pydantic import Field
 
@@ -22,8 +22,18 @@ class StartMode(StrEnum):
     BALANCED = "balanced"
 
 
+class TrailLimits(NamedTuple):
+    """How far a range may follow the price: upper end up to `up`, lower end down to `down`; None: not at all."""
+
+    up: Decimal | None = None
+    down: Decimal | None = None
+
+
 class GridKind(Section, ABC):
-    """Where the levels of a grid are. Each kind of grid implements all abstract methods."""
+    """Where the levels of a grid are. Each kind of grid implements all abstract methods.
+
+    A kind whose range moves, or whose spacing depends on volatility, overrides the others as well.
+    """
 
     grid: str = Field(description="level spacing")
 
@@ -53,6 +63,55 @@ class GridKind(Section, ABC):
     @abstractmethod
     def range_text(self) -> str:
         """From where to where the grid reaches, in words for a table."""
+
+    @property
+    def first_index(self) -> int:
+        """Index of the lowest level when the grid starts."""
+        return 0
+
+    @property
+    def is_anchored(self) -> bool:
+        """Whether the first price is part of the grid's id: around another price, it is another grid."""
+        return False
+
+    @property
+    def trail_limits(self) -> TrailLimits:
+        """How far the range follows the price by whole cells. A kind that does so has levels beyond its range."""
+        return TrailLimits()
+
+    def level_at(self, first_price: Decimal, index: int) -> Decimal:
+        """The level with this index in quote per base. Raises IndexError where the kind has none."""
+        number = index - self.first_index
+        if number < 0:
+            raise IndexError(index)
+        return self.raw_levels(first_price)[number]
+
+    @property
+    def needs_volatility(self) -> bool:
+        """Whether a new grid needs the symbol's volatility."""
+        return False
+
+    def fitted(self, volatility: Decimal | None) -> Self:  # noqa: ARG002
+        """The settings of a grid that starts at this volatility (annualised; None: not known)."""
+        return self
+
+    def spaced(self, spacing: Decimal | None) -> Self:  # noqa: ARG002
+        """The settings of a grid in force with this spacing (a share; None: the kind has none)."""
+        return self
+
+    @property
+    def spacing_in_force(self) -> Decimal | None:
+        """The spacing to keep with a grid that starts; None where the settings alone say where the levels are."""
+        return None
+
+    @property
+    def narrowest(self) -> Self:
+        """The settings with the narrowest cells that the grid may ever have."""
+        return self
+
+    def recentres(self, *, up: bool) -> bool:  # noqa: ARG002
+        """Whether the grid starts anew around a price that has left its range upwards (`up`) or downwards."""
+        return False
 
 
 class _CommonSettings(GridKind):

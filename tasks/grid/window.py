@@ -1,0 +1,60 @@
+"""Where a grid's range is: it follows the price by whole cells, or the grid starts anew around the price. Pure.
+
+A range moves only after the price has left it by a whole cell, and then as far as its outermost cell holds the price.
+The number of cells stays, and so does the rule for their size: an equal part of the allocation, or what is left of it
+by the cells that hold nothing. What cells outside the range hold is carried: it is sold at their own prices.
+"""
+
+from decimal import Decimal
+
+from tasks.exchange.models import Market
+from tasks.grid.levels import levels
+from tasks.grid.models import Grid
+from tasks.settings.grids import SymbolSettings
+
+
+def place_of(grid: Grid, settings: SymbolSettings, market: Market, price: Decimal) -> int:
+    """The index that the lowest level should have now.
+
+    Where the settings no longer let the range move, it is back at its start.
+    """
+    limits, first = settings.trail_limits, grid.first_index
+    if limits.up is None and first > settings.first_index:
+        first = settings.first_index
+    if limits.down is None and first < settings.first_index:
+        first = settings.first_index
+    on_lattice = settings.spaced(grid.spacing)
+
+    def level(index: int) -> Decimal:
+        return market.price(on_lattice.level_at(grid.first_price, index))
+
+    top = first + settings.cells
+    if limits.up is not None and level(top + 1) <= min(price, limits.up):
+        while level(top) <= price and level(top + 1) <= limits.up:
+            top += 1
+        return top - settings.cells
+    if limits.down is not None and level(first - 1) >= max(price, limits.down):
+        while level(first) > price and level(first - 1) >= limits.down:
+            first -= 1
+    return first
+
+
+def moved(grid: Grid, first_index: int, settings: SymbolSettings, market: Market, now_ms: int) -> Grid:
+    """The grid with its range at `first_index`."""
+    found = grid.model_copy(
+        update={
+            "first_index": first_index,
+            "levels": levels(settings.spaced(grid.spacing), grid.first_price, market, first_index),
+            "created_ms": now_ms,
+        }
+    )
+    lowest, highest = grid.covered or (grid.indices[0], grid.indices[-1])
+    covered = (min(lowest, found.indices[0]), max(highest, found.indices[-1]))
+    return found.model_copy(update={"covered": covered})
+
+
+def has_left(grid: Grid, settings: SymbolSettings, price: Decimal) -> bool:
+    """Whether the price has left the range by a cell, where the grid starts anew then."""
+    low, high = grid.levels[:2], grid.levels[-2:]
+    above, below = high[1] * 2 - high[0], low[0] * 2 - low[1]
+    return (price >= above and settings.recentres(up=True)) or (price <= below and settings.recentres(up=False))

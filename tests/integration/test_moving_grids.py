@@ -1,0 +1,215 @@
+"""Grids that follow the price, over the loopback exchange: orders, books, recovery, and what is carried."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from decimal import Decimal
+from typing import Any
+
+from tasks.base.redis_client import RedisClient
+from tasks.exchange.models import Side
+from tasks.exchange.order_ids import OrderId, parse_order_id
+from tasks.grid.models import CellState
+from tasks.ledger.models import Book
+from tasks.ledger.rules import value
+from tasks.ledger.steps import audit_funds
+from tasks.tick.trader import GridTrader
+from tasks.views.grid import GridView, read_grid
+from tests.support.binance.desk import BinanceDesk
+from tests.support.binance.record import open_orders
+from tests.support.candles import candles_through
+from tests.support.desk import BTC, settings
+from tests.support.virtual.desk import VirtualWorld, play_in_world
+
+RANGE: dict[str, Any] = {"grid": "arithmetic", "lower": "40000", "upper": "44000", "cells": 4, "quote_per_cell": "500"}
+RISE = (
+    "42100",
+    "43100",
+    "44100",
+    "45200",
+    "46900",
+    "46300",
+    "45800",
+    "48100",
+    "47300",
+    "46500",
+    "48200",
+    "46800",
+    "48300",
+)
+FALL = ("42100", "41500", "40500", "39600", "38700", "36900", "38600", "39700", "40800", "42500", "43500", "44500")
+Work = Callable[[VirtualWorld, BinanceDesk, GridTrader], Awaitable[None]]
+
+
+def play(prices: Sequence[str], work: Work, own: dict[str, Any]) -> None:
+    """One symbol with these fields; after the work, its books agree with the account."""
+
+    async def opened(world: VirtualWorld) -> None:
+        desk = world.worker()
+        await desk.desk.allocator.rebalance_if_needed(reason="start")
+        trader = await desk.trader()
+        await trader.tick()
+        await work(world, desk, trader)
+        await audited(desk)
+
+    play_in_world(settings(symbols={BTC: own}), {BTC: candles_through(prices)}, opened)
+
+
+async def minutes(desk: BinanceDesk, trader: GridTrader, count: int) -> None:
+    """So many candles, each with a tick that books and one that follows."""
+    for _ in range(count):
+        await desk.server.advance(1)
+        await trader.tick()
+        await trader.tick()
+
+
+async def audited(desk: BinanceDesk) -> Book:
+    """The ledger: exact, the sum of the cells, equal to the account."""
+    keys, redis = desk.desk.keys, desk.desk.redis
+    book = Book.model_validate_json(await redis.get(keys.book(BTC)) or "")
+    assert value(book, Decimal("41234.56")).identity_error == 0
+    held = (await desk.client.balances()).get("BTC")
+    assert book.base == (held.free + held.locked if held else 0)
+    assert sum((cell.qty for cell in (await ladder(redis, desk)).cells), Decimal(0)) == book.base
+    assert (await audit_funds(redis, keys, [BTC], desk.client)).drift == ()
+    return book
+
+
+async def ladder(redis: RedisClient, desk: BinanceDesk) -> GridView:
+    """The symbol's cells."""
+    return await read_grid(redis, desk.desk.settings.account, BTC)
+
+
+async def resting(desk: BinanceDesk) -> list[tuple[OrderId, Side, Decimal]]:
+    """Our open orders: the parts of the id, side, price."""
+    found = open_orders(await desk.server.record())
+    named = [(parse_order_id(order.client_id), Side(order.side.lower()), order.price) for order in found]
+    return [(name, side, price) for name, side, price in named if name is not None]
+
+
+async def reads_of_candles(desk: BinanceDesk) -> int:
+    """How many requests for candles the exchange had."""
+    return sum(row.path.endswith("/klines") for row in (await desk.server.record()).requests)
+
+
+def test_a_range_follows_a_rise_and_its_money_moves_up() -> None:
+    """The lowest buys are cancelled, cells appear above, each index names one price for ever, and rounds go on."""
+
+    async def work(_world: VirtualWorld, desk: BinanceDesk, trader: GridTrader) -> None:
+        before = {price for _, side, price in await resting(desk) if side is Side.BUY}
+        assert before == {40_000, 41_000, 42_000}
+        await minutes(desk, trader, len(RISE) - 1)
+        view = await ladder(desk.desk.redis, desk)
+        assert view.levels == (45_000, 46_000, 47_000, 48_000, 49_000)
+        assert {cell.index for cell in view.cells if not cell.earlier} == {5, 6, 7, 8}
+        assert all(
+            price == 40_000 + 1000 * (name.level + (side is Side.SELL)) for name, side, price in await resting(desk)
+        )
+        assert min(price for _, side, price in await resting(desk) if side is Side.BUY) >= 45_000
+        assert (await audited(desk)).sells >= 2, "cells above the first range have traded"
+        record = await desk.server.record()
+        prices: dict[tuple[int, str], Decimal] = {}
+        for order in record.orders:
+            name = parse_order_id(order.client_id)
+            if name is not None:
+                assert prices.setdefault((name.level, order.side), order.price) == order.price
+        ids = [order.client_id for order in record.orders]
+        assert len(ids) == len(set(ids))
+
+    play(RISE, work, RANGE | {"trail_up_to": "60000"})
+
+
+def test_a_range_follows_a_fall_and_carries_what_is_held() -> None:
+    """Cells above the range sell at their own prices; their empty cells go; no level is lost; sizes stay."""
+
+    async def work(_world: VirtualWorld, desk: BinanceDesk, trader: GridTrader) -> None:
+        await minutes(desk, trader, 5)
+        view = await ladder(desk.desk.redis, desk)
+        assert view.levels[0] == 36_000
+        carried = [cell for cell in view.cells if cell.earlier]
+        assert [cell.sell_price for cell in carried] == [43_000, 42_000, 41_000]
+        assert all(cell.state == CellState.SELLING for cell in carried)
+        buys = [order for order in (await desk.server.record()).orders if order.side == "BUY"]
+        assert all(Decimal(495) < order.price * order.qty < Decimal(501) for order in buys), "each cell: 500 quote"
+        assert (await audited(desk)).base > 0
+        await minutes(desk, trader, len(FALL) - 6)
+        view = await ladder(desk.desk.redis, desk)
+        assert [cell for cell in view.cells if cell.earlier] == [], "all that was carried is sold"
+        assert len(view.cells) == RANGE["cells"]
+        book = await audited(desk)
+        assert (book.base, book.grid_profit > 0) == (0, True)
+
+    play(FALL, work, RANGE | {"trail_down_to": "30000"})
+
+
+def test_a_moved_range_comes_back_after_redis_is_lost() -> None:
+    """From the exchange alone: books and base are those before, and no id is sent twice."""
+
+    async def work(world: VirtualWorld, desk: BinanceDesk, trader: GridTrader) -> None:
+        await minutes(desk, trader, 7)
+        before, orders = await audited(desk), sorted(map(str, await resting(desk)))
+        await trader.end_lease()
+        await desk.desk.redis.flushdb()
+        again = world.worker()
+        other = await again.trader()
+        await other.tick()
+        assert (await ladder(again.desk.redis, again)).levels[-1] == 49_000
+        after = await audited(again)
+        assert (after.base, after.cash, after.grid_profit) == (before.base, before.cash, before.grid_profit)
+        assert sorted(map(str, await resting(again))) == orders
+        await minutes(again, other, 3)
+        ids = [order.client_id for order in (await again.server.record()).orders]
+        assert len(ids) == len(set(ids))
+
+    play(RISE, work, RANGE | {"trail_up_to": "60000"})
+
+
+def test_the_size_of_a_cell_after_a_move() -> None:
+    """Without a configured size, cells share what the carried ones leave: (allocation − used) ÷ empty cells."""
+
+    async def work(_world: VirtualWorld, desk: BinanceDesk, trader: GridTrader) -> None:
+        await minutes(desk, trader, 5)
+        await trader.tick()
+        share = (await desk.desk.allocator.get_global_status_summary()).symbols[BTC]
+        view = await ladder(desk.desk.redis, desk)
+        empty = sum(not cell.qty for cell in view.cells if not cell.earlier)
+        most = Decimal(share.allocated_units - share.used_units) / 10**8 / empty
+        newest = [order for order in open_orders(await desk.server.record()) if order.side == "BUY"]
+        assert newest
+        assert all(most * Decimal("0.9") < order.price * order.qty <= most for order in newest)
+
+    own = {name: value for name, value in RANGE.items() if name != "quote_per_cell"}
+    play(FALL, work, own | {"trail_down_to": "30000"})
+
+
+def test_an_adaptive_grid_starts_anew_around_the_price() -> None:
+    """Spacing by the exchange's candles, read when a grid starts and never else; lots of the old grid are carried."""
+
+    async def work(_world: VirtualWorld, desk: BinanceDesk, trader: GridTrader) -> None:
+        redis = desk.desk.redis
+        first = await ladder(redis, desk)
+        await minutes(desk, trader, 5)
+        view = await ladder(redis, desk)
+        assert first.grid_id != view.grid_id
+        assert view.levels[0] < 36_900 < view.levels[-1]
+        assert any(cell.earlier and cell.state == CellState.SELLING for cell in view.cells)
+        grids = {(name.grid_id, name.level, side): price for name, side, price in await resting(desk)}
+        assert len(grids) == len(await resting(desk))
+        asked = await reads_of_candles(desk)
+        assert 2 <= asked <= 6, "one for each grid"
+        await trader.tick()
+        assert await reads_of_candles(desk) == asked
+
+    play(FALL, work, {"grid": "adaptive", "cells": 4, "quote_per_cell": "400"})
+
+
+def test_a_paused_symbol_and_a_price_that_jumps_move_nothing() -> None:
+    """A range moves where buys may follow; a price that nothing confirms yet is no price to follow."""
+
+    async def work(_world: VirtualWorld, desk: BinanceDesk, trader: GridTrader) -> None:
+        for _ in range(len(RISE) - 1):
+            await desk.server.advance(1)
+        await trader.tick()
+        assert (await ladder(desk.desk.redis, desk)).levels[0] == 40_000, "13 % since the last tick"
+        await trader.tick()
+        assert (await ladder(desk.desk.redis, desk)).levels[0] > 40_000
+
+    play(RISE, work, RANGE | {"trail_up_to": "60000", "max_price_jump_pct": "0.05"})

@@ -1,0 +1,53 @@
+"""Grids of a fault run whose range moves: it trails the price, or the grid is adaptive."""
+
+import random
+from decimal import Decimal
+from typing import Any
+
+from tasks.settings.model import Settings
+
+SHAPE = (
+    "grid",
+    "lower",
+    "upper",
+    "range_pct",
+    "cells",
+    "trail_up_to",
+    "trail_down_to",
+    "spacing_pct",
+    "min_spacing_pct",
+    "max_spacing_pct",
+    "recentre",
+)
+_LIMITS = {"trail_up_to": Decimal("1.2"), "trail_down_to": Decimal("0.8")}
+ABOUT = {"BTC/USDT": Decimal(42_500), "ETH/USDT": Decimal(2_250), "BNB/USDT": Decimal(315)}
+
+
+def with_moving_grids(settings: Settings, rng: random.Random) -> Settings:
+    """The settings with a drawn kind for each symbol: most of them move."""
+    whole = settings.model_dump()
+    for symbol, own in whole["symbols"].items():
+        kept = {name: value for name, value in own.items() if name not in SHAPE}
+        whole["symbols"][symbol] = kept | rng.choice((_trailing, _trailing, _adaptive))(rng, symbol)
+    return Settings.model_validate(whole)
+
+
+def _trailing(rng: random.Random, symbol: str) -> dict[str, Any]:
+    names = rng.choice((("trail_up_to",), ("trail_down_to",), ("trail_up_to", "trail_down_to")))
+    return {
+        "grid": rng.choice(("arithmetic", "geometric")),
+        "range_pct": rng.choice(("0.01", "0.015")),
+        "cells": rng.randint(3, 6),
+        **{name: ABOUT[symbol] * _LIMITS[name] for name in names},
+    }
+
+
+def _adaptive(rng: random.Random, symbol: str) -> dict[str, Any]:
+    spacing = {"spacing_pct": rng.choice(("0.004", "0.006"))} if rng.random() < 0.5 else {}
+    return spacing | {
+        "grid": "adaptive",
+        "cells": rng.randint(3, 7),
+        "min_spacing_pct": "0.004",
+        "max_spacing_pct": "0.01",
+        "recentre": rng.choice(("both", "both", "up", "down")),
+    }
