@@ -44,7 +44,7 @@ REASONS: Mapping[IdleReason, Reason] = {
     IdleReason.WIDE_SPREAD: Reason("ask and bid are too far apart", "a spread below max_spread_pct"),
     IdleReason.STOP_FIRED: Reason("a stop of the symbol has fired", "gridflow resume SYMBOL"),
     IdleReason.RETIRED: Reason(
-        "it is of an earlier grid, or its symbol left the settings", "nothing: it no longer buys"
+        "it is of an earlier grid or range, or its symbol left the settings", "nothing: it no longer buys"
     ),
 }
 

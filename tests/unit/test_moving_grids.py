@@ -19,7 +19,7 @@ from tests.support.backtests import market
 from tests.support.desk import BTC
 
 MARKET = market(BTC)
-RANGE = {"lower": "40000", "upper": "44000", "cells": 4}
+RANGE: dict[str, Any] = {"lower": "40000", "upper": "44000", "cells": 4}
 BOTH = {"trail_up_to": "60000", "trail_down_to": "30000"}
 MINUTE = 60_000
 
@@ -60,7 +60,7 @@ def test_the_range_follows_the_price_by_whole_cells(price: str, first_index: int
     """The number of cells stays, levels stay on the lattice of the first range."""
     grid = followed(own(**BOTH), price)
     assert grid.first_index == first_index
-    assert (grid.levels[0], grid.levels[-1]) == (lower, upper)
+    assert [grid.levels[0], grid.levels[-1]] == [lower, upper]
     assert len(grid.levels) == RANGE["cells"] + 1
 
 
@@ -196,7 +196,7 @@ def test_a_limit_inside_the_range_is_refused(fields: dict[str, str], named: str)
 def test_the_narrowest_cells_are_checked() -> None:
     """An arithmetic range that moves up earns a smaller share per cell; an adaptive one may become narrow."""
     narrow = own(trail_up_to="2000000").narrowest.raw_levels(Decimal(1))
-    assert (narrow[0], narrow[-1]) == (1_996_000, 2_000_000)
+    assert [narrow[0], narrow[-1]] == [1_996_000, 2_000_000]
     adaptive = own("adaptive", min_spacing_pct="0.001").narrowest
     assert isinstance(adaptive, AdaptiveSettings)
     assert adaptive.spacing == Decimal("0.001")
