@@ -95,8 +95,8 @@ FAULTS = (
     Planted(
         "the retiring are forgotten",
         "tasks/tick/active_symbols.py",
-        "    return sorted({*desk.settings.symbols, *await registered_symbols(desk.redis, keys=desk.keys)})\n",
-        "    return sorted(desk.settings.symbols)\n",
+        "    return sorted({*settings.symbols, *await registered_symbols(redis, keys=keys)})\n",
+        "    return sorted(settings.symbols)\n",
     ),
     Planted("dust dropped", "tasks/tick/grid_change.py", '"qty": target.qty + cell.qty, ', ""),
     Planted(
