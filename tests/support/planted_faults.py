@@ -102,8 +102,8 @@ FAULTS = (
     Planted(
         "cells of an earlier grid dropped",
         "tasks/tick/grid_change.py",
-        "    kept = {key: cell for key, cell in folded.cells.items() if not is_empty(cell)}\n",
-        "    kept = {key: cell for key, cell in folded.cells.items() if cell.order_id is not None}\n",
+        "if not is_empty(cell) or (grid.has(cell) and key not in wanted)",
+        "if cell.order_id is not None or (grid.has(cell) and key not in wanted)",
     ),
     Planted(
         "base fees not taken from the cell",
