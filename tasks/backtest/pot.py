@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
-from tasks.backtest.unchecked import unchecked
 from tasks.base.money import ZERO
+from tasks.base.unchecked import unchecked
 from tasks.funds.models import FillMove, FundCode, FundsStatus, LimitsChange, TraderAllocation
 
 

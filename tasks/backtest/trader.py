@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from tasks.backtest.pot import Pot, Wanted
-from tasks.backtest.unchecked import unchecked
 from tasks.base.errors import RejectReason
 from tasks.base.money import from_units
+from tasks.base.unchecked import unchecked
 from tasks.exchange.models import (
     Accepted,
     Grant,
@@ -169,7 +169,9 @@ class BacktestTrader:
     def book(self, now_ms: int) -> None:
         """Book what filled at the last tick, without planning anything."""
         if any(one.trades for one in self.evidence.values()):
-            self._commit(decide(self.rules, self.readings(now_ms)))
+            decision = decide(self.rules, self.readings(now_ms))
+            self._commit(decision)
+            self.records.cells, self.records.intents = decision.folded.cells, decision.folded.intents
 
     def readings(self, now_ms: int) -> Readings:
         """What a tick reads now."""
@@ -220,11 +222,11 @@ class BacktestTrader:
             if write.key == slots and write.verb == "HDEL":
                 share.slots.pop(write.field, None)
             elif write.key == slots:
-                share.slots[write.field] = int(write.value)
+                share.slots[write.field] = int(write.text)
             elif write.key == flags and write.field == "fired":
-                share.fired = int(write.value)
+                share.fired = int(write.text)
             elif write.key == flags and write.field == "liquidate":
-                share.liquidate = bool(int(write.value))
+                share.liquidate = bool(int(write.text))
 
     def _reserve(
         self, decision: Decision, orders: Sequence[PlannedOrder], now_ms: int, refused: dict[str, str]

@@ -5,7 +5,7 @@ from decimal import Decimal
 from enum import IntEnum
 from typing import Annotated, NamedTuple
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from tasks.base.money import ZERO, from_units
 from tasks.exchange.models import Frozen, Grant
@@ -73,12 +73,20 @@ class FeeCharge(Frozen):
 
 
 class Write(NamedTuple):
-    """A record written in the same step as the money. `verb`: see _writes.lua. A tick makes many: not validated."""
+    """A record written in the same step as the money. `verb`: see _writes.lua. A tick makes many: not validated.
+
+    `value`: text, or a record that is written as JSON when it is sent.
+    """
 
     key: str
     verb: str
     field: str = ""
-    value: str = ""
+    value: str | BaseModel = ""
+
+    @property
+    def text(self) -> str:
+        """The value as it is sent."""
+        return self.value if isinstance(self.value, str) else self.value.model_dump_json()
 
 
 class TraderAllocation(Frozen):

@@ -70,10 +70,12 @@ def _reserve_keys(keys: Keys, symbol: str) -> tuple[str, ...]:
 def _encode_writes(writes: Sequence[Write], first_key: int) -> tuple[list[str], list[str | int]]:
     """Keys to append to KEYS, and the ARGV tail that names them by index."""
     index: dict[str, int] = {}
+    texts: dict[int, str] = {}  # the same record may be written to two places
     argv: list[str | int] = [len(writes)]
     for write in writes:
         position = index.setdefault(write.key, first_key + len(index))
-        argv += [position, write.verb, write.field, write.value]
+        text = texts.get(id(write.value)) or texts.setdefault(id(write.value), write.text)
+        argv += [position, write.verb, write.field, text]
     return list(index), argv
 
 

@@ -104,7 +104,7 @@ class Grid(Frozen):
 
     def has(self, cell: "Cell") -> bool:
         """Whether the cell belongs to the range as it is now. Others only sell what they hold."""
-        return cell.grid_id == self.grid_id and cell.index in self.indices
+        return cell.grid_id == self.grid_id and 0 <= cell.index - self.first_index < len(self.levels) - 1
 
     def has_had(self, index: int) -> bool:
         """Whether the range has ever reached the cell with this index."""

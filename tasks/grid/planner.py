@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from tasks.base.money import ZERO, from_units
+from tasks.base.unchecked import unchecked
 from tasks.exchange.models import Market, Side
 from tasks.exchange.order_ids import OrderId, Purpose
 from tasks.grid.cells import is_off_level
@@ -259,7 +260,8 @@ class _Planner:
             chosen = resize(sizeable, self.limits, *free, missing=missing, fixed=fixed)
         cancel = (*self.cancel, *chosen.cancel)
         self._keep_to_order_limit(cancel)
-        return GridPlan(
+        return unchecked(
+            GridPlan,
             cancel=(*cancel, *self.making_room),
             resized=chosen.resized,
             to_resize=chosen.waiting,

@@ -6,6 +6,7 @@ min(allocation ÷ cells, (allocation − used) ÷ cells that hold nothing) ÷ (1
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from functools import lru_cache
 
 from tasks.base.money import ZERO, ceil_to, exact, floor_to, from_units, units_up
 from tasks.exchange.models import Market
@@ -17,6 +18,7 @@ FEE_ROUNDING_UNITS = 2_000  # 0.00002 quote: fees paid in another coin are round
 _FEE_ROUNDING = from_units(FEE_ROUNDING_UNITS)
 
 
+@lru_cache(maxsize=4096)  # every resting buy is looked at in every tick
 def reserve_units(price: Decimal, qty: Decimal, fee: Decimal) -> int:
     """Quote units (1e-8) a buy may cost: price × amount plus fee, rounded up, plus 0.00002 quote for rounded fees."""
     with exact():
@@ -61,10 +63,17 @@ def amounts(
     """
     priced = list(wanting)
     own = size or Size.of_quote(cell_money(allocated, used, cells, empty, market.taker_fee))
-    found = {} if own is None else {cell.key: market.qty(own.qty(price)) for cell, price in priced}
+    lot = market.lot_step
+    found = {} if own is None else {cell.key: _lots(own.base, own.quote, price, lot) for cell, price in priced}
     if size is not None or all(market.large_enough(price, found.get(cell.key, ZERO)) for cell, price in priced):
         return found
     return _smallest(priced, market, allocated - used)
+
+
+@lru_cache(maxsize=4096)  # every empty cell is looked at in every tick
+def _lots(base: Decimal | None, quote: Decimal | None, price: Decimal, lot_step: Decimal) -> Decimal:
+    """`Size.qty`, a whole number of lots."""
+    return floor_to(Size(base=base, quote=quote).qty(price), lot_step)
 
 
 def _smallest(priced: Iterable[tuple[Cell, Decimal]], market: Market, money: Decimal) -> dict[str, Decimal]:

@@ -16,6 +16,8 @@ from tasks.orders.models import Evidence, Intent, IntentState
 from tasks.orders.rules import advance
 from tasks.tick.payers import cover
 
+_NO_EVIDENCE = Evidence()
+
 
 @dataclass
 class Folded:
@@ -60,7 +62,9 @@ def fold(
     """
     result = Folded(book=book, cells=dict(cells), intents=dict(intents))
     for client_id, intent in sorted(intents.items()):
-        updated, trades = advance(intent, evidence.get(client_id, Evidence()), now_ms, protection_ms)
+        updated, trades = advance(intent, evidence.get(client_id, _NO_EVIDENCE), now_ms, protection_ms)
+        if updated is intent:
+            continue
         needed = ZERO if updated.state.ended else max(updated.qty - updated.filled, ZERO)
         needed += sum((trade.qty for trade in trades), ZERO)
         for trade in trades:
@@ -69,7 +73,7 @@ def fold(
             result.book = with_return(result.book, result.fills[-1], allocated)
         if updated.state.ended:
             _end(result, updated, market)
-        elif updated is not intent and updated != intent:
+        elif updated != intent:
             result.intents[client_id] = updated
             result.changed.append(updated)
     return result

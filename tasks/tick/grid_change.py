@@ -79,9 +79,10 @@ def move_dust(folded: Folded, grid: Grid, price: Decimal, market: Market, keys: 
 
     Changes `folded`. None where there is no such dust. The moves have their own ids: repeated, they change nothing.
     """
-    dust = [cell for key, cell in sorted(folded.cells.items()) if not grid.has(cell) and is_dust(cell)]
-    own = [cell for cell in folded.cells.values() if grid.has(cell)]
-    if not dust or not own:
+    dust = [cell for cell in folded.cells.values() if is_dust(cell) and not grid.has(cell)]
+    dust.sort(key=lambda cell: cell.key)
+    own = [cell for cell in folded.cells.values() if grid.has(cell)] if dust else []
+    if not own:
         return None
     target = min(own, key=lambda cell: (cell.order_id is not None, abs(cell.buy_price - price), cell.key))
     return merged_dust(folded, target, dust, market, keys, now_ms)

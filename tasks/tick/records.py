@@ -3,6 +3,8 @@
 import json
 from collections.abc import Mapping, Sequence
 
+from pydantic import BaseModel
+
 from tasks.base.errors import RejectReason
 from tasks.base.events import EventKind
 from tasks.base.keys import Keys
@@ -22,34 +24,31 @@ NEWEST_FILLS = 200  # what a return of base and the audit look at
 def writes(result: Folded, keys: Keys, symbol: str) -> list[Write]:
     """The writes for the cells, orders and fills that the fold changed."""
     out = [
-        Write(key=keys.cells(symbol), verb="HSET", field=key, value=result.cells[key].model_dump_json())
-        for key in sorted(result.touched)
+        Write(key=keys.cells(symbol), verb="HSET", field=key, value=result.cells[key]) for key in sorted(result.touched)
     ]
     for intent in result.changed:
-        text = intent.model_dump_json()
-        out.append(Write(key=keys.intents(symbol), verb="HSET", field=intent.client_id, value=text))
-        out.append(archived(keys, RecordKind.ORDER, text))
+        out.append(Write(key=keys.intents(symbol), verb="HSET", field=intent.client_id, value=intent))
+        out.append(archived(keys, RecordKind.ORDER, intent))
     for intent in result.ended:
         out.append(Write(key=keys.intents(symbol), verb="HDEL", field=intent.client_id))
-        out.append(archived(keys, RecordKind.ORDER, intent.model_dump_json()))
+        out.append(archived(keys, RecordKind.ORDER, intent))
     for fill in result.fills:
         out += fill_writes(keys, fill)
     out += [Write(key=keys.fee_queue(symbol), verb="HDEL", field=field) for field in result.paid]
     if result.fills or result.paid or result.valued:
-        out.append(Write(key=keys.book(symbol), verb="SET", value=result.book.model_dump_json()))
+        out.append(Write(key=keys.book(symbol), verb="SET", value=result.book))
     return out
 
 
-def archived(keys: Keys, kind: RecordKind, body: str) -> Write:
+def archived(keys: Keys, kind: RecordKind, body: str | BaseModel) -> Write:
     """The write that appends a record to the outbox, for the history."""
     return Write(key=keys.outbox, verb="XADD", field=kind.value, value=body)
 
 
 def fill_writes(keys: Keys, fill: Fill) -> list[Write]:
     """The writes for one booked fill."""
-    text = fill.model_dump_json()
-    listed = Write(key=keys.newest_fills(fill.symbol), verb="LPUSH", field=str(NEWEST_FILLS), value=text)
-    return [listed, archived(keys, RecordKind.FILL, text)]
+    listed = Write(key=keys.newest_fills(fill.symbol), verb="LPUSH", field=str(NEWEST_FILLS), value=fill)
+    return [listed, archived(keys, RecordKind.FILL, fill)]
 
 
 def grid_writes(keys: Keys, grid: Grid) -> list[Write]:
@@ -98,7 +97,7 @@ def failed_orders(keys: Keys, ended: Sequence[Intent]) -> list[Write]:
 def published(keys: Keys, report: TickReport) -> list[Write]:
     """The writes that publish a tick: its report, and the counters as absolute values."""
     return [
-        Write(key=keys.last_tick(report.symbol), verb="SET", value=report.model_dump_json()),
+        Write(key=keys.last_tick(report.symbol), verb="SET", value=report),
         Write(key=keys.stats, verb="HSET", field=f"ticks|{report.symbol}", value=str(report.total_ticks)),
         Write(key=keys.stats, verb="HSET", field=f"fills|{report.symbol}", value=str(report.total_fills)),
     ]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+from tasks.base.unchecked import unchecked
 from tasks.exchange.models import Placement
 from tasks.grid.models import Grid, GridPlan
 from tasks.market.models import Snapshot
@@ -43,7 +44,8 @@ def report_of(tick: Tick, outcome: Folded, trading: TradingSettings, *, retiring
     fills = booked - tick.state.book.buys - tick.state.book.sells
     orphans = tuple(sorted(intent.client_id for intent in outcome.intents.values() if intent.orphan))
     is_active = bool(tick.answers or fills or planned.cancel or planned.to_resize or orphans)
-    return TickReport(
+    return unchecked(
+        TickReport,
         symbol=tick.grid.symbol,
         at_ms=tick.ended_ms,
         duration_ms=tick.ended_ms - tick.started_ms,

@@ -11,7 +11,9 @@ import numpy as np
 from tasks.backtest.candle_files import columns_of
 from tasks.backtest.candles import CandleColumns
 from tasks.backtest.engine import Played
+from tasks.base.money import from_units
 from tasks.exchange.models import Market
+from tasks.ledger.rules import value
 from tasks.paper.candles import MINUTE
 from tasks.settings.model import Settings
 from tests.support.recorded import DATA, candles_in
@@ -140,6 +142,7 @@ def random_settings(rng: random.Random, symbols: int) -> Settings:
             "allocation_strategy": rng.choice(STRATEGIES),
             "symbols": own,
             "reinvest": rng.random() < 0.3,
+            "paper": {"fee_currency": rng.choice(("quote", "quote", "base"))},
         }
     )
 
@@ -157,3 +160,20 @@ def story(played: Played) -> Mapping[str, Any]:
         "most": played.pot.most_committed,
         "rebalances": played.sharing.rebalances,
     }
+
+
+def books_differ(played: Played) -> list[str]:
+    """What does not add up in a run's books: profit against money, cells against books, books against the account."""
+    found = []
+    cash = Decimal(0)
+    for name, run in played.runs.items():
+        book, cells = run.trader.records.book, run.trader.records.cells.values()
+        error = value(book, run.trader.price).identity_error
+        held = sum((cell.qty for cell in cells), Decimal(0))
+        cash += book.cash
+        if error or held != book.base or book.base != from_units(played.account.total(name.partition("/")[0])):
+            found.append(f"{name}: {error=}, cells hold {held}, books {book.base}")
+    quote = from_units(played.account.total(played.settings.quote))
+    if quote != played.settings.total_funds + cash:
+        found.append(f"the account has {quote}, the books {played.settings.total_funds + cash}")
+    return found

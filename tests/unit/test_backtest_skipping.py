@@ -10,13 +10,13 @@ from tasks.backtest.engine import Engine
 from tasks.backtest.quiet import KNOWN_FIELDS, KNOWN_KINDS
 from tasks.base.errors import ConfigError
 from tasks.settings.grids import KINDS
-from tests.support.backtests import market, random_settings, random_walk, story
+from tests.support.backtests import books_differ, market, random_settings, random_walk, story
 
 
 @settings(max_examples=12)
 @given(seed=st.integers(0, 2**32), symbols=st.integers(1, 3))
 def test_skipping_candles_changes_nothing(seed: int, symbols: int) -> None:
-    """Fills, books, cells, balances, allocations: equal, whatever the grids, the money and the strategy."""
+    """Fills, books, cells, balances, allocations: equal, whatever grids, money and strategy; all books add up."""
     rng = random.Random(seed)
     own = random_settings(rng, symbols)
     least = rng.choice(("0", "5"))
@@ -30,6 +30,7 @@ def test_skipping_candles_changes_nothing(seed: int, symbols: int) -> None:
         return
     skipping = Engine(own, markets, candles).play()
     assert story(skipping) == story(every)
+    assert books_differ(every) == []
 
 
 def test_quiet_candles_are_skipped() -> None:

@@ -107,9 +107,9 @@ def test_cycles_start_above_all_that_may_have_been_used() -> None:
     cell = Cell(key="9c01b.1", grid_id="9c01b", index=1, buy_price=Decimal(1), sell_price=Decimal(2), cycle=3)
     cells = {"9c01b.1": cell, "9c01b.2": cell.model_copy(update={"key": "9c01b.2", "order_id": "resting"})}
     raised, floor = cycle_writes(cells, NOW_MS, Keys("main"), BTC)
-    after = Cell.model_validate_json(raised.value)
+    after = Cell.model_validate_json(raised.text)
     assert (after.key, after.cycle) == ("9c01b.1", (NOW_MS - 1_577_836_800_000) // 1000)
-    assert first_cycle({floor.field: int(floor.value)}, "any") == after.cycle
+    assert first_cycle({floor.field: int(floor.text)}, "any") == after.cycle
     assert parse_order_id(f"gf{TAG}-9c01b-1-b-{after.cycle}")
     assert compacted({EVERY_SLOT: 5}, [], "") == ([], {}), "no clean-up forgets it"
 

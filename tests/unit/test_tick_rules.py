@@ -30,7 +30,7 @@ def test_changed_filters_free_every_cell_that_the_old_ones_refused() -> None:
     other = Cell.model_validate(base | {"key": "g.1", "index": 1, "refusal": RejectReason.OTHER})
     folded = Folded(Book(symbol="BTC/USDT"), {"g.0": refused, "g.1": other}, {})
     (written,) = without_filter_refusals(folded, Keys("main"))
-    assert (written.field, Cell.model_validate_json(written.value)) == ("g.0", folded.cells["g.0"])
+    assert (written.field, Cell.model_validate_json(written.text)) == ("g.0", folded.cells["g.0"])
     assert (folded.cells["g.0"].retry_ms, folded.cells["g.0"].refusal) == (0, None)
     assert folded.cells["g.1"] is other
 
