@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,27 @@ async def test_a_killed_child_stays_ended(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="not started again"):
         await watched.supervisor.run_once()
     assert len(watched.started) == 1
+
+
+async def test_the_exit_code_is_the_childs_own_on_a_busy_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that waits for the child comes late: nothing else takes the exit code before it."""
+    waitpid, may_wait = os.waitpid, threading.Event()
+
+    def late(pid: int, options: int) -> tuple[int, int]:
+        if options == 0:
+            may_wait.wait(10)
+        return waitpid(pid, options)
+
+    monkeypatch.setattr(os, "waitpid", late)
+    watched = Watched(tmp_path, "import time; time.sleep(60)")
+    await watched.supervisor.start()
+    await watched.until_started(1)
+    watched.supervisor.kill()
+    await asyncio.sleep(0.2)  # it is dead now, and nobody has asked for its exit code
+    asyncio.get_running_loop().call_later(0.2, may_wait.set)
+    assert await watched.supervisor.stop() == -signal.SIGKILL
 
 
 async def test_a_lost_cancellation_is_repeated() -> None:

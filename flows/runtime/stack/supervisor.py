@@ -81,6 +81,7 @@ class Supervisor:
         self._say = say
         self._callbacks = notices
         self._process: asyncio.subprocess.Process | None = None
+        self._identity: Identity | None = None
         self._watching: asyncio.Task[None] | None = None
         self._killed = False
         self._restarts: list[float] = []
@@ -125,9 +126,7 @@ class Supervisor:
         if process is None:
             return None
         if process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.send_signal(self.child.stop_signal)
-                resume(process.pid)  # a process stopped by SIGSTOP handles no other signal
+            self._ask_to_end(process.pid)
             seconds = self.child.stop_seconds
             if self._watching is None:
                 seconds = min(seconds, _UNREADY_STOP_SECONDS)
@@ -137,6 +136,18 @@ class Supervisor:
             except TimeoutError:
                 self._say(f"{self.child.name} did not end within {seconds:.0f} s: killed")
         return await self._end_group(process)
+
+    def _ask_to_end(self, pid: int) -> None:
+        """Send the stop signal to a child that lives.
+
+        Not by asyncio: that asks first whether the child has ended, takes the exit code of one that has, and reports
+        255 in its place.
+        """
+        if self._identity is None or not self._identity.is_alive():
+            return
+        with suppress(ProcessLookupError):
+            os.kill(pid, self.child.stop_signal)
+            resume(pid)  # a process stopped by SIGSTOP handles no other signal
 
     def kill(self) -> None:
         """End the child at once and for good: it is not started again. `stop` still has to be awaited."""
@@ -177,7 +188,8 @@ class Supervisor:
                 group=entry.pw_gid if entry else None,
                 extra_groups=[] if entry else None,
             )
-        self._callbacks.started(child.name, Identity.of(self._process.pid))
+        self._identity = Identity.of(self._process.pid)
+        self._callbacks.started(child.name, self._identity)
 
     async def _wait_ready(self) -> None:
         assert self._process is not None
