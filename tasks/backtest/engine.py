@@ -24,7 +24,7 @@ from tasks.ledger.rules import realised_of
 from tasks.paper.matching import PaperAccount
 from tasks.paper.units import Fees, to_units
 from tasks.settings.model import Settings
-from tasks.tick.decide import Rules
+from tasks.tick.decision import Rules
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from tasks.grid.sizing import cell_money, holds_nothing
 from tasks.orders.models import IntentState
 from tasks.paper.units import to_units
 from tasks.settings.grids import AdaptiveSettings, ArithmeticSettings, GeometricSettings, SymbolSettings
-from tasks.tick.decide import Decision, Rules
+from tasks.tick.decision import Decision, Rules
 
 # What this module knows of a symbol's settings. A setting that is not here may bring a rule that acts by itself.
 KNOWN_KINDS = (ArithmeticSettings, GeometricSettings, AdaptiveSettings)

@@ -30,7 +30,9 @@ from tasks.ledger.models import Book, Fill, QueuedFee
 from tasks.orders.models import Evidence, Intent
 from tasks.paper.matching import Execution, Matching, PaperAccount, Path, PlaceCode
 from tasks.paper.units import Fees, to_units
-from tasks.tick.decide import Decision, Readings, Rules, conclude, decide, needs_slots, needs_volatility
+from tasks.tick.decide import conclude, decide
+from tasks.tick.decision import Decision, Readings, Rules
+from tasks.tick.grid_in_force import needs_slots, needs_volatility
 from tasks.tick.limits import still_refused
 from tasks.tick.models import SymbolState, TickReport
 from tasks.tick.order_requests import Granted, intent_of

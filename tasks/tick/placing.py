@@ -10,7 +10,7 @@ from tasks.funds.models import FundCode
 from tasks.grid.cells import with_order
 from tasks.grid.models import IdleReason, PlannedOrder
 from tasks.orders.models import Intent
-from tasks.tick.decide import Decision
+from tasks.tick.decision import Decision
 from tasks.tick.desk import Desk
 from tasks.tick.lease import check_code
 from tasks.tick.order_requests import Granted, intent_of, reservation_of

@@ -15,8 +15,10 @@ from tasks.tick import store
 from tasks.tick.adopting import adopt_orders
 from tasks.tick.base_watch import report_corrections
 from tasks.tick.comparing import compare_books
-from tasks.tick.decide import Decision, Readings, Rules, conclude, decide, needs_slots, needs_volatility
+from tasks.tick.decide import conclude, decide
+from tasks.tick.decision import Decision, Readings, Rules
 from tasks.tick.desk import Desk
+from tasks.tick.grid_in_force import needs_slots, needs_volatility
 from tasks.tick.lease import check_code, kept_lease
 from tasks.tick.limits import needs_free_base, still_refused
 from tasks.tick.listing import listed_markets

@@ -24,7 +24,7 @@ from tasks.orders.models import Evidence
 from tasks.paper.opening import open_manual_exchange
 from tasks.settings.model import Settings
 from tasks.tick import trader as live_trader
-from tasks.tick.decide import Decision, Readings, Rules
+from tasks.tick.decision import Decision, Readings, Rules
 from tasks.tick.desk import Desk
 from tasks.tick.sharing import share_pot
 from tasks.tick.trader import GridTrader
