@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import tzinfo
 from decimal import Decimal
 
-from dashboard.charts.parts import BLUE, COLOURS, GREEN, GREY, RED, Spec, amount_axis, base
-from dashboard.present.numbers import digits_of, exact, money
+from dashboard.charts.parts import BLUE, COLOURS, GREY, Spec, amount_axis, base, fill_marks, fill_text
+from dashboard.present.numbers import digits_of
 from dashboard.present.times import iso, local, utc
 from tasks.backtest.report.contents import Contents, PricePoints
 from tasks.exchange.models import Side
@@ -150,21 +150,8 @@ def _marks(name: str, fills: Sequence[Fill], side: Side, symbol: str, digits: in
             float(fill.price),
             local(fill.at_ms, zone, "%d %b %H:%M"),
             utc(fill.at_ms),
-            f"{side.value} {exact(fill.price, digits)}, worth {money(fill.quote)}",
+            fill_text(fill, digits),
         ]
         for fill in own[:: _step(len(own))]
     ]
-    is_buy = side is Side.BUY
-    return {
-        "type": "scatter",
-        "name": name,
-        "dimensions": ["time", "price", "local", "utc", "text"],
-        "data": data,
-        "encode": {"x": "time", "y": "price"},
-        "symbol": "triangle",
-        "symbolRotate": 0 if is_buy else 180,
-        "symbolSize": 8,
-        "color": GREEN if is_buy else RED,
-        "itemStyle": {"color": GREEN if is_buy else RED, "borderColor": "#fff", "borderWidth": 0.6},
-        "z": 5,
-    }
+    return fill_marks(name, side, ["time", "price", "local", "utc", "text"], data, 8)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from datetime import tzinfo
 from decimal import Decimal
 
-from dashboard.charts.parts import BLUE, GREEN, GREY, RED, Spec, amount_axis, base
-from dashboard.present.numbers import exact, money
+from dashboard.charts.parts import BLUE, GREEN, GREY, RED, Spec, amount_axis, base, fill_marks, fill_text
+from dashboard.present.numbers import exact
 from dashboard.present.times import local, utc
 from tasks.exchange.models import Side
 from tasks.ledger.models import Fill
@@ -118,19 +118,6 @@ def _marks(name: str, fills: Sequence[Fill], side: Side, bars: Sequence[PriceBar
     for fill in fills:
         place = bisect_right(starts, fill.at_ms) - 1
         if fill.side is side and place >= 0:
-            text = f"{side.value} {exact(fill.price, digits)}, worth {money(fill.quote)}"
-            points.append([place, float(fill.price), local(fill.at_ms, zone, "%d %b %H:%M:%S"), utc(fill.at_ms), text])
-    is_buy = side is Side.BUY
-    return {
-        "type": "scatter",
-        "name": name,
-        "dimensions": ["place", "price", "bar", "utc", "text"],
-        "data": points,
-        "encode": {"x": "place", "y": "price"},
-        "symbol": "triangle",
-        "symbolRotate": 0 if is_buy else 180,
-        "symbolSize": 9,
-        "color": GREEN if is_buy else RED,
-        "itemStyle": {"color": GREEN if is_buy else RED, "borderColor": "#fff", "borderWidth": 0.6},
-        "z": 5,
-    }
+            when = local(fill.at_ms, zone, "%d %b %H:%M:%S"), utc(fill.at_ms)
+            points.append([place, float(fill.price), *when, fill_text(fill, digits)])
+    return fill_marks(name, side, ["place", "price", "bar", "utc", "text"], points, 9)

@@ -1,6 +1,11 @@
 """What all charts share: colours that are told apart in light and dark, axes, tooltips. Pure."""
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
+
+from dashboard.present.numbers import exact, money
+from tasks.exchange.models import Side
+from tasks.ledger.models import Fill
 
 Spec: TypeAlias = dict[str, Any]
 
@@ -27,3 +32,27 @@ def amount_axis(**more: Any) -> Spec:
 def tooltip(*lines: str) -> Spec:
     """What is shown of the moment under the pointer. `{@name}` stands for a column of the data."""
     return {"trigger": "axis", "formatter": "<br/>".join(lines)}
+
+
+def fill_marks(name: str, side: Side, dimensions: Sequence[str], points: Sequence[Sequence[Any]], size: int) -> Spec:
+    """Fills of one side as triangles: up for buys, down for sells. The first dimension is the place, one is `price`."""
+    is_buy = side is Side.BUY
+    colour = GREEN if is_buy else RED
+    return {
+        "type": "scatter",
+        "name": name,
+        "dimensions": list(dimensions),
+        "data": list(points),
+        "encode": {"x": dimensions[0], "y": "price"},
+        "symbol": "triangle",
+        "symbolRotate": 0 if is_buy else 180,
+        "symbolSize": size,
+        "color": colour,
+        "itemStyle": {"color": colour, "borderColor": "#fff", "borderWidth": 0.6},
+        "z": 5,
+    }
+
+
+def fill_text(fill: Fill, digits: int) -> str:
+    """What the tooltip of a fill says."""
+    return f"{fill.side.value} {exact(fill.price, digits)}, worth {money(fill.quote)}"

@@ -96,13 +96,13 @@ def quiet_after(rules: Rules, decision: Decision, share: TraderAllocation, refus
 
 def _moves(own: SymbolSettings, grid: Grid) -> RuleBounds:
     """Where the range follows the price, or the grid starts anew. A bound may come too early, never too late."""
-    low, high, limits = grid.levels[:2], grid.levels[-2:], own.trail_limits
-    above = high[1] * 2 - high[0] if own.recentres(up=True) else None
-    below = low[0] * 2 - low[1] if own.recentres(up=False) else None
-    if limits.up is not None and high[1] < limits.up:
-        above = high[1]
-    if limits.down is not None and low[0] > limits.down:
-        below = low[0]
+    limits, (below_range, above_range) = own.trail_limits, grid.beyond
+    above = above_range if own.recentres(up=True) else None
+    below = below_range if own.recentres(up=False) else None
+    if limits.up is not None and grid.levels[-1] < limits.up:
+        above = grid.levels[-1]
+    if limits.down is not None and grid.levels[0] > limits.down:
+        below = grid.levels[0]
     return RuleBounds(None if above is None else to_units(above) - 1, None if below is None else to_units(below))
 
 

@@ -102,6 +102,12 @@ class Grid(Frozen):
         number = index - self.first_index
         return (self.levels[number], self.levels[number + 1]) if index in self.indices else None
 
+    @property
+    def beyond(self) -> tuple[Decimal, Decimal]:
+        """The prices that are one cell below and one cell above the range."""
+        low, high = self.levels[:2], self.levels[-2:]
+        return low[0] * 2 - low[1], high[1] * 2 - high[0]
+
     def has(self, cell: "Cell") -> bool:
         """Whether the cell belongs to the range as it is now. Others only sell what they hold."""
         return cell.grid_id == self.grid_id and 0 <= cell.index - self.first_index < len(self.levels) - 1

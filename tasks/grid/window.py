@@ -23,10 +23,9 @@ def place_of(grid: Grid, settings: SymbolSettings, market: Market, price: Decima
         first = settings.first_index
     if limits.down is None and first < settings.first_index:
         first = settings.first_index
-    on_lattice = settings.spaced(grid.spacing)
 
     def level(index: int) -> Decimal:
-        return market.price(on_lattice.level_at(grid.first_price, index))
+        return market.price(settings.level_at(grid.first_price, index))
 
     top = first + settings.cells
     if limits.up is not None and level(top + 1) <= min(price, limits.up):
@@ -44,7 +43,7 @@ def moved(grid: Grid, first_index: int, settings: SymbolSettings, market: Market
     found = grid.model_copy(
         update={
             "first_index": first_index,
-            "levels": levels(settings.spaced(grid.spacing), grid.first_price, market, first_index),
+            "levels": levels(settings, grid.first_price, market, first_index),
             "created_ms": now_ms,
         }
     )
@@ -55,6 +54,5 @@ def moved(grid: Grid, first_index: int, settings: SymbolSettings, market: Market
 
 def has_left(grid: Grid, settings: SymbolSettings, price: Decimal) -> bool:
     """Whether the price has left the range by a cell, where the grid starts anew then."""
-    low, high = grid.levels[:2], grid.levels[-2:]
-    above, below = high[1] * 2 - high[0], low[0] * 2 - low[1]
+    below, above = grid.beyond
     return (price >= above and settings.recentres(up=True)) or (price <= below and settings.recentres(up=False))

@@ -40,11 +40,11 @@ def recent_volatility(candles: Sequence[Candle], now_ms: int) -> Decimal | None:
 
     `candles`: oldest first. Their true length is the usual distance between two.
     """
-    times = [candle.at_ms for candle in candles[-WANTED - 1 :]]
-    if len(times) <= ENOUGH:
+    newest = candles[-WANTED - 1 :]  # the last of them may still be open
+    if len(newest) <= ENOUGH:
         return None
-    interval_ms = int(median(late - early for early, late in pairwise(times)))
-    closed = [candle for candle in candles[-WANTED - 1 :] if candle.at_ms + interval_ms <= now_ms][-WANTED:]
+    interval_ms = int(median(late.at_ms - early.at_ms for early, late in pairwise(newest)))
+    closed = [candle for candle in newest if candle.at_ms + interval_ms <= now_ms][-WANTED:]
     return of_closes([float(candle.close) for candle in closed], interval_ms)
 
 

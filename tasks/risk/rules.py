@@ -22,7 +22,7 @@ PRICE_MARGIN = Decimal("0.002")  # a pause by price holds until the price is bac
 def assess(own: SymbolSettings, seen: Seen, marks: RiskMarks, fired: StopCode) -> Verdict:
     """What a symbol may do now. `marks`: of the last tick. `fired`: the stop that is in force."""
     marks = _after_resume(marks, seen.profit, fired)
-    jumped = _jumped(own, seen)
+    jumped = has_jumped(own, seen.price, seen.last_price)
     if not seen.stale and not jumped:
         marks = _moved_on(own, seen, marks)
         if fired is StopCode.NONE:
@@ -130,10 +130,11 @@ def _reached(trigger: Decimal | None, seen: Seen) -> bool:
     return min(ends) <= trigger <= max(ends)
 
 
-def _jumped(own: SymbolSettings, seen: Seen) -> bool:
-    if own.max_price_jump_pct is None or not seen.last_price:
+def has_jumped(own: SymbolSettings, price: Decimal, last_price: Decimal | None) -> bool:
+    """Whether the price differs from that of the last tick by more than the settings allow."""
+    if own.max_price_jump_pct is None or not last_price:
         return False
-    return abs(seen.price - seen.last_price) > seen.last_price * own.max_price_jump_pct
+    return abs(price - last_price) > last_price * own.max_price_jump_pct
 
 
 def _is_wide(own: SymbolSettings, seen: Seen) -> bool:

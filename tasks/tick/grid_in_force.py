@@ -5,12 +5,14 @@ from tasks.exchange.models import Ticker
 from tasks.grid.levels import build_cells, build_grid, is_grid_of, level_problems, rounded_again, unfit_problems
 from tasks.grid.models import Grid
 from tasks.grid.window import has_left, moved, place_of
+from tasks.risk.rules import has_jumped
 from tasks.settings.grids import StartMode, SymbolSettings
 from tasks.tick.decision import Decision, Rules
 from tasks.tick.grid_change import change_grid, level_cells
 from tasks.tick.models import SymbolState
 from tasks.tick.records import grid_writes, slot_writes
 from tasks.tick.slots import first_cycle
+from tasks.tick.stops import is_stale
 
 
 def needs_slots(rules: Rules, state: SymbolState, ticker: Ticker, now_ms: int) -> bool:
@@ -51,10 +53,9 @@ def _may_move(rules: Rules, state: SymbolState, ticker: Ticker, now_ms: int) -> 
     """Whether the range may follow the price now: buys are allowed, and the price is fresh and no unconfirmed jump."""
     if state.stopped or state.paused or state.share.paused or state.share.fired or rules.configured is None:
         return False
-    if now_ms - ticker.at_ms > rules.settings.trading.stale_price_seconds * 1000:
+    if is_stale(ticker, rules.settings.trading, now_ms):
         return False
-    jump, last = rules.configured.max_price_jump_pct, state.last
-    return jump is None or last is None or abs(ticker.last - last.price) <= last.price * jump
+    return not has_jumped(rules.configured, ticker.last, state.last.price if state.last else None)
 
 
 def grid_in_force(rules: Rules, decision: Decision) -> Grid | None:

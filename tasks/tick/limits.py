@@ -59,7 +59,7 @@ def limits_of(
         retiring=own is None,
         liquidate=sells and (own is None or state.share.paused or fired),
         refused=state.last.refused if state.last else {},
-        stale=is_stale(snapshot, settings.trading, now_ms),
+        stale=is_stale(snapshot.ticker, settings.trading, now_ms),
         unfit=unfit,
         free_base=free_base,
         other_orders=others,

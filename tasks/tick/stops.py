@@ -8,6 +8,7 @@ from tasks.base.events import EventKind
 from tasks.base.keys import Keys
 from tasks.base.money import ZERO, exact, from_units, plain
 from tasks.base.outbox import RecordKind
+from tasks.exchange.models import Ticker
 from tasks.funds.models import FillMove, Write
 from tasks.grid.models import Grid
 from tasks.ledger.models import Book
@@ -44,16 +45,16 @@ def verdict_of(
         inventory=found.inventory_value,
         free=max(from_units(state.share.allocated_units) - used, ZERO),
         now_ms=now_ms,
-        stale=is_stale(snapshot, trading, now_ms),
+        stale=is_stale(snapshot.ticker, trading, now_ms),
     )
     fired = StopCode(state.share.fired)
     with exact():
         return assess(own, seen, last.marks if last else RiskMarks(), fired)
 
 
-def is_stale(snapshot: Snapshot, trading: TradingSettings, now_ms: int) -> bool:
+def is_stale(ticker: Ticker, trading: TradingSettings, now_ms: int) -> bool:
     """Whether the price is too old to act on."""
-    return now_ms - snapshot.ticker.at_ms > trading.stale_price_seconds * 1000
+    return now_ms - ticker.at_ms > trading.stale_price_seconds * 1000
 
 
 def stop_writes(verdict: Verdict, own: SymbolSettings, keys: Keys, symbol: str, price: Decimal) -> list[Write]:
