@@ -369,15 +369,53 @@ def test_secrets_are_never_shown(write: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_init_writes_a_file_that_loads_as_the_defaults(write: Path) -> None:
-    """Every known key stands in it, commented with unit, bounds and meaning."""
+    """Every known key stands in it, commented with unit, bounds and meaning. Its symbols are the demo's."""
     runner = CliRunner()
     assert runner.invoke(cli, ["init"]).exit_code == 0
-    assert load() == Settings()
+    own, demo = load(), Settings()
+    assert own == demo.model_copy(update={"symbols": own.symbols})
+    assert list(own.symbols) == list(demo.symbols)
     text = write.read_text(encoding="utf-8")
     assert all(f"# {name} =" in text for name in ("total_funds", "window_seconds", "speed", "maker_fee"))
     again = runner.invoke(cli, ["init"])
     assert again.exit_code != 0
     assert settings_file() == text
+
+
+def test_init_sets_nothing_but_what_has_no_default(write: Path) -> None:
+    """A table without one of its lines is refused for it: no line says what would be in force without it."""
+    text = settings_file()
+    set_lines = [line for line in text.splitlines() if re.match(r"[a-z_]+ = ", line)]
+    assert set_lines
+    for line in set(set_lines):
+        fields = refused(write, text.replace(f"\n{line}\n", "\n", 1))
+        assert all(field.startswith('symbols."BTC/USDT".') for field in fields), line
+
+
+def test_what_init_writes_as_a_default_is_the_default_in_force(write: Path) -> None:
+    """Setting every default line of the file changes nothing. Fields of other kinds of grids are left as they are."""
+    text = settings_file()
+    write.write_text(text, encoding="utf-8")
+    before = load()
+    lines = text.splitlines()
+    others = {number + 1 for number, line in enumerate(lines) if line.startswith("# with grid = ")}
+    in_force = [
+        re.sub(r"^# (?=[a-z_]+ = )", "", line) if "# an example" not in line and number not in others else line
+        for number, line in enumerate(lines)
+    ]
+    write.write_text("\n".join(in_force), encoding="utf-8")
+    assert load() == before
+    assert sum(one != other for one, other in zip(lines, in_force, strict=True)) > 50
+
+
+def test_init_says_how_the_demo_differs(write: Path) -> None:
+    """With the lines that it names, the file trades what `up` trades without a file."""
+    text = settings_file()
+    said = re.search(r"with ((?:[a-z_]+ = \S+(?: and )?)+): orders", text)
+    assert said
+    lines = said[1].replace(" and ", "\n")
+    write.write_text(text.replace('range_pct = "0.04"', f'range_pct = "0.04"\n{lines}'), encoding="utf-8")
+    assert load() == Settings()
 
 
 def fields_of(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
@@ -409,9 +447,9 @@ def test_the_file_of_init_stays_toml_when_its_lines_are_uncommented() -> None:
     }
     assert set(found["paper"]) == set(PaperSettings.model_fields)
     others = {"range_pct", "base_per_cell"}  # these stand for lower, upper and quote_per_cell
-    own_fields = set(GeometricSettings.model_fields) - others
+    own_fields = set(ArithmeticSettings.model_fields) - others
     table = {name: value for name, value in found["symbols"]["BTC/USDT"].items() if name in own_fields}
-    assert GeometricSettings(**table).lower == 39_000
+    assert ArithmeticSettings(**table).lower == 39_000
     assert Settings(**(found | {"symbols": {"BTC/USDT": table}}))
 
 

@@ -1,6 +1,6 @@
 """The commented settings file that `gridflow init` writes, made from the fields of the settings themselves."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from inspect import isclass
 from typing import get_args
 
@@ -15,24 +15,37 @@ from tasks.settings.sources import variable_name
 from tasks.settings.toml_text import toml
 
 _HEAD = """\
-# Gridflow settings. Every line `# name = value` is a default, or an example where it says so.
+# Gridflow settings. Every line `# name = value` is the default in force, or an example where it says so.
 # Secrets belong in the environment, and so may every other setting:
 """
+_WITHOUT_DEFAULT = ("range_pct",)  # what a symbol's table must say: where the grid is
 
 
 def settings_file() -> str:
-    """The text of a settings file with every field's unit, bounds and meaning; loading it gives the defaults."""
+    """The text of a settings file with every field's unit, bounds and meaning.
+
+    A line that is no comment sets what has no default. A comment `# name = value` is the default in force.
+    """
     whole = Settings.model_fields
     lines = [*_HEAD.splitlines(), *_secrets(), f"# live is not set here: {whole['live'].description}", ""]
     lines += _lines(Settings, (), skip=("symbols", "live"))
-    symbols = Settings().symbols
-    lines += [
-        "",
-        f"# symbols: {whole['symbols'].description}. Without any table, these three trade just as written here.",
-    ]
-    for number, (name, symbol) in enumerate(symbols.items()):
+    demo = Settings().symbols
+    lines += ["", f"# symbols: {whole['symbols'].description}.", *_about_demo(demo)]
+    for number, (name, shown) in enumerate(demo.items()):
+        symbol = KINDS[DEFAULT_KIND](**{field: getattr(shown, field) for field in _WITHOUT_DEFAULT})
         lines += ["", f'[symbols."{name}"]', *(_set_lines(symbol) if number else _explained(symbol))]
     return "\n".join(lines) + "\n"
+
+
+def _about_demo(demo: Mapping[str, SymbolSettings]) -> list[str]:
+    """In which values the symbols that trade without any table differ from the tables below."""
+    one = next(iter(demo.values()))
+    names = [name for name, info in _fields(type(one)).items() if name in one.model_fields_set | {"grid"}]
+    differing = [_line(name, one) for name in names if name not in _WITHOUT_DEFAULT and not _is_default(name, one)]
+    return [
+        f"# Without any table, a demo trades these symbols with {' and '.join(differing)}: orders to buy",
+        "# and to sell rest at once. To continue with the demo's grids, set the same in each table.",
+    ]
 
 
 def _secrets() -> list[str]:
@@ -75,8 +88,8 @@ def _explained(symbol: SymbolSettings) -> list[str]:
     fields = _fields(type(symbol))
     for name, info in fields.items():
         lines += [
-            f"# {_kinds() if name == 'grid' else info.description}{_left_out(name, symbol, info)}",
-            _line(name, symbol) if _is_set(name, symbol) else _as_comment(name, info),
+            f"# {_kinds() if name == 'grid' else info.description}",
+            _line(name, symbol) if name in symbol.model_fields_set else _as_comment(name, info),
         ]
     for kind, model in KINDS.items():
         others = {name: info for name, info in _fields(model).items() if name not in fields}
@@ -84,14 +97,6 @@ def _explained(symbol: SymbolSettings) -> list[str]:
         for name, info in others.items():
             lines += [f'# with grid = "{kind}": {info.description}', _as_comment(name, info)]
     return lines
-
-
-def _left_out(name: str, symbol: SymbolSettings, info: FieldInfo) -> str:
-    """What applies to a table that leaves the field out, where that is another value than here."""
-    default = DEFAULT_KIND if name == "grid" else info.default
-    if default is None or default == getattr(symbol, name) or not _is_set(name, symbol):
-        return ""
-    return f"; a table without this line: {default}"
 
 
 def _fields(model: type[SymbolSettings]) -> dict[str, FieldInfo]:
@@ -105,11 +110,13 @@ def _kinds() -> str:
 
 
 def _set_lines(symbol: SymbolSettings) -> list[str]:
-    return [_line(name, symbol) for name in _fields(type(symbol)) if _is_set(name, symbol)]
+    return [_line(name, symbol) for name in _fields(type(symbol)) if name in symbol.model_fields_set]
 
 
-def _is_set(name: str, symbol: SymbolSettings) -> bool:
-    return name == "grid" or name in symbol.model_fields_set
+def _is_default(name: str, symbol: SymbolSettings) -> bool:
+    """Whether a table without the field would say the same."""
+    default = DEFAULT_KIND if name == "grid" else type(symbol).model_fields[name].default
+    return bool(getattr(symbol, name) == default)
 
 
 def _line(name: str, symbol: SymbolSettings) -> str:
