@@ -1,6 +1,6 @@
 """What the fast engine can play exactly, and the refusal of everything else by name. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from tasks.backtest.candles import CandleColumns
@@ -11,7 +11,7 @@ from tasks.backtest.sharing import pool_of
 from tasks.base.errors import ConfigError, Problem
 from tasks.base.money import from_units, plain, units_down
 from tasks.exchange.models import Market, PriceBand
-from tasks.grid.levels import build_grid, configured_size
+from tasks.grid.levels import build_grid, configured_size, configured_sizes
 from tasks.grid.models import MARKET_SLIPPAGE, Grid, Size
 from tasks.grid.sizing import reserve_units
 from tasks.paper.units import to_units
@@ -70,40 +70,44 @@ def _symbol_problems(symbol: str, own: SymbolSettings, market: Market) -> Iterat
 def _fast_grid(
     symbol: str, own: SymbolSettings, settings: Settings, market: Market, first: int, allocated: int
 ) -> FastGrid:
-    price, size = from_units(first), configured_size(own)
-    assert size is not None
+    price, sizes = from_units(first), configured_sizes(own)
     grid = build_grid(symbol, own, market, price, from_units(allocated), 0)
     entry_price = market.price_up(price * (1 + MARKET_SLIPPAGE))
     entering = own.start is StartMode.BALANCED
     entries = {cell: entry_price for cell, low in enumerate(grid.levels[:-1]) if entering and low >= price}
-    problems = [*_entry_problems(symbol, grid, entry_price, entries, size, market)]
-    problems += _money_problems(symbol, own, settings, _needed(grid, entries, size, market), allocated)
+    problems = [*_entry_problems(symbol, grid, entry_price, entries, sizes, market)]
+    problems += _money_problems(symbol, own, settings, _needed(grid, entries, sizes, market), allocated)
     if problems:
         raise ConfigError(problems, CANNOT_PLAY)
     return FastGrid(
         levels=tuple(to_units(level) for level in grid.levels),
-        lots=tuple(to_units(market.qty(size.qty(level))) for level in grid.levels[:-1]),
-        entries={cell: to_units(market.qty(size.qty(entry_price))) for cell in entries},
+        lots=tuple(to_units(market.qty(one.qty(level))) for level, one in zip(grid.levels, sizes, strict=False)),
+        entries={cell: to_units(market.qty(sizes[cell].qty(entry_price))) for cell in entries},
     )
 
 
 def _entry_problems(
-    symbol: str, grid: Grid, entry_price: Decimal, entries: Mapping[int, Decimal], size: Size, market: Market
+    symbol: str, grid: Grid, entry_price: Decimal, entries: Mapping[int, Decimal], sizes: Sequence[Size], market: Market
 ) -> Iterator[Problem]:
     if not entries:
         return
-    qty = market.qty(size.qty(entry_price))
-    lowest = min(grid.levels[cell + 1] for cell in entries)
-    if not (market.large_enough(entry_price, qty) and market.large_enough(lowest, qty)):
-        yield _problem(symbol, plain(qty), "the lot of a balanced start is below the exchange's minimum")
+    small = [
+        qty
+        for cell in entries
+        if not market.large_enough(
+            min(entry_price, grid.levels[cell + 1]), qty := market.qty(sizes[cell].qty(entry_price))
+        )
+    ]
+    if small:
+        yield _problem(symbol, plain(small[0]), "the lot of a balanced start is below the exchange's minimum")
     if any(grid.levels[cell] == entry_price for cell in entries):
         yield _problem(symbol, plain(entry_price), "the price of a balanced start's orders is one of the levels")
 
 
-def _needed(grid: Grid, entries: Mapping[int, Decimal], size: Size, market: Market) -> int:
+def _needed(grid: Grid, entries: Mapping[int, Decimal], sizes: Sequence[Size], market: Market) -> int:
     """The most that all cells together can ever reserve or hold, in units."""
     total = 0
-    for cell, level in enumerate(grid.levels[:-1]):
+    for cell, (level, size) in enumerate(zip(grid.levels, sizes, strict=False)):
         prices = {level, entries.get(cell, level)}
         total += max(reserve_units(price, market.qty(size.qty(price)), market.taker_fee) for price in prices)
     return total

@@ -9,15 +9,16 @@ from functools import cache
 from typing import NamedTuple
 
 from tasks.backtest.rule_bounds import BOUNDED, EVERY_CANDLE, INERT, RuleBounds, rule_bounds
-from tasks.base.money import from_units
+from tasks.base.money import ZERO, from_units
 from tasks.exchange.models import Market, PriceBand
 from tasks.funds.models import FundCode, TraderAllocation
 from tasks.grid.levels import configured_size
 from tasks.grid.models import Cell, CellState, Grid, IdleReason, Size
-from tasks.grid.sizing import cell_money, holds_nothing
+from tasks.grid.sizing import cell_money, holds_nothing, lots
 from tasks.orders.models import IntentState
 from tasks.paper.units import to_units
 from tasks.settings.grids import AdaptiveSettings, ArithmeticSettings, GeometricSettings, SymbolSettings
+from tasks.settings.grids.common import CellWeights
 from tasks.tick.decision import Decision, Rules
 
 # What this module knows of a symbol's settings. A setting that is not here may bring a rule that acts by itself.
@@ -34,6 +35,7 @@ _GEOMETRY = frozenset(
         "cells",
         "quote_per_cell",
         "base_per_cell",
+        "size_factor",
         "start",
         "max_usage_pct",
         "weight",
@@ -82,7 +84,7 @@ def quiet_after(rules: Rules, decision: Decision, share: TraderAllocation, refus
     if share.fired:
         return Quiet() if did_nothing and _has_ended(decision, share) else None
     size = configured_size(own)
-    if size is None and not (did_nothing and _funds_all(rules.market, decision, grid, share)):
+    if size is None and not (did_nothing and _funds_all(rules.market, own.cell_weights, decision, grid, share)):
         return None
     if decision.verdict is None:
         return None
@@ -157,12 +159,15 @@ def _is_plain(market: Market) -> bool:
     return market.max_orders is None and market.buy_band == market.sell_band == PriceBand()
 
 
-def _funds_all(market: Market, decision: Decision, grid: Grid, share: TraderAllocation) -> bool:
+def _funds_all(market: Market, weights: CellWeights, decision: Decision, grid: Grid, share: TraderAllocation) -> bool:
     """Whether the allocation gives every cell its size. Where it does not, the nearest cells get money first."""
     own = [cell for cell in decision.folded.cells.values() if grid.has(cell)]
     empty = [cell for cell in own if holds_nothing(cell)]
     allocated, used = from_units(share.allocated_units), from_units(share.used_units)
-    size = Size.of_quote(cell_money(allocated, used, len(grid.levels) - 1, len(empty), market.taker_fee))
+    numbers = [cell.index - grid.first_index for cell in empty]
+    without = sum(map(weights.of, numbers), ZERO) if weights.each else len(empty)
+    size = Size.of_quote(cell_money(allocated, used, weights.total, without, market.taker_fee))
     return size is not None and all(
-        market.large_enough(cell.buy_price, market.qty(size.qty(cell.buy_price))) for cell in empty
+        market.large_enough(cell.buy_price, lots(size, cell.buy_price, market.lot_step, weights.of(number)))
+        for cell, number in zip(empty, numbers, strict=True)
     )

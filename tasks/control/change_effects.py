@@ -11,7 +11,7 @@ from tasks.base.money import ZERO, from_units, plain
 from tasks.exchange.models import Frozen, Market, Side
 from tasks.funds.models import RebalanceReport
 from tasks.grid.levels import configured_size, is_grid_of
-from tasks.grid.models import Cell, Grid, Limits, RestingBuy
+from tasks.grid.models import Cell, Grid, Limits, RestingBuy, Size
 from tasks.grid.resizing import Candidate, resize
 from tasks.grid.sizing import cell_money, holds_nothing, reserve_units
 from tasks.orders.models import Intent
@@ -172,15 +172,19 @@ def _wanted_units(facts: SymbolFacts, own: SymbolSettings, wanted: Settings, mar
     def units(price: Decimal, qty: Decimal) -> int:
         return reserve_units(price, market.qty(qty) if market else qty, fee)
 
-    size = configured_size(own)
+    size, weights = configured_size(own), own.cell_weights
+    number = {cell.key: cell.index - facts.grid.first_index for cell in facts.cells} if facts.grid else {}
     if size is None:
         cells = [cell for cell in facts.cells if facts.grid is not None and facts.grid.has(cell)]
         allocated, used = from_units(facts.allocated_after), from_units(facts.used)
-        money = cell_money(allocated, used, own.cells, sum(map(holds_nothing, cells)), fee)
-        if money <= 0:
+        without = sum((weights.of(number[cell.key]) for cell in cells if holds_nothing(cell)), ZERO)
+        size = Size.of_quote(cell_money(allocated, used, weights.total, without, fee))
+        if size is None:
             return dict.fromkeys((buy.client_id for buy in facts.buys), 0)
-        return {buy.client_id: units(buy.price, money / buy.price) for buy in facts.buys}
-    return {buy.client_id: units(buy.price, size.qty(buy.price)) for buy in facts.buys}
+    return {
+        buy.client_id: units(buy.price, size.weighted(weights.of(number.get(buy.cell_key, 0))).qty(buy.price))
+        for buy in facts.buys
+    }
 
 
 class Published(Frozen):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from decimal import Decimal
 from functools import lru_cache
 from itertools import pairwise
@@ -69,7 +70,7 @@ def build_grid(
     `allocated`: to the symbol, in quote; decides the checked size where none is configured.
     """
     grid = unchecked_grid(symbol, settings, market, first_price, now_ms)
-    problems = grid_problems(symbol, grid.levels, first_size(settings, allocated, market), market)
+    problems = grid_problems(symbol, grid.levels, first_sizes(settings, allocated, market), market)
     if problems:
         raise ConfigError(problems, f"the grid of {symbol} at a price of {plain(first_price)}")
     return grid
@@ -101,22 +102,38 @@ def rounded_again(grid: Grid, settings: SymbolSettings, market: Market) -> Grid:
 
 
 def configured_size(settings: SymbolSettings) -> Size | None:
-    """The cell size that the settings name; None where it follows the allocation."""
+    """The size of a cell with weight 1 that the settings name; None where it follows the allocation."""
     if settings.base_per_cell is not None:
         return Size(base=settings.base_per_cell)
     return Size(quote=settings.quote_per_cell) if settings.quote_per_cell is not None else None
 
 
-def first_size(settings: SymbolSettings, allocated: Decimal, market: Market) -> Size:
-    """The size of a cell while the grid holds nothing; at least 0.01 quote."""
-    money = cell_money(allocated, ZERO, settings.cells, settings.cells, market.taker_fee)
-    return configured_size(settings) or Size(quote=max(money, CENT))
+def sizes_of(settings: SymbolSettings, size: Size) -> tuple[Size, ...]:
+    """The size of each cell of the range, lowest first; `size`: of weight 1."""
+    each = settings.cell_weights.each
+    return tuple(map(size.weighted, each)) if each else (size,) * settings.cells
 
 
-def grid_problems(symbol: str, prices: tuple[Decimal, ...], size: Size, market: Market) -> list[Problem]:
-    """Why this grid cannot start: equal levels, a cell that does not pay its fees, is too small or too large."""
+def configured_sizes(settings: SymbolSettings) -> tuple[Size, ...]:
+    """The size of each cell of the range, lowest first; none where it follows the allocation."""
+    size = configured_size(settings)
+    return sizes_of(settings, size) if size else ()
+
+
+def first_sizes(settings: SymbolSettings, allocated: Decimal, market: Market) -> tuple[Size, ...]:
+    """The size of each cell, lowest first, while the grid holds nothing; at least 0.01 quote."""
+    total = settings.cell_weights.total
+    money = cell_money(allocated, ZERO, total, total, market.taker_fee)
+    return sizes_of(settings, configured_size(settings) or Size(quote=max(money, CENT)))
+
+
+def grid_problems(symbol: str, prices: tuple[Decimal, ...], sizes: Sequence[Size], market: Market) -> list[Problem]:
+    """Why this grid cannot start: equal levels, a cell that does not pay its fees, is too small or too large.
+
+    `sizes`: one for each cell.
+    """
     found = level_problems(symbol, prices, market)
-    return found if _coincide(prices) else found + size_problems(symbol, prices, size, market)
+    return found if _coincide(prices) else found + size_problems(symbol, prices, sizes, market)
 
 
 @lru_cache(maxsize=1024)  # the same at every tick until settings, levels or filters change
@@ -127,9 +144,8 @@ def unfit_problems(
 
     A size that follows the allocation is never too small: the nearest cells get what the exchange wants at least.
     """
-    size = configured_size(settings)
     found = level_problems(symbol, prices, market)
-    return tuple(found or (minimum_problems(symbol, prices, size, market) if size else []))
+    return tuple(found or minimum_problems(symbol, prices, configured_sizes(settings), market))
 
 
 def _coincide(prices: tuple[Decimal, ...]) -> bool:
@@ -150,10 +166,12 @@ def level_problems(symbol: str, prices: tuple[Decimal, ...], market: Market) -> 
     return [Problem(f"{field}.cells", str(len(prices) - 1), rule, "Use fewer cells or a wider range")]
 
 
-def size_problems(symbol: str, prices: tuple[Decimal, ...], size: Size, market: Market) -> list[Problem]:
-    """Why cells of this size cannot be bought at these levels: below the exchange's minimum or above its maximum."""
-    found = minimum_problems(symbol, prices, size, market)
-    large = [low for low in prices[:-1] if not market.small_enough(low, market.qty(size.qty(low)))]
+def size_problems(symbol: str, prices: tuple[Decimal, ...], sizes: Sequence[Size], market: Market) -> list[Problem]:
+    """Why cells of these sizes cannot be bought at their levels: below the exchange's minimum or above its maximum."""
+    found = minimum_problems(symbol, prices, sizes, market)
+    large = [
+        low for low, size in zip(prices, sizes, strict=False) if not market.small_enough(low, market.qty(size.qty(low)))
+    ]
     if large:
         most = " or ".join(
             f"{plain(bound)} {unit}"
@@ -161,17 +179,19 @@ def size_problems(symbol: str, prices: tuple[Decimal, ...], size: Size, market: 
             if bound is not None
         )
         rule = f"an order at {plain(large[0])} is above the exchange's maximum ({most})"
-        found.append(Problem(*_size_field(symbol, size), rule, "Use more cells or less money"))
+        found.append(Problem(*_size_field(symbol, sizes[-1]), rule, "Use more cells or less money"))
     return found
 
 
-def minimum_problems(symbol: str, prices: tuple[Decimal, ...], size: Size, market: Market) -> list[Problem]:
-    """Why cells of this size cannot be bought at these levels: below the exchange's minimum."""
-    small = [low for low in prices[:-1] if not market.large_enough(low, market.qty(size.qty(low)))]
+def minimum_problems(symbol: str, prices: tuple[Decimal, ...], sizes: Sequence[Size], market: Market) -> list[Problem]:
+    """Why cells of these sizes cannot be bought at their levels: below the exchange's minimum."""
+    small = [
+        low for low, size in zip(prices, sizes, strict=False) if not market.large_enough(low, market.qty(size.qty(low)))
+    ]
     if not small:
         return []
     rule = f"an order at {plain(small[0])} is below the exchange's minimum ({plain(market.min_notional)} quote)"
-    return [Problem(*_size_field(symbol, size), rule, "Use fewer cells or more money")]
+    return [Problem(*_size_field(symbol, sizes[-1]), rule, "Use fewer cells or more money")]
 
 
 def _size_field(symbol: str, size: Size) -> tuple[str, str]:

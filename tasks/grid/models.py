@@ -11,6 +11,7 @@ from tasks.base.errors import RejectReason
 from tasks.base.money import ZERO, units_up
 from tasks.exchange.models import Frozen, NotNegative, Positive, Side
 from tasks.exchange.order_ids import Purpose
+from tasks.settings.grids.common import CellWeights
 
 MARKET_SLIPPAGE = Decimal("0.001")  # an order at the market may be this share worse than the best price
 
@@ -61,6 +62,15 @@ class Size(Frozen):
     def of_quote(cls, amount: Decimal) -> "Size | None":
         """A size of `amount` quote; None where that is not above 0."""
         return cls(quote=amount) if amount > 0 else None
+
+    def weighted(self, weight: Decimal) -> "Size":
+        """The size of a cell with this weight, where this one is that of weight 1."""
+        if weight == 1:
+            return self
+        return Size(
+            quote=None if self.quote is None else self.quote * weight,
+            base=None if self.base is None else self.base * weight,
+        )
 
     def qty(self, price: Decimal) -> Decimal:
         """Base amount at `price`, before the lot step."""
@@ -172,7 +182,8 @@ class Limits(Frozen):
     allocated: int = 0
     used: int = 0
     committed: int = 0
-    size: Size | None = None  # configured; None: follows the allocation
+    size: Size | None = None  # configured, of a cell with weight 1; None: follows the allocation
+    weights: CellWeights | None = None  # relative sizes of the cells; None: all are equal
     resize_tolerance: Decimal = Decimal("0.1")
     paused: bool = False
     stopped: bool = False

@@ -21,8 +21,9 @@ from tasks.grid.models import (
 )
 from tasks.grid.order_limit import nearest_orders
 from tasks.grid.resizing import NO_RESIZING, Candidate, resize
-from tasks.grid.sizing import amounts, holds_nothing, reserve_units, smallest_qty
+from tasks.grid.sizing import Wanted, amounts, holds_nothing, reserve_units, smallest_qty
 from tasks.market.models import Snapshot
+from tasks.settings.grids.common import CellWeights
 from tasks.settings.grids.placement import is_active
 
 _NONE: Mapping[str, RestingBuy] = {}
@@ -80,10 +81,16 @@ class _Planner:
     def _amounts(self) -> Mapping[str, Decimal]:
         """Base amount of each cell that may buy; a cell left out has no money."""
         own = [cell for cell in self.cells if self.grid.has(cell)]
-        wanting = [(cell, price) for cell in own if holds_nothing(cell) and (price := self._buy_price(cell))]
-        empty = sum(map(holds_nothing, own))
+        empty = [cell for cell in own if holds_nothing(cell)]
+        weights = self.limits.weights or CellWeights((), Decimal(len(self.grid.levels) - 1))
+
+        def weight(cell: Cell) -> Decimal:
+            return weights.of(cell.index - self.grid.first_index)
+
+        wanting = [Wanted(cell, price, weight(cell)) for cell in empty if (price := self._buy_price(cell))]
+        without = sum(map(weight, empty), ZERO) if weights.each else len(empty)
         money = from_units(self.limits.allocated), from_units(self.limits.used)
-        return amounts(self.limits.size, wanting, self.market, *money, len(self.grid.levels) - 1, empty)
+        return amounts(self.limits.size, wanting, self.market, *money, weights.total, without)
 
     def plan_cell(self, cell: Cell) -> None:
         """Place or cancel the order of one cell, or note why it has none."""

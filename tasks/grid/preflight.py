@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tasks.base.errors import Problem
 from tasks.base.money import ZERO, exact, from_units, plain
 from tasks.exchange.models import Frozen, Market
-from tasks.grid.levels import configured_size, first_size, levels
+from tasks.grid.levels import configured_size, configured_sizes, first_sizes, levels
 from tasks.grid.sizing import reserve_units, smallest_qty
 from tasks.settings.grids import StartMode, SymbolSettings, net_profit
 from tasks.settings.model import Settings
@@ -129,12 +129,15 @@ def _cheapest(
     """What the cheapest cell costs; None where that is not known."""
     size = configured_size(own)
     if not _has_prices(own, price):
-        return size.quote if size is not None else ZERO
+        return min((one.quote or ZERO for one in configured_sizes(own)), default=ZERO)
     prices = _levels(own, market, price)[:-1]
     if size is None and market is None:
         return ZERO
     fees = market or _market_of(symbol, settings)
-    amounts = (smallest_qty(fees, low) if size is None else fees.qty(size.qty(low)) for low in prices)
+    if size is None:
+        amounts = [smallest_qty(fees, low) for low in prices]
+    else:
+        amounts = [fees.qty(one.qty(low)) for low, one in zip(prices, configured_sizes(own), strict=True)]
     return min(from_units(reserve_units(low, qty, fees.taker_fee)) for low, qty in zip(prices, amounts, strict=True))
 
 
@@ -184,9 +187,8 @@ def _orders(
     rounded: bool,
 ) -> list[_Order]:
     """The first buy of every cell."""
-    size = first_size(own, allocated, market)
     found = []
-    for low in prices[:-1]:
+    for low, size in zip(prices, first_sizes(own, allocated, market), strict=False):
         at_once = own.start is StartMode.BALANCED and price is not None and low >= price
         at = price if at_once and price is not None else low
         qty = market.qty(size.qty(at)) if rounded else size.qty(at)

@@ -1,16 +1,19 @@
 """How much a cell buys now. Pure.
 
 A configured size is used as it is. Else a cell's money follows the allocation:
-min(allocation ÷ cells, (allocation − used) ÷ cells that hold nothing) ÷ (1 + fee), floored to 0.01 quote.
+min(allocation ÷ cells, (allocation − used) ÷ cells that hold nothing) ÷ (1 + fee), floored to 0.01 quote. Cells count
+by their weights: relative sizes, 1 where all are equal.
 """
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import lru_cache
+from typing import NamedTuple
 
 from tasks.base.money import ZERO, ceil_to, exact, floor_to, from_units, units_up
 from tasks.exchange.models import Market
 from tasks.grid.models import Cell, CellState, Size
+from tasks.settings.grids.common import ONE
 
 CENT = Decimal("0.01")
 ABOVE_MINIMUM = Decimal("1.1")  # × the exchange's minimum: the size of cells where the allocation is too small for all
@@ -25,10 +28,19 @@ def reserve_units(price: Decimal, qty: Decimal, fee: Decimal) -> int:
         return units_up(price * qty * (1 + fee)) + FEE_ROUNDING_UNITS
 
 
-def cell_money(allocated: Decimal, used: Decimal, cells: int, empty: int, fee: Decimal) -> Decimal:
-    """Quote for one cell without a configured size; 0 where nothing is left.
+class Wanted(NamedTuple):
+    """A cell that wants to buy at `price` (quote per base), and its relative size."""
 
-    `allocated`, `used`: of the symbol, in quote. `cells`: of the grid. `empty`: how many of them hold nothing.
+    cell: Cell
+    price: Decimal
+    weight: Decimal = ONE
+
+
+def cell_money(allocated: Decimal, used: Decimal, cells: Decimal | int, empty: Decimal | int, fee: Decimal) -> Decimal:
+    """Quote for a cell with weight 1 and without a configured size; 0 where nothing is left.
+
+    `allocated`, `used`: of the symbol, in quote. `cells`: weights of all cells of the grid. `empty`: of those that
+    hold nothing.
     """
     share = allocated / cells
     if empty:
@@ -49,36 +61,41 @@ def smallest_qty(market: Market, price: Decimal) -> Decimal:
 
 def amounts(
     size: Size | None,
-    wanting: Iterable[tuple[Cell, Decimal]],
+    wanting: Iterable[Wanted],
     market: Market,
     allocated: Decimal,
     used: Decimal,
-    cells: int,
-    empty: int,
+    cells: Decimal | int,
+    empty: Decimal | int,
 ) -> Mapping[str, Decimal]:
-    """Base amount by cell key, a whole number of lots, for cells that want a buy at the price beside them.
+    """Base amount by cell key, a whole number of lots, for cells that want to buy.
 
-    `wanting` comes nearest first. Where the allocation is too small for all cells, the nearest that can be funded get
-    1.1 × the exchange's minimum and the others are left out.
+    `size`: configured, of a cell with weight 1. `cells`, `empty`: see `cell_money`. `wanting` comes nearest first.
+    Where the allocation is too small for all cells, the nearest that can be funded get 1.1 × the exchange's minimum and
+    the others are left out.
     """
-    priced = list(wanting)
+    wanted = list(wanting)
     own = size or Size.of_quote(cell_money(allocated, used, cells, empty, market.taker_fee))
     lot = market.lot_step
-    found = {} if own is None else {cell.key: _lots(own.base, own.quote, price, lot) for cell, price in priced}
-    if size is not None or all(market.large_enough(price, found.get(cell.key, ZERO)) for cell, price in priced):
+    found = {} if own is None else {cell.key: lots(own, price, lot, weight) for cell, price, weight in wanted}
+    if size is not None or all(market.large_enough(price, found.get(cell.key, ZERO)) for cell, price, _ in wanted):
         return found
-    return _smallest(priced, market, allocated - used)
+    return _smallest(wanted, market, allocated - used)
+
+
+def lots(size: Size, price: Decimal, lot_step: Decimal, weight: Decimal = ONE) -> Decimal:
+    """Base amount that a cell of this weight buys at `price`, a whole number of lots. `size`: of weight 1."""
+    return _lots(size.base, size.quote, price, lot_step, weight)
 
 
 @lru_cache(maxsize=4096)  # every empty cell is looked at in every tick
-def _lots(base: Decimal | None, quote: Decimal | None, price: Decimal, lot_step: Decimal) -> Decimal:
-    """`Size.qty`, a whole number of lots."""
-    return floor_to(Size(base=base, quote=quote).qty(price), lot_step)
+def _lots(base: Decimal | None, quote: Decimal | None, price: Decimal, lot_step: Decimal, weight: Decimal) -> Decimal:
+    return floor_to(Size(base=base, quote=quote).weighted(weight).qty(price), lot_step)
 
 
-def _smallest(priced: Iterable[tuple[Cell, Decimal]], market: Market, money: Decimal) -> dict[str, Decimal]:
+def _smallest(wanted: Iterable[Wanted], market: Market, money: Decimal) -> dict[str, Decimal]:
     left, found = units_up(money), {}
-    for cell, price in priced:
+    for cell, price, _ in wanted:
         qty = smallest_qty(market, price)
         units = reserve_units(price, qty, market.taker_fee)
         if units <= left:

@@ -11,6 +11,7 @@ from tasks.base.errors import Problem
 from tasks.base.money import plain
 from tasks.settings.alerts import AlertSettings, is_set
 from tasks.settings.grids import SymbolSettings, net_profit
+from tasks.settings.grids.common import ONE
 from tasks.settings.hints import symbol_remedy
 from tasks.settings.model import DashboardSettings, ExchangeSettings, PaperSettings, Settings, TradingSettings
 from tasks.settings.places import dotted
@@ -155,7 +156,7 @@ def _money_problems(field: str, symbol: SymbolSettings, settings: Settings) -> l
     pool = settings.total_funds * settings.global_max_usage
     cap = min(pool, settings.total_funds * symbol.max_usage_pct)
     size = symbol.quote_per_cell
-    if size is None or size <= cap:
+    if size is None or size * max(symbol.cell_weights.each, default=ONE) <= cap:
         return []
     rule = f"one cell alone is above what the symbol may use ({plain(cap)})"
     return [Problem(f"{field}.quote_per_cell", plain(size), rule, "Lower it, or raise total_funds")]

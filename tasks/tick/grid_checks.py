@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from tasks.base.errors import ConfigError, Problem
 from tasks.base.money import from_units
 from tasks.exchange.models import Market
-from tasks.grid.levels import build_grid, configured_size, is_grid_of, size_problems
+from tasks.grid.levels import build_grid, configured_sizes, is_grid_of, size_problems
 from tasks.grid.models import Grid
 from tasks.tick.desk import Desk
 from tasks.tick.models import TickReport
@@ -25,9 +25,9 @@ async def refuse_impossible_grids(desk: Desk, markets: Mapping[str, Market]) -> 
     for symbol, own in desk.settings.symbols.items():
         if symbol not in markets or symbol in only_selling:
             continue
-        grid, size = in_force.get(symbol), configured_size(own)
+        grid = in_force.get(symbol)
         if grid is not None:
-            problems += size_problems(symbol, grid.levels, size, markets[symbol]) if size else []
+            problems += size_problems(symbol, grid.levels, configured_sizes(own), markets[symbol])
             continue
         price = (await desk.exchange.ticker(symbol)).last
         allocated = max(from_units(shares[symbol].allocated_units), desk.allocator.even_share)

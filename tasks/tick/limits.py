@@ -53,6 +53,7 @@ def limits_of(
         used=used,
         committed=committed,
         size=configured_size(own) if own else None,
+        weights=own.cell_weights if own else None,
         resize_tolerance=settings.resize_tolerance,
         paused=state.paused or state.share.paused,
         stopped=state.stopped,

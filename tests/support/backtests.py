@@ -74,7 +74,7 @@ def random_grid(rng: random.Random, *, sized: bool, moving: bool = False) -> dic
         grid = _moving(rng, grid)
     if sized:
         grid |= rng.choice(({"quote_per_cell": str(rng.randint(20, 90))}, {"base_per_cell": "0.31337"}))
-    return grid
+    return grid | ({"size_factor": rng.choice(("0.9", "1.07"))} if rng.random() < 0.2 else {})
 
 
 def _moving(rng: random.Random, grid: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from tasks.funds import store as funds_store
 from tasks.funds.models import FundsStatus, TraderAllocation
 from tasks.grid.levels import configured_size, is_grid_of
 from tasks.grid.models import Cell, CellState, Grid, IdleReason
-from tasks.grid.sizing import amounts, holds_nothing, reserve_units
+from tasks.grid.sizing import Wanted, amounts, holds_nothing, reserve_units
 from tasks.ledger.rules import total
 from tasks.orders.models import Intent, IntentState
 from tasks.tick.desk import Desk
@@ -141,11 +141,14 @@ def _is_left_behind(standing: Standing, cell: Cell, intent: Intent, market: Mark
 def _wanted(desk: Desk, standing: Standing, market: Market) -> Mapping[str, Decimal]:
     """The sizing rule: cell key → base amount."""
     own, share = standing.own, standing.share
-    wanting = [(cell, cell.buy_price) for cell in own if holds_nothing(cell) and cell.buy_price < standing.price]
-    size = configured_size(desk.settings.symbols[standing.symbol])
+    settings, first = desk.settings.symbols[standing.symbol], standing.grid.first_index if standing.grid else 0
+    weight = {cell.key: settings.cell_weights.of(cell.index - first) for cell in own}
+    empty = [cell for cell in own if holds_nothing(cell)]
+    wanting = [Wanted(cell, cell.buy_price, weight[cell.key]) for cell in empty if cell.buy_price < standing.price]
+    size = configured_size(settings)
     money = from_units(share.allocated_units), from_units(share.used_units)
-    cells = len(standing.grid.levels) - 1 if standing.grid else 1
-    return amounts(size, wanting, market, *money, cells, sum(map(holds_nothing, own)))
+    without = sum((weight[cell.key] for cell in empty), ZERO)
+    return amounts(size, wanting, market, *money, settings.cell_weights.total, without)
 
 
 def _of_the_grid(desk: Desk, standing: Standing) -> list[str]:

@@ -29,6 +29,7 @@ def with_moving_grids(settings: Settings, rng: random.Random) -> Settings:
     for symbol, own in whole["symbols"].items():
         kept = {name: value for name, value in own.items() if name not in SHAPE}
         whole["symbols"][symbol] = kept | rng.choice((_trailing, _trailing, _adaptive))(rng, symbol)
+        whole["symbols"][symbol] |= {"size_factor": rng.choice(("0.9", "1.1"))} if rng.random() < 0.3 else {}
     return Settings.model_validate(whole)
 
 

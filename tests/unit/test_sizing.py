@@ -72,6 +72,33 @@ def resting(cells: Sequence[Cell], quote: str) -> tuple[list[Cell], dict[str, Re
     return held, found
 
 
+def test_lower_cells_buy_more_by_the_size_factor() -> None:
+    """A configured size is that of the highest cell; each one below it is the factor times as large."""
+    grid, cells = grid_and_cells(3)
+    weights = symbol_settings(lower="40000", upper="50000", cells=3, size_factor="1.5").cell_weights
+    own = limits(10_000, size={"quote": "300"}, weights=weights)
+    bought = {order.cell_key: order.qty * order.price for order in planned(cells, grid, own).place}
+    worth = [bought[cell.key] for cell in cells]
+    assert [round(one) for one in worth] == [675, 450, 300]
+
+
+def test_an_allocation_is_shared_by_the_weights() -> None:
+    """All of it is used, and what one cell holds does not change the sizes of the others."""
+    grid, cells = grid_and_cells(4)
+    weights = symbol_settings(lower="40000", upper="50000", cells=4, size_factor="2").cell_weights
+    assert weights.total == 15
+    placed = planned(cells, grid, limits(1500, weights=weights)).place
+    assert [round(order.units / 10**8) for order in placed] == [100, 200, 400, 800], "the highest is nearest"
+    held = cells[0].model_copy(update={"state": CellState.HOLDING, "qty": Decimal("0.02"), "basis": Decimal(800)})
+    again = planned([held, *cells[1:]], grid, limits(1500, used=800, weights=weights)).place
+    assert [round(order.units / 10**8) for order in again if order.units] == [100, 200, 400]
+
+
+def test_a_size_factor_of_one_gives_equal_cells() -> None:
+    """No weights are listed then, so that a tick adds nothing up."""
+    assert symbol_settings(lower="40000", upper="50000", cells=4).cell_weights == ((), 4)
+
+
 def test_a_cells_money_is_its_part_of_the_allocation() -> None:
     """1000 for 10 cells, fee 0.1 %: 99.90 each. What lots cost more is missing for the cells that hold nothing."""
     assert cell_money(Decimal(1000), Decimal(0), 10, 10, FEE) == Decimal("99.90")

@@ -71,6 +71,7 @@ def test_the_record_of_a_stack_reads_back() -> None:
         "grid": "geometric",
         "range_pct": "0.04",
         "cells": 20,
+        "size_factor": "1",
         "start": "flat",
         "max_usage_pct": "1",
         "stop_exit": "sell",

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, NamedTuple, Self
 
 from pydantic import Field
@@ -27,6 +28,24 @@ class TrailLimits(NamedTuple):
 
     up: Decimal | None = None
     down: Decimal | None = None
+
+
+class CellWeights(NamedTuple):
+    """How large the cells of a grid are, relative to each other.
+
+    each: of the cells in the range, lowest first; empty where all are 1. total: of all cells that share the symbol's
+    allocation.
+    """
+
+    each: tuple[Decimal, ...]
+    total: Decimal
+
+    def of(self, number: int) -> Decimal:
+        """Of the cell with this number in the range, from 0; 1 for others."""
+        return self.each[number] if 0 <= number < len(self.each) else ONE
+
+
+ONE = Decimal(1)
 
 
 class GridKind(Section, ABC):
@@ -126,6 +145,11 @@ class _CommonSettings(GridKind):
     base_per_cell: Annotated[Decimal, Field(gt=0)] | None = Field(
         None, description="base bought per cell, above 0; instead of quote_per_cell", examples=["0.003"]
     )
+    size_factor: Annotated[Decimal, Field(ge=Decimal("0.5"), le=2)] = Field(
+        ONE,
+        description="size of a cell ÷ size of the cell above it, 0.5 to 2; above 1, lower cells buy more. "
+        "quote_per_cell and base_per_cell are the size of the highest cell",
+    )
     start: StartMode = Field(
         StartMode.FLAT,
         description="flat buys nothing at once; balanced first buys the base for the cells above the price",
@@ -134,6 +158,22 @@ class _CommonSettings(GridKind):
     weight: Annotated[Decimal, Field(ge=0, le=1000)] = Field(
         Decimal(1), description="share under the weighted strategy, 0 to 1000"
     )
+
+    @property
+    def cell_weights(self) -> CellWeights:
+        """Relative sizes: the highest cell of the range is 1, each one below it `size_factor` times as large."""
+        return _weights(self.size_factor, self.cells)
+
+
+@lru_cache(maxsize=256)  # every tick sizes all cells
+def _weights(factor: Decimal, cells: int) -> CellWeights:
+    if factor == ONE:
+        return CellWeights((), Decimal(cells))
+    with exact():
+        each = [ONE]
+        for _ in range(cells - 1):
+            each.append(round(each[-1] * factor, 12))
+        return CellWeights(tuple(reversed(each)), sum(each, Decimal(0)))
 
 
 class SymbolSettings(RiskSettings, PlacementSettings, _CommonSettings):
