@@ -70,7 +70,8 @@ def _symbol_problems(symbol: str, own: SymbolSettings, market: Market) -> Iterat
 def _fast_grid(
     symbol: str, own: SymbolSettings, settings: Settings, market: Market, first: int, allocated: int
 ) -> FastGrid:
-    price, sizes = from_units(first), configured_sizes(own)
+    price = from_units(first)
+    sizes = configured_sizes(own, price)
     grid = build_grid(symbol, own, market, price, from_units(allocated), 0)
     entry_price = market.price_up(price * (1 + MARKET_SLIPPAGE))
     entering = own.start is StartMode.BALANCED

@@ -17,12 +17,18 @@ from tasks.grid.models import Cell, CellState, Grid, IdleReason, Size
 from tasks.grid.sizing import cell_money, holds_nothing, lots
 from tasks.orders.models import IntentState
 from tasks.paper.units import to_units
-from tasks.settings.grids import AdaptiveSettings, ArithmeticSettings, GeometricSettings, SymbolSettings
+from tasks.settings.grids import (
+    AdaptiveSettings,
+    ArithmeticSettings,
+    GeometricSettings,
+    InfinitySettings,
+    SymbolSettings,
+)
 from tasks.settings.grids.common import CellWeights
 from tasks.tick.decision import Decision, Rules
 
 # What this module knows of a symbol's settings. A setting that is not here may bring a rule that acts by itself.
-KNOWN_KINDS = (ArithmeticSettings, GeometricSettings, AdaptiveSettings)
+KNOWN_KINDS = (ArithmeticSettings, GeometricSettings, AdaptiveSettings, InfinitySettings)
 _GEOMETRY = frozenset(
     {
         "grid",
@@ -84,7 +90,9 @@ def quiet_after(rules: Rules, decision: Decision, share: TraderAllocation, refus
     if share.fired:
         return Quiet() if did_nothing and _has_ended(decision, share) else None
     size = configured_size(own)
-    if size is None and not (did_nothing and _funds_all(rules.market, own.cell_weights, decision, grid, share)):
+    if size is None and not (
+        did_nothing and _funds_all(rules.market, own.cell_weights(grid.first_price), decision, grid, share)
+    ):
         return None
     if decision.verdict is None:
         return None
@@ -102,9 +110,9 @@ def _moves(own: SymbolSettings, grid: Grid) -> RuleBounds:
     above = above_range if own.recentres(up=True) else None
     below = below_range if own.recentres(up=False) else None
     if limits.up is not None and grid.levels[-1] < limits.up:
-        above = grid.levels[-1]
+        above = grid.levels[-1 - own.room]
     if limits.down is not None and grid.levels[0] > limits.down:
-        below = grid.levels[0]
+        below = grid.levels[own.room]
     return RuleBounds(None if above is None else to_units(above) - 1, None if below is None else to_units(below))
 
 
@@ -131,6 +139,8 @@ def _bounds(decision: Decision, grid: Grid, *, did_nothing: bool, sized: bool) -
         if not grid.has(cell):
             return None
         if cell.order_id is not None:
+            continue
+        if did_nothing and decision.plan.idle_reasons.get(cell.key) is IdleReason.RESERVE:
             continue
         if cell.state is not CellState.IDLE or cell.entry or cell.retry_ms > now_ms:
             return None

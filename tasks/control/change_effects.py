@@ -17,6 +17,7 @@ from tasks.grid.sizing import cell_money, holds_nothing, reserve_units
 from tasks.orders.models import Intent
 from tasks.settings.differences import FieldChange
 from tasks.settings.grids import SymbolSettings
+from tasks.settings.grids.common import ONE
 from tasks.settings.in_force import MUST_AGREE
 from tasks.settings.model import Settings
 
@@ -172,7 +173,7 @@ def _wanted_units(facts: SymbolFacts, own: SymbolSettings, wanted: Settings, mar
     def units(price: Decimal, qty: Decimal) -> int:
         return reserve_units(price, market.qty(qty) if market else qty, fee)
 
-    size, weights = configured_size(own), own.cell_weights
+    size, weights = configured_size(own), own.cell_weights(facts.grid.first_price if facts.grid else ONE)
     number = {cell.key: cell.index - facts.grid.first_index for cell in facts.cells} if facts.grid else {}
     if size is None:
         cells = [cell for cell in facts.cells if facts.grid is not None and facts.grid.has(cell)]

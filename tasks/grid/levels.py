@@ -47,7 +47,7 @@ def levels(
     settings: SymbolSettings, first_price: Decimal, market: Market, first_index: int | None = None
 ) -> tuple[Decimal, ...]:
     """N+1 levels, lowest first, each rounded to the nearest tick. `first_index`: of the lowest; None: at the start."""
-    if first_index is None or first_index == settings.first_index:
+    if first_index is None or first_index == settings.start_index(first_price):
         return tuple(market.price(level) for level in settings.raw_levels(first_price))
     indices = range(first_index, first_index + settings.cells + 1)
     return tuple(market.price(settings.level_at(first_price, index)) for index in indices)
@@ -70,7 +70,7 @@ def build_grid(
     `allocated`: to the symbol, in quote; decides the checked size where none is configured.
     """
     grid = unchecked_grid(symbol, settings, market, first_price, now_ms)
-    problems = grid_problems(symbol, grid.levels, first_sizes(settings, allocated, market), market)
+    problems = grid_problems(symbol, grid.levels, first_sizes(settings, allocated, market, first_price), market)
     if problems:
         raise ConfigError(problems, f"the grid of {symbol} at a price of {plain(first_price)}")
     return grid
@@ -85,7 +85,7 @@ def unchecked_grid(symbol: str, settings: SymbolSettings, market: Market, first_
         first_price=first_price,
         created_ms=now_ms,
         tick_size=market.tick_size,
-        first_index=settings.first_index,
+        first_index=settings.start_index(first_price),
         spacing=settings.spacing_in_force,
     )
 
@@ -108,23 +108,23 @@ def configured_size(settings: SymbolSettings) -> Size | None:
     return Size(quote=settings.quote_per_cell) if settings.quote_per_cell is not None else None
 
 
-def sizes_of(settings: SymbolSettings, size: Size) -> tuple[Size, ...]:
-    """The size of each cell of the range, lowest first; `size`: of weight 1."""
-    each = settings.cell_weights.each
+def sizes_of(settings: SymbolSettings, size: Size, first_price: Decimal) -> tuple[Size, ...]:
+    """The size of each cell of the range at its start, lowest first; `size`: of weight 1."""
+    each = settings.cell_weights(first_price).each
     return tuple(map(size.weighted, each)) if each else (size,) * settings.cells
 
 
-def configured_sizes(settings: SymbolSettings) -> tuple[Size, ...]:
-    """The size of each cell of the range, lowest first; none where it follows the allocation."""
+def configured_sizes(settings: SymbolSettings, first_price: Decimal) -> tuple[Size, ...]:
+    """The size of each cell of the range at its start, lowest first; none where it follows the allocation."""
     size = configured_size(settings)
-    return sizes_of(settings, size) if size else ()
+    return sizes_of(settings, size, first_price) if size else ()
 
 
-def first_sizes(settings: SymbolSettings, allocated: Decimal, market: Market) -> tuple[Size, ...]:
+def first_sizes(settings: SymbolSettings, allocated: Decimal, market: Market, first_price: Decimal) -> tuple[Size, ...]:
     """The size of each cell, lowest first, while the grid holds nothing; at least 0.01 quote."""
-    total = settings.cell_weights.total
+    total = settings.cell_weights(first_price).total
     money = cell_money(allocated, ZERO, total, total, market.taker_fee)
-    return sizes_of(settings, configured_size(settings) or Size(quote=max(money, CENT)))
+    return sizes_of(settings, configured_size(settings) or Size(quote=max(money, CENT)), first_price)
 
 
 def grid_problems(symbol: str, prices: tuple[Decimal, ...], sizes: Sequence[Size], market: Market) -> list[Problem]:
@@ -138,14 +138,14 @@ def grid_problems(symbol: str, prices: tuple[Decimal, ...], sizes: Sequence[Size
 
 @lru_cache(maxsize=1024)  # the same at every tick until settings, levels or filters change
 def unfit_problems(
-    symbol: str, settings: SymbolSettings, prices: tuple[Decimal, ...], market: Market
+    symbol: str, settings: SymbolSettings, prices: tuple[Decimal, ...], market: Market, first_price: Decimal
 ) -> tuple[Problem, ...]:
     """Why a grid in force must not buy any more. The exchange may change its filters and fees at any time.
 
     A size that follows the allocation is never too small: the nearest cells get what the exchange wants at least.
     """
     found = level_problems(symbol, prices, market)
-    return tuple(found or minimum_problems(symbol, prices, configured_sizes(settings), market))
+    return tuple(found or minimum_problems(symbol, prices, configured_sizes(settings, first_price), market))
 
 
 def _coincide(prices: tuple[Decimal, ...]) -> bool:

@@ -49,6 +49,7 @@ class IdleReason(StrEnum):
     PRICE_JUMP = "PRICE_JUMP"  # the price jumped, and no second tick has confirmed it
     WIDE_SPREAD = "WIDE_SPREAD"  # ask and bid are too far apart to buy
     STOP_FIRED = "STOP_FIRED"  # one of the symbol's stops has fired: it buys nothing until an operator resumes
+    RESERVE = "RESERVE"  # holds the base of the levels above the range, until the range moves up
     RETIRED = "RETIRED"  # of an earlier grid or range, or of a symbol that left the settings: it no longer buys
 
 
@@ -118,6 +119,11 @@ class Grid(Frozen):
         low, high = self.levels[:2], self.levels[-2:]
         return low[0] * 2 - low[1], high[1] * 2 - high[0]
 
+    @property
+    def top_index(self) -> int:
+        """The highest index that the range has ever reached."""
+        return max(self.indices[-1], self.covered[1] if self.covered else self.indices[-1])
+
     def has(self, cell: "Cell") -> bool:
         """Whether the cell belongs to the range as it is now. Others only sell what they hold."""
         return cell.grid_id == self.grid_id and 0 <= cell.index - self.first_index < len(self.levels) - 1
@@ -184,6 +190,7 @@ class Limits(Frozen):
     committed: int = 0
     size: Size | None = None  # configured, of a cell with weight 1; None: follows the allocation
     weights: CellWeights | None = None  # relative sizes of the cells; None: all are equal
+    keeps_reserve: bool = False  # the highest cell holds base for levels above the range: it has no order of its own
     resize_tolerance: Decimal = Decimal("0.1")
     paused: bool = False
     stopped: bool = False

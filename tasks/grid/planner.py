@@ -85,7 +85,7 @@ class _Planner:
         weights = self.limits.weights or CellWeights((), Decimal(len(self.grid.levels) - 1))
 
         def weight(cell: Cell) -> Decimal:
-            return weights.of(cell.index - self.grid.first_index)
+            return weights.of(cell.index - self.grid.first_index, entry=cell.entry)
 
         wanting = [Wanted(cell, price, weight(cell)) for cell in empty if (price := self._buy_price(cell))]
         without = sum(map(weight, empty), ZERO) if weights.each else len(empty)
@@ -104,6 +104,8 @@ class _Planner:
             self.idle[cell.key] = halted
         elif self._waits(cell):
             self.idle[cell.key] = IdleReason.NO_BASE if cell.lacks_base else IdleReason.REJECTED
+        elif self._is_reserve(cell):
+            self.idle[cell.key] = IdleReason.RESERVE
         elif cell.state is CellState.HOLDING:
             self._sell(cell)
         elif retired:
@@ -123,6 +125,12 @@ class _Planner:
             return IdleReason.STOPPED
         sells = self.limits.liquidate and cell.state is CellState.HOLDING
         return IdleReason.STOP_FIRED if self.limits.stop_fired and not sells else None
+
+    def _is_reserve(self, cell: Cell) -> bool:
+        """Whether the cell keeps base for levels above the range. It buys it at the start, and sells it at an exit."""
+        if not self.limits.keeps_reserve or self.limits.liquidate or cell.entry:
+            return False
+        return cell.grid_id == self.grid.grid_id and cell.index == self.grid.top_index
 
     def _in_reach(self, cell: Cell, level: Decimal) -> bool:
         """Whether the level is near enough to the price to have an order."""

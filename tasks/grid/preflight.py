@@ -11,6 +11,7 @@ from tasks.exchange.models import Frozen, Market
 from tasks.grid.levels import configured_size, configured_sizes, first_sizes, levels
 from tasks.grid.sizing import reserve_units, smallest_qty
 from tasks.settings.grids import StartMode, SymbolSettings, net_profit
+from tasks.settings.grids.common import ONE
 from tasks.settings.model import Settings
 
 
@@ -20,9 +21,10 @@ class GridPreview(Frozen):
     levels: prices, lowest first; factors of the first price where that is not known (`price` is None then).
     narrowest, widest: (upper − lower) ÷ lower level of a cell; break_even: the least of it that pays both fees.
     fee_share: both fees of a round ÷ its profit before fees, over one round of every cell.
-    quote_needed: what all cells commit, fees included. base_needed: what a balanced start buys at once, and its cost in
-    quote, which is part of quote_needed; None where the price is not known. smallest_order: the least worth of an
-    order; minimum: the least that the exchange takes there. Both None where its filters or the price are not known.
+    quote_needed: what all cells commit, with fees; of an infinity grid, down to its lowest level. base_needed: what a
+    balanced start buys at once, and its cost in quote, which is part of quote_needed; None where the price is not
+    known. smallest_order: the least worth of an order; minimum: the least that the exchange takes there. Both None
+    where its filters or the price are not known.
     allocated: what the allocator would give. funded: how many cells that pays for, the cheapest first.
     """
 
@@ -85,7 +87,7 @@ def preview_grid(
         widest=max(spacings),
         break_even=break_even(fees.maker_fee),
         fee_share=_fee_share(prices, fees.maker_fee),
-        quote_needed=sum((order.cost for order in orders), ZERO),
+        quote_needed=sum((order.cost for order in orders), _cost_below(own, allocated, fees, price or ONE)),
         base_needed=sum((order.qty for order in entries), ZERO) if price is not None else None,
         base_cost=sum((order.cost for order in entries), ZERO) if price is not None else None,
         smallest_order=min(order.price * order.qty for order in orders) if has_prices else None,
@@ -129,7 +131,7 @@ def _cheapest(
     """What the cheapest cell costs; None where that is not known."""
     size = configured_size(own)
     if not _has_prices(own, price):
-        return min((one.quote or ZERO for one in configured_sizes(own)), default=ZERO)
+        return min((one.quote or ZERO for one in configured_sizes(own, price or ONE)), default=ZERO)
     prices = _levels(own, market, price)[:-1]
     if size is None and market is None:
         return ZERO
@@ -137,7 +139,7 @@ def _cheapest(
     if size is None:
         amounts = [smallest_qty(fees, low) for low in prices]
     else:
-        amounts = [fees.qty(one.qty(low)) for low, one in zip(prices, configured_sizes(own), strict=True)]
+        amounts = [fees.qty(one.qty(low)) for low, one in zip(prices, configured_sizes(own, price or ONE), strict=True)]
     return min(from_units(reserve_units(low, qty, fees.taker_fee)) for low, qty in zip(prices, amounts, strict=True))
 
 
@@ -173,8 +175,8 @@ def _market_of(symbol: str, settings: Settings) -> Market:
 
 def _levels(own: SymbolSettings, market: Market | None, price: Decimal | None) -> tuple[Decimal, ...]:
     if market is None or not _has_prices(own, price):
-        return tuple(own.raw_levels(price or Decimal(1)))
-    return levels(own, price or Decimal(1), market)
+        return tuple(own.raw_levels(price or ONE))
+    return levels(own, price or ONE, market)
 
 
 def _orders(
@@ -187,15 +189,28 @@ def _orders(
     rounded: bool,
 ) -> list[_Order]:
     """The first buy of every cell."""
+    first = price or ONE
+    sizes, weights = first_sizes(own, allocated, market, first), own.cell_weights(first)
     found = []
-    for low, size in zip(prices, first_sizes(own, allocated, market), strict=False):
+    for number, (low, size) in enumerate(zip(prices, sizes, strict=False)):
         at_once = own.start is StartMode.BALANCED and price is not None and low >= price
         at = price if at_once and price is not None else low
+        if at_once:  # weights of a balanced start are for the first price
+            size = sizes[0].weighted(weights.of(number, entry=True) / weights.of(0))
         qty = market.qty(size.qty(at)) if rounded else size.qty(at)
         with exact():
             cost = at * qty * (1 + market.taker_fee)
         found.append(_Order(at, qty, cost, at_once))
     return found
+
+
+def _cost_below(own: SymbolSettings, allocated: Decimal, market: Market, first_price: Decimal) -> Decimal:
+    """What the cells below the range cost that it reaches in a fall: those of an infinity grid, down to `lower`."""
+    if own.reserve_share is None:
+        return ZERO
+    size = first_sizes(own, allocated, market, first_price)[0]
+    with exact():
+        return own.start_index(first_price) * (size.quote or ZERO) * (1 + market.taker_fee)
 
 
 def _minimum(market: Market, orders: list[_Order]) -> Decimal:

@@ -8,6 +8,7 @@ from tasks.base.money import plain
 from tasks.exchange.models import Market
 from tasks.grid.levels import configured_size, first_sizes, grid_problems, levels, sizes_of
 from tasks.settings.grids import SymbolSettings
+from tasks.settings.grids.common import ONE
 from tasks.settings.model import Settings
 
 
@@ -22,8 +23,8 @@ def unfit_grids(settings: Settings, markets: Mapping[str, Market], prices: Mappi
         price = prices.get(symbol)
         if symbol in markets and (price is not None or not own.is_relative):
             market = markets[symbol]
-            sizes = first_sizes(own, even_share(settings), market)
-            found += grid_problems(symbol, levels(own, price or Decimal(1), market), sizes, market)
+            sizes = first_sizes(own, even_share(settings), market, price or ONE)
+            found += grid_problems(symbol, levels(own, price or ONE, market), sizes, market)
     return found
 
 
@@ -61,11 +62,11 @@ def money_asked(own: SymbolSettings, price: Decimal | None) -> Decimal:
     if size is None:
         return Decimal(0)
     if size.quote is not None:
-        return size.quote * own.cell_weights.total
+        return size.quote * own.cell_weights(price or ONE).total
     if price is None and own.is_relative:
         return Decimal(0)
-    lows = own.raw_levels(price or Decimal(1))[:-1]
-    priced = zip(lows, sizes_of(own, size), strict=True)
+    lows = own.raw_levels(price or ONE)[:-1]
+    priced = zip(lows, sizes_of(own, size, price or ONE), strict=True)
     return sum((low * one.qty(low) for low, one in priced), Decimal(0))
 
 

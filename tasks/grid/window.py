@@ -1,6 +1,7 @@
 """Where a grid's range is: it follows the price by whole cells, or the grid starts anew around the price. Pure.
 
 A range moves only after the price has left it by a whole cell, and then as far as its outermost cell holds the price.
+An infinity grid keeps cells on either side of the price: its range moves that much earlier.
 The number of cells stays, and so does the rule for their size: an equal part of the allocation, or what is left of it
 by the cells that hold nothing. What cells outside the range hold is carried: it is sold at their own prices.
 """
@@ -18,22 +19,20 @@ def place_of(grid: Grid, settings: SymbolSettings, market: Market, price: Decima
 
     Where the settings no longer let the range move, it is back at its start.
     """
-    limits, first = settings.trail_limits, grid.first_index
-    if limits.up is None and first > settings.first_index:
-        first = settings.first_index
-    if limits.down is None and first < settings.first_index:
-        first = settings.first_index
+    limits, first, start = settings.trail_limits, grid.first_index, settings.start_index(grid.first_price)
+    if (limits.up is None and first > start) or (limits.down is None and first < start):
+        first = start
 
     def level(index: int) -> Decimal:
         return market.price(settings.level_at(grid.first_price, index))
 
-    top = first + settings.cells
-    if limits.up is not None and level(top + 1) <= min(price, limits.up):
-        while level(top) <= price and level(top + 1) <= limits.up:
+    top, room = first + settings.cells, settings.room
+    if limits.up is not None and level(top + 1 - room) <= price and level(top + 1) <= limits.up:
+        while level(top - room) <= price and level(top + 1) <= limits.up:
             top += 1
         return top - settings.cells
-    if limits.down is not None and level(first - 1) >= max(price, limits.down):
-        while level(first) > price and level(first - 1) >= limits.down:
+    if limits.down is not None and level(first - 1 + room) >= price and level(first - 1) >= limits.down:
+        while level(first + room) > price and level(first - 1) >= limits.down:
             first -= 1
     return first
 

@@ -121,9 +121,10 @@ def _symbol_problems(name: str, validated: Validated) -> list[Problem]:
     found += _size_problems(field, symbol, is_valid)
     found += symbol.placement_problems(field, is_valid)
     found += symbol.risk_problems(field, is_valid)
-    if validated.is_valid("total_funds", "global_max_usage") and is_valid("quote_per_cell", "max_usage_pct"):
-        found += _money_problems(field, symbol, settings)
     has_levels = not level_problems and is_valid("grid", "cells", *symbol.geometry())
+    if validated.is_valid("total_funds", "global_max_usage") and is_valid("quote_per_cell", "max_usage_pct"):
+        weights = symbol.cell_weights(ONE).each if has_levels and is_valid("size_factor") else ()
+        found += _money_problems(field, symbol, settings, max(weights, default=ONE))
     if has_levels and validated.section("exchange")("maker_fee"):
         found += _fee_problems(field, symbol, settings.exchange.maker_fee)
     return found
@@ -151,12 +152,12 @@ def _size_problems(field: str, symbol: SymbolSettings, is_valid: IsValid) -> lis
     return [Problem(f"{field}.base_per_cell", value, rule, "Remove it or quote_per_cell")]
 
 
-def _money_problems(field: str, symbol: SymbolSettings, settings: Settings) -> list[Problem]:
-    """One cell fits into what the symbol may use."""
+def _money_problems(field: str, symbol: SymbolSettings, settings: Settings, largest: Decimal) -> list[Problem]:
+    """The largest cell fits into what the symbol may use. `largest`: its size ÷ the configured one."""
     pool = settings.total_funds * settings.global_max_usage
     cap = min(pool, settings.total_funds * symbol.max_usage_pct)
     size = symbol.quote_per_cell
-    if size is None or size * max(symbol.cell_weights.each, default=ONE) <= cap:
+    if size is None or size * largest <= cap:
         return []
     rule = f"one cell alone is above what the symbol may use ({plain(cap)})"
     return [Problem(f"{field}.quote_per_cell", plain(size), rule, "Lower it, or raise total_funds")]

@@ -13,7 +13,8 @@ from tasks.base.money import from_units
 from tasks.exchange.models import Placement
 from tasks.exchange.order_ids import account_tag
 from tasks.funds.models import Write
-from tasks.grid.models import Grid
+from tasks.grid.levels import configured_size
+from tasks.grid.models import Grid, Size
 from tasks.grid.planner import plan
 from tasks.market.models import Snapshot
 from tasks.tick import retiring
@@ -28,6 +29,7 @@ from tasks.tick.models import TickReport
 from tasks.tick.order_requests import Granted, outcome_of
 from tasks.tick.records import dropped_cells, failed_orders, published, slot_writes, writes
 from tasks.tick.report import Tick, report_of
+from tasks.tick.reserve import spread_reserve
 from tasks.tick.stops import stop_writes, verdict_of
 
 
@@ -70,6 +72,7 @@ def decide(rules: Rules, readings: Readings) -> Decision:
         decision.unfit = "; ".join(map(str, refusal.problems))
         decision.refusal = refusal if state.grid is None else None
     if decision.grid is not None:
+        _spread_reserve(rules, decision, decision.grid)
         _move_dust(rules, decision, decision.grid)
         _plan(rules, decision, decision.grid)
     return decision
@@ -122,6 +125,20 @@ def conclude(
     return Conclusion(report, [intent.client_id for intent in outcome.ended], changes)
 
 
+def _spread_reserve(rules: Rules, decision: Decision, grid: Grid) -> None:
+    """Give cells that an infinity grid has reached their part of its reserve."""
+    configured, readings = rules.configured, decision.readings
+    if configured is None or configured.reserve_share is None:
+        return
+    total = configured.cell_weights(grid.first_price).total
+    size = configured_size(configured) or Size.of_quote(from_units(readings.state.share.allocated_units) / total)
+    before, market, keys = readings.state.grid, rules.market, rules.keys
+    moved = spread_reserve(decision.folded, before, grid, configured, size, market, keys, readings.now_ms)
+    if moved is not None:
+        decision.moves += moved.moves
+        decision.changes += moved.writes
+
+
 def _move_dust(rules: Rules, decision: Decision, grid: Grid) -> None:
     """Move small remainders from cells that no longer buy to cells where they can be sold."""
     folded, keys, now_ms = decision.folded, rules.keys, decision.readings.now_ms
@@ -166,6 +183,7 @@ def _plan(rules: Rules, decision: Decision, grid: Grid) -> None:
         readings.state,
         folded,
         decision.snapshot,
+        grid,
         readings.now_ms,
         unfit=unfit,
         free_base=readings.free_base,

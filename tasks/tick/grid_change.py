@@ -67,14 +67,14 @@ def level_cells(folded: Folded, grid: Grid, keys: Keys) -> list[Write]:
     return changes
 
 
-class DustMoved(NamedTuple):
-    """Moved dust: the moves of money to book, and the records to write."""
+class BaseMoved(NamedTuple):
+    """Base moved from cells to others: the moves of money to book, and the records to write."""
 
     moves: list[FillMove]
     writes: list[Write]
 
 
-def move_dust(folded: Folded, grid: Grid, price: Decimal, market: Market, keys: Keys, now_ms: int) -> DustMoved | None:
+def move_dust(folded: Folded, grid: Grid, price: Decimal, market: Market, keys: Keys, now_ms: int) -> BaseMoved | None:
     """Move the dust in cells of earlier grids and ranges, with its cost, to the cell of `grid` nearest to the price.
 
     Changes `folded`. None where there is no such dust. The moves have their own ids: repeated, they change nothing.
@@ -90,7 +90,7 @@ def move_dust(folded: Folded, grid: Grid, price: Decimal, market: Market, keys: 
 
 def merged_dust(
     folded: Folded, target: Cell, sources: Sequence[Cell], market: Market, keys: Keys, now_ms: int
-) -> DustMoved:
+) -> BaseMoved:
     """Move what `sources` hold, with its cost, into `target`, which sells it if large enough. Changes `folded`."""
     symbol, moves, changes = folded.book.symbol, [], []
     for cell in sources:
@@ -105,4 +105,4 @@ def merged_dust(
         target = target.model_copy(update={"state": CellState.HOLDING})
     folded.cells[target.key] = target
     changes.append(Write(key=keys.cells(symbol), verb="HSET", field=target.key, value=target.model_dump_json()))
-    return DustMoved(moves, changes)
+    return BaseMoved(moves, changes)

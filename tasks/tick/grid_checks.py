@@ -27,7 +27,7 @@ async def refuse_impossible_grids(desk: Desk, markets: Mapping[str, Market]) -> 
             continue
         grid = in_force.get(symbol)
         if grid is not None:
-            problems += size_problems(symbol, grid.levels, configured_sizes(own), markets[symbol])
+            problems += size_problems(symbol, grid.levels, configured_sizes(own, grid.first_price), markets[symbol])
             continue
         price = (await desk.exchange.ticker(symbol)).last
         allocated = max(from_units(shares[symbol].allocated_units), desk.allocator.even_share)

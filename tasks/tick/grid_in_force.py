@@ -121,7 +121,7 @@ def _rounded_again(rules: Rules, decision: Decision, held: Grid, configured: Sym
     Where that grid must not buy, it stays as it was, and `decision.unfit` says why: what it holds is sold as planned.
     """
     grid = rounded_again(held, configured, rules.market)
-    problems = unfit_problems(rules.symbol, configured, grid.levels, rules.market)
+    problems = unfit_problems(rules.symbol, configured, grid.levels, rules.market, grid.first_price)
     decision.unfit = "; ".join(map(str, problems))
     if decision.unfit or grid is held:
         return held

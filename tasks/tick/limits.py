@@ -8,7 +8,7 @@ from tasks.base.keys import Keys
 from tasks.exchange.models import Order, Side
 from tasks.funds.models import FundCode, Write
 from tasks.grid.levels import configured_size
-from tasks.grid.models import MARKET_SLIPPAGE, GridPlan, IdleReason, Limits, RestingBuy
+from tasks.grid.models import MARKET_SLIPPAGE, Grid, GridPlan, IdleReason, Limits, RestingBuy
 from tasks.market.models import Snapshot
 from tasks.orders.models import IntentState
 from tasks.risk.models import StopCode, Verdict
@@ -27,6 +27,7 @@ def limits_of(
     state: SymbolState,
     folded: Folded,
     snapshot: Snapshot,
+    grid: Grid,
     now_ms: int,
     *,
     unfit: bool = False,
@@ -53,7 +54,8 @@ def limits_of(
         used=used,
         committed=committed,
         size=configured_size(own) if own else None,
-        weights=own.cell_weights if own else None,
+        weights=own.cell_weights(grid.first_price) if own else None,
+        keeps_reserve=own is not None and own.reserve_share is not None,
         resize_tolerance=settings.resize_tolerance,
         paused=state.paused or state.share.paused,
         stopped=state.stopped,

@@ -6,11 +6,11 @@ from tasks.funds.models import FillMove, Write
 from tasks.grid.models import Cell, CellState
 from tasks.ledger.rules import write_off
 from tasks.tick.fold import Folded
-from tasks.tick.grid_change import DustMoved, is_dust, merged_dust
+from tasks.tick.grid_change import BaseMoved, is_dust, merged_dust
 from tasks.tick.records import fill_writes
 
 
-def gather_dust(folded: Folded, market: Market, keys: Keys, now_ms: int) -> DustMoved | None:
+def gather_dust(folded: Folded, market: Market, keys: Keys, now_ms: int) -> BaseMoved | None:
     """Gather all remainders in one cell; write them off where nothing else is left and they are too small to sell.
 
     Changes `folded`. None where there is nothing to do.
@@ -26,7 +26,7 @@ def gather_dust(folded: Folded, market: Market, keys: Keys, now_ms: int) -> Dust
     return None if selling else written_off(folded, [target.key], keys, now_ms)
 
 
-def written_off(folded: Folded, cell_keys: list[str], keys: Keys, now_ms: int) -> DustMoved:
+def written_off(folded: Folded, cell_keys: list[str], keys: Keys, now_ms: int) -> BaseMoved:
     """Write off, at cost, what these cells hold. Changes `folded`. The moves have their own ids: booked only once."""
     symbol = folded.book.symbol
     moves: list[FillMove] = []
@@ -42,7 +42,7 @@ def written_off(folded: Folded, cell_keys: list[str], keys: Keys, now_ms: int) -
         changes.append(Write(key=keys.cells(symbol), verb="HSET", field=key, value=cell))
         changes += fill_writes(keys, fill)
     changes.append(Write(key=keys.book(symbol), verb="SET", value=folded.book.model_dump_json()))
-    return DustMoved(moves, changes)
+    return BaseMoved(moves, changes)
 
 
 def _emptied(cell: Cell) -> Cell:

@@ -43,6 +43,9 @@ REASONS: Mapping[IdleReason, Reason] = {
     IdleReason.PRICE_JUMP: Reason("the price jumped", "the next tick, which confirms the price"),
     IdleReason.WIDE_SPREAD: Reason("ask and bid are too far apart", "a spread below max_spread_pct"),
     IdleReason.STOP_FIRED: Reason("a stop of the symbol has fired", "gridflow resume SYMBOL"),
+    IdleReason.RESERVE: Reason(
+        "it holds the base of all levels above the range", "a higher price: each new level gets its part"
+    ),
     IdleReason.RETIRED: Reason(
         "it is of an earlier grid or range, or its symbol left the settings", "nothing: it no longer buys"
     ),

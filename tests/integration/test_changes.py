@@ -487,7 +487,9 @@ async def test_settings_in_force_of_another_version_are_refused(redis: Redis) ->
     await redis.hset(KEYS.settings, "body", json.dumps(body))
     with pytest.raises(StateError) as caught:
         await in_force(redis, own({BTC: GRID}))
-    assert "symbols.\"BTC/USDT\".grid = hexagonal: must be 'arithmetic', 'geometric' or 'adaptive'" in str(caught.value)
+    assert "symbols.\"BTC/USDT\".grid = hexagonal: must be 'arithmetic', 'geometric', 'adaptive' or 'infinity'" in str(
+        caught.value
+    )
     assert "dynamic_step = 7: must be at most 1" in str(caught.value)
     assert "gridflow deploy" in str(caught.value)
 

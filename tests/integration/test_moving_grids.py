@@ -214,3 +214,73 @@ def test_a_paused_symbol_and_a_price_that_jumps_move_nothing() -> None:
         assert (await ladder(desk.desk.redis, desk)).levels[0] > 40_000
 
     play(RISE, work, RANGE | {"trail_up_to": "60000", "max_price_jump_pct": "0.05"})
+
+
+INFINITY: dict[str, Any] = {
+    "grid": "infinity",
+    "lower": "38000",
+    "spacing_pct": "0.01",
+    "cells": 6,
+    "quote_per_cell": "40",
+    "start": "balanced",
+}
+WORTH = Decimal(40) * Decimal("1.01") / Decimal("0.01")  # that an infinity grid with cells of 40 holds at every price
+
+
+async def reserve_of(desk: BinanceDesk) -> tuple[Decimal, str]:
+    """Base and state of the cell that holds the base of all levels above the range."""
+    cells = (await ladder(desk.desk.redis, desk)).cells
+    top = max(cells, key=lambda cell: cell.index)
+    assert top.order_id is None
+    return top.qty, top.state
+
+
+def test_an_infinity_grid_sells_the_rise_and_buys_the_fall() -> None:
+    """It has no highest price; what it holds keeps its worth; only cells near the price have orders."""
+
+    async def work(_world: VirtualWorld, desk: BinanceDesk, trader: GridTrader) -> None:
+        await minutes(desk, trader, 1)
+        for price in RISE[2:8]:
+            await minutes(desk, trader, 1)
+            assert abs((await audited(desk)).base * Decimal(price) / WORTH - 1) < Decimal("0.03"), price
+        assert (await reserve_of(desk))[0] * 46_500 > WORTH * Decimal("0.8")
+        assert len(await resting(desk)) <= 6
+        view = await ladder(desk.desk.redis, desk)
+        assert view.levels[0] < 46_500 < view.levels[-1]
+        assert [cell.reason for cell in view.cells if cell.order_id is None and cell.qty] == ["RESERVE"]
+
+    play(RISE, work, INFINITY)
+
+
+def test_the_reserve_is_found_again_after_redis_is_lost() -> None:
+    """The exchange only knows the order that bought it, in a cell that the range has long left; it is not sold."""
+
+    async def work(world: VirtualWorld, desk: BinanceDesk, trader: GridTrader) -> None:
+        await minutes(desk, trader, 7)
+        before = await audited(desk)
+        await trader.end_lease()
+        await desk.desk.redis.flushdb()
+        again = world.worker()
+        other = await again.trader()
+        for _ in range(3):
+            await other.tick()
+        after = await audited(again)
+        assert (after.base, after.cash) == (before.base, before.cash), "nothing was sold or bought"
+        assert (await reserve_of(again))[0] * 46_300 > WORTH * Decimal("0.8")
+        await minutes(again, other, 3)
+        assert abs((await audited(again)).base * 48_200 / WORTH - 1) < Decimal("0.04")
+        ids = [order.client_id for order in (await again.server.record()).orders]
+        assert len(ids) == len(set(ids))
+
+    play(RISE, work, INFINITY)
+
+
+def test_a_stop_sells_the_reserve_too() -> None:
+    """A stop that sells leaves nothing behind."""
+
+    async def work(_world: VirtualWorld, desk: BinanceDesk, trader: GridTrader) -> None:
+        await minutes(desk, trader, 6)
+        assert (await audited(desk)).base == 0
+        assert await resting(desk) == []
+
+    play(RISE, work, INFINITY | {"take_profit_price": "46000", "stop_exit": "sell"})

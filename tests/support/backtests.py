@@ -77,6 +77,11 @@ def random_grid(rng: random.Random, *, sized: bool, moving: bool = False) -> dic
     return grid | ({"size_factor": rng.choice(("0.9", "1.07"))} if rng.random() < 0.2 else {})
 
 
+def spacing_only(rng: random.Random) -> dict[str, Any]:
+    """A spacing that pays its fees."""
+    return {"spacing_pct": rng.choice(("0.004", "0.006", "0.02"))}
+
+
 def _moving(rng: random.Random, grid: dict[str, Any]) -> dict[str, Any]:
     """The grid, or one whose range moves."""
     if rng.random() < 0.4:
@@ -86,6 +91,9 @@ def _moving(rng: random.Random, grid: dict[str, Any]) -> dict[str, Any]:
         spacing = {"spacing_pct": rng.choice(("0.004", "0.01")), "start": grid["start"]}
         own = {name: spacing[name] for name in names} | {"min_spacing_pct": "0.004", "max_spacing_pct": "0.03"}
         recentre = rng.choice(("both", "both", "up", "down", "never"))
+        if rng.random() < 0.4:
+            own = spacing_only(rng) | {"lower": rng.randint(60, 101), "cells": rng.randint(4, 9)}
+            return {"grid": "infinity", "start": "balanced"} | own
         return own | {"grid": "adaptive", "cells": rng.randint(1, 8), "recentre": recentre}
     trails = rng.choice((("trail_up_to",), ("trail_down_to",), ("trail_up_to", "trail_down_to")))
     limits = {"trail_up_to": rng.randint(117, 200), "trail_down_to": rng.randint(40, 83)}

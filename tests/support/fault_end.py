@@ -142,13 +142,14 @@ def _wanted(desk: Desk, standing: Standing, market: Market) -> Mapping[str, Deci
     """The sizing rule: cell key → base amount."""
     own, share = standing.own, standing.share
     settings, first = desk.settings.symbols[standing.symbol], standing.grid.first_index if standing.grid else 0
-    weight = {cell.key: settings.cell_weights.of(cell.index - first) for cell in own}
+    weights = settings.cell_weights(standing.grid.first_price if standing.grid else Decimal(1))
+    weight = {cell.key: weights.of(cell.index - first, entry=cell.entry) for cell in own}
     empty = [cell for cell in own if holds_nothing(cell)]
     wanting = [Wanted(cell, cell.buy_price, weight[cell.key]) for cell in empty if cell.buy_price < standing.price]
     size = configured_size(settings)
     money = from_units(share.allocated_units), from_units(share.used_units)
     without = sum((weight[cell.key] for cell in empty), ZERO)
-    return amounts(size, wanting, market, *money, settings.cell_weights.total, without)
+    return amounts(size, wanting, market, *money, weights.total, without)
 
 
 def _of_the_grid(desk: Desk, standing: Standing) -> list[str]:

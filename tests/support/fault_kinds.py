@@ -28,8 +28,9 @@ def with_moving_grids(settings: Settings, rng: random.Random) -> Settings:
     whole = settings.model_dump()
     for symbol, own in whole["symbols"].items():
         kept = {name: value for name, value in own.items() if name not in SHAPE}
-        whole["symbols"][symbol] = kept | rng.choice((_trailing, _trailing, _adaptive))(rng, symbol)
-        whole["symbols"][symbol] |= {"size_factor": rng.choice(("0.9", "1.1"))} if rng.random() < 0.3 else {}
+        whole["symbols"][symbol] = kept | rng.choice((_trailing, _trailing, _adaptive, _infinity))(rng, symbol)
+        if whole["symbols"][symbol]["grid"] != "infinity" and rng.random() < 0.3:
+            whole["symbols"][symbol]["size_factor"] = rng.choice(("1.05", "1.1"))
     return Settings.model_validate(whole)
 
 
@@ -51,4 +52,15 @@ def _adaptive(rng: random.Random, symbol: str) -> dict[str, Any]:
         "min_spacing_pct": "0.004",
         "max_spacing_pct": "0.01",
         "recentre": rng.choice(("both", "both", "up", "down")),
+    }
+
+
+def _infinity(rng: random.Random, symbol: str) -> dict[str, Any]:
+    return {
+        "grid": "infinity",
+        "lower": ABOUT[symbol] * Decimal(rng.choice(("0.8", "0.97"))),
+        "spacing_pct": rng.choice(("0.05", "0.1")),  # so few cells that each can be bought
+        "cells": rng.randint(4, 6),
+        "start": "balanced",
+        "base_per_cell": None,
     }

@@ -114,7 +114,7 @@ class Simulation:
         folded = trader.folded(now_ms, from_units(pot.allocated[symbol]))
         self._book(symbol, folded)
         grid = self._grid(trader, folded, now_ms)
-        limits = limits_of(self.settings, state, folded, snapshot, now_ms)
+        limits = limits_of(self.settings, state, folded, snapshot, grid, now_ms)
         given_up = {"retiring": trader.closing, "liquidate": trader.closing}
         limits = limits.model_copy(update={"refused": trader.refused, **given_up})
         planned = plan(snapshot, grid, list(folded.cells.values()), limits, resting_buys(folded))

@@ -176,7 +176,11 @@ SYMBOLS = [
     field('max_usage_pct = "50%"', "max_usage_pct = 50%", "write 0.5 for 50 %"),
     field("max_usage_pct = 50", "must be at most 1", "write 0.5 for 50 %"),
     field("weight = -1", "must be at least 0", "Example: weight = 1"),
-    field("grid = 'geometrical'", "must be 'arithmetic', 'geometric' or 'adaptive'", 'Did you mean "geometric"?'),
+    field(
+        "grid = 'geometrical'",
+        "must be 'arithmetic', 'geometric', 'adaptive' or 'infinity'",
+        'Did you mean "geometric"?',
+    ),
     field("start = 'balance'", "must be 'flat' or 'balanced'", 'Did you mean "balanced"?'),
     field("quote_per_cell = 99999", "one cell alone is above", "Lower it, or raise total_funds"),
     field("quote_per_cell = '150 USDT'", "must be a number", 'Example: quote_per_cell = "150"'),

@@ -221,7 +221,8 @@ def test_why_a_grid_in_force_is_unfit() -> None:
 
     def rules(own: SymbolSettings, **filters: object) -> list[str]:
         found = market(**filters)
-        return [problem.rule for problem in unfit_problems(BTC, own, levels(own, Decimal(42000), found), found)]
+        price = Decimal(42000)
+        return [problem.rule for problem in unfit_problems(BTC, own, levels(own, price, found), found, price)]
 
     follows = symbol_settings(lower="39000", upper="48000", cells=9)
     assert rules(OWN) == rules(follows) == []

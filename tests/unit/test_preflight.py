@@ -120,3 +120,20 @@ def test_a_grid_that_cannot_be_funded_is_refused(
     assert problem.remedy.startswith("Use a smaller size")
     enough = settings(levels | {"quote_per_cell": "9000"})
     assert unfunded_grids(enough, markets, {BTC: PRICE}, first_allocations(enough)) == []
+
+
+def test_an_infinity_grid_needs_money_down_to_its_lowest_level() -> None:
+    """And, at once, the base for all levels above the price: 101 cells at 1 %, less what the price is above a level."""
+    own = {
+        "grid": "infinity",
+        "lower": "30000",
+        "spacing_pct": "0.01",
+        "cells": 8,
+        "quote_per_cell": "40",
+        "start": "balanced",
+    }
+    found = preview(own)
+    assert found.base_cost is not None
+    assert 0.97 < found.base_cost / (40 * 101) < 1.01
+    below = 34  # levels from 30000 to 42000, 1 % apart
+    assert abs(found.quote_needed - found.base_cost - below * 40) < 40

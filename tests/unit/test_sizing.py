@@ -75,7 +75,7 @@ def resting(cells: Sequence[Cell], quote: str) -> tuple[list[Cell], dict[str, Re
 def test_lower_cells_buy_more_by_the_size_factor() -> None:
     """A configured size is that of the highest cell; each one below it is the factor times as large."""
     grid, cells = grid_and_cells(3)
-    weights = symbol_settings(lower="40000", upper="50000", cells=3, size_factor="1.5").cell_weights
+    weights = symbol_settings(lower="40000", upper="50000", cells=3, size_factor="1.5").cell_weights(Decimal(50_000))
     own = limits(10_000, size={"quote": "300"}, weights=weights)
     bought = {order.cell_key: order.qty * order.price for order in planned(cells, grid, own).place}
     worth = [bought[cell.key] for cell in cells]
@@ -85,7 +85,7 @@ def test_lower_cells_buy_more_by_the_size_factor() -> None:
 def test_an_allocation_is_shared_by_the_weights() -> None:
     """All of it is used, and what one cell holds does not change the sizes of the others."""
     grid, cells = grid_and_cells(4)
-    weights = symbol_settings(lower="40000", upper="50000", cells=4, size_factor="2").cell_weights
+    weights = symbol_settings(lower="40000", upper="50000", cells=4, size_factor="2").cell_weights(Decimal(50_000))
     assert weights.total == 15
     placed = planned(cells, grid, limits(1500, weights=weights)).place
     assert [round(order.units / 10**8) for order in placed] == [100, 200, 400, 800], "the highest is nearest"
@@ -96,7 +96,7 @@ def test_an_allocation_is_shared_by_the_weights() -> None:
 
 def test_a_size_factor_of_one_gives_equal_cells() -> None:
     """No weights are listed then, so that a tick adds nothing up."""
-    assert symbol_settings(lower="40000", upper="50000", cells=4).cell_weights == ((), 4)
+    assert symbol_settings(lower="40000", upper="50000", cells=4).cell_weights(Decimal(50_000)).each == ()
 
 
 def test_a_cells_money_is_its_part_of_the_allocation() -> None:

@@ -11,6 +11,7 @@ from tasks.settings.grids.adaptive import AdaptiveSettings
 from tasks.settings.grids.arithmetic import ArithmeticSettings
 from tasks.settings.grids.common import StartMode, SymbolSettings, TrailLimits, net_profit
 from tasks.settings.grids.geometric import GeometricSettings
+from tasks.settings.grids.infinity import InfinitySettings
 
 __all__ = [
     "DEFAULT_KIND",
@@ -19,13 +20,14 @@ __all__ = [
     "AnyGrid",
     "ArithmeticSettings",
     "GeometricSettings",
+    "InfinitySettings",
     "StartMode",
     "SymbolSettings",
     "TrailLimits",
     "net_profit",
 ]
 
-_AnyKind: TypeAlias = ArithmeticSettings | GeometricSettings | AdaptiveSettings
+_AnyKind: TypeAlias = ArithmeticSettings | GeometricSettings | AdaptiveSettings | InfinitySettings
 
 KINDS: dict[str, type[SymbolSettings]] = {kind.model_fields["grid"].default: kind for kind in get_args(_AnyKind)}
 DEFAULT_KIND = "arithmetic"  # of a table without `grid`

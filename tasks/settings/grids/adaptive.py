@@ -2,32 +2,26 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field
 
 from tasks.base.errors import Problem
 from tasks.base.money import plain
 from tasks.settings.grids.common import SymbolSettings
+from tasks.settings.grids.spacing import SpacedLevels, Spacing
 from tasks.settings.section import IsValid
 
-_Spacing = Annotated[Decimal, Field(gt=0, lt=1)]
 _STEP = Decimal("0.0001")  # a spacing is a whole number of basis points
 USUAL_VOLATILITY = Decimal("0.25")  # annualised; taken where too few candles are known
 
 
-class AdaptiveSettings(SymbolSettings):
+class AdaptiveSettings(SymbolSettings, SpacedLevels):
     """A symbol with an adaptive grid. Each centre is a grid of its own: its id names the centre and the spacing."""
 
     grid: Literal["adaptive"] = "adaptive"
-    spacing_pct: _Spacing | None = Field(
-        None,
-        description="distance of neighbouring levels as a share, above 0, below 1; absent: by volatility, "
-        "0.025 + 0.1 × (annual volatility − 0.25)",
-        examples=["0.02"],
-    )
-    min_spacing_pct: _Spacing = Field(Decimal("0.01"), description="smallest spacing by volatility, above 0, below 1")
-    max_spacing_pct: _Spacing = Field(Decimal("0.04"), description="largest spacing by volatility, above 0, below 1")
+    min_spacing_pct: Spacing = Field(Decimal("0.01"), description="smallest spacing by volatility, above 0, below 1")
+    max_spacing_pct: Spacing = Field(Decimal("0.04"), description="largest spacing by volatility, above 0, below 1")
     recentre: Literal["both", "up", "down", "never"] = Field(
         "both",
         description="where the price has left the range by a cell, the grid starts anew around it: both, up, "
@@ -50,10 +44,12 @@ class AdaptiveSettings(SymbolSettings):
 
     def raw_levels(self, first_price: Decimal) -> list[Decimal]:
         """Level i is first_price·(1 + spacing)^i. Index 0 is the centre; half of the cells are below it."""
-        return [first_price * (1 + self.spacing) ** (self.first_index + number) for number in range(self.cells + 1)]
+        return [
+            first_price * (1 + self.spacing) ** (self.start_index(first_price) + number)
+            for number in range(self.cells + 1)
+        ]
 
-    @property
-    def first_index(self) -> int:
+    def start_index(self, first_price: Decimal) -> int:  # noqa: ARG002
         """Index of the lowest level."""
         return -(self.cells // 2)
 

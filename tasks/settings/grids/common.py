@@ -34,15 +34,17 @@ class CellWeights(NamedTuple):
     """How large the cells of a grid are, relative to each other.
 
     each: of the cells in the range, lowest first; empty where all are 1. total: of all cells that share the symbol's
-    allocation.
+    allocation. entries: of cells that buy at the first price, at a balanced start; empty where they are as `each`.
     """
 
     each: tuple[Decimal, ...]
     total: Decimal
+    entries: tuple[Decimal, ...] = ()
 
-    def of(self, number: int) -> Decimal:
-        """Of the cell with this number in the range, from 0; 1 for others."""
-        return self.each[number] if 0 <= number < len(self.each) else ONE
+    def of(self, number: int, *, entry: bool = False) -> Decimal:
+        """Of the cell with this number in the range, from 0; 1 for others. `entry`: it buys at the first price."""
+        own = self.entries if entry and self.entries else self.each
+        return own[number] if 0 <= number < len(own) else ONE
 
 
 ONE = Decimal(1)
@@ -83,9 +85,8 @@ class GridKind(Section, ABC):
     def range_text(self) -> str:
         """From where to where the grid reaches, in words for a table."""
 
-    @property
-    def first_index(self) -> int:
-        """Index of the lowest level when the grid starts."""
+    def start_index(self, first_price: Decimal) -> int:  # noqa: ARG002
+        """Index of the lowest level when the grid starts at this price."""
         return 0
 
     @property
@@ -98,9 +99,19 @@ class GridKind(Section, ABC):
         """How far the range follows the price by whole cells. A kind that does so has levels beyond its range."""
         return TrailLimits()
 
+    @property
+    def room(self) -> int:
+        """How many cells stay on either side of the price where the range follows it; 0: it moves once it is left."""
+        return 0
+
+    @property
+    def reserve_share(self) -> Decimal | None:
+        """Of a kind whose highest cell holds base for levels above the range: the part that is the lowest level's."""
+        return None
+
     def level_at(self, first_price: Decimal, index: int) -> Decimal:
         """The level with this index in quote per base. Raises IndexError where the kind has none."""
-        number = index - self.first_index
+        number = index - self.start_index(first_price)
         if number < 0:
             raise IndexError(index)
         return self.raw_levels(first_price)[number]
@@ -159,9 +170,11 @@ class _CommonSettings(GridKind):
         Decimal(1), description="share under the weighted strategy, 0 to 1000"
     )
 
-    @property
-    def cell_weights(self) -> CellWeights:
-        """Relative sizes: the highest cell of the range is 1, each one below it `size_factor` times as large."""
+    def cell_weights(self, first_price: Decimal) -> CellWeights:  # noqa: ARG002
+        """Relative sizes: the highest cell is 1, each one below it `size_factor` times as large.
+
+        `first_price`: quote per base, at which the grid started.
+        """
         return _weights(self.size_factor, self.cells)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -10,6 +10,8 @@ from tasks.base.errors import Problem
 from tasks.base.money import plain
 from tasks.settings.grids.common import GridKind
 from tasks.settings.section import NOT_SET, IsValid, Price
+
+LOWER: Any = Field(None, description="lowest level, quote per base, above 0", examples=["39000"])
 
 
 class PriceRange(GridKind):
@@ -19,7 +21,7 @@ class PriceRange(GridKind):
     in the file of `gridflow init` and in stored settings.
     """
 
-    lower: Price | None = Field(None, description="lowest level, quote per base, above 0", examples=["39000"])
+    lower: Price | None = LOWER
     upper: Price | None = Field(
         None, description="highest level, quote per base, above 0 and above lower", examples=["48000"]
     )
