@@ -215,6 +215,8 @@ class CellAnswer(Answer):
     sell_price_exact: str
     qty: float
     qty_exact: str
+    earned: float
+    earned_exact: str
     cost: float
     cost_exact: str
     profit: float
@@ -231,19 +233,26 @@ class CellAnswer(Answer):
         """A cell as the API shows it."""
         amounts = both(
             buy_price=cell.buy_price, sell_price=cell.sell_price, qty=cell.qty, cost=cell.cost, profit=cell.profit
-        )
+        ) | both(earned=cell.earned)
         names = {"key", "index", "state", "rounds", "order_id", "reason", "why", "wakes", "earlier"}
         return cls(**cell.model_dump(include=names), **amounts)
 
 
 class GridAnswer(Answer):
-    """A symbol's ladder, the highest cell first. `place` of the price in the range: 0 lowest level, 1 highest."""
+    """A symbol's ladder, the highest cell first. `place` of the price in the range: 0 lowest level, 1 highest.
+
+    `earned`: base that its cells kept at no cost; `earned_value`: its worth at the price.
+    """
 
     symbol: str
     grid_id: str | None
     price: float | None
     price_exact: str | None
     place: float | None
+    earned: float
+    earned_exact: str
+    earned_value: float | None
+    earned_value_exact: str | None
     levels: list[float]
     levels_exact: list[str]
     cells: list[CellAnswer]
@@ -268,5 +277,5 @@ def grid(symbol: str) -> GridAnswer:
         levels=[float(level) for level in found.levels],
         levels_exact=[f"{level:f}" for level in found.levels],
         cells=[CellAnswer.of(cell) for cell in found.cells],
-        **both(price=found.price),
+        **both(price=found.price, earned=found.earned, earned_value=found.earned_value),
     )

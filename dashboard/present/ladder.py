@@ -41,6 +41,10 @@ def grid_tiles(status: StatusView, symbol: SymbolView, view: GridView) -> Html:
     ends = f"{exact(view.levels[0], digits)} – {exact(view.levels[-1], digits)}" if view.levels else "no grid yet"
     next_orders = f"next buy {exact(symbol.next_buy, digits)}, next sell {exact(symbol.next_sell, digits)}"
     base_digits = digits_of([symbol.base])
+    worth = "" if view.earned_value is None else f"worth {money(view.earned_value)} {status.quote}"
+    earned = (
+        [tile(f"Earned in base, {coin}", exact(view.earned, digits_of([view.earned])), worth)] if view.earned else []
+    )
     return tiles(
         [
             tile(f"Price, {status.quote}", exact(view.price, digits), f"{place_text(view.place)} of the range"),
@@ -56,6 +60,7 @@ def grid_tiles(status: StatusView, symbol: SymbolView, view: GridView) -> Html:
                 exact(symbol.base, base_digits),
                 f"worth {money(symbol.inventory_value)} {status.quote}",
             ),
+            *earned,
             tile(
                 "Used / allocated",
                 f"{money(symbol.used)} / {money(symbol.allocated)}",

@@ -15,7 +15,7 @@ from tasks.grid.levels import build_grid, configured_size, configured_sizes
 from tasks.grid.models import MARKET_SLIPPAGE, Grid, Size
 from tasks.grid.sizing import reserve_units
 from tasks.paper.units import to_units
-from tasks.settings.grids import ArithmeticSettings, GeometricSettings, StartMode, SymbolSettings
+from tasks.settings.grids import ArithmeticSettings, Earn, GeometricSettings, StartMode, SymbolSettings
 from tasks.settings.model import AllocationStrategy, Settings
 
 _REMEDY = "Use --engine exact"
@@ -60,6 +60,8 @@ def _symbol_problems(symbol: str, own: SymbolSettings, market: Market) -> Iterat
     for name in sorted(acting):
         if getattr(own, name, None) is not None:
             yield _problem(f"{field}.{name}", str(getattr(own, name)), "is a rule that it does not know")
+    if own.earn is Earn.BASE:
+        yield _problem(f"{field}.earn", own.earn, "keeps base that cost nothing")
     if configured_size(own) is None:
         rule = "the size of a cell follows the allocation, and orders are replaced"
         yield _problem(f"{field}.quote_per_cell", "(not set)", rule)

@@ -43,6 +43,7 @@ _GEOMETRY = frozenset(
         "base_per_cell",
         "size_factor",
         "start",
+        "earn",
         "max_usage_pct",
         "weight",
     }
@@ -119,7 +120,7 @@ def _moves(own: SymbolSettings, grid: Grid) -> RuleBounds:
 def _has_ended(decision: Decision, share: TraderAllocation) -> bool:
     """Whether a stop has nothing left to do: no order, and nothing to sell, or it keeps what it holds."""
     folded = decision.folded
-    holding = any(cell.state is CellState.HOLDING for cell in folded.cells.values())
+    holding = any(cell.state is CellState.HOLDING or cell.earned for cell in folded.cells.values())
     return not folded.intents and not (holding and share.liquidate)
 
 

@@ -7,7 +7,8 @@ Form: `gf<account>-<grid>-<level>-<purpose>-<cycle>`, for instance `gf3fa-9c01b-
 | account | 3 hex digits of a digest of the account's name; distinguishes two pots on one exchange account |
 | grid | 5 hex digits of a digest of the symbol and the grid's geometry; no size is in it |
 | level | index of the cell's lower level; below 0 with `n` for the minus sign: `n3` |
-| purpose | `b` buy, `s` sell, `x` exit: a sale at the market when a symbol is given up |
+| purpose | `b` buy, `s` sell, `r` recoup: a sell that only brings back what its lot cost, `x` exit: a sale at the |
+|         | market when a symbol is given up |
 | cycle | counts the orders of a cell; no (cell, purpose, cycle) is ever used twice |
 """
 
@@ -20,7 +21,7 @@ from functools import cache
 
 from tasks.exchange.models import Side
 
-_FORM = re.compile(r"^gf([0-9a-f]{3})-([0-9a-f]{5})-(n?\d{1,6})-([bsx])-(\d{1,9})$")
+_FORM = re.compile(r"^gf([0-9a-f]{3})-([0-9a-f]{5})-(n?\d{1,6})-([bsrx])-(\d{1,9})$")
 _OLD_FORM = re.compile(r"^(g[0-9a-f]{8})-(\d{1,3})-([bs])-(\d+)$")
 _GRID_DIGITS = 5
 
@@ -30,6 +31,7 @@ class Purpose(StrEnum):
 
     BUY = "buy"
     SELL = "sell"
+    RECOUP = "recoup"
     EXIT = "exit"
 
     @property
@@ -38,7 +40,7 @@ class Purpose(StrEnum):
         return Side.BUY if self is Purpose.BUY else Side.SELL
 
 
-_LETTERS = {Purpose.BUY: "b", Purpose.SELL: "s", Purpose.EXIT: "x"}
+_LETTERS = {Purpose.BUY: "b", Purpose.SELL: "s", Purpose.RECOUP: "r", Purpose.EXIT: "x"}
 _PURPOSES = {letter: purpose for purpose, letter in _LETTERS.items()}
 
 

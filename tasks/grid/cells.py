@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from tasks.base.money import ZERO
+from tasks.base.money import ZERO, ceil_to, exact
 from tasks.exchange.models import Market, Side
 from tasks.grid.models import Cell, CellState, Grid, PlannedOrder
 
@@ -32,8 +32,29 @@ def _distance(cell: Cell, grid: Grid) -> Decimal:
     return max(abs(cell.buy_price - low), abs(cell.sell_price - high))
 
 
+def has_lot(cell: Cell, market: Market) -> bool:
+    """Whether the cell has a lot that is large enough to sell. Base that cost nothing is none."""
+    return market.large_enough(cell.sell_price, market.qty(cell.lot))
+
+
+def recoup_qty(cell: Cell, price: Decimal, bid: Decimal, market: Market) -> Decimal:
+    """Base to sell at `price` so that the cell's lot brings back its cost and the fee, at most what is held.
+
+    A sell that fills at once gets the `bid`. Never less than the exchange takes, and all that is held where it has no
+    cost: it was given up.
+    """
+    held = market.qty(cell.qty)
+    if cell.basis <= 0:
+        return held
+    with exact():
+        net = bid * (1 - market.taker_fee) if bid >= price else price * (1 - market.maker_fee)
+        enough = ceil_to(cell.basis / net, market.lot_step)
+        least = ceil_to(max(market.min_qty, market.min_notional / price), market.lot_step)
+    return min(max(min(enough, market.qty(cell.lot)), least), held)
+
+
 def with_order(cell: Cell, order: PlannedOrder) -> Cell:
-    """The cell once the order is journalled: IDLE → BUYING or HOLDING → SELLING."""
+    """The cell once the order is journalled: IDLE → BUYING or HOLDING → SELLING (at the market also from IDLE)."""
     state = CellState.BUYING if order.side is Side.BUY else CellState.SELLING
     return cell.model_copy(update={"state": state, "order_id": order.client_id, "retry_ms": 0})
 
@@ -43,7 +64,7 @@ def lightened(cell: Cell, market: Market) -> Cell:
 
     The cycle is raised then, because the lot's buy has used it.
     """
-    if cell.state is not CellState.HOLDING or market.large_enough(cell.sell_price, market.qty(cell.qty)):
+    if cell.state is not CellState.HOLDING or has_lot(cell, market):
         return cell
     freed = {"state": CellState.IDLE, "cycle": cell.cycle + 1, "retry_ms": 0, "refusals": 0, "refusal": None}
     return cell.model_copy(update=freed)
@@ -58,10 +79,11 @@ def holding_order(cell: Cell, side: Side, client_id: str, cycle: int) -> Cell:
 def settled(cell: Cell, side: Side, filled: Decimal, market: Market, retry_ms: int = 0) -> Cell:
     """The cell after its order has ended with `filled` base in all (already in `cell.qty`).
 
-    HOLDING where the cell has enough to sell; else IDLE, and a remainder is kept as dust for the next lot. The cycle
-    is raised whenever the next order of either side would repeat a client id. `retry_ms`: no order before this time.
+    HOLDING where the cell has a lot to sell; else IDLE. A remainder is kept as dust for the next lot, and what the
+    round earned in base is kept for good. The cycle is raised whenever the next order of either side would repeat a
+    client id. `retry_ms`: no order before this time.
     """
-    sellable = market.large_enough(cell.sell_price, market.qty(cell.qty))
+    sellable = has_lot(cell, market)
     bought = side is Side.BUY and sellable
     round_done = side is Side.SELL and filled > 0 and not sellable
     return cell.model_copy(

@@ -137,6 +137,7 @@ class Grid(Frozen):
 class Cell(Frozen):
     """One cell. `qty` base held (dust included), `basis` what it cost, fees included.
 
+    `earned`: the part of `qty` that cost nothing: what earlier rounds kept of their base, where the grid earns in base.
     `cycle` numbers the orders of each side: no (cell, side, cycle) is ever used twice.
     """
 
@@ -150,12 +151,18 @@ class Cell(Frozen):
     rounds: int = 0
     qty: NotNegative = ZERO
     basis: Decimal = ZERO
+    earned: NotNegative = ZERO
     profit: Decimal = ZERO
     order_id: str | None = None
     entry: bool = False  # balanced start: buy at the market once
     retry_ms: int = 0  # after a rejection: not before this time
     refusals: int = 0  # by the exchange, in a row
     refusal: RejectReason | None = None  # why it refused the last order; None once it accepted one
+
+    @property
+    def lot(self) -> Decimal:
+        """The part of `qty` that has a cost: what the cell wants to sell."""
+        return self.qty - self.earned
 
     @property
     def lacks_base(self) -> bool:
@@ -209,6 +216,7 @@ class Limits(Frozen):
     cancel_buys: bool = False  # resting buys are cancelled, too
     activation: Decimal | None = None  # share of the price within which levels have orders; None: all levels
     max_open_orders: int | None = None  # that the settings allow
+    earns_base: bool = False  # a sell only brings back the cost of its lot; the rest is kept
 
     @property
     def over(self) -> int:

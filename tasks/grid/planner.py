@@ -7,7 +7,7 @@ from tasks.base.money import ZERO, from_units
 from tasks.base.unchecked import unchecked
 from tasks.exchange.models import Market, Side
 from tasks.exchange.order_ids import OrderId, Purpose
-from tasks.grid.cells import is_off_level
+from tasks.grid.cells import has_lot, is_off_level, recoup_qty
 from tasks.grid.models import (
     MARKET_SLIPPAGE,
     Cell,
@@ -106,7 +106,7 @@ class _Planner:
             self.idle[cell.key] = IdleReason.NO_BASE if cell.lacks_base else IdleReason.REJECTED
         elif self._is_reserve(cell):
             self.idle[cell.key] = IdleReason.RESERVE
-        elif cell.state is CellState.HOLDING:
+        elif cell.state is CellState.HOLDING or self._gives_up_earned(cell):
             self._sell(cell)
         elif retired:
             self.idle[cell.key] = IdleReason.RETIRED
@@ -123,7 +123,7 @@ class _Planner:
         """Why the cell gets no order of either side. After a stop that sells, what is held is still sold."""
         if self.limits.stopped:
             return IdleReason.STOPPED
-        sells = self.limits.liquidate and cell.state is CellState.HOLDING
+        sells = self.limits.liquidate and (cell.state is CellState.HOLDING or self._gives_up_earned(cell))
         return IdleReason.STOP_FIRED if self.limits.stop_fired and not sells else None
 
     def _is_reserve(self, cell: Cell) -> bool:
@@ -131,6 +131,12 @@ class _Planner:
         if not self.limits.keeps_reserve or self.limits.liquidate or cell.entry:
             return False
         return cell.grid_id == self.grid.grid_id and cell.index == self.grid.top_index
+
+    def _gives_up_earned(self, cell: Cell) -> bool:
+        """Whether an empty cell sells what it earned in base: everything is sold, and it is enough for an order."""
+        if not self.limits.liquidate or cell.state is not CellState.IDLE or not cell.earned:
+            return False
+        return self.market.large_enough(self._exit_price(), self.market.qty(cell.qty))
 
     def _in_reach(self, cell: Cell, level: Decimal) -> bool:
         """Whether the level is near enough to the price to have an order."""
@@ -163,7 +169,7 @@ class _Planner:
         if buy is None or not buy.filled or self.limits.stale:
             return False
         middle = (cell.buy_price + cell.sell_price) / 2
-        return self.snapshot.ask > middle and self.market.large_enough(cell.sell_price, self.market.qty(cell.qty))
+        return self.snapshot.ask > middle and has_lot(cell, self.market)
 
     def _sell(self, cell: Cell) -> None:
         exit_now = self.limits.liquidate
@@ -171,9 +177,10 @@ class _Planner:
         if barred is not None:
             self.idle[cell.key] = barred
             return
-        purpose = Purpose.EXIT if exit_now else Purpose.SELL
+        purpose = Purpose.EXIT if exit_now else Purpose.RECOUP if self.limits.earns_base else Purpose.SELL
         price = self._exit_price() if exit_now else self.market.price_up(cell.sell_price)
-        held = self.market.qty(cell.qty)
+        recoups, bid = purpose is Purpose.RECOUP, self.snapshot.ticker.bid
+        held = recoup_qty(cell, price, bid, self.market) if recoups else self.market.qty(cell.qty)
         qty = held if self.free_base is None else min(held, self.market.qty(max(self.free_base, ZERO)))
         violation = self._filter_violation(Side.SELL, price, qty)
         if violation is not None:

@@ -8,9 +8,11 @@ from typing import NamedTuple
 from tasks.base.errors import Problem
 from tasks.base.money import ZERO, exact, from_units, plain
 from tasks.exchange.models import Frozen, Market
+from tasks.grid.cells import recoup_qty
 from tasks.grid.levels import configured_size, configured_sizes, first_sizes, levels
+from tasks.grid.models import Cell
 from tasks.grid.sizing import reserve_units, smallest_qty
-from tasks.settings.grids import StartMode, SymbolSettings, net_profit
+from tasks.settings.grids import Earn, StartMode, SymbolSettings, net_profit
 from tasks.settings.grids.common import ONE
 from tasks.settings.model import Settings
 
@@ -25,6 +27,8 @@ class GridPreview(Frozen):
     balanced start buys at once, and its cost in quote, which is part of quote_needed; None where the price is not
     known. smallest_order: the least worth of an order; minimum: the least that the exchange takes there. Both None
     where its filters or the price are not known.
+    least_kept, most_kept: base that a round of a cell keeps where the grid earns in base; None where it does not, and
+    where the price is not known. lot_step: the least amount of base by which an order differs.
     allocated: what the allocator would give. funded: how many cells that pays for, the cheapest first.
     """
 
@@ -43,6 +47,9 @@ class GridPreview(Frozen):
     base_cost: Decimal | None = None
     smallest_order: Decimal | None = None
     minimum: Decimal | None = None
+    least_kept: Decimal | None = None
+    most_kept: Decimal | None = None
+    lot_step: Decimal | None = None
     allocated: Decimal
     funded: int
 
@@ -76,6 +83,7 @@ def preview_grid(
     profits = [net_profit(low, high, fees.maker_fee, fees.maker_fee) for low, high in pairwise(prices)]
     spacings = [high / low - 1 for low, high in pairwise(prices)]
     entries = [order for order in orders if order.at_once]
+    kept = _kept(own, prices, fees, allocated) if own.earn is Earn.BASE and has_prices else []
     return GridPreview(
         symbol=symbol,
         price=price,
@@ -92,6 +100,9 @@ def preview_grid(
         base_cost=sum((order.cost for order in entries), ZERO) if price is not None else None,
         smallest_order=min(order.price * order.qty for order in orders) if has_prices else None,
         minimum=_minimum(market, orders) if market is not None and has_prices else None,
+        least_kept=min(kept, default=None),
+        most_kept=max(kept, default=None),
+        lot_step=None if market is None else market.lot_step,
         allocated=allocated,
         funded=_funded(orders, allocated),
     )
@@ -211,6 +222,18 @@ def _cost_below(own: SymbolSettings, allocated: Decimal, market: Market, first_p
     size = first_sizes(own, allocated, market, first_price)[0]
     with exact():
         return own.start_index(first_price) * (size.quote or ZERO) * (1 + market.taker_fee)
+
+
+def _kept(own: SymbolSettings, prices: tuple[Decimal, ...], market: Market, allocated: Decimal) -> list[Decimal]:
+    """Base that a round of each cell keeps: what it buys less what brings back the cost."""
+    sizes, found = first_sizes(own, allocated, market, prices[0]), []
+    for (low, high), size in zip(pairwise(prices), sizes, strict=True):
+        qty = market.qty(size.qty(low))
+        with exact():
+            cost = low * qty * (1 + market.maker_fee)
+        cell = Cell(key="", grid_id="", index=0, buy_price=low, sell_price=high, qty=qty, basis=cost)
+        found.append(qty - recoup_qty(cell, high, low, market))
+    return found
 
 
 def _minimum(market: Market, orders: list[_Order]) -> Decimal:

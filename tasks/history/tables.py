@@ -53,6 +53,7 @@ FILLS = _table(
     _ms("at_ms"),
     *_amounts("basis", "profit"),
     Column("filled_basis", Exact, nullable=True),
+    Column("earned", Exact, nullable=False, server_default="0"),
     indexes=(("at_ms", "symbol", "trade_id"), ("symbol", "at_ms", "trade_id"), ("symbol", "cell_key", "at_ms")),
 )
 

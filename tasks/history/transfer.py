@@ -160,7 +160,7 @@ def _typed(folder: Path, name: str, kind: Format) -> Iterator[Row]:
     table, path = tables.table_of(name), folder / f"{name}.{kind}"
     try:
         for row in pq.read_table(path).to_pylist() if kind == "parquet" else _csv_rows(path):
-            yield {column.name: _value(row[column.name], column) for column in table.columns}
+            yield {column.name: _value(_given(row, column), column) for column in table.columns}
     except (OSError, ValueError, KeyError, InvalidOperation, pa.ArrowException) as error:
         raise GridflowError(f"{path} cannot be read: {error!r}") from None
 
@@ -168,6 +168,13 @@ def _typed(folder: Path, name: str, kind: Format) -> Iterator[Row]:
 def _csv_rows(path: Path) -> Iterator[Mapping[str, str | None]]:
     with path.open(newline="", encoding="utf-8") as file:
         yield from csv.DictReader(file)
+
+
+def _given(row: Mapping[str, Any], column: "Column[Any]") -> Any:
+    """The row's value; the column's default where an earlier version exported none. Raises KeyError without either."""
+    if column.name not in row and column.server_default is not None:
+        return column.server_default.arg  # type: ignore[attr-defined]
+    return row[column.name]
 
 
 def _value(value: Any, column: "Column[Any]") -> Any:

@@ -10,7 +10,7 @@ from tasks.base.money import ZERO, exact, floor_to
 from tasks.exchange.models import Side
 from tasks.grid.models import Cell
 from tasks.ledger.models import Book, Fill
-from tasks.ledger.rules import BASIS_STEP, freed_basis, running_sum
+from tasks.ledger.rules import BASIS_STEP, freed_basis, left_after, running_sum
 
 
 def book_missing(book: Book, cell: Cell, qty: Decimal, at_ms: int, trade_id: str) -> tuple[Book, Cell, Fill]:
@@ -25,7 +25,7 @@ def book_missing(book: Book, cell: Cell, qty: Decimal, at_ms: int, trade_id: str
             "missing_base": book.missing_base + qty,
             "sells": book.sells + 1,
         }
-        left = cell.model_copy(update={"qty": cell.qty - qty, "basis": cell.basis - cost})
+        left = cell.model_copy(update=left_after(cell, qty, cost))
         return book.model_copy(update=changes), left, _fill(book, cell, Side.SELL, qty, cost, at_ms, trade_id)
 
 
@@ -43,7 +43,8 @@ def book_returned(book: Book, cell: Cell, qty: Decimal, at_ms: int, trade_id: st
             "missing_base": book.missing_base - qty,
             "buys": book.buys + 1,
         }
-        more = cell.model_copy(update={"qty": cell.qty + qty, "basis": cell.basis + cost})
+        earned = cell.earned if cost else cell.earned + qty
+        more = cell.model_copy(update={"qty": cell.qty + qty, "basis": cell.basis + cost, "earned": earned})
         return book.model_copy(update=changes), more, _fill(book, cell, Side.BUY, qty, cost, at_ms, trade_id)
 
 

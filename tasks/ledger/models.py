@@ -31,6 +31,7 @@ class Fill(Frozen):
     basis: Decimal  # cost added by a buy, cost freed by a sell
     profit: Decimal  # of a sell, after all fees; 0 for a buy
     filled_basis: Decimal | None = None  # the running sum of the book with this fill in it; None in older records
+    earned: Decimal = ZERO  # base that a sell kept at no cost; below 0 where it sold such base
 
 
 class UnvaluedFee(Frozen):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from tasks.base.money import ZERO, exact, floor_to
 from tasks.exchange.models import Market, Side, Trade
+from tasks.exchange.order_ids import Purpose, parse_order_id
 from tasks.grid.models import Cell
 from tasks.ledger.models import HOUR_MS, HOURS_KEPT, Book, Fill, UnvaluedFee, Valuation
 
@@ -29,8 +30,12 @@ def book_fill(
     with exact():
         fee_quote = _fee_worth(trade, market, coin_price)
         split = _split_fee(cell, trade, market, fee_quote or ZERO, needed)
-        booked = _book_buy if trade.side is Side.BUY else _book_sell
-        new_book, new_cell, basis, profit = booked(book, cell, trade, split)
+        if trade.side is Side.BUY:
+            new_book, new_cell, basis, profit = _book_buy(book, cell, trade, split)
+        else:
+            name = parse_order_id(client_id)
+            recoups = name is not None and name.purpose is Purpose.RECOUP
+            new_book, new_cell, basis, profit = _book_sell(book, cell, trade, split, recoups=recoups)
         new_book = _count(new_book, trade, split, fee_quote)
         filled_basis = running_sum(book, trade.side, basis)
         fill = Fill(
@@ -50,6 +55,7 @@ def book_fill(
             basis=basis,
             profit=profit,
             filled_basis=filled_basis,
+            earned=ZERO if trade.side is Side.BUY else new_cell.earned - cell.earned,
         )
         return new_book.model_copy(update={"filled_basis": filled_basis}), new_cell, fill
 
@@ -123,18 +129,14 @@ def _book_buy(book: Book, cell: Cell, trade: Trade, fee: _FeeParts) -> tuple[Boo
     return book.model_copy(update=changes | {"buys": book.buys + 1}), new_cell, cost, ZERO
 
 
-def _book_sell(book: Book, cell: Cell, trade: Trade, fee: _FeeParts) -> tuple[Book, Cell, Decimal, Decimal]:
+def _book_sell(
+    book: Book, cell: Cell, trade: Trade, fee: _FeeParts, *, recoups: bool
+) -> tuple[Book, Cell, Decimal, Decimal]:
     sold = trade.qty + fee.base
-    freed = freed_basis(cell, sold)
     income = trade.price * trade.qty - fee.quote
+    freed = recouped_basis(cell, sold, income - fee.elsewhere_worth) if recoups else freed_basis(cell, sold)
     profit = income - fee.elsewhere_worth - freed
-    new_cell = cell.model_copy(
-        update={
-            "qty": max(cell.qty - sold, ZERO),
-            "basis": cell.basis - freed,
-            "profit": cell.profit + profit,
-        }
-    )
+    new_cell = cell.model_copy(update=left_after(cell, sold, freed, recoups=recoups) | {"profit": cell.profit + profit})
     changes = {
         "cash": book.cash + income,
         "base": book.base - sold,
@@ -146,10 +148,37 @@ def _book_sell(book: Book, cell: Cell, trade: Trade, fee: _FeeParts) -> tuple[Bo
 
 
 def freed_basis(cell: Cell, sold: Decimal) -> Decimal:
-    """Cost of `sold` base of the cell: in proportion, rounded down to 1e-8 quote; all of it when nothing is left."""
+    """Cost of `sold` base of the cell: in proportion, rounded down to 1e-8 quote; all of it when nothing is left.
+
+    Base that cost nothing goes first.
+    """
     if sold >= cell.qty:
         return cell.basis
-    return floor_to(cell.basis * sold / cell.qty, BASIS_STEP)
+    return _share_of_lot(cell, max(sold - cell.earned, ZERO))
+
+
+def recouped_basis(cell: Cell, sold: Decimal, net: Decimal) -> Decimal:
+    """Cost that a recoup frees which sold `sold` base for `net` quote after fees: what it brought back.
+
+    At least in proportion; all of it when nothing of the lot is left.
+    """
+    if sold >= cell.lot:
+        return cell.basis
+    return max(_share_of_lot(cell, sold), min(cell.basis, net))
+
+
+def _share_of_lot(cell: Cell, sold: Decimal) -> Decimal:
+    return floor_to(cell.basis * sold / cell.lot, BASIS_STEP) if sold else ZERO
+
+
+def left_after(cell: Cell, sold: Decimal, freed: Decimal, *, recoups: bool = False) -> dict[str, Decimal]:
+    """What the cell holds after `sold` base with a cost of `freed` left it: the fields that change.
+
+    Base that cost nothing goes first, but a recoup takes it last. What is left without a cost is earned.
+    """
+    left, basis = max(cell.qty - sold, ZERO), cell.basis - freed
+    earned = min(cell.earned, left) if recoups else max(cell.earned - sold, ZERO)
+    return {"qty": left, "basis": basis, "earned": left if basis == 0 else earned}
 
 
 class SoldBeyond(NamedTuple):
@@ -173,7 +202,7 @@ def sell_beyond(book: Book, giver: Cell, seller: Cell, fill: Fill, qty: Decimal)
         own = {"basis": fill.basis + freed, "profit": fill.profit - freed, "filled_basis": filled_basis}
         return SoldBeyond(
             book.model_copy(update=less),
-            giver.model_copy(update={"qty": giver.qty - qty, "basis": giver.basis - freed}),
+            giver.model_copy(update=left_after(giver, qty, freed)),
             seller.model_copy(update={"profit": seller.profit - freed}),
             fill.model_copy(update=own),
         )
@@ -208,23 +237,27 @@ def write_off(book: Book, cell: Cell, at_ms: int, trade_id: str) -> tuple[Book, 
             "grid_profit": book.grid_profit - cell.basis,
             "sells": book.sells + 1,
         }
-        lost = {"qty": ZERO, "basis": ZERO, "profit": cell.profit - cell.basis}
+        lost = {"qty": ZERO, "basis": ZERO, "earned": ZERO, "profit": cell.profit - cell.basis}
         return book.model_copy(update=changes), cell.model_copy(update=lost), fill
 
 
 def with_return(book: Book, fill: Fill, allocated: Decimal) -> Book:
-    """The book with a sell's profit counted as a return on `allocated` (quote); other fills change nothing."""
+    """The book with what a sell earned counted as a return on `allocated` (quote); other fills change nothing.
+
+    That is its profit, and the worth of the base that it kept.
+    """
     if fill.side is Side.BUY or allocated <= 0:
         return book
     hour = fill.at_ms // HOUR_MS
     returns = dict(book.hourly_returns)
-    returns[hour] = round(returns.get(hour, ZERO) + fill.profit / allocated, 12)
+    earned = fill.profit + fill.earned * fill.price
+    returns[hour] = round(returns.get(hour, ZERO) + earned / allocated, 12)
     oldest = max(returns) - HOURS_KEPT
     return book.model_copy(update={"hourly_returns": {at: one for at, one in returns.items() if at > oldest}})
 
 
 def return_72h(book: Book, now_ms: int) -> Decimal:
-    """Grid profit of the last 72 hours per quote allocated when it was made."""
+    """What sells earned in the last 72 hours per quote allocated when they did."""
     oldest = now_ms // HOUR_MS - HOURS_KEPT
     return sum((one for hour, one in book.hourly_returns.items() if hour > oldest), ZERO)
 
@@ -281,7 +314,7 @@ def pay_fee(book: Book, cell: Cell, amount: Decimal, worth: Decimal) -> tuple[Bo
     with exact():
         freed = freed_basis(cell, amount)
         profit = worth - freed
-        less = {"qty": cell.qty - amount, "basis": cell.basis - freed, "profit": cell.profit + profit}
+        less = left_after(cell, amount, freed) | {"profit": cell.profit + profit}
         changes = {
             "base": book.base - amount,
             "basis": book.basis - freed,
@@ -312,6 +345,11 @@ def value(book: Book, price: Decimal) -> Valuation:
 def realised_of(books: Iterable[Book]) -> Decimal:
     """Realised profit of these books, in quote: grid profit less missing."""
     return total(amount for book in books for amount in (book.grid_profit, -book.missing))
+
+
+def earned_of(cells: Iterable[Cell]) -> Decimal:
+    """Base of these cells that cost nothing: what their rounds earned in base."""
+    return total(cell.earned for cell in cells)
 
 
 def total(amounts: Iterable[Decimal]) -> Decimal:

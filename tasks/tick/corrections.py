@@ -14,7 +14,7 @@ from tasks.base.keys import Keys
 from tasks.base.money import ZERO, exact, plain
 from tasks.exchange.models import Market
 from tasks.funds.models import FillMove, Write
-from tasks.grid.cells import lightened
+from tasks.grid.cells import has_lot, lightened
 from tasks.grid.models import Cell, CellState
 from tasks.ledger.base_guard import BaseCorrection, CorrectionKind, coin_of
 from tasks.ledger.missing import book_missing, book_returned
@@ -81,10 +81,6 @@ def return_problem(book: Book, qty: Decimal, surplus: Decimal, returned_lately: 
     return None
 
 
-def _is_sellable(cell: Cell, market: Market) -> bool:
-    return market.large_enough(cell.sell_price, market.qty(cell.qty))
-
-
 def _take(folded: Folded, correction: BaseCorrection, market: Market, now_ms: int) -> None:
     with exact():
         held = sum((cell.qty for cell in folded.cells.values()), ZERO)
@@ -108,7 +104,7 @@ def _give(
         return
     before = min(folded.cells.values(), key=lambda cell: _distance(cell, grid_id, price))
     folded.book, after, fill = book_returned(folded.book, before, qty, now_ms, f"{correction.id}:{before.key}")
-    if after.state is CellState.IDLE and _is_sellable(after, market):
+    if after.state is CellState.IDLE and has_lot(after, market):
         after = after.model_copy(update={"state": CellState.HOLDING})
     _put(folded, before, after, fill)
 

@@ -22,7 +22,7 @@ from tasks.tick.corrections import Booked, book_corrections, settled_writes
 from tasks.tick.decision import Decision, Readings, Rules
 from tasks.tick.fees import charges, pay_fees, value_pending
 from tasks.tick.fold import fold
-from tasks.tick.grid_change import is_empty, move_dust
+from tasks.tick.grid_change import gather_earned, is_empty, move_dust
 from tasks.tick.grid_in_force import grid_in_force
 from tasks.tick.limits import limits_of, other_orders, resting_buys, waiting_for_base, without_filter_refusals
 from tasks.tick.models import TickReport
@@ -141,15 +141,20 @@ def _spread_reserve(rules: Rules, decision: Decision, grid: Grid) -> None:
 
 def _move_dust(rules: Rules, decision: Decision, grid: Grid) -> None:
     """Move small remainders from cells that no longer buy to cells where they can be sold."""
-    folded, keys, now_ms = decision.folded, rules.keys, decision.readings.now_ms
+    folded, keys, now_ms, price = decision.folded, rules.keys, decision.readings.now_ms, decision.snapshot.price
     if rules.is_retiring:
-        moved = retiring.gather_dust(folded, rules.market, keys, now_ms)
+        moves = [retiring.gather_dust(folded, rules.market, keys, now_ms)]
     else:
-        moved = move_dust(folded, grid, decision.snapshot.price, rules.market, keys, now_ms)
-    if moved is None:
+        moves = [move_dust(folded, grid, price, rules.market, keys, now_ms)]
+        share = decision.readings.state.share
+        if share.liquidate and (share.paused or share.fired):
+            moves.append(gather_earned(folded, grid, price, rules.market, keys, now_ms))
+    found = [moved for moved in moves if moved is not None]
+    if not found:
         return
-    decision.moves += moved.moves
-    decision.changes += moved.writes
+    for moved in found:
+        decision.moves += moved.moves
+        decision.changes += moved.writes
     slots = decision.readings.slots
     decision.changes += slot_writes(slots, list(folded.cells), grid.grid_id, keys, rules.symbol)
 

@@ -5,10 +5,12 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from tasks.base.keys import Keys
+from tasks.base.money import ZERO
 from tasks.exchange.models import Market
 from tasks.funds.models import FillMove, Write
-from tasks.grid.cells import is_off_level, is_unrounded
+from tasks.grid.cells import has_lot, is_off_level, is_unrounded
 from tasks.grid.models import Cell, CellState, Grid
+from tasks.ledger.rules import total
 from tasks.tick.fold import Folded
 from tasks.tick.records import grid_writes
 
@@ -19,7 +21,7 @@ def is_empty(cell: Cell) -> bool:
 
 
 def is_dust(cell: Cell) -> bool:
-    """Whether the cell holds a remainder that is too small to sell by itself."""
+    """Whether the cell holds what it does not sell by itself: a small remainder, or what it earned in base."""
     return cell.state is CellState.IDLE and cell.order_id is None and (cell.qty != 0 or cell.basis != 0)
 
 
@@ -77,7 +79,8 @@ class BaseMoved(NamedTuple):
 def move_dust(folded: Folded, grid: Grid, price: Decimal, market: Market, keys: Keys, now_ms: int) -> BaseMoved | None:
     """Move the dust in cells of earlier grids and ranges, with its cost, to the cell of `grid` nearest to the price.
 
-    Changes `folded`. None where there is no such dust. The moves have their own ids: repeated, they change nothing.
+    What they earned in base stays earned there. Changes `folded`. None where there is no such dust. The moves have
+    their own ids: repeated, they change nothing.
     """
     dust = [cell for cell in folded.cells.values() if is_dust(cell) and not grid.has(cell)]
     dust.sort(key=lambda cell: cell.key)
@@ -88,21 +91,55 @@ def move_dust(folded: Folded, grid: Grid, price: Decimal, market: Market, keys: 
     return merged_dust(folded, target, dust, market, keys, now_ms)
 
 
+def gather_earned(
+    folded: Folded, grid: Grid, price: Decimal, market: Market, keys: Keys, now_ms: int
+) -> BaseMoved | None:
+    """Gather what cells without an order earned in base in one of them, where together it is enough to sell at `price`.
+
+    For a sale of all that is held. Changes `folded`. None where there is nothing to gather.
+    """
+    earned = [cell for _, cell in sorted(folded.cells.items()) if is_dust(cell) and cell.earned]
+    if len(earned) < 2 or not market.large_enough(price, market.qty(total(cell.qty for cell in earned))):
+        return None
+    target = max(earned, key=lambda cell: (cell.qty, cell.key))
+    others = [cell for cell in earned if cell.key != target.key]
+    return merged_dust(folded, target, others, market, keys, now_ms, grid)
+
+
 def merged_dust(
-    folded: Folded, target: Cell, sources: Sequence[Cell], market: Market, keys: Keys, now_ms: int
+    folded: Folded,
+    target: Cell,
+    sources: Sequence[Cell],
+    market: Market,
+    keys: Keys,
+    now_ms: int,
+    grid: Grid | None = None,
 ) -> BaseMoved:
-    """Move what `sources` hold, with its cost, into `target`, which sells it if large enough. Changes `folded`."""
+    """Move what `sources` hold, with its cost, into `target`, which sells its lot if large enough. Changes `folded`.
+
+    Sources are deleted, but those in the range of `grid` stay, empty.
+    """
     symbol, moves, changes = folded.book.symbol, [], []
     for cell in sources:
-        merged = target.model_copy(update={"qty": target.qty + cell.qty, "basis": target.basis + cell.basis})
+        sums = {name: getattr(target, name) + getattr(cell, name) for name in ("qty", "basis", "earned")}
+        merged = target.model_copy(update=sums)
         used_delta = merged.used_units - target.used_units - cell.used_units
         name = f"dust:{cell.key}:{cell.cycle}:{now_ms}"  # with its time: a cell may come back with this cycle
         moves.append(FillMove(trade_id=name, at_ms=now_ms, reservation_id="", used_delta=used_delta))
-        changes.append(Write(key=keys.cells(symbol), verb="HDEL", field=cell.key))
-        del folded.cells[cell.key]
+        if grid is not None and grid.has(cell):
+            empty = cell.model_copy(update={"qty": ZERO, "basis": ZERO, "earned": ZERO})
+            folded.cells[cell.key] = empty
+            changes.append(_put(keys, symbol, empty))
+        else:
+            changes.append(Write(key=keys.cells(symbol), verb="HDEL", field=cell.key))
+            del folded.cells[cell.key]
         target = merged
-    if target.state is CellState.IDLE and market.large_enough(target.sell_price, market.qty(target.qty)):
+    if target.state is CellState.IDLE and has_lot(target, market):
         target = target.model_copy(update={"state": CellState.HOLDING})
     folded.cells[target.key] = target
-    changes.append(Write(key=keys.cells(symbol), verb="HSET", field=target.key, value=target.model_dump_json()))
+    changes.append(_put(keys, symbol, target))
     return BaseMoved(moves, changes)
+
+
+def _put(keys: Keys, symbol: str, cell: Cell) -> Write:
+    return Write(key=keys.cells(symbol), verb="HSET", field=cell.key, value=cell.model_dump_json())

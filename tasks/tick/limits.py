@@ -12,6 +12,7 @@ from tasks.grid.models import MARKET_SLIPPAGE, Grid, GridPlan, IdleReason, Limit
 from tasks.market.models import Snapshot
 from tasks.orders.models import IntentState
 from tasks.risk.models import StopCode, Verdict
+from tasks.settings.grids import Earn
 from tasks.settings.model import Settings
 from tasks.tick.fold import Folded
 from tasks.tick.models import SymbolState
@@ -74,6 +75,7 @@ def limits_of(
         cancel_buys=verdict is not None and verdict.cancel_buys,
         activation=own.activation_pct if own else None,
         max_open_orders=own.max_open_orders if own else None,
+        earns_base=own is not None and own.earn is Earn.BASE,
     )
 
 

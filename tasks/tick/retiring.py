@@ -1,8 +1,10 @@
 """A symbol that left the settings: it no longer buys, sells what it holds, and writes off what is unsellable. Pure."""
 
 from tasks.base.keys import Keys
+from tasks.base.money import ZERO
 from tasks.exchange.models import Market
 from tasks.funds.models import FillMove, Write
+from tasks.grid.cells import has_lot
 from tasks.grid.models import Cell, CellState
 from tasks.ledger.rules import write_off
 from tasks.tick.fold import Folded
@@ -11,8 +13,9 @@ from tasks.tick.records import fill_writes
 
 
 def gather_dust(folded: Folded, market: Market, keys: Keys, now_ms: int) -> BaseMoved | None:
-    """Gather all remainders in one cell; write them off where nothing else is left and they are too small to sell.
+    """Gather all remainders, and what was earned in base, in one cell, which sells it.
 
+    It is written off where nothing else is left and it is too small to sell.
     Changes `folded`. None where there is nothing to do.
     """
     dust = [cell for _, cell in sorted(folded.cells.items()) if is_dust(cell)]
@@ -21,7 +24,9 @@ def gather_dust(folded: Folded, market: Market, keys: Keys, now_ms: int) -> Base
         return None
     target = selling[0] if selling else max(dust, key=lambda cell: (cell.qty, cell.key))
     others = [cell for cell in dust if cell.key != target.key]
-    if others:
+    folded.cells |= {cell.key: cell.model_copy(update={"earned": ZERO}) for cell in dust}  # nothing is kept any more
+    others, target = [folded.cells[cell.key] for cell in others], folded.cells[target.key]
+    if others or has_lot(target, market):
         return merged_dust(folded, target, others, market, keys, now_ms)
     return None if selling else written_off(folded, [target.key], keys, now_ms)
 

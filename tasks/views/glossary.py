@@ -22,6 +22,8 @@ GLOSSARY: Mapping[str, str] = {
     "grid profit": "What closed rounds earned: proceeds less cost, after the fees of the buy and of the sell.",
     "floating": "What the inventory is worth at the newest price, less what it cost. The fee of its buys is taken off; "
     "the fee of a sell that has not happened is not.",
+    "earned in base": "Base that rounds kept because the settings say earn = base: a sell only brings back the cost of "
+    "its lot. What is kept cost nothing, so its worth is in floating, not in grid profit.",
     "fees": "All fees paid, in quote. They are in grid profit and floating already.",
     "missing": "Cost of base that left the account without a sell. It lowers the profit; it is not in "
     "grid profit or floating.",

@@ -6,6 +6,7 @@ from tasks.base.keys import Keys
 from tasks.base.money import ZERO
 from tasks.base.redis_client import RedisClient
 from tasks.grid.models import Cell, Grid
+from tasks.ledger.rules import earned_of
 from tasks.tick.models import TickReport
 from tasks.views.models import View
 from tasks.views.price_range import place_in_range
@@ -21,6 +22,7 @@ class CellView(View):
     sell_price: Decimal
     state: str
     qty: Decimal
+    earned: Decimal = ZERO  # the part of `qty` that cost nothing
     cost: Decimal
     profit: Decimal
     rounds: int
@@ -32,7 +34,10 @@ class CellView(View):
 
 
 class GridView(View):
-    """A symbol's ladder, the highest price first. `place`: of the price in the range, 0 lowest, 1 highest."""
+    """A symbol's ladder, the highest price first. `place`: of the price in the range, 0 lowest, 1 highest.
+
+    `earned`: base that its cells kept at no cost; `earned_value`: its worth at the price, None without a price.
+    """
 
     symbol: str
     grid_id: str | None
@@ -40,12 +45,14 @@ class GridView(View):
     levels: tuple[Decimal, ...]
     place: Decimal | None = None
     tick_size: Decimal | None = None  # of its prices, where the grid knows it
+    earned: Decimal = ZERO
+    earned_value: Decimal | None = None
     cells: tuple[CellView, ...] = ()
 
 
 def grid_view(symbol: str, grid: Grid | None, cells: list[Cell], last: TickReport | None) -> GridView:
     """The ladder of these records."""
-    levels = tuple(grid.levels) if grid else ()
+    levels, earned = tuple(grid.levels) if grid else (), earned_of(cells)
     price = last.price if last else None
     idle = dict(last.idle) if last else {}
     ordered = sorted(cells, key=lambda cell: (cell.buy_price, cell.key), reverse=True)
@@ -57,6 +64,8 @@ def grid_view(symbol: str, grid: Grid | None, cells: list[Cell], last: TickRepor
         tick_size=grid.tick_size if grid else None,
         levels=levels,
         place=place_in_range(price, levels),
+        earned=earned,
+        earned_value=None if price is None else earned * price,
         cells=rows,
     )
 
@@ -70,6 +79,7 @@ def _cell_view(cell: Cell, code: str, grid: Grid | None) -> CellView:
         sell_price=cell.sell_price,
         state=cell.state.value,
         qty=cell.qty,
+        earned=cell.earned,
         cost=cell.basis if cell.qty else ZERO,
         profit=cell.profit,
         rounds=cell.rounds,

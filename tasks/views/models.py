@@ -62,6 +62,8 @@ class SymbolView(View):
     price: Decimal | None
     base: Decimal
     inventory_value: Decimal
+    earned: Decimal = ZERO  # base that rounds kept at no cost (earn = "base"); a part of `base`
+    earned_value: Decimal = ZERO  # its worth at the price; a part of `floating`
     equity_change: Decimal
     grid_profit: Decimal
     floating: Decimal

@@ -20,6 +20,9 @@ def ladder(view: GridView, symbol: SymbolView | None, quote: str) -> RenderableT
     base = view.symbol.partition("/")[0]
     parts: list[RenderableType] = [_head(view)]
     parts += [str(reason) for reason in symbol.reasons] if symbol else []
+    if view.earned:
+        worth = "" if view.earned_value is None else f", worth {view.earned_value:,.2f} {quote}"
+        parts.append(f"earned in base: {plain(view.earned)} {base}{worth}")
     table = Table(title=f"Cells (holds in {base}, the rest in {quote})", title_justify="left", title_style="bold")
     table.box, table.pad_edge, table.padding = box.SIMPLE_HEAD, False, (0, 1, 0, 0)
     for name in _NAMES:

@@ -11,7 +11,7 @@ from tasks.funds.models import FundsStatus, TraderAllocation
 from tasks.funds.rules import SPREAD_FIRES, spread_of_usage
 from tasks.ledger.base_guard import BaseWatch
 from tasks.ledger.models import Valuation
-from tasks.ledger.rules import realised_of, total, unvalued_fees, value
+from tasks.ledger.rules import earned_of, realised_of, total, unvalued_fees, value
 from tasks.risk.models import StopCode
 from tasks.settings.in_force import InForce
 from tasks.settings.model import Settings
@@ -40,10 +40,13 @@ def symbol_view(
     worth = value(records.book, last.price) if last else _nothing()
     failure = _failure(stats.get(f"error|{symbol}"), last)
     next_buy, next_sell = next_orders(records.cells)
+    earned = earned_of(records.cells)
     return SymbolView(
         symbol=symbol,
         base=records.book.base,
         inventory_value=worth.inventory_value,
+        earned=earned,
+        earned_value=earned * last.price if last else ZERO,
         equity_change=worth.equity_change,
         grid_profit=worth.grid_profit,
         floating=worth.floating,

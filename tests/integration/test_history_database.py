@@ -124,7 +124,7 @@ async def test_a_database_of_the_first_version_comes_up(database_url: URL) -> No
     first = Database(database_url)
     async with first.begin() as connection:
         await connection.run_sync(migrate, "0001")
-    later = {"filled_basis"}
+    later = {"filled_basis", "earned"}
     columns = {column.name: "1" for column in tables.FILLS.columns if column.name not in later}
     columns |= {"symbol": "'A/B'", "maker": "true"}
     async with first.begin() as connection:

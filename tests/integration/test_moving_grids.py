@@ -1,23 +1,17 @@
 """Grids that follow the price, over the loopback exchange: orders, books, recovery, and what is carried."""
 
-from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Side
 from tasks.exchange.order_ids import OrderId, parse_order_id
 from tasks.grid.models import CellState
-from tasks.ledger.models import Book
-from tasks.ledger.rules import value
-from tasks.ledger.steps import audit_funds
 from tasks.tick.trader import GridTrader
-from tasks.views.grid import GridView, read_grid
 from tests.support.binance.desk import BinanceDesk
 from tests.support.binance.record import open_orders
-from tests.support.candles import candles_through
-from tests.support.desk import BTC, settings
-from tests.support.virtual.desk import VirtualWorld, play_in_world
+from tests.support.desk import BTC
+from tests.support.one_grid import audited, ladder, minutes, play
+from tests.support.virtual.desk import VirtualWorld
 
 RANGE: dict[str, Any] = {"grid": "arithmetic", "lower": "40000", "upper": "44000", "cells": 4, "quote_per_cell": "500"}
 RISE = (
@@ -36,46 +30,6 @@ RISE = (
     "48300",
 )
 FALL = ("42100", "41500", "40500", "39600", "38700", "36900", "38600", "39700", "40800", "42500", "43500", "44500")
-Work = Callable[[VirtualWorld, BinanceDesk, GridTrader], Awaitable[None]]
-
-
-def play(prices: Sequence[str], work: Work, own: dict[str, Any]) -> None:
-    """One symbol with these fields; after the work, its books agree with the account."""
-
-    async def opened(world: VirtualWorld) -> None:
-        desk = world.worker()
-        await desk.desk.allocator.rebalance_if_needed(reason="start")
-        trader = await desk.trader()
-        await trader.tick()
-        await work(world, desk, trader)
-        await audited(desk)
-
-    play_in_world(settings(symbols={BTC: own}), {BTC: candles_through(prices)}, opened)
-
-
-async def minutes(desk: BinanceDesk, trader: GridTrader, count: int) -> None:
-    """So many candles, each with a tick that books and one that follows."""
-    for _ in range(count):
-        await desk.server.advance(1)
-        await trader.tick()
-        await trader.tick()
-
-
-async def audited(desk: BinanceDesk) -> Book:
-    """The ledger: exact, the sum of the cells, equal to the account."""
-    keys, redis = desk.desk.keys, desk.desk.redis
-    book = Book.model_validate_json(await redis.get(keys.book(BTC)) or "")
-    assert value(book, Decimal("41234.56")).identity_error == 0
-    held = (await desk.client.balances()).get("BTC")
-    assert book.base == (held.free + held.locked if held else 0)
-    assert sum((cell.qty for cell in (await ladder(redis, desk)).cells), Decimal(0)) == book.base
-    assert (await audit_funds(redis, keys, [BTC], desk.client)).drift == ()
-    return book
-
-
-async def ladder(redis: RedisClient, desk: BinanceDesk) -> GridView:
-    """The symbol's cells."""
-    return await read_grid(redis, desk.desk.settings.account, BTC)
 
 
 async def resting(desk: BinanceDesk) -> list[tuple[OrderId, Side, Decimal]]:

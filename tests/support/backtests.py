@@ -143,6 +143,8 @@ def random_settings(rng: random.Random, symbols: int) -> Settings:
         | random_rules(rng)
         for name in names
     }
+    earning = random.Random(repr(own))  # of its own: seeds draw the same grids as before
+    own = {name: one | {"earn": earning.choice(("quote", "base"))} for name, one in own.items()}
     return Settings.model_validate(
         {
             "total_funds": str(rng.choice((150, 600, 3000, 30_000))),

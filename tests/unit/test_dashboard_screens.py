@@ -138,7 +138,7 @@ def test_every_screen_explains_its_words_as_the_glossary_does() -> None:
     made = [
         account_tiles(view, None),
         symbol_cards(view, [own], {}, NOW, UTC),
-        grid_tiles(view, own, grid()),
+        grid_tiles(view, own, grid(earned=Decimal(1), earned_value=Decimal(1))),
         ladder(grid()),
         pot_tiles(view),
         shares_table(view, {}),
@@ -231,6 +231,10 @@ def test_the_ladder_shows_each_cell_and_the_price_between_them() -> None:
     assert ladder(grid("1")).index("gf-price-row") > ladder(grid("1")).index("41,000.00")
     assert "No cells" in ladder(grid().model_copy(update={"cells": ()}))
     assert "5 cells" in grid_tiles(status(symbol()), symbol(), grid())
+    assert "Earned" not in grid_tiles(status(symbol()), symbol(), grid())
+    kept = grid(earned=Decimal("0.012"), earned_value=Decimal("495.006"))
+    shown = grid_tiles(status(symbol()), symbol(), kept)
+    assert all(words in shown for words in (GLOSSARY["earned in base"], "Earned in base, BTC", "0.012", "worth 495.01"))
 
 
 def test_candles_carry_levels_orders_and_fills() -> None:

@@ -73,6 +73,7 @@ def test_the_record_of_a_stack_reads_back() -> None:
         "cells": 20,
         "size_factor": "1",
         "start": "flat",
+        "earn": "quote",
         "max_usage_pct": "1",
         "stop_exit": "sell",
         "stop_slippage": "0.001",

@@ -21,6 +21,8 @@ def grid_lines(grid: GridPreview, quote: str) -> list[str]:
         f"  all cells need {_money(grid.quote_needed)} {quote}{_at_once(grid, base)}",
         f"  the allocator would give {_money(grid.allocated)} {quote}: money for {grid.funded} of {grid.cells} cells",
     ]
+    if grid.least_kept is not None and grid.most_kept is not None:
+        lines += _kept(grid, grid.least_kept, grid.most_kept, base)
     if grid.smallest_order is not None:
         least = "" if grid.minimum is None else f"; the exchange takes {_money(grid.minimum)} or more"
         lines.append(f"  its smallest order is worth {_money(grid.smallest_order)} {quote}{least}")
@@ -53,6 +55,15 @@ def _role(number: int, grid: GridPreview) -> str:
     if grid.levels[number] < grid.price:
         return "buys" if number < len(grid.levels) - 1 else ""
     return "sells" if number and grid.base_needed else "waits"
+
+
+def _kept(grid: GridPreview, least: Decimal, most: Decimal, base: str) -> list[str]:
+    """What a round earns in base."""
+    lines = [f"  a round keeps {plain(round(least, 8))} to {plain(round(most, 8))} {base} and brings back its cost"]
+    if not least and grid.lot_step is not None:
+        lot = f"{plain(grid.lot_step)} {base}"
+        lines.append(f"  where it keeps 0, it earns less than a lot ({lot}): all is sold. Use larger or wider cells")
+    return lines
 
 
 def _at_once(grid: GridPreview, base: str) -> str:

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from tasks.settings.grids.adaptive import AdaptiveSettings
 from tasks.settings.grids.arithmetic import ArithmeticSettings
-from tasks.settings.grids.common import StartMode, SymbolSettings, TrailLimits, net_profit
+from tasks.settings.grids.common import Earn, StartMode, SymbolSettings, TrailLimits, net_profit
 from tasks.settings.grids.geometric import GeometricSettings
 from tasks.settings.grids.infinity import InfinitySettings
 
@@ -19,6 +19,7 @@ __all__ = [
     "AdaptiveSettings",
     "AnyGrid",
     "ArithmeticSettings",
+    "Earn",
     "GeometricSettings",
     "InfinitySettings",
     "StartMode",

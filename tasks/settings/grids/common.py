@@ -23,6 +23,13 @@ class StartMode(StrEnum):
     BALANCED = "balanced"
 
 
+class Earn(StrEnum):
+    """What a round earns: `quote` sells all of a lot; `base` sells what brings back its cost and keeps the rest."""
+
+    QUOTE = "quote"
+    BASE = "base"
+
+
 class TrailLimits(NamedTuple):
     """How far a range may follow the price: upper end up to `up`, lower end down to `down`; None: not at all."""
 
@@ -164,6 +171,10 @@ class _CommonSettings(GridKind):
     start: StartMode = Field(
         StartMode.FLAT,
         description="flat buys nothing at once; balanced first buys the base for the cells above the price",
+    )
+    earn: Earn = Field(
+        Earn.QUOTE,
+        description="quote sells all that a cell has bought; base sells what brings back its cost and keeps the rest",
     )
     max_usage_pct: Share = Field(Decimal(1), description="cap: share of total_funds, above 0 to 1")
     weight: Annotated[Decimal, Field(ge=0, le=1000)] = Field(
