@@ -11,6 +11,7 @@ from tasks.exchange.models import Market, Side
 from tasks.exchange.order_ids import Purpose, grid_of, parse_order_id
 from tasks.funds import store as funds_store
 from tasks.funds.models import FundsStatus, TraderAllocation
+from tasks.grid.cells import has_lot
 from tasks.grid.levels import configured_size, is_grid_of
 from tasks.grid.models import Cell, CellState, Grid, IdleReason
 from tasks.grid.sizing import Wanted, amounts, holds_nothing, reserve_units
@@ -134,7 +135,7 @@ def _of_sizes(desk: Desk, standing: Standing, market: Market, status: FundsStatu
 def _is_left_behind(standing: Standing, cell: Cell, intent: Intent, market: Market) -> bool:
     """Whether a partly filled buy should be cancelled, so that its cell sells what it got."""
     middle = (cell.buy_price + cell.sell_price) / 2
-    sellable = market.large_enough(cell.sell_price, market.qty(cell.qty))
+    sellable = has_lot(cell, market)
     return intent.side is Side.BUY and standing.price > middle and sellable
 
 

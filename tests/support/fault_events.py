@@ -16,6 +16,7 @@ from tasks.tick.monitor import rebalance
 from tests.support.binance.desk import BinanceDesk
 from tests.support.fault_changes import Change, Changes
 from tests.support.fault_draw import SYMBOLS, Scene, geometry
+from tests.support.fault_kinds import with_earnings
 from tests.support.fault_rules import FIRED, RESUMED, without_rules
 from tests.support.fault_swarm import COUNTED
 
@@ -62,6 +63,7 @@ class Operator:
     done: Counter[str] = field(default_factory=Counter)
     asked_to_sell: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     delisted: set[str] = field(default_factory=set)
+    earnings: random.Random | None = None  # draws what the symbols earn whenever the settings change
 
     def __post_init__(self) -> None:
         """Draw the few kinds of changes that this scenario has."""
@@ -90,6 +92,8 @@ class Operator:
             return
         if self.delisted & (set(found.symbols) - set(self.settings.symbols)):
             return
+        if self.earnings is not None:
+            found = with_earnings(found, self.earnings)
         gone = next(iter(set(self.settings.symbols) - set(found.symbols)), None)
         if gone is not None:
             await self._note_removal(gone)

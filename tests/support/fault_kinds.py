@@ -1,4 +1,4 @@
-"""Grids of a fault run whose range moves: it trails the price, or the grid is adaptive."""
+"""Grids of a fault run whose range moves (trailing or adaptive), and grids that earn in base."""
 
 import random
 from decimal import Decimal
@@ -31,6 +31,14 @@ def with_moving_grids(settings: Settings, rng: random.Random) -> Settings:
         whole["symbols"][symbol] = kept | rng.choice((_trailing, _trailing, _adaptive, _infinity))(rng, symbol)
         if whole["symbols"][symbol]["grid"] != "infinity" and rng.random() < 0.3:
             whole["symbols"][symbol]["size_factor"] = rng.choice(("1.05", "1.1"))
+    return Settings.model_validate(whole)
+
+
+def with_earnings(settings: Settings, rng: random.Random) -> Settings:
+    """The settings with what each symbol earns drawn: quote or base."""
+    whole = settings.model_dump()
+    for own in whole["symbols"].values():
+        own["earn"] = rng.choice(("base", "base", "quote"))
     return Settings.model_validate(whole)
 
 

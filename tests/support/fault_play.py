@@ -20,7 +20,7 @@ from tasks.funds.store import set_flag
 from tasks.tick.active_symbols import active_symbols
 from tasks.tick.monitor import run_monitor
 from tests.support.binance.desk import BinanceDesk
-from tests.support.binance.record import Record, most_committed, sent_otherwise
+from tests.support.binance.record import Record, is_recoup, most_committed, sent_otherwise
 from tests.support.fault_check import check_orders_and_accounts, lot_of
 from tests.support.fault_crew import TICK_SECONDS, Crew
 from tests.support.fault_deaths import Deaths
@@ -92,6 +92,8 @@ class Play:
         self.deaths = Deaths(server, self.workers, self.operator, self.swarm, self.rng, self.markets)
         resumer = self.world.worker(self.desk.exchange)
         self.rules = RulesDesk(resumer, random.Random(f"resumed {seed}"), done, lambda: self.redis.put_backs)
+        if Trouble.EARNING in self.swarm.rates:
+            self.operator.earnings = random.Random(f"earned by changes {seed}")
         await self.operator.start()
         self.redis.begin()
         await self.play_with_faults()
@@ -122,6 +124,7 @@ class Play:
         check_history(self.world.redis.path, keys.account, after, unshown={*gone, *forgotten})
         paid = [trade for trade in after.trades if trade.fee_asset == "BNB" and trade.symbol != "BNBUSDT"]
         self.operator.done[Trouble.COIN_FEES] += len(paid)
+        self.operator.done[Trouble.EARNING] += sum(is_recoup(trade.client_id) for trade in after.trades)
         faults, events = dict(Counter(fault.kind for fault in after.faults)), dict(self.operator.done)
         sums = self.watch.grants, len(after.orders), len(after.trades)
         return Outcome(seed, faults, events, self.deaths.kills, *sums, digest)

@@ -23,7 +23,7 @@ from typing import cast
 
 from tasks.base.keys import Keys
 from tests.support.fault_draw import SYMBOLS, draw_scene
-from tests.support.fault_kinds import with_moving_grids
+from tests.support.fault_kinds import with_earnings, with_moving_grids
 from tests.support.fault_play import Outcome, Play
 from tests.support.fault_rules import with_rules
 from tests.support.fault_swarm import Swarm, Trouble
@@ -58,6 +58,8 @@ async def _play(seed: int, redis: VirtualRedis, folder: Path) -> Outcome:
 
     if Trouble.MOVING in swarm.rates:
         scene = replace(scene, settings=with_moving_grids(scene.settings, random.Random(f"moving grids {seed}")))
+    if Trouble.EARNING in swarm.rates:
+        scene = replace(scene, settings=with_earnings(scene.settings, random.Random(f"earned {seed}")))
     if Trouble.RULES in swarm.rates:
         scene = replace(scene, settings=with_rules(scene.settings, random.Random(f"drawn rules {seed}")))
 

@@ -30,6 +30,7 @@ class Trouble(StrEnum):
     PUT_BACK = "Redis put back to an earlier state"
     LOST_ANSWERS = "answer of Redis lost"
     FEW_ORDERS = "other number of open orders allowed"
+    EARNING = "fill of a sell that only brings back its cost"
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ _RANGES = {
 }
 _RULES_SHARE = 0.3  # drawn apart, so that other scenarios are what they were before there were rules
 _MOVING_SHARE = 0.3  # likewise
+_EARNING_SHARE = 0.3  # likewise
 COUNTED = tuple(Trouble)[tuple(Trouble).index(Trouble.CANCELLED) :]
 
 
@@ -85,6 +87,8 @@ class Swarm:
             rates[Trouble.RULES] = 1.0
         if random.Random(f"moving {seed}").random() < _MOVING_SHARE:
             rates[Trouble.MOVING] = 1.0
+        if random.Random(f"earning {seed}").random() < _EARNING_SHARE:
+            rates[Trouble.EARNING] = 1.0
         return cls(rng, rates)
 
     def comes(self, kind: Trouble) -> bool:

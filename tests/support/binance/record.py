@@ -6,6 +6,8 @@ from decimal import Decimal
 
 from pydantic import BaseModel, ConfigDict
 
+from tasks.exchange.order_ids import Purpose, parse_order_id
+
 
 class _Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -163,6 +165,7 @@ def open_orders(record: Record, symbol: str | None = None) -> list[OrderRow]:
 def money_path(record: Record, lot: Lot = lambda order: order.symbol) -> list[MoneyPoint]:
     """Quote bound after every event. A sell takes the average cost of its lot; by default a symbol is one lot.
 
+    A recoup (see `tasks.exchange.order_ids`) takes as much as it brings, and what is left without a cost is kept.
     With `lot` a sell can be told to close the buys of its own grid cell. Base that was there at the
     start costs nothing.
     """
@@ -171,6 +174,7 @@ def money_path(record: Record, lot: Lot = lambda order: order.symbol) -> list[Mo
     left: dict[int, Decimal] = {}
     base: dict[str, Decimal] = {}
     cost: dict[str, Decimal] = {}
+    kept: dict[str, Decimal] = {}
     locked, path = Decimal(0), []
     for event in record.events:
         order = orders[event.order_id]
@@ -184,7 +188,7 @@ def money_path(record: Record, lot: Lot = lambda order: order.symbol) -> list[Mo
             trade = trades[event.trade_id]
             left[order.order_id] -= trade.qty
             locked -= order.price * trade.qty if buys else 0
-            _book(base, cost, name, trade)
+            _book(base, cost, kept, name, trade)
         path.append(MoneyPoint(event.seq, event.at_ms, locked, sum(cost.values(), Decimal(0))))
     return path
 
@@ -194,7 +198,9 @@ def most_committed(record: Record, lot: Lot = lambda order: order.symbol) -> Dec
     return max((point.committed for point in money_path(record, lot)), default=Decimal(0))
 
 
-def _book(base: dict[str, Decimal], cost: dict[str, Decimal], name: str, trade: TradeRow) -> None:
+def _book(
+    base: dict[str, Decimal], cost: dict[str, Decimal], kept: dict[str, Decimal], name: str, trade: TradeRow
+) -> None:
     held, paid = base.get(name, Decimal(0)), cost.get(name, Decimal(0))
     in_base = trade.fee_asset and trade.symbol.startswith(trade.fee_asset)
     in_quote = trade.symbol.endswith(trade.fee_asset)
@@ -203,5 +209,16 @@ def _book(base: dict[str, Decimal], cost: dict[str, Decimal], name: str, trade: 
         cost[name] = paid + trade.price * trade.qty + (trade.fee if in_quote else 0)
         return
     sold = min(held, trade.qty)
-    cost[name] = paid * (1 - sold / held) if held else Decimal(0)
-    base[name] = held - sold
+    lot = held - kept.get(name, Decimal(0))
+    freed = paid * sold / held if held else paid
+    if is_recoup(trade.client_id):
+        income = trade.price * trade.qty - (trade.fee if in_quote else 0)
+        freed = paid if sold >= lot else max(paid * sold / lot, min(paid, income))
+    cost[name], base[name] = paid - freed, held - sold
+    kept[name] = base[name] if not cost[name] else min(kept.get(name, Decimal(0)), base[name])
+
+
+def is_recoup(client_id: str) -> bool:
+    """Whether an order only brings back the cost of its lot."""
+    name = parse_order_id(client_id)
+    return name is not None and name.purpose is Purpose.RECOUP
