@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from tasks.base.keys import Keys
-from tasks.base.money import exact
+from tasks.base.money import ZERO, exact
 from tasks.exchange.models import Market
 from tasks.exchange.order_ids import cell_key
 from tasks.funds.models import FillMove, Write
+from tasks.grid.cells import has_lot
 from tasks.grid.models import Cell, CellState, Grid, Size
-from tasks.ledger.rules import freed_basis
+from tasks.ledger.rules import left_after, recouped_basis
 from tasks.settings.grids import SymbolSettings
 from tasks.tick.fold import Folded
 from tasks.tick.grid_change import BaseMoved
@@ -85,22 +86,27 @@ def _found_again(folded: Folded, own: Mapping[int, Cell], size: Size | None) -> 
 
 
 def _divided(cell: Cell, amount: Decimal) -> tuple[Cell, Cell]:
-    """The cell without `amount` of its base, and the cell with that amount alone; the cost in proportion."""
+    """The cell without `amount` of its base, and the cell with that amount alone; the cost in proportion.
+
+    Base that cost nothing goes last.
+    """
     with exact():
-        basis = freed_basis(cell, amount)
-        rest = cell.model_copy(update={"qty": cell.qty - amount, "basis": cell.basis - basis})
-        return rest, cell.model_copy(update={"qty": amount, "basis": basis})
+        basis = recouped_basis(cell, amount, ZERO)
+        rest = cell.model_copy(update=left_after(cell, amount, basis, recoups=True))
+        return rest, cell.model_copy(update={"qty": amount, "basis": basis, "earned": cell.earned - rest.earned})
 
 
 def _joined(cell: Cell, given: Cell) -> Cell:
     """The cell with the base and the cost of another."""
     with exact():
-        return cell.model_copy(update={"qty": cell.qty + given.qty, "basis": cell.basis + given.basis})
+        sums = {name: getattr(cell, name) + getattr(given, name) for name in ("qty", "basis", "earned")}
+        return cell.model_copy(update=sums)
 
 
 def _settled(cell: Cell, market: Market) -> Cell:
     """The cell in the state that follows from what it holds. One that has an order keeps its state."""
     if cell.order_id is not None:
         return cell
-    sells = market.large_enough(cell.sell_price, market.qty(cell.qty))
-    return cell.model_copy(update={"state": CellState.HOLDING if sells else CellState.IDLE, "entry": False})
+    return cell.model_copy(
+        update={"state": CellState.HOLDING if has_lot(cell, market) else CellState.IDLE, "entry": False}
+    )

@@ -144,7 +144,8 @@ def random_settings(rng: random.Random, symbols: int) -> Settings:
         for name in names
     }
     earning = random.Random(repr(own))  # of its own: seeds draw the same grids as before
-    own = {name: one | {"earn": earning.choice(("quote", "base"))} for name, one in own.items()}
+    for one in own.values():
+        one["earn"] = earning.choice(("quote", "base")) if one["grid"] != "infinity" else "quote"
     return Settings.model_validate(
         {
             "total_funds": str(rng.choice((150, 600, 3000, 30_000))),

@@ -35,10 +35,11 @@ def with_moving_grids(settings: Settings, rng: random.Random) -> Settings:
 
 
 def with_earnings(settings: Settings, rng: random.Random) -> Settings:
-    """The settings with what each symbol earns drawn: quote or base."""
+    """The settings with what each symbol earns drawn: quote or base. An infinity grid earns in quote."""
     whole = settings.model_dump()
     for own in whole["symbols"].values():
-        own["earn"] = rng.choice(("base", "base", "quote"))
+        drawn = rng.choice(("base", "base", "quote"))
+        own["earn"] = drawn if own["grid"] != "infinity" else "quote"
     return Settings.model_validate(whole)
 
 

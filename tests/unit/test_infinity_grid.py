@@ -101,6 +101,7 @@ def test_the_allocation_pays_for_all_cells_down_to_the_lowest_level() -> None:
     [
         ({"lower": None}, "lower", "needs its lowest level"),
         ({"start": "flat"}, "start", "holds base from its start"),
+        ({"earn": "base"}, "earn", "sells the rise"),
         ({"cells": 3}, "cells", "at least 4 cells"),
         ({"size_factor": "1.1"}, "size_factor", "spend the same quote"),
         ({"base_per_cell": "1"}, "base_per_cell", "spend the same quote"),

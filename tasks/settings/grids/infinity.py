@@ -13,7 +13,7 @@ from typing import Literal
 
 from tasks.base.errors import Problem
 from tasks.base.money import plain
-from tasks.settings.grids.common import ONE, CellWeights, StartMode, SymbolSettings, TrailLimits
+from tasks.settings.grids.common import ONE, CellWeights, Earn, StartMode, SymbolSettings, TrailLimits
 from tasks.settings.grids.price_range import LOWER
 from tasks.settings.grids.spacing import SpacedLevels
 from tasks.settings.section import NOT_SET, IsValid, Price
@@ -83,7 +83,7 @@ class InfinitySettings(SymbolSettings, SpacedLevels):
         return _weights(self.lower, self.spacing, self.cells, self.start_index(first_price), first_price)
 
     def level_problems(self, field: str, is_valid: IsValid) -> list[Problem]:
-        """The lowest level is given, the grid starts balanced, and all cells spend the same quote."""
+        """The lowest level is given, the grid starts balanced and earns in quote, all cells spend the same."""
         found = []
         if is_valid("lower") and self.lower is None:
             rule, remedy = "an infinity grid needs its lowest level", "Give a price well below today's"
@@ -91,6 +91,9 @@ class InfinitySettings(SymbolSettings, SpacedLevels):
         if is_valid("start") and self.start is not StartMode.BALANCED:
             rule = "an infinity grid holds base from its start"
             found.append(Problem(f"{field}.start", self.start.value, rule, 'Write start = "balanced"'))
+        if is_valid("earn") and self.earn is Earn.BASE:
+            rule = "an infinity grid sells the rise, so that what it holds keeps its worth"
+            found.append(Problem(f"{field}.earn", self.earn.value, rule, 'Write earn = "quote"'))
         if is_valid("cells") and self.cells < _FEWEST_CELLS:
             rule = f"an infinity grid has at least {_FEWEST_CELLS} cells around the price"
             found.append(Problem(f"{field}.cells", str(self.cells), rule, "Use more"))
