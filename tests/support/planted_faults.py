@@ -98,7 +98,12 @@ FAULTS = (
         "    return sorted({*settings.symbols, *await registered_symbols(redis, keys=keys)})\n",
         "    return sorted(settings.symbols)\n",
     ),
-    Planted("dust dropped", "tasks/tick/grid_change.py", '"qty": target.qty + cell.qty, ', ""),
+    Planted(
+        "dust dropped",
+        "tasks/tick/grid_change.py",
+        'getattr(cell, name) for name in ("qty", "basis", "earned")',
+        'getattr(cell, name) for name in ("basis", "earned")',
+    ),
     Planted(
         "cells of an earlier grid dropped",
         "tasks/tick/grid_change.py",
