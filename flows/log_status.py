@@ -1,5 +1,6 @@
 """The `log-status` flow: tell the state of trading, audit the pot, prune the history."""
 
+import logging
 from logging import Logger, LoggerAdapter
 from typing import Any
 
@@ -17,6 +18,8 @@ from tasks.views.models import StatusView
 from tasks.views.prefect_pages import status_line
 from tasks.views.rules import has_usage_drift
 
+_log = logging.getLogger(__name__)  # a run's own logger writes for Prefect's pages
+
 
 def _prune(trading: TradingService, logger: Logger | LoggerAdapter[Any]) -> None:
     """Delete old rows of the history. The next run tries again where the database is away."""
@@ -24,6 +27,7 @@ def _prune(trading: TradingService, logger: Logger | LoggerAdapter[Any]) -> None
         pruned = trading.run(trading.prune_history())
     except GridflowError as error:
         logger.warning("the history was not pruned: %s", error)
+        _log.warning("the history was not pruned", extra={"error": str(error)})
         return
     if pruned:
         logger.info("deleted from the history: %s", ", ".join(f"{count} {name}" for name, count in pruned.items()))

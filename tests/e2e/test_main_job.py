@@ -356,6 +356,17 @@ def test_ticks_inside_a_window_call_prefect_never(up: Running, redis_url: str) -
     assert (counted["pages"], counted["events"]) == (1, 0), "one table a window; no event while nothing is wrong"
 
 
+def test_prefects_lines_and_its_ui_are_apart(up: Running) -> None:
+    """The worker's own log has no line of Prefect's, whose file has them; one of its two UIs is in the state folder."""
+    logs = up.folder / "state" / "logs"
+    own, prefects = ((logs / name).read_text("utf-8") for name in ("worker.log", "prefect-worker.log"))
+    assert " prefect." not in own
+    assert "fill booked" in own
+    assert " prefect.flow_runs Beginning flow run 'BTC/USDT " in prefects
+    assert "Traceback" not in own + prefects
+    assert [path.name for path in (up.folder / "state/prefect/ui").iterdir() if path.is_dir()] == ["v1"]
+
+
 def test_no_secret_is_shown_anywhere(up: Running, page: Page) -> None:
     """In log lines, events, alerts and records in Redis, in what Prefect stores of runs, and on pages.
 

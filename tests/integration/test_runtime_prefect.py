@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import httpx
+import prefect
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_UI_STATIC_DIRECTORY, temporary_settings
 
 from flows.runtime.cli import main
 from flows.runtime.stack.children import RECYCLE
+from flows.runtime.stack.prefect_server_process import keep_one_ui
 from flows.runtime.worker.deploy import deploy, remove_tick_deployment
 from flows.runtime.worker.deployments import planned_deployments
 from tasks.settings.model import Settings
@@ -44,6 +47,29 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectStack]:
     """One server for this module."""
     with prefect_stack(tmp_path_factory.mktemp("prefect") / "state") as stack:
         yield stack
+
+
+def test_the_server_has_one_ui(server: PrefectStack) -> None:
+    """Prefect ships two builds. One is copied and served; addresses of the other lead to the same page of it."""
+    root = server.api.removesuffix("/api")
+    as_browser = {"Accept": "text/html"}
+    with httpx.Client(base_url=root, headers=as_browser, trust_env=False) as browser:
+        told = browser.get("/ui-settings").json()
+        assert (told["available_uis"], told["default_ui"], told["v2_base_url"]) == (["v1"], "v1", None)
+        page = "/runs/flow-run/0a1b"
+        for address in ("/", page):
+            assert "<html" in browser.get(address).text
+        assert browser.get(f"/v2{page}").headers["location"] == page
+
+
+def test_a_copy_of_the_other_ui_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An earlier version of the stack left it in the state folder."""
+    monkeypatch.setattr(prefect, "__ui_v2_static_path__", prefect.__ui_v2_static_path__)
+    for name in ("v1", "v2"):
+        (tmp_path / name / "assets").mkdir(parents=True)
+    with temporary_settings({PREFECT_UI_STATIC_DIRECTORY: str(tmp_path)}):
+        keep_one_ui()
+    assert [path.name for path in tmp_path.iterdir()] == ["v1"]
 
 
 def _gridflow(server: PrefectStack, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from flows.runtime.stack.worker_logs import PREFECT_LOG, separate_prefect
 from tasks.base import log_setup
 from tasks.base.log_context import log_fields
 from tasks.base.log_files import open_log_file
@@ -17,6 +18,7 @@ from tasks.base.log_setup import LogFile
 from tasks.base.redaction import Redactor
 from tasks.settings.logs import start_logging
 from tasks.settings.model import Settings
+from tasks.views.log_files import file_lines, log_files
 
 LOG = logging.getLogger("tasks.test")
 
@@ -143,3 +145,62 @@ def test_what_runs_log_for_prefect_is_hidden_too(monkeypatch: pytest.MonkeyPatch
     logger.error("the key is %s", "hunter22")
     log_setup.setup([], "worker")
     assert stream.getvalue() == "the key is ***\n"
+
+
+@pytest.fixture
+def root_logger() -> Iterator[None]:
+    """The root logger and Prefect's own are afterwards as they were before."""
+    loggers = [logging.getLogger(name) for name in ("", "prefect._internal", "httpx", "alembic")]
+    before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
+    yield
+    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        for handler in logger.handlers:
+            if handler not in handlers:
+                handler.close()
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)
+
+
+@pytest.mark.usefixtures("root_logger")
+def test_prefects_lines_go_to_a_file_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The terminal, which is worker.log, has Gridflow's own lines and what other libraries say; no secret in either."""
+    separate_prefect(tmp_path / "logs", ["hunter22"])
+    log_setup.setup(["hunter22"], "worker")
+    LOG.warning("ours")
+    logging.getLogger("asyncio").error("task failed with hunter22")
+    for name in ("prefect.client.one", "prefect._internal.concurrency", "prefect.events", "httpx"):
+        logging.getLogger(name).error("line of %s with hunter22", name)
+    try:
+        raise ConnectionError("no answer")
+    except ConnectionError:
+        logging.getLogger("prefect._internal.concurrency").exception("service failed")
+    try:
+        raise ValueError("a fault")
+    except ValueError:
+        logging.getLogger("prefect.engine").exception("run failed")
+    terminal = capsys.readouterr().err.splitlines()
+    assert [line.split()[2:] for line in terminal] == [
+        ["WARNING", "tasks.test", "ours"],
+        ["ERROR", "asyncio", "task", "failed", "with", "***"],
+    ]
+    text = (tmp_path / "logs" / PREFECT_LOG).read_text(encoding="utf-8")
+    assert text.count("with ***\n") == 4
+    assert "hunter22" not in text
+    assert text.count("Traceback") == 1, "only for a fault of the program"
+    assert "service failed error=ConnectionError: no answer" in text
+    assert PREFECT_LOG in log_files(tmp_path)
+    assert {line.logger for line in file_lines(tmp_path, PREFECT_LOG)} >= {"httpx", "prefect.engine"}
+
+
+@pytest.mark.usefixtures("root_logger")
+def test_prefects_lines_stay_where_their_file_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder that is a file: everything goes to the terminal, and it says so."""
+    (tmp_path / "logs").write_text("")
+    log_setup.setup([], "worker")
+    separate_prefect(tmp_path / "logs", [])
+    logging.getLogger("prefect.engine").error("line")
+    said = capsys.readouterr().err
+    assert "no log file for Prefect's lines: [Errno 17]" in said
+    assert "prefect.engine line" in said

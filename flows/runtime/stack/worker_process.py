@@ -28,6 +28,7 @@ from flows.runtime.stack.children import (
 )
 from flows.runtime.stack.imports import without_collector
 from flows.runtime.stack.stop_report import keep_orders_file, worker_stop_file, write_report
+from flows.runtime.stack.worker_logs import separate_prefect
 from flows.runtime.worker.deployments import PlannedDeployment, planned_deployments
 from flows.runtime.worker.renewal import RECYCLE_AFTER
 from flows.runtime.worker.trading_side import OpenTrading
@@ -36,7 +37,9 @@ from tasks.base.errors import ConfigError, GridflowError
 from tasks.base.events import EventKind
 from tasks.settings.environment import configured_prefect_api, state_dir
 from tasks.settings.load import load
+from tasks.settings.logs import FOLDER as LOG_FOLDER
 from tasks.settings.model import Settings
+from tasks.settings.secret_values import secret_texts
 from tasks.tick import watchdog
 from tasks.tick.stopping import StopReport
 
@@ -205,9 +208,7 @@ async def _until_healthy(stop_asked: asyncio.Event, seconds: float) -> bool:
 
 def main() -> None:
     """Entry point of the process."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for name in ("httpx", "alembic"):  # a line for each request, and for each table
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.basicConfig(level=logging.WARNING)  # until Prefect is imported
     settings = load()
     only_stop = ONLY_STOP in sys.argv
     with without_collector():  # while the server is still starting
@@ -215,6 +216,7 @@ def main() -> None:
 
         for name in _EXCHANGE_SIDE if only_stop else (*_EXCHANGE_SIDE, *_PREFECT_SIDE):
             importlib.import_module(name)
+    separate_prefect(state_dir() / LOG_FOLDER, secret_texts(settings))
     trading = service()
 
     def plan() -> list[PlannedDeployment]:

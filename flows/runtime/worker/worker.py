@@ -6,6 +6,7 @@ What depends on internals of Prefect 3.9 is in this file and in `engine`.
 """
 
 import asyncio
+import logging
 import signal
 import threading
 from collections.abc import Callable, Iterable
@@ -41,6 +42,7 @@ from tasks.settings.load import load
 from tasks.settings.model import Settings
 from tasks.tick import watchdog
 
+log = logging.getLogger("gridflow.worker")  # the base class's logger is Prefect's
 _MAX_THREADS = 1000
 _CANCEL_POLL_SECONDS = 2.0
 _SETTLE_SECONDS = 10.0
@@ -167,7 +169,7 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
         if self._draining:
             return
         self._draining = True
-        self._logger.info("Draining", extra={"running": len(self._cancel_flags)})
+        log.info("Draining", extra={"running": len(self._cancel_flags)})
         self._stop_windows()
         if self._drain_asked is not None:
             self._drain_asked.set()
@@ -176,7 +178,7 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
         try:
             self._request_stop()
         except Exception:  # windows then end by the clock; the drain must go on
-            self._logger.exception("Could not ask running windows to end early")
+            log.exception("Could not ask running windows to end early")
 
     def _drain_on_signals(self) -> None:
         def on_signal() -> None:
@@ -209,7 +211,7 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
         account = self._own_settings().account
         own = DeploymentNames(account).pool
         if own != self._work_pool_name:
-            self._logger.warning(
+            log.warning(
                 "This worker trades account %r, whose work pool is %r, but polls %r. It refuses runs of other accounts",
                 account,
                 own,
@@ -226,7 +228,7 @@ class GridflowWorker(BaseWorker[GridflowJobConfiguration, BaseVariables, Gridflo
             return found
         deleted = await delete_due_windows(self.client, self._work_pool_name, self._overdue)
         if deleted:
-            self._logger.warning("Deleted %d overdue windows that no worker began in time", deleted)
+            log.warning("Deleted %d overdue windows that no worker began in time", deleted)
         found = await super()._get_scheduled_flow_runs()
         still_overdue = await self._overdue_windows(found)
         return [entry for entry in found if entry.flow_run.id not in still_overdue]
