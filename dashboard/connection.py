@@ -27,7 +27,7 @@ from tasks.settings.secret_values import worker_only
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-_WAIT_SECONDS = 4.0
+WAIT_SECONDS = 4.0
 _THREAD = "dashboard-redis"
 _BUSY_SECONDS = 2.0  # that a read waits for a locked file
 _SLOW_SECONDS, _LEFT_ALONE_SECONDS = 0.5, 3.0
@@ -123,10 +123,10 @@ class Reader:
         if outage.is_left_alone:
             raise NoHistory(outage.why)
         try:
-            async with asyncio.timeout(_WAIT_SECONDS):
+            async with asyncio.timeout(WAIT_SECONDS):
                 found = await query(await self._open_history())
         except TimeoutError:
-            why = f"the history does not answer within {_WAIT_SECONDS:.0f} s"
+            why = f"the history does not answer within {WAIT_SECONDS:.0f} s"
         except (HistoryUnavailable, StateError) as error:
             why = str(error)
         else:
@@ -150,7 +150,7 @@ class Reader:
         if outage.is_left_alone and url == self._url:
             raise NoData(outage.why)
         try:
-            async with asyncio.timeout(_WAIT_SECONDS):
+            async with asyncio.timeout(WAIT_SECONDS):
                 result = await query(await self._open(url))
         except (RedisError, OSError) as error:
             why = f"Redis at {where} does not answer ({type(error).__name__})"

@@ -17,8 +17,8 @@ from tasks.views.parts import PartView, database_away, redis_away
 from tasks.views.steps import read_status
 
 T = TypeVar("T")
-_STATUS_SECONDS = 1.0
-_MANY_SYMBOLS, _MANY_SECONDS = 20, 4.0  # an account of many symbols is read less often
+STATUS_SECONDS = 1.0
+_MANY_SYMBOLS, MANY_SECONDS = 20, 3.0  # an account of many symbols is read less often
 _MOST_ANSWERS = 64
 
 
@@ -43,7 +43,7 @@ class StatusSource:
         with self._lock:
             view = self._last.view
             is_large = view is not None and len(view.symbols) > _MANY_SYMBOLS and self._last.away is None
-            if time.monotonic() - self._asked >= (_MANY_SECONDS if is_large else _STATUS_SECONDS):
+            if time.monotonic() - self._asked >= (MANY_SECONDS if is_large else STATUS_SECONDS):
                 self._last = self._read()
                 self._asked = time.monotonic()
             return self._last

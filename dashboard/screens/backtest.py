@@ -19,7 +19,7 @@ from dashboard.present.backtest import (
 from dashboard.present.html import el
 from dashboard.present.notices import notice
 from dashboard.screens.backtest_form import ask, chosen_candles
-from dashboard.screens.frame import head, page, put, refreshing, zone
+from dashboard.screens.frame import head, page, put, quick_seconds, refreshing, zone
 from tasks.backtest.apart import Busy, Order, Phase, Run
 from tasks.backtest.shelf import SAMPLE, shelves
 from tasks.base.errors import ConfigError, Problem
@@ -35,7 +35,7 @@ NOBODY = "No other"
 def show() -> None:
     """The screen."""
     page("Backtest")
-    refreshing(_head, 5.0)
+    refreshing(_head, quick_seconds())
     found = shelves((reader().settings.paper.data, Path("candles"), SAMPLE))
     if not found:
         put(

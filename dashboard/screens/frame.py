@@ -20,7 +20,7 @@ from tasks.views.models import StatusView
 from tasks.views.parts import PartState, PartView, database_away, part_views
 
 QUICK_SECONDS = 2.0  # between two readings of the present, for a few symbols
-CALM_SECONDS = 5.0  # for many symbols
+CALM_SECONDS = 4.0  # for many symbols
 SLOW_SECONDS = 30.0  # between two readings of the past
 _MANY_SYMBOLS = 20
 

@@ -7,7 +7,17 @@ import streamlit as st
 from dashboard.connection import NoData, prefect_pages, reader
 from dashboard.present.html import el
 from dashboard.present.log_lines import actions_table, at_least, lines_table, matching
-from dashboard.screens.frame import QUICK_SECONDS, SLOW_SECONDS, head, options, page, put, refreshing, zone
+from dashboard.screens.frame import (
+    QUICK_SECONDS,
+    SLOW_SECONDS,
+    head,
+    options,
+    page,
+    put,
+    quick_seconds,
+    refreshing,
+    zone,
+)
 from dashboard.source import answers, of_history
 from tasks.settings.environment import state_dir
 from tasks.views import history, log_files, store
@@ -25,7 +35,7 @@ _FILE_SECONDS = 5.0
 def show() -> None:
     """The screen."""
     page("Logs")
-    refreshing(_head, 5.0)
+    refreshing(_head, quick_seconds())
     level, text, file = st.columns([1.2, 2.4, 1.8])
     level.selectbox("Level and above", LEVELS, key="level", bind="query-params")
     text.text_input("Contains", key="text", placeholder="symbol, message, field …", bind="query-params")

@@ -5,7 +5,7 @@ import streamlit as st
 from dashboard.connection import NoData, reader
 from dashboard.present.html import el
 from dashboard.present.settings_tables import check_result, differences_table, matching, section_table, sections
-from dashboard.screens.frame import SLOW_SECONDS, head, page, put, refreshing
+from dashboard.screens.frame import SLOW_SECONDS, head, page, put, quick_seconds, refreshing
 from dashboard.source import answers
 from tasks.views.settings_page import SettingsPage, read_settings_page
 
@@ -13,7 +13,7 @@ from tasks.views.settings_page import SettingsPage, read_settings_page
 def show() -> None:
     """The screen."""
     page("Settings")
-    refreshing(_head, 5.0)
+    refreshing(_head, quick_seconds())
     text, only = st.columns([3, 1.4], vertical_alignment="bottom")
     text.text_input("Find", key="find", placeholder="name, value or meaning", bind="query-params")
     only.toggle("Only what was set", key="set", bind="query-params", help="Hide settings that have their default")

@@ -17,7 +17,7 @@ from tasks.exchange.call_counts import EXCHANGE_CALLS
 from tasks.tick.heartbeat import BEAT_SECONDS, Heartbeat, HeldWindow, beat, end_beating
 
 log = logging.getLogger(__name__)
-_SLICE_SECONDS = 0.25
+SLICE_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ class Beating:
                 log.warning("heartbeat not written", extra={"error": str(error)})
             while loop.time() < due and self._facts() == said:
                 before = loop.time()
-                await asyncio.sleep(_SLICE_SECONDS)
-                self._lag = max(self._lag, loop.time() - before - _SLICE_SECONDS)
+                await asyncio.sleep(SLICE_SECONDS)
+                self._lag = max(self._lag, loop.time() - before - SLICE_SECONDS)
 
     async def end(self) -> None:
         """Take the heartbeat back: the process ends in order. Without Redis the heartbeat becomes old by itself."""

@@ -25,6 +25,7 @@ from tasks.history import checkpoints, outbox
 from tasks.history.capital import raise_capital
 from tasks.history.checkpoints import touched
 from tasks.history.database import Database, HistoryUnavailable
+from tasks.history.database_watch import DatabaseWatch
 from tasks.history.direct import write_now
 from tasks.history.lists import delete_lists, records_in_lists
 from tasks.history.recovery import recover
@@ -61,6 +62,8 @@ class Archiver:
         self._checkpointed: dict[str, float] = {}
         self._gap = _CHECKPOINT_SECONDS
         self._server = ""  # ids of the Redis server at the last step
+        self._leads = False  # whether this archiver had the lease at its last step
+        self._watch = DatabaseWatch(database, self._store_away)
 
     @property
     def place(self) -> str:
@@ -129,7 +132,12 @@ class Archiver:
         return await prune(self._database, self._keys.account, keep, to_ms(self._clock()))
 
     async def run(self) -> None:
-        """Archive until cancelled. No failure ends it."""
+        """Archive and watch the database until cancelled. No failure ends it."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch.run(lambda: self._leads))
+            await self._archive()
+
+    async def _archive(self) -> None:
         pause = _IDLE_SECONDS
         while True:
             try:
@@ -154,6 +162,7 @@ class Archiver:
         Raises HistoryUnavailable, StaleArchiver, StateError.
         """
         reading = await outbox.read(self._redis, self._keys, self._owner)
+        self._leads = self._is_open and reading is not None
         if reading is None:
             return None
         if reading.records:
@@ -162,6 +171,7 @@ class Archiver:
         reading, rows = await self._with_checkpoints(reading)
         if reading.records or rows:
             await self._write(reading, rows)
+            self._watch.note_answer()
             await self._delete_lists()
             await outbox.delete(self._redis, self._keys, reading)
         await self._follow_server(reading.server)
@@ -263,6 +273,7 @@ class Archiver:
 
     async def _store_away(self, why: str) -> None:
         """The database is away: since when, why, and how much waits. Another archiver may try."""
+        self._leads = False
         redis, keys = self._redis, self._keys
         try:
             now_ms = to_ms(self._clock())

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -24,7 +25,7 @@ from tasks.control import steps as control
 from tasks.control.actions import Actor
 from tasks.exchange.models import Side
 from tasks.funds import store as funds_store
-from tasks.history import outbox, tables
+from tasks.history import database_watch, outbox, tables
 from tasks.history.archiver import Archiver
 from tasks.history.database import Database
 from tasks.history.direct import write_now
@@ -220,6 +221,31 @@ async def test_while_the_database_is_away_trading_goes_on(redis: RedisClient, tm
         running.cancel()
         await archiver.close()
     await desk.close()
+
+
+async def test_an_outage_is_seen_while_nothing_is_written(
+    redis: RedisClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quiet account: nothing waits for the database, whose file another process holds. Then it is back."""
+    monkeypatch.setattr(database_watch, "ASK_SECONDS", 0.1)
+    monkeypatch.setattr(database_watch, "ANSWER_SECONDS", 0.3)
+    database = Database(file_database(tmp_path), 0.5)
+    archiver = Archiver(redis, KEYS, database, 256)
+    await append(redis, 1)
+    running = asyncio.create_task(archiver.run())
+    await until_so(lambda: _is_empty(redis))
+    held = sqlite3.connect(str(database.url.database), isolation_level=None)
+    try:
+        held.execute("PRAGMA locking_mode = EXCLUSIVE")
+        held.execute("BEGIN EXCLUSIVE")
+        await until_so(lambda: _says_why(redis), 3)
+        assert (await read_status(settings(), redis)).history.away_ms is not None
+    finally:
+        held.close()
+    await until_so(lambda: _has_event(redis, "history_back"))
+    assert (await read_status(settings(), redis)).history.away_ms is None
+    running.cancel()
+    await archiver.close()
 
 
 async def _is_empty(redis: RedisClient) -> bool:

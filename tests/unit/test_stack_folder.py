@@ -157,6 +157,18 @@ def test_a_stopped_stack_shows_its_last_known_figures_and_when(tmp_path: Path) -
     assert CliRunner().invoke(cli, ["status", "--state", str(tmp_path)]).exit_code == 1
 
 
+def test_without_redis_the_json_says_so_beside_the_last_known_figures(tmp_path: Path) -> None:
+    """For programs: the outage as in a status that was read, and exit code 1."""
+    write_last_status(tmp_path, status(symbol()))
+    away = {"GRIDFLOW_REDIS_URL": "redis://127.0.0.1:9/0"}
+    shown = CliRunner().invoke(cli, ["status", "--state", str(tmp_path), "--json"], env=away)
+    assert shown.exit_code == 1
+    told = json.loads(shown.stdout)
+    (outage,) = told["outages"]
+    assert outage.startswith("Redis: Redis does not answer as it should.")
+    assert told["last_known"]["status"]["symbols"]
+
+
 @pytest.mark.parametrize(("seconds", "stops"), [(None, True), (60.0, False)])
 async def test_a_replay_that_ends_says_so_and_ends_a_run_without_for(
     monkeypatch: pytest.MonkeyPatch, seconds: float | None, stops: bool

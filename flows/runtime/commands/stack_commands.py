@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -63,8 +64,10 @@ def status(config: Path | None, state: Path | None, as_json: bool, symbol: str |
 
     try:
         view = run_with_redis(work, settings, state)
-    except StackError:
-        if not as_json:
+    except StackError as error:
+        if as_json:
+            click.echo(json.dumps({"account": settings.account, "outages": [f"Redis: {error}"], **_last_known(state)}))
+        else:
             _show_last_known(state, to_stderr=True)
         raise
     past = asyncio.run(_results(settings, state, view.capital))  # apart: its time is not Redis's
@@ -126,6 +129,12 @@ def known_symbol(text: str, symbols: Sequence[str]) -> str | None:
     return names.get(wanted) or bases.get(wanted)
 
 
+def _last_known(state: Path | None) -> dict[str, Any]:
+    """For JSON: the figures that the stack wrote last, and when; null where there are none."""
+    last = read_last_status(state_dir(state))
+    return {"last_known": {"at": last.at, "status": last.view.model_dump(mode="json")} if last else None}
+
+
 def _show_last_known(state: Path | None, *, to_stderr: bool = False) -> bool:
     """Print the figures that the stack wrote last, and when; whether there are any. To stderr beside an error."""
     found = read_last_status(state_dir(state))
@@ -181,8 +190,7 @@ def _show_past(settings: Settings, state: Path | None, as_json: bool, symbol: st
     click.echo(f"No stack runs on {state_dir(state)}: from its history", err=True)
     if as_json:
         shown = {"account": settings.account, "results": [one.model_dump(mode="json") for one in found]}
-        known = {"at": last.at, "status": last.view.model_dump(mode="json")} if last else None
-        click.echo(json.dumps(shown | {"last_known": known}))
+        click.echo(json.dumps(shown | _last_known(state)))
         return True
     _show_last_known(state)
     if found:

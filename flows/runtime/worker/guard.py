@@ -27,7 +27,7 @@ from tasks.tick.coverage import Coverage
 from tasks.tick.heartbeat import BEAT_SECONDS
 
 log = logging.getLogger(__name__)
-_LOOK_SECONDS = 1.0
+LOOK_SECONDS = 1.0
 _TRY_AGAIN_SECONDS = 5.0
 _BLIND_SECONDS = BEAT_SECONDS + 1  # after a look that failed: until then every living worker has beaten again
 
@@ -81,13 +81,13 @@ class WindowGuard:
                     look = await asyncio.wrap_future(self.trading.look())
                 except Exception as error:  # noqa: BLE001 - whatever it is: the worker's runs must go on
                     self._blind(error)
-                    await anyio.sleep(_TRY_AGAIN_SECONDS if isinstance(error, GridflowError) else _LOOK_SECONDS)
+                    await anyio.sleep(_TRY_AGAIN_SECONDS if isinstance(error, GridflowError) else LOOK_SECONDS)
                     continue
                 self._complained, self.look = "", look
                 for symbol in self._decide(look, _now()):
                     self._own[symbol] = _OwnWindow(self._since.setdefault(symbol, utc_now()))
                     windows.start_soon(self._run, symbol)
-                await anyio.sleep(_LOOK_SECONDS)
+                await anyio.sleep(LOOK_SECONDS)
 
     def tell(self) -> None:
         """Put the worker's state into the heartbeat."""
