@@ -15,6 +15,7 @@ from tasks.funds.models import FundCode, TraderAllocation
 from tasks.grid.levels import configured_size
 from tasks.grid.models import Cell, CellState, Grid, IdleReason, Size
 from tasks.grid.sizing import cell_money, holds_nothing, lots
+from tasks.ledger.rules import total
 from tasks.orders.models import IntentState
 from tasks.paper.units import to_units
 from tasks.settings.grids import (
@@ -89,7 +90,7 @@ def quiet_after(rules: Rules, decision: Decision, share: TraderAllocation, refus
         return None
     did_nothing = not (decision.has_changes or decision.plan.cancel or decision.plan.place)
     if share.fired:
-        return Quiet() if did_nothing and _has_ended(decision, share) else None
+        return Quiet() if did_nothing and _has_ended(rules.market, decision, share) else None
     size = configured_size(own)
     if size is None and not (
         did_nothing and _funds_all(rules.market, own.cell_weights(grid.first_price), decision, grid, share)
@@ -117,11 +118,11 @@ def _moves(own: SymbolSettings, grid: Grid) -> RuleBounds:
     return RuleBounds(None if above is None else to_units(above) - 1, None if below is None else to_units(below))
 
 
-def _has_ended(decision: Decision, share: TraderAllocation) -> bool:
-    """Whether a stop has nothing left to do: no order, and nothing to sell, or it keeps what it holds."""
+def _has_ended(market: Market, decision: Decision, share: TraderAllocation) -> bool:
+    """Whether a stop has nothing left to do: no order, and less than a lot to sell, or it keeps what it holds."""
     folded = decision.folded
-    holding = any(cell.state is CellState.HOLDING or cell.earned for cell in folded.cells.values())
-    return not folded.intents and not (holding and share.liquidate)
+    left = market.qty(total(cell.qty for cell in folded.cells.values()))
+    return not folded.intents and not (left and share.liquidate)
 
 
 def _nearest(found: Quiet, rules: RuleBounds) -> Quiet:

@@ -52,6 +52,12 @@ def plan(
     return planner.result()
 
 
+def exit_price(snapshot: Snapshot, slippage: Decimal) -> Decimal:
+    """A price at which a sell fills at once: this share below the best bid."""
+    market = snapshot.market
+    return max(market.price_down(snapshot.ticker.bid * (1 - slippage)), market.tick_size)
+
+
 class _Planner:
     """Builds one plan; counts the money that earlier orders of the same plan take."""
 
@@ -106,7 +112,7 @@ class _Planner:
             self.idle[cell.key] = IdleReason.NO_BASE if cell.lacks_base else IdleReason.REJECTED
         elif self._is_reserve(cell):
             self.idle[cell.key] = IdleReason.RESERVE
-        elif cell.state is CellState.HOLDING or self._gives_up_earned(cell):
+        elif cell.state is CellState.HOLDING or self._gives_up_rest(cell):
             self._sell(cell)
         elif retired:
             self.idle[cell.key] = IdleReason.RETIRED
@@ -123,7 +129,7 @@ class _Planner:
         """Why the cell gets no order of either side. After a stop that sells, what is held is still sold."""
         if self.limits.stopped:
             return IdleReason.STOPPED
-        sells = self.limits.liquidate and (cell.state is CellState.HOLDING or self._gives_up_earned(cell))
+        sells = self.limits.liquidate and (cell.state is CellState.HOLDING or self._gives_up_rest(cell))
         return IdleReason.STOP_FIRED if self.limits.stop_fired and not sells else None
 
     def _is_reserve(self, cell: Cell) -> bool:
@@ -132,11 +138,14 @@ class _Planner:
             return False
         return cell.grid_id == self.grid.grid_id and cell.index == self.grid.top_index
 
-    def _gives_up_earned(self, cell: Cell) -> bool:
-        """Whether an empty cell sells what it earned in base: everything is sold, and it is enough for an order."""
-        if not self.limits.liquidate or cell.state is not CellState.IDLE or not cell.earned:
+    def _gives_up_rest(self, cell: Cell) -> bool:
+        """Whether a cell without a lot sells what it has kept: everything is sold, and it is enough for an order."""
+        if not self.limits.liquidate or cell.state is not CellState.IDLE or not cell.qty:
             return False
-        return self.market.large_enough(self._exit_price(), self.market.qty(cell.qty))
+        return self.market.large_enough(self._exit_at(), self.market.qty(cell.qty))
+
+    def _exit_at(self) -> Decimal:
+        return exit_price(self.snapshot, self.limits.exit_slippage)
 
     def _in_reach(self, cell: Cell, level: Decimal) -> bool:
         """Whether the level is near enough to the price to have an order."""
@@ -178,7 +187,7 @@ class _Planner:
             self.idle[cell.key] = barred
             return
         purpose = Purpose.EXIT if exit_now else Purpose.RECOUP if self.limits.earns_base else Purpose.SELL
-        price = self._exit_price() if exit_now else self.market.price_up(cell.sell_price)
+        price = self._exit_at() if exit_now else self.market.price_up(cell.sell_price)
         recoups, bid = purpose is Purpose.RECOUP, self.snapshot.ticker.bid
         held = recoup_qty(cell, price, bid, self.market) if recoups else self.market.qty(cell.qty)
         qty = held if self.free_base is None else min(held, self.market.qty(max(self.free_base, ZERO)))
@@ -199,11 +208,6 @@ class _Planner:
         if self.limits.no_sells is not None:
             return self.limits.no_sells
         return None if self._in_reach(cell, cell.sell_price) else IdleReason.OUT_OF_REACH
-
-    def _exit_price(self) -> Decimal:
-        """A price at which a sell fills at once."""
-        bid = self.snapshot.ticker.bid
-        return max(self.market.price_down(bid * (1 - self.limits.exit_slippage)), self.market.tick_size)
 
     def _buy(self, cell: Cell) -> None:
         if self.limits.stale:

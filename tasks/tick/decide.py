@@ -14,15 +14,15 @@ from tasks.exchange.models import Placement
 from tasks.exchange.order_ids import account_tag
 from tasks.funds.models import Write
 from tasks.grid.levels import configured_size
-from tasks.grid.models import Grid, Size
-from tasks.grid.planner import plan
+from tasks.grid.models import MARKET_SLIPPAGE, Grid, Size
+from tasks.grid.planner import exit_price, plan
 from tasks.market.models import Snapshot
 from tasks.tick import retiring
 from tasks.tick.corrections import Booked, book_corrections, settled_writes
 from tasks.tick.decision import Decision, Readings, Rules
 from tasks.tick.fees import charges, pay_fees, value_pending
 from tasks.tick.fold import fold
-from tasks.tick.grid_change import gather_earned, is_empty, move_dust
+from tasks.tick.grid_change import gather_small, is_empty, move_dust
 from tasks.tick.grid_in_force import grid_in_force
 from tasks.tick.limits import limits_of, other_orders, resting_buys, waiting_for_base, without_filter_refusals
 from tasks.tick.models import TickReport
@@ -146,9 +146,10 @@ def _move_dust(rules: Rules, decision: Decision, grid: Grid) -> None:
         moves = [retiring.gather_dust(folded, rules.market, keys, now_ms)]
     else:
         moves = [move_dust(folded, grid, price, rules.market, keys, now_ms)]
-        share = decision.readings.state.share
-        if share.liquidate and (share.paused or share.fired):
-            moves.append(gather_earned(folded, grid, price, rules.market, keys, now_ms))
+    share, own = decision.readings.state.share, rules.configured
+    if share.liquidate and (own is None or share.paused or share.fired):
+        least = exit_price(decision.snapshot, own.stop_slippage if own else MARKET_SLIPPAGE)
+        moves.append(gather_small(folded, grid, least, rules.market, keys, now_ms))
     found = [moved for moved in moves if moved is not None]
     if not found:
         return

@@ -91,18 +91,22 @@ def move_dust(folded: Folded, grid: Grid, price: Decimal, market: Market, keys: 
     return merged_dust(folded, target, dust, market, keys, now_ms)
 
 
-def gather_earned(
+def gather_small(
     folded: Folded, grid: Grid, price: Decimal, market: Market, keys: Keys, now_ms: int
 ) -> BaseMoved | None:
-    """Gather what cells without an order earned in base in one of them, where together it is enough to sell at `price`.
+    """Gather what is too small to be sold at `price` cell by cell in one cell, where together it is enough.
 
-    For a sale of all that is held. Changes `folded`. None where there is nothing to gather.
+    For a sale of everything: lots that were just large enough at their own price, remainders, base that was earned.
+    Changes `folded`. None where there is nothing to gather.
     """
-    earned = [cell for _, cell in sorted(folded.cells.items()) if is_dust(cell) and cell.earned]
-    if len(earned) < 2 or not market.large_enough(price, market.qty(total(cell.qty for cell in earned))):
+    free = [cell for _, cell in sorted(folded.cells.items()) if cell.order_id is None and cell.qty]
+    small = [cell for cell in free if not market.large_enough(price, market.qty(cell.qty))]
+    target = max(free, key=lambda cell: (cell.qty, cell.key), default=None)
+    others = [cell for cell in small if target and cell.key != target.key]
+    if target is None or not others:
         return None
-    target = max(earned, key=lambda cell: (cell.qty, cell.key))
-    others = [cell for cell in earned if cell.key != target.key]
+    if not market.large_enough(price, market.qty(total(cell.qty for cell in [target, *others]))):
+        return None
     return merged_dust(folded, target, others, market, keys, now_ms, grid)
 
 
@@ -127,7 +131,9 @@ def merged_dust(
         name = f"dust:{cell.key}:{cell.cycle}:{now_ms}"  # with its time: a cell may come back with this cycle
         moves.append(FillMove(trade_id=name, at_ms=now_ms, reservation_id="", used_delta=used_delta))
         if grid is not None and grid.has(cell):
-            empty = cell.model_copy(update={"qty": ZERO, "basis": ZERO, "earned": ZERO})
+            used = cell.cycle + int(cell.state is CellState.HOLDING)  # the cycle of the lot's buy
+            nothing = {"qty": ZERO, "basis": ZERO, "earned": ZERO, "state": CellState.IDLE, "cycle": used}
+            empty = cell.model_copy(update=nothing | {"retry_ms": 0, "refusals": 0, "refusal": None})
             folded.cells[cell.key] = empty
             changes.append(_put(keys, symbol, empty))
         else:

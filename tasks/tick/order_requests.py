@@ -96,14 +96,16 @@ def is_unconfirmed(answer: Placement) -> bool:
 def wait_after(reason: RejectReason, before: int, side: Side) -> int:
     """Ms until a cell whose order was refused, after `before` refusals in a row, sends the next one.
 
-    A sell that was refused for want of base is planned at the next tick, with what is free then.
+    A sell that was refused for want of base is planned at the next tick, with what is free then. A buy that would have
+    taken waits no longer than REJECTION_WAIT_MS: the price allows it again at any moment.
     """
     if side is Side.SELL and reason is RejectReason.INSUFFICIENT_FUNDS and not before:
         return 0
     base = _WAITS_MS.get(reason, REJECTION_WAIT_MS)
     if before < _AT_ONCE:
         return base
-    return int(min(max(base, 1_000) * 2 ** min(before - _AT_ONCE + 1, 20), MAX_WAIT_MS))
+    most = REJECTION_WAIT_MS if reason is RejectReason.WOULD_TAKE else MAX_WAIT_MS
+    return int(min(max(base, 1_000) * 2 ** min(before - _AT_ONCE + 1, 20), most))
 
 
 def outcome_of(

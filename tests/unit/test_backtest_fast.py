@@ -81,6 +81,7 @@ def test_random_grids_do_trade() -> None:
         ({"stop_loss_price": "90"}, "stop_loss_price"),
         ({"activation_pct": "0.1"}, "activation_pct"),
         ({"end_at": "2024-02-01T00:00:00Z"}, "end_at"),
+        ({"earn": "base"}, "earn"),
         ({"quote_per_cell": "300"}, "money may bind"),
         ({"max_usage_pct": "0.1"}, "money may bind"),
     ],

@@ -23,7 +23,7 @@ from tasks.ledger.rules import book_fill, pay_fee, return_72h, value, with_retur
 from tasks.market.models import Snapshot
 from tasks.settings.model import Settings
 from tasks.tick.fold import Folded
-from tasks.tick.grid_change import gather_earned, move_dust
+from tasks.tick.grid_change import gather_small, move_dust
 from tasks.tick.rebuild import rebuild
 from tasks.tick.retiring import gather_dust
 from tests.support.grids import BTC, grid_and_cells, market, symbol_settings
@@ -216,16 +216,16 @@ def test_a_sale_of_everything_gathers_what_was_kept() -> None:
     grid, cells = grid_and_cells()
     amount = {"qty": Decimal("0.0001"), "earned": Decimal("0.0001")}
     state = folded(*(cell.model_copy(update=amount) for cell in cells))
-    found = gather_earned(state, grid, HIGH, market(), KEYS, 7)
+    found = gather_small(state, grid, HIGH, market(), KEYS, 7)
     assert found is not None
     assert len(found.moves) == len(found.writes) - 1 == 8
     assert len(state.cells) == 9
     (one,) = [cell for cell in state.cells.values() if cell.qty]
     assert (one.qty, one.earned, one.state) == (Decimal("0.0009"), Decimal("0.0009"), CellState.IDLE)
-    assert gather_earned(state, grid, HIGH, market(), KEYS, 8) is None
-    assert gather_earned(folded(*cells), grid, HIGH, market(), KEYS, 8) is None
+    assert gather_small(state, grid, HIGH, market(), KEYS, 8) is None
+    assert gather_small(folded(*cells), grid, HIGH, market(), KEYS, 8) is None
     little = folded(*(cell.model_copy(update=amount) for cell in cells[:1]), *cells[1:])
-    assert gather_earned(little, grid, HIGH, market(), KEYS, 8) is None
+    assert gather_small(little, grid, HIGH, market(), KEYS, 8) is None
 
 
 def test_a_symbol_that_leaves_sells_what_was_kept() -> None:

@@ -36,11 +36,15 @@ def test_changed_filters_free_every_cell_that_the_old_ones_refused() -> None:
 
 
 def test_refusals_in_a_row_wait_longer_each_time() -> None:
-    """What says nothing against the order is tried again at once, but not for ever; nothing waits over ten minutes."""
+    """What says nothing against the order is tried again at once, but not for ever; nothing waits over ten minutes.
+
+    A post-only buy that the price did not allow waits half a minute at most: a grid is whole again soon after.
+    """
     waits = [wait_after(RejectReason.WOULD_TAKE, before, Side.BUY) for before in range(14)]
     assert waits[:4] == [0, 0, 2_000, 4_000]
     assert waits == sorted(waits)
-    assert waits[-1] == MAX_WAIT_MS
+    assert waits[-1] == 30_000
+    assert wait_after(RejectReason.EXPIRED_REQUEST, 13, Side.BUY) == MAX_WAIT_MS
     assert [wait_after(RejectReason.FILTER, before, Side.SELL) for before in (0, 1, 2, 9)] == [
         30_000,
         30_000,
