@@ -229,7 +229,14 @@ COMMANDS = [
     typed("token --expires 400d", "'--expires'", "at most 365d", "Example: 12h"),
     typed("export-trades --year 26", "'--year'", "26 is not in the range"),
     typed("dashboard --port 99999", "'--port'", "99999 is not in the range"),
-    typed("staus", "No such command 'staus'"),
+    typed("staus", "No such command 'staus'", "Did you mean status?"),
+    typed("up --for 1e9", "'--for'", "above 0 and at most 315360000", "Example: --for 60"),
+    typed("invest -5", "'AMOUNT'", "-5 is not above 0", "give it without a sign"),
+    typed("withdraw-profit -.5", "'AMOUNT'", "-.5 is not above 0", "give it without a sign"),
+    typed("invest 1e20", "'AMOUNT'", "1e20 is above 90000000", "give an amount of quote like 500"),
+    typed("data fetch --symbol BTC/USDT --from 2024-13-01", "'--from'", "is no day", "Example: --from 2024-01-31"),
+    typed("report --from yesterday", "'--from'", "'yesterday' is no day", "Example: --from 2024-01-31"),
+    typed("backtest --data none.csv", "--data = none.csv", "no such file or folder", "Name candles that exist"),
 ]
 ALL = [*KEYS, *VALUES, *SYMBOLS, *COMMANDS]
 

@@ -156,6 +156,8 @@ def _candles(options: Mapping[str, Any], symbols: list[str]) -> dict[str, Candle
         raise wrong_option(
             "--data", "(not given)", "a backtest needs candles", "Give a candle file or a folder of them"
         )
+    if not data.exists():
+        raise wrong_option("--data", str(data), "no such file or folder", "Name candles that exist")
     if data.is_dir():
         found = {symbol: load_symbol(data, symbol, cache) for symbol in symbols}
     elif len(symbols) == 1:

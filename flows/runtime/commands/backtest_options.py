@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from flows.runtime.commands.option_types import Day
+
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 GRID_FIELDS = ("grid", "lower", "upper", "range_pct", "cells", "quote_per_cell", "base_per_cell", "start")
 
@@ -40,8 +42,8 @@ def backtest_options(command: _Command) -> _Command:
         click.option("--tick-size", help="Price step. [default: that of the paper exchange]"),
         click.option("--lot-step", help="Amount step. [default: that of the paper exchange]"),
         click.option("--min-notional", help="Smallest order in quote. [default: 0 where a step is given]"),
-        click.option("--from", "since", type=click.DateTime(), callback=_day, help="First day, in UTC."),
-        click.option("--to", "until", type=click.DateTime(), callback=_day, help="End, in UTC; not included."),
+        click.option("--from", "since", type=Day(), callback=_day, help="First day, in UTC."),
+        click.option("--to", "until", type=Day(), callback=_day, help="End, in UTC; not included."),
         click.option("--engine", type=click.Choice(["exact", "fast"]), default="exact", show_default=True),
     ]
     for option in reversed(options):

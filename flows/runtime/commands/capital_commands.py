@@ -8,16 +8,16 @@ from pathlib import Path
 import click
 
 from flows.runtime.commands.connections import is_durable, note_durable, redis_client
-from flows.runtime.commands.option_types import positive_amount
+from flows.runtime.commands.option_types import AmountCommand, positive_amount
 from flows.runtime.commands.options import common_options, json_option, settings_in_force
-from tasks.base.money import plain
+from tasks.base.money import MAX_QUOTE, plain
 from tasks.funds.capital import CapitalMove
 from tasks.settings.model import Settings
 
-_amount = positive_amount("give an amount of quote like 500")
+_amount = positive_amount("give an amount of quote like 500", MAX_QUOTE)
 
 
-@click.command()
+@click.command(cls=AmountCommand)
 @common_options
 @json_option
 @click.argument("amount", callback=_amount)
@@ -32,7 +32,7 @@ def invest(config: Path | None, state: Path | None, as_json: bool, amount: Decim
     _run(settings, state, as_json, amount, CapitalMove.INVEST)
 
 
-@click.command(name="withdraw-profit")
+@click.command(name="withdraw-profit", cls=AmountCommand)
 @common_options
 @json_option
 @click.argument("amount", callback=_amount)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from flows.runtime.commands.option_types import Day
 from flows.runtime.commands.options import json_option
 from tasks.backtest.candle_files import load_file
 from tasks.backtest.candle_store import Stored, add_candles, stored
@@ -38,8 +39,8 @@ def data() -> None:
 @data.command(name="fetch")
 @_SYMBOL
 @_FOLDER
-@click.option("--from", "since", type=click.DateTime(), required=True, help="First day, in UTC.")
-@click.option("--to", "until", type=click.DateTime(), help="End, in UTC; not included. [default: now]")
+@click.option("--from", "since", type=Day(), required=True, help="First day, in UTC.")
+@click.option("--to", "until", type=Day(), help="End, in UTC; not included. [default: now]")
 @click.option("--exchange", "exchange_id", help="ccxt id. [default: exchange.id of the settings]")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="Settings file.")
 @json_option

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import click
 
 from tasks.base.errors import ConfigError, Problem
-from tasks.base.money import dec
+from tasks.base.money import dec, plain
 from tasks.settings.environment import STATE_VARIABLE, state_dir
 
 _TEN_YEARS = 3650 * 86400.0
@@ -35,7 +36,7 @@ class Seconds(click.ParamType[float]):
         in_bounds = self._least <= seconds <= self._most and seconds > 0
         if not math.isfinite(seconds) or not in_bounds:
             least = f"at least {self._least:g}" if self._least else "above 0"
-            rule = f"must be a number of seconds, {least} and at most {self._most:g}"
+            rule = f"must be a number of seconds, {least} and at most {self._most:.15g}"
             self.fail(f"{value} {rule}. Example: {option} {self._example}", param, ctx)
         return seconds
 
@@ -59,8 +60,33 @@ def usable_state(state: Path | None) -> Path:
     return folder
 
 
-def positive_amount(remedy: str) -> Callable[[click.Context, click.Parameter, str], Decimal]:
-    """Reads a positive amount. Raises BadParameter for anything else; `remedy` says what to give."""
+class Day(click.DateTime):
+    """A day, or a time of it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The moment, without a zone."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            option = param.opts[0] if param else ""
+            self.fail(f"{value!r} is no day. Example: {option} 2024-01-31 or {option} 2024-01-31T16:00:00", param, ctx)
+
+
+class AmountCommand(click.Command):
+    """A command with an amount as argument: -5 is an amount below 0 and no unknown option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The arguments that are left. Raises BadParameter for a negative number."""
+        for text in args:
+            if re.fullmatch(r"-\.?\d\S*", text):
+                raise click.BadParameter(f"{text} is not above 0: give it without a sign", ctx, param_hint="'AMOUNT'")
+        return super().parse_args(ctx, args)
+
+
+def positive_amount(
+    remedy: str, most: Decimal | None = None
+) -> Callable[[click.Context, click.Parameter, str], Decimal]:
+    """Reads a positive amount, at most `most`. Raises BadParameter for anything else; `remedy` says what to give."""
 
     def read(_context: click.Context, _parameter: click.Parameter, text: str) -> Decimal:
         try:
@@ -69,6 +95,8 @@ def positive_amount(remedy: str) -> Callable[[click.Context, click.Parameter, st
             raise click.BadParameter(f"{text!r} is not a number: {remedy}") from None
         if amount <= 0:
             raise click.BadParameter(f"{text} is not above 0: {remedy}")
+        if most is not None and amount > most:
+            raise click.BadParameter(f"{text} is above {plain(most)}, the most that a pot can hold: {remedy}")
         return amount
 
     return read

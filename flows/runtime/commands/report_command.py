@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from flows.runtime.commands.option_types import Day
 from flows.runtime.commands.options import common_options, settings_in_force
 from tasks.backtest.report.contents import Contents
 from tasks.base.clock import to_ms, utc_now
@@ -17,8 +18,8 @@ from tasks.settings.model import Settings
 
 @click.command()
 @common_options
-@click.option("--from", "since", type=click.DateTime(), required=True, help="First day, in UTC.")
-@click.option("--to", "until", type=click.DateTime(), help="End, in UTC; not included. [default: now]")
+@click.option("--from", "since", type=Day(), required=True, help="First day, in UTC.")
+@click.option("--to", "until", type=Day(), help="End, in UTC; not included. [default: now]")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),

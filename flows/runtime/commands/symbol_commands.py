@@ -8,18 +8,18 @@ from pathlib import Path
 import click
 
 from flows.runtime.commands.connections import is_durable, note_durable, redis_client, run_with_redis
-from flows.runtime.commands.option_types import positive_amount
+from flows.runtime.commands.option_types import AmountCommand, positive_amount
 from flows.runtime.commands.options import common_options, json_option, settings_in_force
-from tasks.base.money import plain
+from tasks.base.money import MAX_QUOTE, plain
 from tasks.base.redis_client import RedisClient
 
 
-@click.command()
+@click.command(cls=AmountCommand)
 @common_options
 @json_option
 @click.argument("symbol")
 @click.argument("side", type=click.Choice(["buy", "sell"]))
-@click.argument("amount", callback=positive_amount("give an amount of quote like 500"))
+@click.argument("amount", callback=positive_amount("give an amount of quote like 500", MAX_QUOTE))
 def preview(config: Path | None, state: Path | None, as_json: bool, symbol: str, side: str, amount: Decimal) -> None:
     """Show whether the pot would fund an order of AMOUNT quote (fee included) now, and why not. Reserves nothing."""
     settings = settings_in_force(config, state)
@@ -68,7 +68,7 @@ def write_off_command(config: Path | None, state: Path | None, as_json: bool, sy
     )
 
 
-@click.command(name="return")
+@click.command(name="return", cls=AmountCommand)
 @common_options
 @json_option
 @click.argument("symbol")
