@@ -61,7 +61,7 @@ local share = redis.call('HMGET', KEYS[9], 'allocated', 'used', 'reserved', 'pau
 add(share[1] and 1 or 0)
 for i = 1, 6 do add(share[i]) end
 add(redis.call('HGET', KEYS[12], 'version'))
-add(redis.call('EXISTS', KEYS[11]))
+add(redis.call('PTTL', KEYS[11]) > 60000 and 1 or 0)  -- the record of a ban stays for a minute after its end
 for i = 8, 10 do add(pot[i]) end
 out[#out + 1] = numbers
 local breakers = redis.call('HMGET', KEYS[10], ARGV[3], '*')

@@ -16,11 +16,13 @@ from tasks.alerts.models import AlertLevel
 from tasks.alerts.watch import Watch
 from tasks.base.errors import RejectReason
 from tasks.base.events import EventKind, publish_event
-from tasks.base.keys import Keys
+from tasks.base.keys import AddressKeys, Keys
 from tasks.base.leader import Leadership
 from tasks.base.redis_client import RedisClient
 from tasks.exchange.limits.breaker_store import Breakers
+from tasks.exchange.limits.budget import Budget
 from tasks.exchange.models import Rejected
+from tasks.exchange.venues.registry import venue_of
 from tasks.ledger.models import Fill
 from tasks.settings.in_force import publish
 from tasks.settings.model import Settings
@@ -250,6 +252,25 @@ async def test_fills_are_told_one_by_one(redis: RedisClient) -> None:
     world.clock += timedelta(seconds=15)
     await world.watch().look()
     assert [context["trade_id"] for _, context in await world.raised()] == ["t1", "t2"]
+    await desk.close()
+
+
+async def test_a_ban_that_ends_between_two_looks_is_told(redis: RedisClient) -> None:
+    """A look comes each quarter of a minute, and an exchange may ban for seconds."""
+    desk = await opened(redis)
+    world = World(redis, own())
+    await world.leadership.take()
+    watch = world.watch()
+    await watch.look()
+    rates = venue_of(world.own.exchange.id).rate_limits
+    await Budget(redis, KEYS, AddressKeys(world.own.exchange.id), rates).ban(0.01)
+    await asyncio.sleep(0.02)
+    await world.raised()
+    await watch.look()
+    await watch.look()
+    assert [kind for kind, _ in await world.raised()] == ["rate_ban", "rate_ban"], (
+        "of the account and of the address, once"
+    )
     await desk.close()
 
 

@@ -1,5 +1,6 @@
 """What a message or a button asks the bot for."""
 
+import inspect
 import re
 from decimal import Decimal
 
@@ -20,8 +21,11 @@ from tasks.alerts.telegram.commands import (
     Unknown,
     step_of,
 )
+from tasks.alerts.telegram.reasons import CODES
 from tasks.alerts.telegram.texts import LANGUAGES, NAMES, said
-from tasks.views.models import ResultsView
+from tasks.grid.models import IdleReason
+from tasks.views import symbol_reasons
+from tasks.views.models import ReasonView, ResultsView
 from tests.support.views import fill, status, symbol
 
 NOW = 1_772_366_400_000
@@ -83,11 +87,25 @@ def test_every_text_is_in_both_languages() -> None:
     assert [set(texts) for texts in LANGUAGES] == [set(NAMES), set(NAMES)]
 
 
-def test_why_counts_the_reasons_of_idle_cells() -> None:
-    """The most frequent first."""
-    idle = symbol(idle={"SYMBOL_LIMIT": 3, "ABOVE_PRICE": 11})
-    assert why_text(idle, "en") == "BTC/USDT\n11 × ABOVE_PRICE\n3 × SYMBOL_LIMIT"
+def test_why_is_told_in_words_of_the_language() -> None:
+    """Whole symbols first, then cells with their number; what would wake them too."""
+    reasons = (
+        ReasonView(code="PAUSED", why="new buys are paused", wakes="gridflow resume"),
+        ReasonView(code="ABOVE_PRICE", why="its buy price is above the market", wakes="a rise", cells=3),
+        ReasonView(code="OF_LATER", why="a reason of a later version"),
+    )
+    asked = symbol().model_copy(update={"reasons": reasons})
+    assert why_text(asked, "en").splitlines() == ["BTC/USDT", *map(str, reasons)]
+    zh = why_text(asked, "zh").splitlines()
     assert why_text(symbol(), "zh") == "BTC/USDT：所有网格均有挂单。"
+    assert zh[1:] == ["新买入已暂停，等待 /resume", "3 格：买价高于市价，等待价格回升", "a reason of a later version"]
+
+
+def test_every_reason_has_a_chinese_text() -> None:
+    """Those of cells, and those of whole symbols that the views name."""
+    of_symbols = set(re.findall(r'code="([A-Z_]+)"', inspect.getsource(symbol_reasons)))
+    assert len(of_symbols) >= 15
+    assert {reason.value for reason in IdleReason} | of_symbols == CODES
 
 
 def test_the_status_names_what_is_wrong() -> None:

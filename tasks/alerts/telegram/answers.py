@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 
+from tasks.alerts.telegram.reasons import reason_text
 from tasks.alerts.telegram.texts import said
 from tasks.base.money import plain
 from tasks.ledger.models import Fill
@@ -104,11 +105,10 @@ def grid_text(symbol: SymbolView, language: str) -> str:
 
 
 def why_text(symbol: SymbolView, language: str) -> str:
-    """Why cells of a symbol have no order."""
-    if not symbol.idle:
+    """Why a symbol, or some of its cells, do nothing, and what would wake them."""
+    if not symbol.reasons:
         return said(language, "no_idle", symbol=symbol.symbol)
-    rows = [f"{count} × {reason}" for reason, count in sorted(symbol.idle.items(), key=lambda one: -one[1])]
-    return "\n".join([symbol.symbol, *rows])
+    return "\n".join([symbol.symbol, *(reason_text(reason, language) for reason in symbol.reasons)])
 
 
 def trades_text(fills: Sequence[Fill], language: str) -> str:
