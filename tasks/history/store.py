@@ -1,11 +1,11 @@
 """Writing batches to the history's tables."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import Column, String, Table, Text, bindparam, cast, func, select, tuple_, update
+from sqlalchemy import String, Table, Text, and_, bindparam, cast, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,9 +18,7 @@ from tasks.history.totals import FillTotals, account_day_row, day_row, hours_of,
 from tasks.ledger.models import Fill
 from tasks.ledger.rounds import Round, lots_as_json, lots_from_json
 
-T = TypeVar("T")
 _FILL_FIELDS = {column.name for column in tables.FILLS.columns} - {"account"}
-_MOST_KEYS = 400  # in one query; SQLite takes some thousand values
 
 
 class StaleArchiver(Exception):
@@ -232,16 +230,25 @@ async def _found(
     wanted: Iterable[tuple[Any, Any]],
     names: tuple[str, ...],
 ) -> list[tuple[Any, ...]]:
-    """Columns `names` of the rows whose two columns `key` are among `wanted`."""
-    columns: list[Column[Any]] = [table.c[name] for name in names]
+    """Columns `names` of the rows whose two columns `key` are among `wanted`.
+
+    Each wanted row is looked up by the table's key. SQLite reads all rows of the account for `(a, b) IN (…)`, and also
+    where the account is compared with a constant: it stands in each wanted row there.
+    """
+    keys = sorted(wanted)
+    if not keys:
+        return []
     first, second = (table.c[name] for name in key)
-    rows: list[tuple[Any, ...]] = []
-    for part in _parts(sorted(wanted)):
-        asked = select(*columns).where(table.c.account == account, tuple_(first, second).in_(part))
-        rows += [tuple(row) for row in await connection.execute(asked)]
-    return rows
-
-
-def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    for first in range(0, len(items), _MOST_KEYS):
-        yield items[first : first + _MOST_KEYS]
+    if connection.dialect.name == "sqlite":
+        listed: Any = func.json_each(json.dumps([(account, *key) for key in keys])).table_valued("value", name="wanted")
+        values: list[Any] = [func.json_extract(listed.c.value, f"$[{place}]") for place in (0, 1, 2)]
+    else:
+        arrays = [
+            cast(bindparam(None, list(each)), postgresql.ARRAY(column.type))
+            for column, each in zip((first, second), zip(*keys, strict=True), strict=True)
+        ]
+        listed = func.unnest(*arrays).table_valued("first", "second", name="wanted").render_derived()
+        values = [account, listed.c.first, listed.c.second]
+    same = and_(*(column == value for column, value in zip((table.c.account, first, second), values, strict=True)))
+    asked = select(*(table.c[name] for name in names)).select_from(listed.join(table, same))
+    return [tuple(row) for row in await connection.execute(asked)]
