@@ -50,7 +50,7 @@ def play_both(rng: random.Random) -> int:
     return len(fast.fills)
 
 
-@settings(max_examples=50)
+@settings(max_examples=275)
 @given(seed=st.integers(0, 2**32))
 def test_fast_and_exact_trade_the_same(seed: int) -> None:
     """Fill for fill, over grids of all kinds and paths with gaps, spikes and stand-stills."""
