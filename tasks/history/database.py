@@ -22,7 +22,7 @@ from tasks.history.migrate import is_current, migrate
 from tasks.settings.model import Settings
 
 FILE_NAME = "history.db"
-_BUSY_SECONDS = 10
+BUSY_SECONDS = 10
 _CONNECT_SECONDS = 5
 
 
@@ -40,7 +40,7 @@ def history_url(settings: Settings, state: Path) -> URL:
 class Database:
     """A history database. Opening it makes its tables, or upgrades them."""
 
-    def __init__(self, url: URL, busy_seconds: float = _BUSY_SECONDS) -> None:
+    def __init__(self, url: URL, busy_seconds: float = BUSY_SECONDS) -> None:
         """`busy_seconds`: how long a write to a file waits for another process's transaction."""
         self.url = url
         self._busy_seconds = busy_seconds

@@ -14,7 +14,7 @@ from tasks.base.money import ZERO
 from tasks.exchange.models import Side
 from tasks.funds.models import RebalanceReport, SymbolChange
 from tasks.history import queries, tables, tallies
-from tasks.history.database import Database, history_url
+from tasks.history.database import BUSY_SECONDS, Database, history_url
 from tasks.history.queries import Cursor, FillFilter, Page
 from tasks.history.rows import HOUR_MS
 from tasks.ledger.models import Fill
@@ -38,12 +38,15 @@ SPANS = (("today", 0), ("7 days", 7), ("30 days", 30))
 
 
 @asynccontextmanager
-async def opened_history(settings: Settings, state: Path) -> AsyncIterator[Database | None]:
+async def opened_history(
+    settings: Settings, state: Path, busy_seconds: float = BUSY_SECONDS
+) -> AsyncIterator[Database | None]:
     """The history database, its tables upgraded; None where there is none yet.
 
-    Raises HistoryUnavailable where it does not answer, StateError where it is of a newer version.
+    `busy_seconds`: how long to wait for a file that another process holds. Raises HistoryUnavailable where it does not
+    answer, StateError where it is of a newer version.
     """
-    database = Database(history_url(settings, state))
+    database = Database(history_url(settings, state), busy_seconds)
     try:
         if not database.exists():
             yield None

@@ -143,12 +143,16 @@ class WorkerView(Frozen):
 
 
 class HistoryView(Frozen):
-    """The history database and what waits for it. `away_ms`: since when it does not answer; None: it does."""
+    """The history database and what waits for it. `away_ms`: since when it does not answer; None: it does.
+
+    `unread`: why it did not answer the reader of this view; '' where it did, or was not asked.
+    """
 
     waiting: int = 0  # records in Redis that are not in the database yet
     waiting_bytes: int = 0
     away_ms: int | None = None
     away_why: str = ""
+    unread: str = ""
     full: bool = False  # so much waits that there are no new buys
     restored_ms: int | None = None  # when flags were restored, because Redis was lost
     restored: str = ""  # which: `stopped, BTC/USDT paused`

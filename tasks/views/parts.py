@@ -178,6 +178,8 @@ def _database(view: StatusView) -> PartView:
     history = view.history
     if history.away_ms is not None:
         return database_away(f"not written ({history.away_why}); {_waiting(history)} wait", history.away_ms)
+    if history.unread:
+        return database_away(history.unread, None)
     if history.full:
         return PartView(
             name="Database",

@@ -5,7 +5,9 @@ import json
 import logging
 import os
 import socket
+import sqlite3
 import stat
+import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -155,6 +157,23 @@ def test_a_stopped_stack_shows_its_last_known_figures_and_when(tmp_path: Path) -
     (tmp_path / "last_status.json").write_text('{"at": "x", "view": {"moon": 1}}', encoding="utf-8")
     assert read_last_status(tmp_path) is None
     assert CliRunner().invoke(cli, ["status", "--state", str(tmp_path)]).exit_code == 1
+
+
+def test_a_history_that_another_process_holds_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """The status comes without the results, and says why."""
+    write_last_status(tmp_path, status(symbol()))
+    held = sqlite3.connect(tmp_path / "history.db", isolation_level=None)
+    try:
+        held.execute("PRAGMA locking_mode = EXCLUSIVE")
+        held.execute("BEGIN EXCLUSIVE")
+        begun = time.monotonic()
+        shown = CliRunner().invoke(cli, ["status", "--state", str(tmp_path)])
+        assert time.monotonic() - begun < 6, "a writer waits ten seconds"
+    finally:
+        held.close()
+    assert shown.exit_code == 0, shown.output
+    assert "The history was not read: the history database" in shown.stderr
+    assert "database is locked" in shown.stderr
 
 
 def test_without_redis_the_json_says_so_beside_the_last_known_figures(tmp_path: Path) -> None:

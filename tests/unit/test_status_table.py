@@ -89,6 +89,7 @@ def test_market_time_stands_beside_the_prices() -> None:
             {},
             "Database: not written (refused); 0 records (0.0 MB) wait, since 2024-01-01",
         ),
+        ({"history": HistoryView(unread="it is locked")}, {}, "Database: it is locked. Trading goes on"),
         ({}, {"PostgreSQL": "14:03 UTC"}, "PostgreSQL has not answered since 14:03 UTC. The stack restarts it"),
     ],
 )

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -71,7 +71,8 @@ def status(config: Path | None, state: Path | None, as_json: bool, symbol: str |
             _show_last_known(state, to_stderr=True)
         raise
     past = asyncio.run(_results(settings, state, view.capital))  # apart: its time is not Redis's
-    view = view.model_copy(update={"results": past})
+    history = view.history.model_copy(update={"unread": past.unread})
+    view = view.model_copy(update={"results": past.results, "history": history})
     silent = dict(stack.silent) if stack else {}
     if as_json:
         urls = stack.urls if stack else {}
@@ -165,23 +166,35 @@ def _exit_if_dark(view: StatusView) -> None:
         raise SystemExit(EXIT_DARK)
 
 
-async def _results(settings: Settings, state: Path | None, capital: Decimal) -> tuple[ResultsView, ...]:
-    """The results in the history; none where there is no history, or where it does not answer in time."""
+class _Past(NamedTuple):
+    """The results in the history. `unread`: why it does not answer; '' where it does."""
+
+    results: tuple[ResultsView, ...] = ()
+    unread: str = ""
+
+
+async def _results(settings: Settings, state: Path | None, capital: Decimal) -> _Past:
+    """The results; none where there is no history, or where it does not answer in time."""
     from tasks.views.history import opened_history, recent_results  # imports the database's libraries
 
+    opening = opened_history(settings, state_dir(state), _HISTORY_SECONDS / 2)
     try:
-        async with asyncio.timeout(_HISTORY_SECONDS), opened_history(settings, state_dir(state)) as database:
+        async with asyncio.timeout(_HISTORY_SECONDS), opening as database:
             if database is None:
-                return ()
-            return await recent_results(database, settings.account, capital, utc_now())
-    except (GridflowError, TimeoutError) as error:
-        click.echo(f"The history was not read: {error or 'it does not answer in time'}", err=True)
-        return ()
+                return _Past()
+            return _Past(await recent_results(database, settings.account, capital, utc_now()))
+    except GridflowError as error:
+        why = str(error)
+        click.echo(f"The history was not read: {why}", err=True)
+        return _Past(unread=why)
+    except TimeoutError:
+        click.echo("The history was not read: it does not answer in time", err=True)
+        return _Past()  # this machine may be slow; the workers know better
 
 
 def _show_past(settings: Settings, state: Path | None, as_json: bool, symbol: str | None) -> bool:
     """Show the last known figures and the results of a stopped stack; whether there are any."""
-    found = asyncio.run(_results(settings, state, settings.total_funds))
+    found = asyncio.run(_results(settings, state, settings.total_funds)).results
     last = read_last_status(state_dir(state))
     if not found and last is None:
         return False
