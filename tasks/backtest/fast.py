@@ -20,18 +20,28 @@ _BLOCK, _TOP_BLOCK = 128, 16_384
 
 
 class FastGrid(NamedTuple):
-    """A grid in units: N+1 levels, what each of the N cells buys at its level, and what it buys at the start.
+    """A grid in units: every level that the range may ever have, and what each cell between two of them buys there.
 
-    `entries`: amount by cell, for the cells of a balanced start.
+    Cells are numbered from the lowest. `entries`: amount by cell, for the cells of a balanced start. `first`: number of
+    the range's lowest cell at the start. `cells`: of the range. `follows_up`, `follows_down`: whether the range follows
+    the price. `lowest_index`: the grid's index of cell 0.
     """
 
     levels: tuple[int, ...]
     lots: tuple[int, ...]
     entries: dict[int, int]
+    first: int
+    cells: int
+    follows_up: bool = False
+    follows_down: bool = False
+    lowest_index: int = 0
 
 
 class FastFill(NamedTuple):
-    """One fill. `candle`: its number; a taker fills at the tick after it. `profit`: in 1e-16 quote, 0 of a buy."""
+    """One fill. `candle`: its number; a taker fills at the tick after it. `profit`: in 1e-16 quote, 0 of a buy.
+
+    `cell`: its index in the grid.
+    """
 
     candle: int
     is_buy: bool
@@ -61,7 +71,8 @@ class FastRun:
     """Plays one grid over one symbol's candles. Cells are numbered from the lowest; their order is their prices'."""
 
     def __init__(self, grid: FastGrid, candles: CandleColumns, fees: Fees) -> None:
-        self.levels, self.lots, self.entries = grid
+        self.grid, self.levels, self.lots = grid, grid.levels, grid.lots
+        self.first = grid.first  # number of the range's lowest cell
         self.candles, self.fees = candles, fees
         self.outcome = FastOutcome()
         cells = range(len(self.lots))
@@ -89,9 +100,9 @@ class FastRun:
         return self.outcome
 
     def _start(self, price: int) -> None:
-        for cell in range(len(self.lots)):
-            if cell in self.entries:
-                qty = self.entries[cell]
+        for cell in range(self.first, self.first + self.grid.cells):
+            if cell in self.grid.entries:
+                qty = self.grid.entries[cell]
                 self._bought(-1, cell, price, qty, self._fee(price, qty, self.fees.taker), maker=False)
                 self._taken.append(cell)
             else:
@@ -114,6 +125,7 @@ class FastRun:
             cell = buys.pop()
             self._bought(index, cell, levels[cell], self.lots[cell], self._buy_fees[cell], maker=True)
             holding.append(cell)
+        free = self._in_range(free, close)
         while waits and levels[waits[0]] < close:
             insort(buys, waits.pop(0))
         for cell in free:
@@ -126,6 +138,35 @@ class FastRun:
             self._sold(index, cell, close, qty, cost, self._fee(close, qty, self.fees.taker), maker=False)
             self._taken.append(cell)
 
+    def _in_range(self, free: list[int], close: int) -> list[int]:
+        """Move the range after the price. Returns the cells that want a new buy: those of `free`, and new ones."""
+        before, self.first = self.first, self._place(close)
+        if self.first == before:
+            return [cell for cell in free if before <= cell < before + self.grid.cells]
+        own = range(self.first, self.first + self.grid.cells)
+        self._buys[:] = [cell for cell in self._buys if cell in own]
+        self._waits[:] = [cell for cell in self._waits if cell in own]
+        return [cell for cell in own if cell not in self._held and cell not in self._buys and cell not in self._waits]
+
+    def _place(self, close: int) -> int:
+        """Number of the range's lowest cell at this price, as `tasks.grid.window.place_of` says."""
+        levels, last, first, top = self.levels, len(self.levels) - 1, self.first, self.first + self.grid.cells
+        if self.grid.follows_up and top < last and levels[top + 1] <= close:
+            while top < last and levels[top] <= close:
+                top += 1
+            return top - self.grid.cells
+        if self.grid.follows_down and first > 0 and levels[first - 1] >= close:
+            while first > 0 and levels[first] > close:
+                first -= 1
+        return first
+
+    def _moves_at(self) -> tuple[int, int]:
+        """The range moves where a candle closes at or below the first price, or at or above the second."""
+        first, top = self.first, self.first + self.grid.cells
+        down = self.levels[first - 1] if self.grid.follows_down and first > 0 else NEVER_BELOW
+        up = self.levels[top + 1] if self.grid.follows_up and top < len(self.levels) - 1 else NEVER_ABOVE
+        return down, up
+
     def _bought(self, index: int, cell: int, price: int, qty: int, fee: int, *, maker: bool) -> None:
         cost = price * qty + fee * UNITS_PER_QUOTE
         self._held[cell] = qty, cost
@@ -135,7 +176,7 @@ class FastRun:
         out.basis += cost
         out.fees += fee
         out.buys += 1
-        out.fills.append(FastFill(index, True, cell, price, qty, fee, maker, 0))
+        out.fills.append(FastFill(index, True, cell + self.grid.lowest_index, price, qty, fee, maker, 0))
 
     def _sold(self, index: int, cell: int, price: int, qty: int, cost: int, fee: int, *, maker: bool) -> None:
         income = price * qty - fee * UNITS_PER_QUOTE
@@ -146,7 +187,7 @@ class FastRun:
         out.profit += income - cost
         out.fees += fee
         out.sells += 1
-        out.fills.append(FastFill(index, False, cell, price, qty, fee, maker, income - cost))
+        out.fills.append(FastFill(index, False, cell + self.grid.lowest_index, price, qty, fee, maker, income - cost))
 
     def _next(self, start: int) -> int:
         """The next candle in which anything happens."""
@@ -156,18 +197,19 @@ class FastRun:
         buy = levels[self._buys[-1]] if self._buys else NEVER_BELOW
         sell = levels[self._sells[0] + 1] if self._sells else NEVER_ABOVE
         above = levels[self._waits[0]] if self._waits else NEVER_ABOVE
+        down, up = self._moves_at()
         low, high, close = self.candles.low, self.candles.high, self.candles.close
         size, block = len(low), _BLOCK
         while start < size:
             stop = min(start + block, size)
-            found = np.less_equal(low[start:stop], buy)
-            np.logical_or(found, np.greater_equal(high[start:stop], min(sell, above + 1)), out=found)
+            found = np.less_equal(low[start:stop], max(buy, down))
+            np.logical_or(found, np.greater_equal(high[start:stop], min(sell, above + 1, up)), out=found)
             first = int(found.argmax())
             if found[first]:
                 index = start + first
-                if low[index] <= buy or high[index] >= sell or close[index] > above:
+                if low[index] <= buy or high[index] >= sell or close[index] > above or not down < close[index] < up:
                     return index
-                start = index + 1  # it only went above a waiting level for a moment
+                start = index + 1  # it only went beyond a level for a moment
                 continue
             start, block = stop, min(block * 4, _TOP_BLOCK)
         return size

@@ -11,14 +11,16 @@ from tasks.backtest.sharing import pool_of
 from tasks.base.errors import ConfigError, Problem
 from tasks.base.money import from_units, plain, units_down
 from tasks.exchange.models import Market, PriceBand
-from tasks.grid.levels import build_grid, configured_size, configured_sizes
+from tasks.grid.levels import build_grid, configured_size, configured_sizes, grid_problems
 from tasks.grid.models import MARKET_SLIPPAGE, Grid, Size
 from tasks.grid.sizing import reserve_units
 from tasks.paper.units import to_units
 from tasks.settings.grids import ArithmeticSettings, Earn, GeometricSettings, StartMode, SymbolSettings
+from tasks.settings.grids.common import ONE
 from tasks.settings.model import AllocationStrategy, Settings
 
 _REMEDY = "Use --engine exact"
+_MOST_LEVELS = 2000
 CANNOT_PLAY = "what the fast engine can play"  # the source of its refusals
 
 
@@ -56,7 +58,7 @@ def _symbol_problems(symbol: str, own: SymbolSettings, market: Market) -> Iterat
     field = f'symbols."{symbol}"'
     if type(own) not in (ArithmeticSettings, GeometricSettings):
         yield _problem(f"{field}.grid", own.grid, "is a kind of grid that it does not know")
-    acting = EVERY_CANDLE | BOUNDED | {"trail_up_to", "trail_down_to"} | (set(type(own).model_fields) - KNOWN_FIELDS)
+    acting = EVERY_CANDLE | BOUNDED | (set(type(own).model_fields) - KNOWN_FIELDS)
     for name in sorted(acting):
         if getattr(own, name, None) is not None:
             yield _problem(f"{field}.{name}", str(getattr(own, name)), "is a rule that it does not know")
@@ -75,42 +77,82 @@ def _fast_grid(
     price = from_units(first)
     sizes = configured_sizes(own, price)
     grid = build_grid(symbol, own, market, price, from_units(allocated), 0)
+    levels, lowest = _all_levels(own, grid, market)
+    if len(levels) > len(grid.levels):
+        sizes = sizes[:1] * (len(levels) - 1)
     entry_price = market.price_up(price * (1 + MARKET_SLIPPAGE))
     entering = own.start is StartMode.BALANCED
-    entries = {cell: entry_price for cell, low in enumerate(grid.levels[:-1]) if entering and low >= price}
-    problems = [*_entry_problems(symbol, grid, entry_price, entries, sizes, market)]
-    problems += _money_problems(symbol, own, settings, _needed(grid, entries, sizes, market), allocated)
+    entries = {cell - lowest: entry_price for cell, low in enumerate(grid.levels[:-1]) if entering and low >= price}
+    problems = [*_entry_problems(symbol, levels, entry_price, entries, sizes, market)]
+    problems += _lattice_problems(symbol, own, levels, sizes, market)
+    problems += _money_problems(symbol, own, settings, _needed(levels, entries, sizes, market), allocated)
     if problems:
         raise ConfigError(problems, CANNOT_PLAY)
     return FastGrid(
-        levels=tuple(to_units(level) for level in grid.levels),
-        lots=tuple(to_units(market.qty(one.qty(level))) for level, one in zip(grid.levels, sizes, strict=False)),
+        levels=tuple(map(to_units, levels)),
+        lots=tuple(to_units(market.qty(one.qty(level))) for level, one in zip(levels, sizes, strict=False)),
         entries={cell: to_units(market.qty(sizes[cell].qty(entry_price))) for cell in entries},
+        first=-lowest,
+        cells=own.cells,
+        follows_up=own.trail_limits.up is not None,
+        follows_down=own.trail_limits.down is not None,
+        lowest_index=lowest,
     )
 
 
+def _all_levels(own: SymbolSettings, grid: Grid, market: Market) -> tuple[tuple[Decimal, ...], int]:
+    """Every level that the range may ever have, lowest first, and the index of the lowest."""
+    limits, lowest, highest = own.trail_limits, 0, own.cells
+
+    def level(index: int) -> Decimal:
+        return market.price(own.level_at(grid.first_price, index))
+
+    while limits.down is not None and level(lowest - 1) >= limits.down and highest - lowest < _MOST_LEVELS:
+        lowest -= 1
+    while limits.up is not None and level(highest + 1) <= limits.up and highest - lowest < _MOST_LEVELS:
+        highest += 1
+    return tuple(level(index) for index in range(lowest, highest + 1)), lowest
+
+
+def _lattice_problems(
+    symbol: str, own: SymbolSettings, levels: tuple[Decimal, ...], sizes: Sequence[Size], market: Market
+) -> Iterator[Problem]:
+    """Why a range that moves cannot be played: a rule that looks at where it is may act."""
+    if len(levels) - 1 == own.cells:
+        return
+    if own.size_factor != ONE:
+        yield _problem(f'symbols."{symbol}".size_factor', plain(own.size_factor), "changes sizes where the range moves")
+    if len(levels) > _MOST_LEVELS:
+        yield _problem(symbol, f"{len(levels)} levels", f"the range may move over more than {_MOST_LEVELS} levels")
+    if grid_problems(symbol, levels, sizes, market):
+        yield _problem(symbol, "its cells", "do not all pay their fees or fit the filters, where the range may move")
+
+
 def _entry_problems(
-    symbol: str, grid: Grid, entry_price: Decimal, entries: Mapping[int, Decimal], sizes: Sequence[Size], market: Market
+    symbol: str,
+    levels: Sequence[Decimal],
+    entry_price: Decimal,
+    entries: Mapping[int, Decimal],
+    sizes: Sequence[Size],
+    market: Market,
 ) -> Iterator[Problem]:
     if not entries:
         return
     small = [
         qty
         for cell in entries
-        if not market.large_enough(
-            min(entry_price, grid.levels[cell + 1]), qty := market.qty(sizes[cell].qty(entry_price))
-        )
+        if not market.large_enough(min(entry_price, levels[cell + 1]), qty := market.qty(sizes[cell].qty(entry_price)))
     ]
     if small:
         yield _problem(symbol, plain(small[0]), "the lot of a balanced start is below the exchange's minimum")
-    if any(grid.levels[cell] == entry_price for cell in entries):
+    if any(levels[cell] == entry_price for cell in entries):
         yield _problem(symbol, plain(entry_price), "the price of a balanced start's orders is one of the levels")
 
 
-def _needed(grid: Grid, entries: Mapping[int, Decimal], sizes: Sequence[Size], market: Market) -> int:
+def _needed(levels: Sequence[Decimal], entries: Mapping[int, Decimal], sizes: Sequence[Size], market: Market) -> int:
     """The most that all cells together can ever reserve or hold, in units."""
     total = 0
-    for cell, (level, size) in enumerate(zip(grid.levels, sizes, strict=False)):
+    for cell, (level, size) in enumerate(zip(levels, sizes, strict=False)):
         prices = {level, entries.get(cell, level)}
         total += max(reserve_units(price, market.qty(size.qty(price)), market.taker_fee) for price in prices)
     return total

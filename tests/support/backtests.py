@@ -95,6 +95,11 @@ def _moving(rng: random.Random, grid: dict[str, Any]) -> dict[str, Any]:
             own = spacing_only(rng) | {"lower": rng.randint(60, 101), "cells": rng.randint(4, 9)}
             return {"grid": "infinity", "start": "balanced"} | own
         return own | {"grid": "adaptive", "cells": rng.randint(1, 8), "recentre": recentre}
+    return trailing(rng, grid)
+
+
+def trailing(rng: random.Random, grid: dict[str, Any]) -> dict[str, Any]:
+    """The grid with a narrow range that follows the price, in one direction or in both."""
     trails = rng.choice((("trail_up_to",), ("trail_down_to",), ("trail_up_to", "trail_down_to")))
     limits = {"trail_up_to": rng.randint(117, 200), "trail_down_to": rng.randint(40, 83)}
     narrow = {

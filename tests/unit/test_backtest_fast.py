@@ -13,7 +13,7 @@ from tasks.backtest.fast_engine import fast_result
 from tasks.backtest.result import Result, result_of
 from tasks.base.errors import ConfigError
 from tasks.settings.model import Settings
-from tests.support.backtests import market, random_grid, random_walk
+from tests.support.backtests import market, random_grid, random_walk, trailing
 
 NAMES = ("AAA/USDT", "BBB/USDT")
 
@@ -26,6 +26,12 @@ def fills_of(result: Result) -> list[tuple[Any, ...]]:
     )
 
 
+def drawn(rng: random.Random) -> dict[str, Any]:
+    """A grid with a size; one in three follows the price."""
+    grid = random_grid(rng, sized=True)
+    return trailing(rng, {**grid, "size_factor": 1}) if rng.random() < 0.35 else grid
+
+
 def play_both(rng: random.Random) -> int:
     """A random grid over a random path in both engines; how many fills both had. Raises ConfigError where refused."""
     symbols = NAMES[: rng.choice((1, 1, 2))]
@@ -33,7 +39,7 @@ def play_both(rng: random.Random) -> int:
         {
             "total_funds": "1000000",
             "allocation_strategy": rng.choice(("equal", "weighted")) if len(symbols) > 1 else "dynamic",
-            "symbols": {name: random_grid(rng, sized=True) for name in symbols},
+            "symbols": {name: drawn(rng) for name in symbols},
         }
     )
     steps = {"tick_size": rng.choice(("0.01", "0.05")), "lot_step": rng.choice(("0.00001", "0.01", "0.00000001"))}
@@ -82,6 +88,9 @@ def test_random_grids_do_trade() -> None:
         ({"activation_pct": "0.1"}, "activation_pct"),
         ({"end_at": "2024-02-01T00:00:00Z"}, "end_at"),
         ({"earn": "base"}, "earn"),
+        ({"trail_up_to": "110", "size_factor": "1.1", "quote_per_cell": "5"}, "size_factor"),
+        ({"trail_up_to": "600", "quote_per_cell": "5"}, "do not all pay their fees"),
+        ({"trail_up_to": "9000", "quote_per_cell": "5"}, "more than 2000 levels"),
         ({"quote_per_cell": "300"}, "money may bind"),
         ({"max_usage_pct": "0.1"}, "money may bind"),
     ],
