@@ -17,6 +17,7 @@ from tasks.base.money import UNITS_PER_QUOTE
 from tasks.paper.units import Fees
 
 _BLOCK, _TOP_BLOCK = 128, 16_384
+Reach = tuple[int, int]  # a share as numerator and denominator
 
 
 class FastGrid(NamedTuple):
@@ -24,7 +25,8 @@ class FastGrid(NamedTuple):
 
     Cells are numbered from the lowest. `entries`: amount by cell, for the cells of a balanced start. `first`: number of
     the range's lowest cell at the start. `cells`: of the range. `follows_up`, `follows_down`: whether the range follows
-    the price. `lowest_index`: the grid's index of cell 0.
+    the price. `lowest_index`: the grid's index of cell 0. `reach`: only levels within this share of the price have
+    orders; None: all.
     """
 
     levels: tuple[int, ...]
@@ -35,6 +37,7 @@ class FastGrid(NamedTuple):
     follows_up: bool = False
     follows_down: bool = False
     lowest_index: int = 0
+    reach: Reach | None = None
 
 
 class FastFill(NamedTuple):
@@ -100,17 +103,19 @@ class FastRun:
         return self.outcome
 
     def _start(self, price: int) -> None:
+        free: list[int] = []
         for cell in range(self.first, self.first + self.grid.cells):
             if cell in self.grid.entries:
                 qty = self.grid.entries[cell]
                 self._bought(-1, cell, price, qty, self._fee(price, qty, self.fees.taker), maker=False)
                 self._taken.append(cell)
             else:
-                (self._buys if self.levels[cell] < price else self._waits).append(cell)
+                free.append(cell)
+        self._order(-1, price, free, [])
 
     def _candle(self, index: int, low: int, high: int, close: int) -> None:
         """Fill what the candle reaches; then the tick: sells for what is held, buys for what is free."""
-        levels, buys, sells, waits = self.levels, self._buys, self._sells, self._waits
+        levels, buys, sells = self.levels, self._buys, self._sells
         holding = [cell for cell in self._taken if cell in self._held]
         free = [cell for cell in self._taken if cell not in self._held]
         self._taken = []
@@ -125,14 +130,22 @@ class FastRun:
             cell = buys.pop()
             self._bought(index, cell, levels[cell], self.lots[cell], self._buy_fees[cell], maker=True)
             holding.append(cell)
-        free = self._in_range(free, close)
+        self._order(index, close, self._in_range(free, close), holding)
+
+    def _order(self, index: int, close: int, free: list[int], holding: list[int]) -> None:
+        """Place the orders of a tick: buys of cells that are free, sells of cells that hold something."""
+        levels, buys, waits = self.levels, self._buys, self._waits
         while waits and levels[waits[0]] < close:
             insort(buys, waits.pop(0))
         for cell in free:
             insort(buys if levels[cell] < close else waits, cell)
+        self._sell(index, close, holding)
+
+    def _sell(self, index: int, close: int, holding: list[int]) -> None:
+        """Place the sells of these cells. One whose level the price has passed fills at once."""
         for cell in holding:
-            if levels[cell + 1] > close:
-                insort(sells, cell)
+            if self.levels[cell + 1] > close:
+                insort(self._sells, cell)
                 continue
             qty, cost = self._held.pop(cell)
             self._sold(index, cell, close, qty, cost, self._fee(close, qty, self.fees.taker), maker=False)
@@ -160,8 +173,15 @@ class FastRun:
                 first -= 1
         return first
 
-    def _moves_at(self) -> tuple[int, int]:
-        """The range moves where a candle closes at or below the first price, or at or above the second."""
+    def _waits_above(self) -> int:
+        """A cell buys once a candle closes above this price."""
+        return self.levels[self._waits[0]] if self._waits else NEVER_ABOVE
+
+    def _acts_at(self) -> tuple[int, int]:
+        """The tick does something else where a candle closes at or below the first price, or at or above the second.
+
+        The range moves there.
+        """
         first, top = self.first, self.first + self.grid.cells
         down = self.levels[first - 1] if self.grid.follows_down and first > 0 else NEVER_BELOW
         up = self.levels[top + 1] if self.grid.follows_up and top < len(self.levels) - 1 else NEVER_ABOVE
@@ -196,8 +216,8 @@ class FastRun:
         levels = self.levels
         buy = levels[self._buys[-1]] if self._buys else NEVER_BELOW
         sell = levels[self._sells[0] + 1] if self._sells else NEVER_ABOVE
-        above = levels[self._waits[0]] if self._waits else NEVER_ABOVE
-        down, up = self._moves_at()
+        above = self._waits_above()
+        down, up = self._acts_at()
         low, high, close = self.candles.low, self.candles.high, self.candles.close
         size, block = len(low), _BLOCK
         while start < size:

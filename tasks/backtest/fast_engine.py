@@ -7,6 +7,7 @@ from tasks.backtest.candles import CandleColumns
 from tasks.backtest.engine import shared_time
 from tasks.backtest.fast import FastFill, FastOutcome, FastRun
 from tasks.backtest.fast_limits import fast_grids
+from tasks.backtest.fast_reach import ReachRun
 from tasks.backtest.result import BacktestFill, Result, SymbolResult
 from tasks.base.money import ZERO, exact, from_units
 from tasks.exchange.models import Market, Side
@@ -22,7 +23,9 @@ def play_fast(
     own = shared_time({symbol: candles[symbol] for symbol in settings.symbols})
     grids = fast_grids(settings, markets, own)
     return {
-        symbol: FastRun(grid, own[symbol], Fees(markets[symbol].maker_fee, markets[symbol].taker_fee)).play()
+        symbol: (ReachRun if grid.reach else FastRun)(
+            grid, own[symbol], Fees(markets[symbol].maker_fee, markets[symbol].taker_fee)
+        ).play()
         for symbol, grid in grids.items()
     }
 

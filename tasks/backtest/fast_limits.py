@@ -17,10 +17,12 @@ from tasks.grid.sizing import reserve_units
 from tasks.paper.units import to_units
 from tasks.settings.grids import ArithmeticSettings, Earn, GeometricSettings, StartMode, SymbolSettings
 from tasks.settings.grids.common import ONE
+from tasks.settings.grids.placement import is_active
 from tasks.settings.model import AllocationStrategy, Settings
 
 _REMEDY = "Use --engine exact"
 _MOST_LEVELS = 2000
+_FAR_ENTRIES = "is smaller than the distance of cells that a balanced start buys for"
 CANNOT_PLAY = "what the fast engine can play"  # the source of its refusals
 
 
@@ -58,7 +60,7 @@ def _symbol_problems(symbol: str, own: SymbolSettings, market: Market) -> Iterat
     field = f'symbols."{symbol}"'
     if type(own) not in (ArithmeticSettings, GeometricSettings):
         yield _problem(f"{field}.grid", own.grid, "is a kind of grid that it does not know")
-    acting = EVERY_CANDLE | BOUNDED | (set(type(own).model_fields) - KNOWN_FIELDS)
+    acting = (EVERY_CANDLE | BOUNDED | (set(type(own).model_fields) - KNOWN_FIELDS)) - {"activation_pct"}
     for name in sorted(acting):
         if getattr(own, name, None) is not None:
             yield _problem(f"{field}.{name}", str(getattr(own, name)), "is a rule that it does not know")
@@ -84,6 +86,8 @@ def _fast_grid(
     entering = own.start is StartMode.BALANCED
     entries = {cell - lowest: entry_price for cell, low in enumerate(grid.levels[:-1]) if entering and low >= price}
     problems = [*_entry_problems(symbol, levels, entry_price, entries, sizes, market)]
+    if any(not is_active(levels[cell], price, own.activation_pct, has_order=False) for cell in entries):
+        problems.append(_problem(f'symbols."{symbol}".activation_pct', str(own.activation_pct), _FAR_ENTRIES))
     problems += _lattice_problems(symbol, own, levels, sizes, market)
     problems += _money_problems(symbol, own, settings, _needed(levels, entries, sizes, market), allocated)
     if problems:
@@ -97,6 +101,7 @@ def _fast_grid(
         follows_up=own.trail_limits.up is not None,
         follows_down=own.trail_limits.down is not None,
         lowest_index=lowest,
+        reach=None if own.activation_pct is None else own.activation_pct.as_integer_ratio(),
     )
 
 

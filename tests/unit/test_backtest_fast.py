@@ -15,6 +15,7 @@ from tasks.base.errors import ConfigError
 from tasks.settings.model import Settings
 from tests.support.backtests import market, random_grid, random_walk, trailing
 
+REACH = ("0.004", "0.01", "0.03", "0.07", "1")
 NAMES = ("AAA/USDT", "BBB/USDT")
 
 
@@ -27,8 +28,8 @@ def fills_of(result: Result) -> list[tuple[Any, ...]]:
 
 
 def drawn(rng: random.Random) -> dict[str, Any]:
-    """A grid with a size; one in three follows the price."""
-    grid = random_grid(rng, sized=True)
+    """A grid with a size; one in three follows the price, and one in three has orders near it alone."""
+    grid = random_grid(rng, sized=True) | ({"activation_pct": rng.choice(REACH)} if rng.random() < 0.35 else {})
     return trailing(rng, {**grid, "size_factor": 1}) if rng.random() < 0.35 else grid
 
 
@@ -85,7 +86,7 @@ def test_random_grids_do_trade() -> None:
     [
         ({"quote_per_cell": None}, "quote_per_cell"),
         ({"stop_loss_price": "90"}, "stop_loss_price"),
-        ({"activation_pct": "0.1"}, "activation_pct"),
+        ({"activation_pct": "0.02", "start": "balanced", "quote_per_cell": "5"}, "activation_pct"),
         ({"end_at": "2024-02-01T00:00:00Z"}, "end_at"),
         ({"earn": "base"}, "earn"),
         ({"trail_up_to": "110", "size_factor": "1.1", "quote_per_cell": "5"}, "size_factor"),
