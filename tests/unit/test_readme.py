@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,17 @@ def test_the_sample_of_the_example_is_there_and_can_be_replayed(monkeypatch: pyt
     found = CliRunner().invoke(cli, ["check", "--json"])
     assert found.exit_code == 0, found.output
     assert json.loads(found.stdout)["notes"] == []
+
+
+def test_git_ignores_what_the_examples_make() -> None:
+    """Files and state folders that a command of the pages writes, and the ones that it writes by default."""
+    ignored = {line.strip("/") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()}
+    made = {".gridflow", "candles", "gridflow.toml", "report.html"}
+    for command in COMMANDS:
+        words = shlex.split(command)
+        options = {"--out", "--trades", "--report", "--state"}
+        made |= {value for option, value in pairwise(words) if option in options}
+    assert made - ignored == set()
 
 
 def test_the_glossary_is_the_one_that_status_and_screens_share() -> None:

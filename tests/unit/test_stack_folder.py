@@ -48,9 +48,13 @@ def test_ports_stay_from_start_to_start(tmp_path: Path) -> None:
         other.bind(("127.0.0.1", port))
         second = StackPorts(tmp_path, claims, said.append)
         moved = second.claim("Dashboard", 1)
+        redis = second.claim("Valkey", port, "redis")
         second.write()
     claims.close()
-    assert said == [f"Port {port} is taken: Dashboard answers on http://127.0.0.1:{moved} from now on"]
+    assert said == [
+        f"Port {port} is taken: Dashboard answers on http://127.0.0.1:{moved} from now on",
+        f"Port {port} is taken: Valkey answers on redis://127.0.0.1:{redis} from now on",
+    ]
     assert StackPorts(tmp_path, claims, said.append).claim("Dashboard", usual) == moved
     claims.close()
     (tmp_path / "ports.json").write_text("[broken", encoding="utf-8")

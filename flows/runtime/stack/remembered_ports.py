@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from flows.runtime.stack.ports import PortClaims
+from flows.runtime.stack.ports import HOST, PortClaims
 from flows.runtime.stack.supervisor import Say
 
 _FILE = "ports.json"
@@ -16,12 +16,12 @@ class StackPorts:
         self._path, self._claims, self._say = folder / _FILE, claims, say
         self._ports = _read(self._path)
 
-    def claim(self, name: str, preferred: int) -> int:
+    def claim(self, name: str, preferred: int, scheme: str = "http") -> int:
         """A free port; says so where it is another than at the last start, or than the usual one at the first."""
         wanted = self._ports.get(name, preferred)
         port = self._claims.claim(wanted)
         if port != wanted:
-            self._say(f"Port {wanted} is taken: {name} answers on http://127.0.0.1:{port} from now on")
+            self._say(f"Port {wanted} is taken: {name} answers on {scheme}://{HOST}:{port} from now on")
         self._ports[name] = port
         return port
 

@@ -189,7 +189,7 @@ class Stack:
             "dashboard": claimed.claim(children.DASHBOARD, _DASHBOARD_PORT),
         }
         own = self._settings.redis_url
-        valkey_port = claimed.claim(children.VALKEY, VALKEY_PORT) if own is None else 0
+        valkey_port = claimed.claim(children.VALKEY, VALKEY_PORT, "redis") if own is None else 0
         claimed.write()
         redis = own.get_secret_value() if own else redis_url(valkey_port)
         with_dashboard = self._options.dashboard and children.has_dashboard()
