@@ -26,7 +26,8 @@ def needs_slots(rules: Rules, state: SymbolState, ticker: Ticker, now_ms: int) -
     if not _may_move(rules, state, ticker, now_ms):
         return False
     at = place_of(current, rules.configured, rules.market, ticker.last)
-    return at != current.first_index or has_left(current, rules.configured, ticker.last)
+    is_elsewhere = at != current.first_index or len(current.indices) != rules.configured.cells
+    return is_elsewhere or has_left(current, rules.configured, ticker.last)
 
 
 def needs_volatility(rules: Rules, state: SymbolState, ticker: Ticker, now_ms: int) -> bool:
@@ -71,7 +72,7 @@ def grid_in_force(rules: Rules, decision: Decision) -> Grid | None:
     if current is not None:
         current = _in_place(rules, decision, _rounded_again(rules, decision, current, rules.configured))
     own = [cell for cell in folded.cells.values() if current and current.has(cell)]
-    has_moved = current is not None and state.grid is not None and current.first_index != state.grid.first_index
+    has_moved = current is not None and state.grid is not None and current.indices != state.grid.indices
     if current is not None and len(own) == len(current.levels) - 1 and not has_moved:
         decision.changes += [] if decision.unfit else level_cells(folded, current, keys)
         return current
@@ -101,7 +102,7 @@ def _in_place(rules: Rules, decision: Decision, held: Grid) -> Grid | None:
     if has_left(held, configured, price):
         return None
     at = place_of(held, configured, market, price)
-    if at == held.first_index:
+    if at == held.first_index and len(held.indices) == configured.cells:
         return held
     grid = moved(held, at, configured, market, readings.now_ms)
     if level_problems(rules.symbol, grid.levels, market):

@@ -6,10 +6,11 @@ from typing import Any
 from tasks.exchange.models import Side
 from tasks.exchange.order_ids import OrderId, parse_order_id
 from tasks.grid.models import CellState
+from tasks.settings.in_force import publish
 from tasks.tick.trader import GridTrader
 from tests.support.binance.desk import BinanceDesk
 from tests.support.binance.record import open_orders
-from tests.support.desk import BTC
+from tests.support.desk import BTC, settings
 from tests.support.one_grid import audited, ladder, minutes, play
 from tests.support.virtual.desk import VirtualWorld
 
@@ -238,3 +239,21 @@ def test_a_stop_sells_the_reserve_too() -> None:
         assert await resting(desk) == []
 
     play(RISE, work, INFINITY | {"take_profit_price": "46000", "stop_exit": "sell"})
+
+
+def test_another_number_of_cells_keeps_an_infinity_grid() -> None:
+    """More or fewer cells have orders; what is held stays, the reserve too, and nothing is bought for it again."""
+
+    async def work(_world: VirtualWorld, desk: BinanceDesk, trader: GridTrader) -> None:
+        await minutes(desk, trader, 1)
+        for cells, price in ((12, "44100"), (5, "45200"), (8, "46900")):
+            own = settings(symbols={BTC: INFINITY | {"cells": cells}})
+            await publish(desk.desk.redis, own)
+            await minutes(desk, trader, 1)
+            view = await ladder(desk.desk.redis, desk)
+            assert len(view.levels) == cells + 1
+            assert abs((await audited(desk)).base * Decimal(price) / WORTH - 1) < Decimal("0.04"), price
+            assert (await reserve_of(desk))[0] > 0
+        assert len({name.grid_id for name, _, _ in await resting(desk)}) == 1
+
+    play(RISE, work, INFINITY)

@@ -54,8 +54,9 @@ class InfinitySettings(SymbolSettings, SpacedLevels):
         return _index_at(self.lower, self.spacing, price)
 
     def geometry(self) -> Mapping[str, str | None]:
-        """The lowest level and the spacing."""
-        return {"lower": None if self.lower is None else plain(self.lower), "spacing_pct": plain(self.spacing)}
+        """The lowest level and the spacing. The number of cells is no part of it: another one keeps the grid."""
+        lower = None if self.lower is None else plain(self.lower)
+        return {"lower": lower, "spacing_pct": plain(self.spacing), "cells": None}
 
     @property
     def is_relative(self) -> bool:
