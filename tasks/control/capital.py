@@ -4,10 +4,10 @@ Nothing moves on a real exchange: the operator pays in before `invest`, and pays
 exchange is paid what is invested.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from uuid import uuid4
 
 from tasks.base.clock import Clock, to_ms, utc_now
@@ -29,6 +29,7 @@ from tasks.tick.exchange_factory import open_exchange
 from tasks.tick.sharing import performance
 from tasks.tick.trading_mode import claim_books, is_live
 
+Account: TypeAlias = Callable[[], Awaitable[Mapping[str, Balance]]]  # reads the balances of a real account
 _NOT_OPEN = "the pot is not open yet: start Gridflow with `gridflow up`, and try again"
 
 
@@ -61,13 +62,16 @@ async def invest(
     by: Actor = Actor.CLI,
     once: str = "",
     clock: Clock = utc_now,
+    account: Account | None = None,
 ) -> Moved:
     """Add `amount` quote to the money that the pot works with, and share the pot anew.
 
-    `once`: id of the action; a second call with it moves nothing. Raises ConfigError where the amount is not possible,
-    or a real exchange does not hold it; StateError where the pot is not open or holds the books of another mode.
+    `once`: id of the action; a second call with it moves nothing. `account`: of a caller that has an exchange already;
+    None: the exchange of the settings is asked, where it is a real one. Raises ConfigError where the amount is not
+    possible, or a real exchange does not hold it; StateError where the pot is not open or holds the books of another
+    mode.
     """
-    return await _move(redis, settings, CapitalMove.INVEST, amount, by, once, clock)
+    return await _move(redis, settings, CapitalMove.INVEST, amount, by, once, clock, account)
 
 
 async def withdraw_profit(
@@ -78,20 +82,28 @@ async def withdraw_profit(
     by: Actor = Actor.CLI,
     once: str = "",
     clock: Clock = utc_now,
+    account: Account | None = None,
 ) -> Moved:
     """Take `amount` quote of realised profit out of the pot, so that the operator may move it; share the pot anew.
 
-    `once`: see `invest`. Raises ConfigError where it is more than the realised profit that is not withdrawn yet, or
-    more than the exchange holds free; StateError and ExchangeError as `invest` does.
+    `once`, `account`: see `invest`. Raises ConfigError where it is more than the realised profit that is not withdrawn
+    yet, or more than the exchange holds free; StateError and ExchangeError as `invest` does.
     """
-    return await _move(redis, settings, CapitalMove.WITHDRAW, amount, by, once, clock)
+    return await _move(redis, settings, CapitalMove.WITHDRAW, amount, by, once, clock, account)
 
 
 async def _move(
-    redis: RedisClient, settings: Settings, kind: CapitalMove, amount: Decimal, by: Actor, once: str, clock: Clock
+    redis: RedisClient,
+    settings: Settings,
+    kind: CapitalMove,
+    amount: Decimal,
+    by: Actor,
+    once: str,
+    clock: Clock,
+    account: Account | None,
 ) -> Moved:
     action = "invest" if kind is CapitalMove.INVEST else "withdraw profit"
-    work = partial(_moved, redis, settings, kind, amount, by, once, clock)
+    work = partial(_moved, redis, settings, kind, amount, by, once, clock, account)
     return await recorded(
         redis,
         Keys(settings.account),
@@ -105,7 +117,14 @@ async def _move(
 
 
 async def _moved(
-    redis: RedisClient, settings: Settings, kind: CapitalMove, amount: Decimal, by: Actor, once: str, clock: Clock
+    redis: RedisClient,
+    settings: Settings,
+    kind: CapitalMove,
+    amount: Decimal,
+    by: Actor,
+    once: str,
+    clock: Clock,
+    account: Account | None,
 ) -> Moved:
     _refuse_amount(amount)
     keys = Keys(settings.account)
@@ -115,7 +134,7 @@ async def _moved(
     status = await allocator.get_global_status_summary()
     if status.version == 0:
         raise StateError(_NOT_OPEN)
-    bound = await _checked_bound(redis, found.settings, kind, amount, status)
+    bound = await _checked_bound(redis, found.settings, kind, amount, status, account)
     code, moved = await store.move_capital(
         redis,
         keys=keys,
@@ -124,7 +143,7 @@ async def _moved(
         bound_units=bound,
         once=once or uuid4().hex,
         actor=by.value,
-        paper_quote="" if is_live(found.settings) else found.settings.quote,
+        paper_quote="" if account or is_live(found.settings) else found.settings.quote,
     )
     if code is FundCode.CONFLICT:
         raise StateError(_NOT_OPEN)
@@ -157,21 +176,27 @@ async def _share(
 
 
 async def _checked_bound(
-    redis: RedisClient, settings: Settings, kind: CapitalMove, amount: Decimal, status: FundsStatus
+    redis: RedisClient,
+    settings: Settings,
+    kind: CapitalMove,
+    amount: Decimal,
+    status: FundsStatus,
+    account: Account | None,
 ) -> int:
     """The bound for `store.move_capital`. Raises ConfigError where pot or exchange do not allow the amount."""
     capital, units = status.capital, units_down(amount)
+    read = account or partial(_balances, redis, settings)
     if kind is CapitalMove.INVEST:
         bound = units_down(MAX_QUOTE - settings.total_funds)
         if capital.invested_units - capital.withdrawn_units + units > bound:
             raise _refusal(amount, *_rule(kind, bound, capital.withdrawn_units, capital.invested_units))
-        if is_live(settings):
-            refuse_missing(amount, settings, status, await _balances(redis, settings))
+        if account or is_live(settings):
+            refuse_missing(amount, settings, status, await read())
         return bound
     bound = units_down(await realised_profit(redis, Keys(settings.account)))
     if units > capital.withdrawable_units(bound):
         raise _refusal(amount, *_rule(kind, bound, capital.withdrawn_units, capital.invested_units))
-    held = (await _balances(redis, settings)).get(settings.quote)
+    held = (await read()).get(settings.quote)
     free = held.free if held else ZERO
     if amount > free:
         rule = f"more than the {plain(free)} {settings.quote} that the exchange holds free: the rest is in orders"

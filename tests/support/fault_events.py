@@ -4,10 +4,10 @@ import random
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 
 from tasks.base.clock import to_ms
 from tasks.base.errors import GridflowError
+from tasks.base.money import from_units, units_down
 from tasks.control.steps import put_in_force
 from tasks.funds.rebalancing import MANUAL
 from tasks.settings.in_force import publish
@@ -187,7 +187,8 @@ class Operator:
         except GridflowError:
             return
         self.done[kind] += 1
-        pool = (wanted.total_funds * wanted.global_max_usage).quantize(Decimal("1e-8"))
+        funds = desk.allocator.capital.in_force(wanted.total_funds)
+        pool = from_units(units_down(funds * wanted.global_max_usage))
         assert self._is_outdated or (report.pool, report.strategy) == (pool, wanted.allocation_strategy.value), (
             f"a rebalance by other settings than those in force: {report.pool} {report.strategy}"
         )

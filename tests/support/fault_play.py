@@ -21,14 +21,22 @@ from tasks.tick.active_symbols import active_symbols
 from tasks.tick.monitor import run_monitor
 from tests.support.binance.desk import BinanceDesk
 from tests.support.binance.record import Record, is_recoup, most_committed, sent_otherwise
+from tests.support.fault_capital import CapitalDesk
 from tests.support.fault_check import check_orders_and_accounts, lot_of
 from tests.support.fault_crew import TICK_SECONDS, Crew
 from tests.support.fault_deaths import Deaths
 from tests.support.fault_draw import MONEY, MOST_PER_STEP, REAL, STEPS, SYMBOLS, Scene, plan_of
-from tests.support.fault_end import can_trade, exits_unasked, is_below_its_grids, lost_from_sight, unreadable_fees
+from tests.support.fault_end import (
+    can_trade,
+    exits_unasked,
+    is_below_its_grids,
+    lost_from_sight,
+    unreadable_fees,
+)
 from tests.support.fault_events import FOR_GOOD_MS, Operator
 from tests.support.fault_hazards import Hazards
 from tests.support.fault_history import check_history
+from tests.support.fault_orders import check_names, check_recoups
 from tests.support.fault_redis import RedisTrouble, is_compared
 from tests.support.fault_rules import RulesDesk
 from tests.support.fault_stop import Stop
@@ -39,6 +47,7 @@ from tests.support.virtual.desk import VirtualWorld
 from tests.support.virtual.pot_watch import PotWatch
 
 _MINUTES_GONE = 2
+_CHANGES_A_LOT = {Trouble.AMENDED, Trouble.FILTERS, Trouble.WITHDRAWN, Trouble.GONE}
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,7 @@ class Play:
     redis: RedisTrouble = field(init=False)
     rules: RulesDesk = field(init=False)
     deaths: Deaths = field(init=False)
+    capital: CapitalDesk = field(init=False)
     markets: Mapping[str, Market] = field(init=False)
 
     async def to_the_end(self, seed: int) -> Outcome:
@@ -89,6 +99,9 @@ class Play:
         own, done = random.Random(f"hazards {seed}"), self.operator.done
         self.hazards = Hazards(self.world.exchange, self.swarm, own, done)
         self.redis = RedisTrouble(self.world.redis, server, self.operator, self.swarm, own, done)
+        self.capital = CapitalDesk(
+            self.world.worker(self.desk.exchange), server.binance.engine, random.Random(f"money {seed}"), done
+        )
         self.deaths = Deaths(server, self.workers, self.operator, self.swarm, self.rng, self.markets)
         resumer = self.world.worker(self.desk.exchange)
         self.rules = RulesDesk(resumer, random.Random(f"resumed {seed}"), done, lambda: self.redis.put_backs)
@@ -112,8 +125,13 @@ class Play:
         after = await self.world.exchange.server.record()
         strays, gone = self.hazards.hands.strays, self.hazards.gone
         forgotten = await check_orders_and_accounts(
-            self.desk, after, SYMBOLS, MONEY, unlisted=gone, placed_by_hand=strays
+            self.desk, after, SYMBOLS, MONEY + self.capital.on_account, unlisted=gone, placed_by_hand=strays
         )
+        await self.capital.check(self.redis.put_backs)
+        for symbol in SYMBOLS:
+            await check_names(self.desk.desk.redis, self.desk.desk.keys, after, symbol)
+            if _CHANGES_A_LOT.isdisjoint(self.swarm.rates):
+                await check_recoups(self.desk.desk.redis, self.desk.desk.keys, after, self.markets[symbol])
         rounded = sent_otherwise(after, self.workers.asked)
         assert rounded == [], f"sent with another price or amount than its intent: {rounded}"
         await self._check_money(after)
@@ -175,6 +193,8 @@ class Play:
             await self._check_keepers()
             if Trouble.RULES in self.swarm.rates:
                 self._start(self._resume_some())
+            if Trouble.INVESTED in self.swarm.rates and self.capital.rng.random() < 0.3:
+                self._start(self.capital.act())
             await asyncio.sleep(rng.uniform(0, 8))  # less than an order is protected, most times
         if comes(Trouble.GONE):
             await self._let_base_go()

@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory, gettempdir
 from typing import cast
 
 from tasks.base.keys import Keys
+from tests.support.fault_capital import with_reinvest
 from tests.support.fault_draw import SYMBOLS, draw_scene
 from tests.support.fault_kinds import with_earnings, with_moving_grids
 from tests.support.fault_play import Outcome, Play
@@ -60,6 +61,8 @@ async def _play(seed: int, redis: VirtualRedis, folder: Path) -> Outcome:
         scene = replace(scene, settings=with_moving_grids(scene.settings, random.Random(f"moving grids {seed}")))
     if Trouble.EARNING in swarm.rates:
         scene = replace(scene, settings=with_earnings(scene.settings, random.Random(f"earned {seed}")))
+    if Trouble.INVESTED in swarm.rates:
+        scene = replace(scene, settings=with_reinvest(scene.settings, random.Random(f"reinvest {seed}")))
     if Trouble.RULES in swarm.rates:
         scene = replace(scene, settings=with_rules(scene.settings, random.Random(f"drawn rules {seed}")))
 

@@ -30,6 +30,8 @@ class Trouble(StrEnum):
     PUT_BACK = "Redis put back to an earlier state"
     LOST_ANSWERS = "answer of Redis lost"
     FEW_ORDERS = "other number of open orders allowed"
+    INVESTED = "money invested"
+    TAKEN_OUT = "profit withdrawn"
     EARNING = "fill of a sell that only brings back its cost"
 
 
@@ -67,6 +69,7 @@ _RANGES = {
 _RULES_SHARE = 0.3  # drawn apart, so that other scenarios are what they were before there were rules
 _MOVING_SHARE = 0.3  # likewise
 _EARNING_SHARE = 0.3  # likewise
+_CAPITAL_SHARE = 0.3  # likewise
 COUNTED = tuple(Trouble)[tuple(Trouble).index(Trouble.CANCELLED) :]
 
 
@@ -89,6 +92,8 @@ class Swarm:
             rates[Trouble.MOVING] = 1.0
         if random.Random(f"earning {seed}").random() < _EARNING_SHARE:
             rates[Trouble.EARNING] = 1.0
+        if random.Random(f"capital {seed}").random() < _CAPITAL_SHARE:
+            rates[Trouble.INVESTED] = 1.0
         return cls(rng, rates)
 
     def comes(self, kind: Trouble) -> bool:

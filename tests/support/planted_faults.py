@@ -235,4 +235,46 @@ FAULTS = (
         "liquidate=own is None,",
     ),
     Planted("base guard off", "tasks/tick/monitor.py", "    await guard_base(desk, holdings, balances, at_ms)\n", ""),
+    Planted(
+        "a moved range forgets the cells that it carries",
+        "tasks/tick/grid_change.py",
+        "if not is_empty(cell) or (grid.has(cell) and key not in wanted)",
+        "if grid.has(cell) or (not is_empty(cell) and cell.grid_id != grid.grid_id)",
+    ),
+    Planted(
+        "cells share the money that carried cells hold",
+        "tasks/grid/planner.py",
+        "money = from_units(self.limits.allocated), from_units(self.limits.used)",
+        "money = from_units(self.limits.allocated), ZERO",
+    ),
+    Planted(
+        "the centre of a grid is not in its id",
+        "tasks/grid/levels.py",
+        "    if settings.is_anchored and first_price is not None:\n",
+        "    if settings.is_anchored and first_price is None:\n",
+    ),
+    Planted(
+        "a grid that earns in base sells everything",
+        "tasks/grid/cells.py",
+        "    return min(max(min(enough, market.qty(cell.lot)), least), held)\n",
+        "    return held\n",
+    ),
+    Planted(
+        "a recoup frees its cost in proportion",
+        "tasks/ledger/rules.py",
+        "    return max(_share_of_lot(cell, sold), min(cell.basis, net))\n",
+        "    return _share_of_lot(cell, sold)\n",
+    ),
+    Planted(
+        "what was earned in base is left behind",
+        "tasks/tick/grid_change.py",
+        'getattr(cell, name) for name in ("qty", "basis", "earned")',
+        'getattr(cell, name) for name in ("qty", "basis")',
+    ),
+    Planted(
+        "withdrawn profit stays in the pool",
+        "tasks/funds/capital.py",
+        "total_funds + from_units(self.invested_units - self.withdrawn_units)",
+        "total_funds + from_units(self.invested_units)",
+    ),
 )

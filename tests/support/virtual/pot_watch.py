@@ -7,9 +7,9 @@ from decimal import Decimal
 import redis
 
 from tasks.base.keys import Keys
-from tasks.base.money import units_down
+from tasks.base.money import ZERO, from_units, units_down
 
-_POT = ("pool", "used", "reserved", "version", "adopted")
+_POT = ("pool", "used", "reserved", "version", "adopted", "invested", "withdrawn", "reinvested")
 _SHARE = ("allocated", "used", "reserved")
 
 
@@ -63,11 +63,11 @@ class PotWatch:
         self.wrong += self._against(pot, dict(zip(self._symbols, shares, strict=True)))
         self._reserved = {symbol: share[2] for symbol, share in zip(self._symbols, shares, strict=True)}
         if pot[3] != self._version:
-            self.wrong += self._against_the_settings(pot[0])
+            self.wrong += self._against_the_settings(pot[0], pot[5] - pot[6] + pot[7])
         self._version, self.most_pool = pot[3], max(self.most_pool, pot[0])
 
     def _against(self, pot: Sequence[int], shares: dict[str, list[int]]) -> Iterator[str]:
-        pool, used, reserved, version, adopted = pot
+        pool, used, reserved, version, adopted = pot[:5]
         is_grant, self._adopted = adopted == self._adopted, adopted
         if used != sum(share[1] for share in shares.values()) or reserved != sum(share[2] for share in shares.values()):
             yield f"the pot's sums {used} {reserved} are not those of the symbols {shares}"
@@ -82,11 +82,15 @@ class PotWatch:
         if version != self._version and sum(share[0] for share in shares.values()) > max(pool, used):
             yield f"allocations above a pool of {pool} with {used} used: {shares}"
 
-    def _against_the_settings(self, pool: int) -> Iterator[str]:
-        """Limits have just been written: by the settings that are in force at this moment, where some are."""
+    def _against_the_settings(self, pool: int, moved: int) -> Iterator[str]:
+        """Limits have just been written: by the settings that are in force at this moment, where some are.
+
+        `moved`: units invested and reinvested, less those withdrawn.
+        """
         body = self._client.hget(self._keys.settings, "body")
         if body:
             said = json.loads(str(body))
-            wanted = units_down(Decimal(said["total_funds"]) * Decimal(said["global_max_usage"]))
+            funds = max(Decimal(said["total_funds"]) + from_units(moved), ZERO)
+            wanted = units_down(funds * Decimal(said["global_max_usage"]))
             if pool != wanted:
                 yield f"a pool of {pool} is written, and the settings in force say {wanted}"
