@@ -9,7 +9,7 @@ from tasks.backtest.engine import Played
 from tasks.base.money import ZERO, from_units, plain
 from tasks.exchange.models import Side
 from tasks.ledger.models import Book, Fill
-from tasks.ledger.rules import total, value
+from tasks.ledger.rules import earned_of, total, value
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,10 @@ class BacktestFill:
 
 @dataclass(frozen=True)
 class SymbolResult:
-    """One symbol at the end. `cash`: change of its quote; `base`: inventory; `price`: the last close."""
+    """One symbol at the end. `cash`: change of its quote; `base`: inventory; `price`: the last close.
+
+    `earned`: the part of `base` that cost nothing, because the grid earns in base.
+    """
 
     symbol: str
     buys: int
@@ -49,9 +52,10 @@ class SymbolResult:
     floating_pnl: Decimal
     fees: Decimal
     identity_error: Decimal
+    earned: Decimal = ZERO
 
     @classmethod
-    def of(cls, book: Book, price: Decimal) -> "SymbolResult":
+    def of(cls, book: Book, price: Decimal, earned: Decimal = ZERO) -> "SymbolResult":
         """The book at a price."""
         worth = value(book, price)
         return cls(
@@ -65,6 +69,7 @@ class SymbolResult:
             floating_pnl=worth.floating,
             fees=book.fees,
             identity_error=worth.identity_error,
+            earned=earned,
         )
 
     def record(self) -> dict[str, Any]:
@@ -136,7 +141,10 @@ class Result:
 
 def result_of(played: Played) -> Result:
     """The result of a run of the exact engine."""
-    symbols = {name: SymbolResult.of(run.trader.records.book, run.trader.price) for name, run in played.runs.items()}
+    symbols: dict[str, SymbolResult] = {}
+    for name, run in played.runs.items():
+        records = run.trader.records
+        symbols[name] = SymbolResult.of(records.book, run.trader.price, earned_of(records.cells.values()))
     account = from_units(played.account.total(played.settings.quote))
     result = Result(
         engine="exact",

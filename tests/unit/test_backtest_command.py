@@ -91,11 +91,15 @@ def test_symbols_of_the_settings_share_one_pot(capsys: pytest.CaptureFixture[str
         'total_funds = "5000"\nglobal_max_usage = 0.5\n'
         '[symbols."BTC/USDT"]\ngrid = "geometric"\nrange_pct = 0.04\ncells = 20\nstart = "balanced"\n'
         '[symbols."ETH/USDT"]\ngrid = "arithmetic"\nlower = "2100"\nupper = "2500"\ncells = 16\n'
+        'earn = "base"\n'
     )
     values = found(capsys, "--config", config, "--data", DATA, "--from", "2024-01-01", "--to", "2024-01-02")
     assert set(values["symbols"]) == {"BTC/USDT", "ETH/USDT"}
     assert all(one["buys"] > 3 for one in values["symbols"].values())
     assert values["identity_error"] == 0
+    kept = {name: one["earned"] for name, one in values["symbols"].items()}
+    assert kept["ETH/USDT"] > 0 == kept["BTC/USDT"]
+    assert kept["ETH/USDT"] <= values["symbols"]["ETH/USDT"]["base"]
     assert 1000 < values["most_committed"] <= 2500
     one = found(capsys, "--config", config, "--data", DATA, "--symbol", "ETH/USDT", "--quote", "800")
     assert list(one["symbols"]) == ["ETH/USDT"]

@@ -210,6 +210,10 @@ def print_tables(result: Result, seconds: float) -> None:
         texts = [f"{amount:,.4f}" for amount in amounts]
         table.add_row(one.symbol, str(one.buys), str(one.sells), *texts, plain(one.base))
     Console().print(table)
+    for one in result.symbols.values():
+        if one.earned:
+            base = one.symbol.partition("/")[0]
+            click.echo(f"{one.symbol} earned in base: {plain(one.earned)} {base}, worth {one.earned * one.price:,.4f}")
     click.echo(f"quote {plain(result.quote)}   equity {result.equity:,.4f}   of {plain(result.funds)} at the start")
     if result.blocked:
         click.echo("Refused by the pot: " + ", ".join(f"{code} {count}" for code, count in result.blocked.items()))
