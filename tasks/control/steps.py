@@ -148,14 +148,19 @@ async def sell_off(
     await recorded(redis, Keys(settings.account), by, "liquidate", symbols, work, once=once)
 
 
-async def _sell_off(redis: RedisClient, settings: Settings, symbols: Sequence[str], once: str = "") -> None:
-    keys, settings = Keys(settings.account), (await in_force(redis, settings, only_look=True)).settings
-    retiring = await retiring_symbols(redis, keys, settings)
-    known = [*settings.symbols, *retiring]
+async def refuse_unknown_symbols(redis: RedisClient, settings: Settings, symbols: Sequence[str]) -> Settings:
+    """The settings in force. Raises ConfigError for a symbol that the pot does not know: it can sell nothing."""
+    settings = (await in_force(redis, settings, only_look=True)).settings
+    known = [*settings.symbols, *await retiring_symbols(redis, Keys(settings.account), settings)]
     remedy = f"Use one of: {', '.join(known)}"
     problems = [Problem("symbol", symbol, "holds nothing", remedy) for symbol in symbols if symbol not in known]
     if problems:
         raise ConfigError(problems, "the command")
+    return settings
+
+
+async def _sell_off(redis: RedisClient, settings: Settings, symbols: Sequence[str], once: str = "") -> None:
+    keys, settings = Keys(settings.account), await refuse_unknown_symbols(redis, settings, symbols)
     configured = [symbol for symbol in symbols if symbol in settings.symbols]
     if configured:  # first: a rebalance clears the other flag of a configured symbol that is not paused
         again = once and f"{once}|paused"

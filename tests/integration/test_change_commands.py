@@ -134,6 +134,9 @@ def test_a_stop_refuses_sells_too(account: str) -> None:
 def test_a_symbol_is_liquidated_at_its_next_ticks(account: str) -> None:
     """After a question. A symbol of the settings is paused as well, sells all that it holds, and trades on `resume`."""
     assert gridflow("liquidate", "XRP/USDT", "--yes").exception is not None
+    unknown = CliRunner().invoke(cli, ["liquidate", "XRP/USDT"], input="y\n")
+    assert unknown.exception is not None
+    assert "XRP/USDT?" not in unknown.output, "it does not ask about a symbol that it cannot sell"
     assert CliRunner().invoke(cli, ["liquidate", BTC], input="n\n").exit_code == 1
     assert asyncio.run(_flag(account, BTC)) is None
     done = gridflow("liquidate", BTC, "--yes", "--json")

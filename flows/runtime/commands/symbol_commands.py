@@ -113,10 +113,12 @@ def liquidate(config: Path | None, state: Path | None, as_json: bool, symbols: t
     A symbol of the settings is paused as well: it buys nothing until `gridflow resume SYMBOL`.
     """
     settings = settings_in_force(config, state)
-    if not yes:
-        click.confirm(f"Sell all that {', '.join(symbols)} holds at the market's price?", abort=True, err=True)
 
-    from tasks.control.steps import sell_off  # imports the trading stages
+    from tasks.control.steps import refuse_unknown_symbols, sell_off  # imports the trading stages
+
+    if not yes:
+        run_with_redis(lambda redis: refuse_unknown_symbols(redis, settings, symbols), settings, state)
+        click.confirm(f"Sell all that {', '.join(symbols)} holds at the market's price?", abort=True, err=True)
 
     async def work(redis: RedisClient) -> bool:
         await sell_off(redis, settings, symbols)
