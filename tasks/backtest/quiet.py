@@ -15,6 +15,7 @@ from tasks.funds.models import FundCode, TraderAllocation
 from tasks.grid.levels import configured_size
 from tasks.grid.models import Cell, CellState, Grid, IdleReason, Size
 from tasks.grid.sizing import cell_money, holds_nothing, lots
+from tasks.grid.window import moves_at
 from tasks.ledger.rules import total
 from tasks.orders.models import IntentState
 from tasks.paper.units import to_units
@@ -88,7 +89,9 @@ def quiet_after(rules: Rules, decision: Decision, share: TraderAllocation, refus
         return None
     if any(intent.state is not IntentState.OPEN for intent in folded.intents.values()):
         return None
-    did_nothing = not (decision.has_changes or decision.plan.cancel or decision.plan.place)
+    if decision.plan.cancel:
+        return None
+    did_nothing = not (decision.has_changes or decision.plan.place)
     if share.fired:
         return Quiet() if did_nothing and _has_ended(rules.market, decision, share) else None
     size = configured_size(own)
@@ -103,18 +106,15 @@ def quiet_after(rules: Rules, decision: Decision, share: TraderAllocation, refus
     if by_rules is None:
         return None
     found = _bounds(decision, grid, did_nothing=did_nothing, sized=size is not None)
-    return None if found is None else _nearest(_nearest(found, by_rules), _moves(own, grid))
+    return None if found is None else _nearest(_nearest(found, by_rules), _moves(own, grid, rules.market))
 
 
-def _moves(own: SymbolSettings, grid: Grid) -> RuleBounds:
+def _moves(own: SymbolSettings, grid: Grid, market: Market) -> RuleBounds:
     """Where the range follows the price, or the grid starts anew. A bound may come too early, never too late."""
-    limits, (below_range, above_range) = own.trail_limits, grid.beyond
-    above = above_range if own.recentres(up=True) else None
-    below = below_range if own.recentres(up=False) else None
-    if limits.up is not None and grid.levels[-1] < limits.up:
-        above = grid.levels[-1 - own.room]
-    if limits.down is not None and grid.levels[0] > limits.down:
-        below = grid.levels[own.room]
+    below, above = moves_at(grid, own, market)
+    below_range, above_range = grid.beyond
+    above = above_range if own.recentres(up=True) else above
+    below = below_range if own.recentres(up=False) else below
     return RuleBounds(None if above is None else to_units(above) - 1, None if below is None else to_units(below))
 
 
@@ -138,12 +138,12 @@ def _bounds(decision: Decision, grid: Grid, *, did_nothing: bool, sized: bool) -
     below: list[Cell] = []
     ask, now_ms = decision.snapshot.ask, decision.readings.now_ms
     for cell in decision.folded.cells.values():
-        if not grid.has(cell):
-            return None
         if cell.order_id is not None:
             continue
-        if did_nothing and decision.plan.idle_reasons.get(cell.key) is IdleReason.RESERVE:
+        if decision.plan.idle_reasons.get(cell.key) is IdleReason.RESERVE:
             continue
+        if not grid.has(cell):
+            return None
         if cell.state is not CellState.IDLE or cell.entry or cell.retry_ms > now_ms:
             return None
         if cell.buy_price >= ask:

@@ -27,14 +27,33 @@ def place_of(grid: Grid, settings: SymbolSettings, market: Market, price: Decima
         return market.price(settings.level_at(grid.first_price, index))
 
     top, room = first + settings.cells, settings.room
-    if limits.up is not None and level(top + 1 - room) <= price and level(top + 1) <= limits.up:
+    falls_to, rises_to = _moves_at(first, grid, settings, market)
+    if limits.up is not None and rises_to is not None and rises_to <= price:
         while level(top - room) <= price and level(top + 1) <= limits.up:
             top += 1
         return top - settings.cells
-    if limits.down is not None and level(first - 1 + room) >= price and level(first - 1) >= limits.down:
+    if limits.down is not None and falls_to is not None and falls_to >= price:
         while level(first + room) > price and level(first - 1) >= limits.down:
             first -= 1
     return first
+
+
+def moves_at(grid: Grid, settings: SymbolSettings, market: Market) -> tuple[Decimal | None, Decimal | None]:
+    """The range moves at or below the first price, and at or above the second; None: never in that direction."""
+    return _moves_at(grid.first_index, grid, settings, market)
+
+
+def _moves_at(
+    first: int, grid: Grid, settings: SymbolSettings, market: Market
+) -> tuple[Decimal | None, Decimal | None]:
+    limits, room, top = settings.trail_limits, settings.room, first + settings.cells
+
+    def level(index: int) -> Decimal:
+        return market.price(settings.level_at(grid.first_price, index))
+
+    falls_to = level(first - 1 + room) if limits.down is not None and level(first - 1) >= limits.down else None
+    rises_to = level(top + 1 - room) if limits.up is not None and level(top + 1) <= limits.up else None
+    return falls_to, rises_to
 
 
 def moved(grid: Grid, first_index: int, settings: SymbolSettings, market: Market, now_ms: int) -> Grid:

@@ -116,11 +116,14 @@ def conclude(
     report = report_of(tick, outcome, rules.settings.trading, retiring=rules.is_retiring)
     empty = [key for key, cell in outcome.cells.items() if is_empty(cell) and (report.left or not grid.has(cell))]
     outcome.touched -= set(empty)
+    for key in empty:
+        del outcome.cells[key]
     changes = writes(outcome, rules.keys, rules.symbol) + failed_orders(rules.keys, outcome.ended)
     if empty:
-        live = [key for key in outcome.cells if key not in empty]
         changes += dropped_cells(rules.keys, rules.symbol, empty)
-        changes += slot_writes(readings.slots, live, "" if report.left else grid.grid_id, rules.keys, rules.symbol)
+        changes += slot_writes(
+            readings.slots, list(outcome.cells), "" if report.left else grid.grid_id, rules.keys, rules.symbol
+        )
     changes += published(rules.keys, report)
     return Conclusion(report, [intent.client_id for intent in outcome.ended], changes)
 

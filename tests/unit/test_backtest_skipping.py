@@ -1,6 +1,7 @@
 """The exact engine skips candles in which no rule can act: it must do what it does candle by candle."""
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from tasks.backtest.engine import Engine
 from tasks.backtest.quiet import KNOWN_FIELDS, KNOWN_KINDS
 from tasks.base.errors import ConfigError
 from tasks.settings.grids import KINDS
+from tasks.settings.model import Settings
 from tests.support.backtests import books_differ, market, random_settings, random_walk, story
 
 
@@ -40,6 +42,26 @@ def test_quiet_candles_are_skipped() -> None:
     (name,) = own.symbols
     played = Engine(own, {name: market(name)}, {name: random_walk(rng, 2000, step_bp=5)}).play()
     assert played.runs[name].trader.ticks < 500
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        {"grid": "arithmetic", "lower": 97, "upper": 103, "cells": 6, "trail_up_to": 300, "trail_down_to": 20},
+        {"grid": "infinity", "lower": 50, "cells": 8, "start": "balanced", "spacing_pct": "0.02"},
+        {"grid": "adaptive", "cells": 8, "spacing_pct": "0.01"},
+    ],
+    ids=["trailing", "infinity", "adaptive"],
+)
+def test_a_range_that_has_moved_is_quiet_too(grid: dict[str, Any]) -> None:
+    """Cells that it has left, and the reserve, wake nobody."""
+    own = Settings.model_validate({"symbols": {"BTC/USDT": {**grid, "quote_per_cell": "20"}}})
+    walk = random_walk(random.Random(3), 3000, step_bp=15)
+    played = Engine(own, {"BTC/USDT": market()}, {"BTC/USDT": walk}).play()
+    run = played.runs["BTC/USDT"].trader
+    assert run.records.grid is not None
+    assert run.records.grid.covered is not None or grid["grid"] == "adaptive", "the range has moved"
+    assert run.ticks < 1000
 
 
 def test_every_setting_of_a_grid_is_known() -> None:

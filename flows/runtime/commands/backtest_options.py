@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from flows.runtime.commands.option_types import Day
+from tasks.settings.grids import KINDS
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 GRID_FIELDS = ("grid", "lower", "upper", "range_pct", "cells", "quote_per_cell", "base_per_cell", "start")
@@ -26,7 +27,7 @@ def backtest_options(command: _Command) -> _Command:
         click.option(
             "--config", type=any_path, help="Settings file. [default: $GRIDFLOW_CONFIG, else ./gridflow.toml]"
         ),
-        click.option("--grid", help="Kind of grid: arithmetic or geometric."),
+        click.option("--grid", help=f"Kind of grid: {', '.join(KINDS)}."),
         click.option("--lower", help="Lowest level, in quote."),
         click.option("--upper", help="Highest level, in quote."),
         click.option("--range-pct", help="Instead of both: share on either side of the first price."),
