@@ -7,6 +7,7 @@ and prints a table. A fault whose text the program no longer has is an error. Re
 import argparse
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from tempfile import TemporaryDirectory
 from tests.support.planted_faults import FAULTS, Planted
 
 ROOT = Path(__file__).parents[2]
+_PATIENCE = 10.0  # seconds
 PARTS = ("tasks", "tests/__init__.py", "tests/support", "tests/data")  # what a fault run needs
 
 
@@ -76,10 +78,19 @@ def _first_failure(planted: Planted, copy: Path, seeds: range) -> Found:
             if process.wait():
                 raise RuntimeError((copy / "errors").read_text(encoding="utf-8")[-2000:])
         finally:
-            process.kill()
-            process.wait()
+            _end(process)
             lines.close()
     return Found(planted, None, "")
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """End the fault run, which then stops its Redis server; kill it where it does not."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def main(names: Sequence[str], seeds: range) -> int:
