@@ -1,5 +1,6 @@
 """Reading the history: pages of fills, totals of any time span, the equity curve."""
 
+import json
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    cast,
     func,
     literal,
     select,
@@ -178,22 +180,42 @@ async def equity_curve(
 async def _hours_curve(
     connection: AsyncConnection, wanted: ColumnElement[bool], points: int
 ) -> list[tuple[int, str, str, str]]:
-    """Low, high and last of each hour; of many hours the extremes of equal parts, and the very last."""
+    """Low, high and last of each hour; of many hours the extremes of equal parts, and the very last.
+
+    The bounds of all hours come as one text, as rows would take most of the time; then the hours that are shown.
+    """
     hours = tables.EQUITY_HOURS.c
-    bounds = (hours.hour_ms, _as_text(hours.lowest), _as_text(hours.highest), hours.last_ms, _as_text(hours.last))
-    asked: Select[Any] = select(*bounds, _as_text(hours.capital), _as_text(hours.grid_profit)).where(wanted)
-    rows = (await connection.execute(asked.order_by(hours.hour_ms))).all()
+    bounds = (hours.hour_ms, _as_text(hours.lowest), _as_text(hours.highest))
+    is_file = connection.dialect.name == "sqlite"
+    listed = (
+        func.json_group_array(func.json_array(*bounds)) if is_file else func.json_agg(func.json_build_array(*bounds))
+    )
+    text = (await connection.execute(select(cast(listed, Text)).where(wanted))).scalar()
+    rows: list[tuple[int, str, str]] = sorted(json.loads(text or "[]"))
     found: list[tuple[int, str, str, str]] = []
     if 3 * len(rows) <= points:
-        for hour_ms, lowest, highest, last_ms, last, *rest in rows:
+        for hour_ms, lowest, highest, last_ms, last, *rest in await _whole_hours(connection, wanted):
             found += [(hour_ms, lowest, *rest), (hour_ms + 1, highest, *rest), (last_ms, last, *rest)]
         return found
-    lows, highs = [float(row[1]) for row in rows], [float(row[2]) for row in rows]
-    for position, is_high in extremes(lows, highs, parts_of(points)):
-        hour_ms, lowest, highest, _, _, *rest = rows[position]
+    lows, highs = [float(row[1]) for row in rows], [float(row[2]) for row in rows]  # they choose; amounts stay exact
+    chosen = [(rows[position][0], is_high) for position, is_high in extremes(lows, highs, parts_of(points))]
+    shown = {hour_ms for hour_ms, _ in chosen} | {rows[-1][0]}
+    whole = {row[0]: row for row in await _whole_hours(connection, wanted & hours.hour_ms.in_(shown))}
+    for at_ms, is_high in chosen:
+        hour_ms, lowest, highest, _, _, *rest = whole[at_ms]
         found.append((hour_ms + 1, highest, *rest) if is_high else (hour_ms, lowest, *rest))
-    *_, last_ms, last, capital, grid_profit = rows[-1]
+    *_, last_ms, last, capital, grid_profit = whole[rows[-1][0]]
     return [*found, (last_ms, last, capital, grid_profit)]
+
+
+async def _whole_hours(connection: AsyncConnection, wanted: ColumnElement[bool]) -> Sequence[Any]:
+    """Hour, lowest, highest, time of the last, last, capital and grid profit of hours, oldest first."""
+    hours = tables.EQUITY_HOURS.c
+    amounts = (hours.lowest, hours.highest, hours.last, hours.capital, hours.grid_profit)
+    lowest, highest, last, *rest = map(_as_text, amounts)
+    asked: Select[Any] = select(hours.hour_ms, lowest, highest, hours.last_ms, last, *rest).where(wanted)
+    rows: Sequence[Any] = (await connection.execute(asked.order_by(hours.hour_ms))).all()
+    return rows
 
 
 def _curve_point(at_ms: int, worth: str, capital: str, grid_profit: str) -> CurvePoint:
