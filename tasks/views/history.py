@@ -14,6 +14,7 @@ from tasks.base.money import ZERO
 from tasks.exchange.models import Side
 from tasks.funds.models import RebalanceReport, SymbolChange
 from tasks.history import queries, tables, tallies
+from tasks.history.curves import equity_curve
 from tasks.history.database import BUSY_SECONDS, Database, history_url
 from tasks.history.queries import Cursor, FillFilter, Page
 from tasks.history.rows import HOUR_MS
@@ -88,7 +89,7 @@ async def results(
         last = await queries.prices_at(connection, account, symbol, end_ms, after=False)
         curve: list[CurvePoint] = []
         if symbol is None:
-            curve = await queries.equity_curve(connection, account, start_ms, end_ms, _ALL_POINTS)
+            curve = await equity_curve(connection, account, start_ms, end_ms, _ALL_POINTS)
     capital = curve[-1].capital if curve and curve[-1].capital > 0 else capital
     found = statistics(tally, curve, start_ms, end_ms, capital=capital, first_prices=first, last_prices=last, zone=zone)
     return results_view(name, start_ms, end_ms, found)
@@ -247,7 +248,7 @@ async def curve(
 ) -> tuple[EquityPoint, ...]:
     """The equity curve of the account since then in at most `points` points, oldest first."""
     async with database.connection() as connection:
-        found = await queries.equity_curve(connection, account, start_ms, now_ms + DAY_MS, points)
+        found = await equity_curve(connection, account, start_ms, now_ms + DAY_MS, points)
     return tuple(
         EquityPoint.model_construct(
             at_ms=one.at_ms, equity=one.equity, grid_profit=one.grid_profit, capital=one.capital

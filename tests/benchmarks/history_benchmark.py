@@ -21,6 +21,7 @@ from tasks.base.clock import DAY_MS
 from tasks.base.outbox import Record
 from tasks.exchange.models import Side
 from tasks.history import queries
+from tasks.history.curves import equity_curve
 from tasks.history.database import Database
 from tasks.history.outbox import MOST_RECORDS
 from tasks.history.queries import FillFilter
@@ -124,7 +125,7 @@ async def measure(kind: str, url: URL, count: int) -> None:
         await tally_of(connection, "main", FillFilter(from_ms=START_MS + 5, to_ms=START_MS + SPAN_MS))
 
     async def curve(connection: AsyncConnection) -> None:
-        await queries.equity_curve(connection, "main", START_MS, START_MS + SPAN_MS, 2000)
+        await equity_curve(connection, "main", START_MS, START_MS + SPAN_MS, 2000)
 
     questions: list[tuple[str, Callable[[AsyncConnection], Awaitable[object]], int]] = [
         ("next page", lambda connection: page(connection, newer=False), TIMES),

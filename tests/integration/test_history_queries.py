@@ -12,6 +12,7 @@ from tasks.base.clock import DAY_MS
 from tasks.base.outbox import Record
 from tasks.exchange.models import Side
 from tasks.history import queries
+from tasks.history.curves import equity_curve
 from tasks.history.database import Database
 from tasks.history.queries import Cursor, FillFilter
 from tasks.history.rows import HOUR_MS, batch_of
@@ -121,12 +122,12 @@ async def test_totals_of_any_span_equal_the_plain_sum(connection: AsyncConnectio
 
 async def test_a_thinned_curve_keeps_its_extremes_and_ends(connection: AsyncConnection) -> None:
     """Of hours for a long span, of minutes for a short one; it begins with the last point before it."""
-    whole = await queries.equity_curve(connection, "main", START, START + SPAN, 50)
+    whole = await equity_curve(connection, "main", START, START + SPAN, 50)
     assert len(whole) <= 50
     assert {max(point.equity for point in whole), min(point.equity for point in whole)} == {Decimal(1500), Decimal(400)}
     assert [point.at_ms for point in whole] == sorted(point.at_ms for point in whole)
     assert whole[-1].equity == worth(START + SPAN - HOUR_MS // 2)
-    day = await queries.equity_curve(connection, "main", START + DAY_MS, START + 2 * DAY_MS, 1000)
+    day = await equity_curve(connection, "main", START + DAY_MS, START + 2 * DAY_MS, 1000)
     assert len(day) == 49
     assert day[0].at_ms < START + DAY_MS <= day[1].at_ms
     for symbol in (None, "AA/USDT"):

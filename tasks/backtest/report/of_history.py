@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tasks.backtest.report.contents import Contents, PricePoints, contents_of
 from tasks.base.errors import StateError
 from tasks.history import queries
+from tasks.history.curves import equity_curve
 from tasks.history.database import Database
 from tasks.history.queries import Cursor, FillFilter
 from tasks.ledger.models import Fill
@@ -26,7 +27,7 @@ async def history_report(database: Database, settings: Settings, start_ms: int, 
     """
     account = settings.account
     async with database.connection() as connection:
-        curve = await queries.equity_curve(connection, account, start_ms, end_ms, _POINTS)
+        curve = await equity_curve(connection, account, start_ms, end_ms, _POINTS)
         if len(curve) < 2:
             raise StateError("The history has no equity of that time. Name another with --from and --to")
         fills = await _fills(connection, account, FillFilter(to_ms=end_ms))
