@@ -76,7 +76,7 @@ def symbol_whys(symbol: SymbolView) -> Html:
         el(
             "li",
             [
-                el("strong", f"{one.cells} cells: " if one.cells else ""),
+                el("strong", one.who),
                 one.why,
                 el("span", f" Wakes: {one.wakes}." if one.wakes else "", class_="gf-below"),
             ],

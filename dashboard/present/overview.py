@@ -121,7 +121,7 @@ def _why(symbol: SymbolView, limit: int = 2) -> Html:
         el(
             "li",
             [
-                f"{one.cells} cells: " if one.cells else "",
+                one.who,
                 one.why,
                 el("span", f" → {one.wakes}", class_="gf-below") if one.wakes else "",
             ],

@@ -50,9 +50,13 @@ class ReasonView(View):
     wakes: str = ""
     cells: int = 0
 
+    @property
+    def who(self) -> str:
+        """`3 cells: `, or '' where it concerns the whole symbol."""
+        return f"{self.cells} cell{'' if self.cells == 1 else 's'}: " if self.cells else ""
+
     def __str__(self) -> str:
-        who = f"{self.cells} cell{'' if self.cells == 1 else 's'}: " if self.cells else ""
-        return f"{who}{self.why}" + (f"; waits for: {self.wakes}" if self.wakes else "")
+        return f"{self.who}{self.why}" + (f"; waits for: {self.wakes}" if self.wakes else "")
 
 
 class SymbolView(View):
