@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, and_, cast, func, select, type_coerce
+from sqlalchemy import ColumnElement, Float, Select, Text, and_, cast, func, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tasks.base.clock import DAY_MS
@@ -49,30 +49,36 @@ async def _hours_curve(
 ) -> list[tuple[int, str, str, str]]:
     """Low, high and last of each hour; of many hours the extremes of equal parts, and the very last.
 
-    The bounds of all hours come as one text, as rows would take most of the time; then the hours that are shown.
+    The bounds of all hours come as three texts, as rows would take most of the time; then the hours that are shown.
     """
     hours = tables.EQUITY_HOURS.c
-    bounds = (hours.hour_ms, _as_text(hours.lowest), _as_text(hours.highest))
-    is_file = connection.dialect.name == "sqlite"
-    listed = (
-        func.json_group_array(func.json_array(*bounds)) if is_file else func.json_agg(func.json_build_array(*bounds))
-    )
-    text = (await connection.execute(select(cast(listed, Text)).where(wanted))).scalar()
-    rows: list[tuple[int, str, str]] = sorted(json.loads(text or "[]"))
+    starts, lows, highs = await _bounds(connection, wanted)
     found: list[tuple[int, str, str, str]] = []
-    if 3 * len(rows) <= points:
+    if 3 * len(starts) <= points:
         for hour_ms, lowest, highest, last_ms, last, *rest in await _whole_hours(connection, wanted):
             found += [(hour_ms, lowest, *rest), (hour_ms + 1, highest, *rest), (last_ms, last, *rest)]
         return found
-    lows, highs = [float(row[1]) for row in rows], [float(row[2]) for row in rows]  # they choose; amounts stay exact
-    chosen = [(rows[position][0], is_high) for position, is_high in extremes(lows, highs, parts_of(points))]
-    shown = {hour_ms for hour_ms, _ in chosen} | {rows[-1][0]}
+    chosen = [(starts[position], is_high) for position, is_high in extremes(lows, highs, parts_of(points))]
+    shown = {hour_ms for hour_ms, _ in chosen} | {starts[-1]}
     whole = {row[0]: row for row in await _whole_hours(connection, wanted & hours.hour_ms.in_(shown))}
     for at_ms, is_high in chosen:
         hour_ms, lowest, highest, _, _, *rest = whole[at_ms]
         found.append((hour_ms + 1, highest, *rest) if is_high else (hour_ms, lowest, *rest))
-    *_, last_ms, last, capital, grid_profit = whole[rows[-1][0]]
+    *_, last_ms, last, capital, grid_profit = whole[starts[-1]]
     return [*found, (last_ms, last, capital, grid_profit)]
+
+
+async def _bounds(
+    connection: AsyncConnection, wanted: ColumnElement[bool]
+) -> tuple[list[int], list[float], list[float]]:
+    """Start, lowest and highest of hours, oldest first. Floats only choose hours; what is shown is read exactly."""
+    hours = tables.EQUITY_HOURS.c
+    as_list = func.json_group_array if connection.dialect.name == "sqlite" else func.json_agg
+    columns = (hours.hour_ms, *(cast(_as_text(column), Float) for column in (hours.lowest, hours.highest)))
+    texts = (await connection.execute(select(*(cast(as_list(column), Text) for column in columns)).where(wanted))).one()
+    starts, lows, highs = (json.loads(text or "[]") for text in texts)
+    order = sorted(range(len(starts)), key=starts.__getitem__)
+    return [starts[place] for place in order], [lows[place] for place in order], [highs[place] for place in order]
 
 
 async def _whole_hours(connection: AsyncConnection, wanted: ColumnElement[bool]) -> Sequence[Any]:
