@@ -6,6 +6,7 @@ The number of cells stays, and so does the rule for their size: an equal part of
 by the cells that hold nothing. What cells outside the range hold is carried: it is sold at their own prices.
 """
 
+from collections.abc import Callable
 from decimal import Decimal
 
 from tasks.exchange.models import Market
@@ -23,9 +24,7 @@ def place_of(grid: Grid, settings: SymbolSettings, market: Market, price: Decima
     if (limits.up is None and first > start) or (limits.down is None and first < start):
         first = start
 
-    def level(index: int) -> Decimal:
-        return market.price(settings.level_at(grid.first_price, index))
-
+    level = _level_at(grid, settings, market)
     top, room = first + settings.cells, settings.room
     falls_to, rises_to = _moves_at(first, grid, settings, market)
     if limits.up is not None and rises_to is not None and rises_to <= price:
@@ -47,13 +46,15 @@ def _moves_at(
     first: int, grid: Grid, settings: SymbolSettings, market: Market
 ) -> tuple[Decimal | None, Decimal | None]:
     limits, room, top = settings.trail_limits, settings.room, first + settings.cells
-
-    def level(index: int) -> Decimal:
-        return market.price(settings.level_at(grid.first_price, index))
-
+    level = _level_at(grid, settings, market)
     falls_to = level(first - 1 + room) if limits.down is not None and level(first - 1) >= limits.down else None
     rises_to = level(top + 1 - room) if limits.up is not None and level(top + 1) <= limits.up else None
     return falls_to, rises_to
+
+
+def _level_at(grid: Grid, settings: SymbolSettings, market: Market) -> Callable[[int], Decimal]:
+    """Gives the level with an index, on the market's tick size."""
+    return lambda index: market.price(settings.level_at(grid.first_price, index))
 
 
 def moved(grid: Grid, first_index: int, settings: SymbolSettings, market: Market, now_ms: int) -> Grid:

@@ -35,7 +35,7 @@ local ban = tonumber(till or 0)
 if tonumber(since or 0) and tonumber(since or 0) > math.ceil(now) then
   ban = math.ceil(now) + ban - tonumber(since)
   local stands = string.format('%.0f %.0f', ban, math.ceil(now))
-  redis.call('SET', KEYS[2], stands, 'PX', string.format('%.0f', math.max(ban - math.ceil(now), 1) + 60000))
+  redis.call('SET', KEYS[2], stands, 'PX', string.format('%.0f', math.max(ban - math.ceil(now), 1) + 60000))  -- as ban.lua keeps it
 end
 if ban > now then return {2, 0, math.ceil(ban - now), math.floor(now)} end
 if cost <= 0 or wanted <= 0 then return {0, wanted, math.floor(left), math.floor(now)} end
