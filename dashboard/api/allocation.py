@@ -13,7 +13,7 @@ from tasks.base.money import ZERO
 from tasks.base.redis_client import RedisClient
 from tasks.funds.models import RebalanceReport
 from tasks.views import history, store
-from tasks.views.grid import CellView, read_grid
+from tasks.views.grid import CellView, GridPart, read_grid
 from tasks.views.models import BlockedView, StatusView
 from tasks.views.steps import read_status
 
@@ -204,7 +204,10 @@ def blocked(limit: _Limit = 100) -> BlockedAnswer:
 
 
 class CellAnswer(Answer):
-    """One cell of a ladder. `why` it is idle, and what `wakes` it; both '' where it has an order."""
+    """One cell of a ladder. `why` it is idle, and what `wakes` it; both '' where it has an order.
+
+    `grid`: the name of its grid, where the symbol has several; else ''.
+    """
 
     key: str
     index: int
@@ -227,6 +230,7 @@ class CellAnswer(Answer):
     why: str
     wakes: str
     earlier: bool
+    grid: str
 
     @classmethod
     def of(cls, cell: CellView) -> "CellAnswer":
@@ -234,8 +238,25 @@ class CellAnswer(Answer):
         amounts = both(
             buy_price=cell.buy_price, sell_price=cell.sell_price, qty=cell.qty, cost=cell.cost, profit=cell.profit
         ) | both(earned=cell.earned)
-        names = {"key", "index", "state", "rounds", "order_id", "reason", "why", "wakes", "earlier"}
+        names = {"key", "index", "state", "rounds", "order_id", "reason", "why", "wakes", "earlier", "grid"}
         return cls(**cell.model_dump(include=names), **amounts)
+
+
+class OneGridAnswer(Answer):
+    """One grid of a symbol: its `name` among several, its range and its number of cells."""
+
+    name: str
+    grid_id: str
+    lower: float
+    lower_exact: str
+    upper: float
+    upper_exact: str
+    cells: int
+
+    @classmethod
+    def of(cls, part: GridPart) -> "OneGridAnswer":
+        """A grid as the API shows it."""
+        return cls(**part.model_dump(include={"name", "grid_id", "cells"}), **both(lower=part.lower, upper=part.upper))
 
 
 class GridAnswer(Answer):
@@ -255,6 +276,7 @@ class GridAnswer(Answer):
     earned_value_exact: str | None
     levels: list[float]
     levels_exact: list[str]
+    grids: list[OneGridAnswer]
     cells: list[CellAnswer]
 
 
@@ -276,6 +298,7 @@ def grid(symbol: str) -> GridAnswer:
         place=None if found.place is None else float(found.place),
         levels=[float(level) for level in found.levels],
         levels_exact=[f"{level:f}" for level in found.levels],
+        grids=[OneGridAnswer.of(part) for part in found.grids],
         cells=[CellAnswer.of(cell) for cell in found.cells],
         **both(price=found.price, earned=found.earned, earned_value=found.earned_value),
     )

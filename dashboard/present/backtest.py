@@ -83,7 +83,9 @@ class Shown(NamedTuple):
 
 def run_name(place: int, symbol: str, settings: SymbolSettings) -> str:
     """`2 · BTC/USDT arithmetic 39000 – 48000, 19 cells`."""
-    return f"{place} · {symbol} {settings.grid} {settings.range_text()}, {settings.cells} cells"
+    grids = [(f"{name} " if name else "", grid) for name, grid in settings.each_grid.items()]
+    parts = [f"{name}{grid.grid} {grid.range_text()}, {grid.cells} cells" for name, grid in grids]
+    return f"{place} · {symbol} {'; '.join(parts)}"
 
 
 def result_tiles(shown: Shown, quote: str) -> Html:

@@ -48,7 +48,7 @@ def grid_tiles(status: StatusView, symbol: SymbolView, view: GridView) -> Html:
     return tiles(
         [
             tile(f"Price, {status.quote}", exact(view.price, digits), f"{place_text(view.place)} of the range"),
-            tile("Range", ends, f"{whole(max(len(view.levels) - 1, 0))} cells"),
+            tile("Range", ends, f"{whole(view.size)} cells{_names(view)}"),
             tile("Open orders", whole(symbol.open_orders), next_orders),
             tile(
                 "Profit",
@@ -68,6 +68,12 @@ def grid_tiles(status: StatusView, symbol: SymbolView, view: GridView) -> Html:
             ),
         ]
     )
+
+
+def _names(view: GridView) -> str:
+    """`: near 8, wide 20`, where the symbol has several grids."""
+    names = [f"{one.name} {whole(one.cells)}" for one in view.grids if one.name]
+    return f": {', '.join(names)}" if names else ""
 
 
 def symbol_whys(symbol: SymbolView) -> Html:
@@ -112,7 +118,7 @@ def _price_row(price: Decimal, digits: int) -> Row:
 def _cell_row(cell: CellView, digits: int, base_digits: int) -> Row:
     name, kind = _STATES.get(cell.state, (cell.state.lower(), "plain"))
     cells: Sequence[Content] = (
-        f"{cell.index}" + (" (earlier grid)" if cell.earlier else ""),
+        f"{cell.grid} {cell.index}".lstrip() + (" (earlier grid)" if cell.earlier else ""),
         exact(cell.buy_price, digits),
         exact(cell.sell_price, digits),
         badge(name, kind),

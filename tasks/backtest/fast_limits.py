@@ -15,7 +15,7 @@ from tasks.grid.levels import build_grid, configured_size, configured_sizes, gri
 from tasks.grid.models import MARKET_SLIPPAGE, Grid, Size
 from tasks.grid.sizing import reserve_units
 from tasks.paper.units import to_units
-from tasks.settings.grids import ArithmeticSettings, Earn, GeometricSettings, StartMode, SymbolSettings
+from tasks.settings.grids import ArithmeticSettings, Earn, GeometricSettings, OneGrid, StartMode
 from tasks.settings.grids.common import ONE
 from tasks.settings.grids.placement import is_active
 from tasks.settings.model import AllocationStrategy, Settings
@@ -31,7 +31,10 @@ def fast_grids(
 ) -> dict[str, FastGrid]:
     """The grids in integers. Raises ConfigError where a grid cannot start, or for all that must be played exactly."""
     found = [*_account_problems(settings)]
-    for symbol, own in settings.symbols.items():
+    single = {symbol: own for symbol, own in settings.symbols.items() if isinstance(own, OneGrid)}
+    for symbol in settings.symbols.keys() - single:
+        found.append(_problem(f'symbols."{symbol}".grids', "several", "it plays one grid a symbol"))
+    for symbol, own in single.items():
         found += _symbol_problems(symbol, own, markets[symbol])
     if found:
         raise ConfigError(found, CANNOT_PLAY)
@@ -39,7 +42,7 @@ def fast_grids(
     share = pool // len(settings.symbols) if settings.allocation_strategy is AllocationStrategy.EQUAL else None
     weights = sum((own.weight for own in settings.symbols.values()), Decimal(0))
     grids: dict[str, FastGrid] = {}
-    for symbol, own in settings.symbols.items():
+    for symbol, own in single.items():
         allocated = share if share is not None else pool
         if share is None and len(settings.symbols) > 1:
             allocated = int(pool * own.weight / weights) if weights else 0
@@ -56,7 +59,7 @@ def _account_problems(settings: Settings) -> Iterator[Problem]:
         yield _problem("allocation_strategy", "dynamic", "moves money between symbols")
 
 
-def _symbol_problems(symbol: str, own: SymbolSettings, market: Market) -> Iterator[Problem]:
+def _symbol_problems(symbol: str, own: OneGrid, market: Market) -> Iterator[Problem]:
     field = f'symbols."{symbol}"'
     if type(own) not in (ArithmeticSettings, GeometricSettings):
         yield _problem(f"{field}.grid", own.grid, "is a kind of grid that it does not know")
@@ -73,9 +76,7 @@ def _symbol_problems(symbol: str, own: SymbolSettings, market: Market) -> Iterat
         yield _problem(symbol, "its filters", "depend on the market's price or on the number of orders")
 
 
-def _fast_grid(
-    symbol: str, own: SymbolSettings, settings: Settings, market: Market, first: int, allocated: int
-) -> FastGrid:
+def _fast_grid(symbol: str, own: OneGrid, settings: Settings, market: Market, first: int, allocated: int) -> FastGrid:
     price = from_units(first)
     sizes = configured_sizes(own, price)
     grid = build_grid(symbol, own, market, price, from_units(allocated), 0)
@@ -105,7 +106,7 @@ def _fast_grid(
     )
 
 
-def _all_levels(own: SymbolSettings, grid: Grid, market: Market) -> tuple[tuple[Decimal, ...], int]:
+def _all_levels(own: OneGrid, grid: Grid, market: Market) -> tuple[tuple[Decimal, ...], int]:
     """Every level that the range may ever have, lowest first, and the index of the lowest."""
     limits, lowest, highest = own.trail_limits, 0, own.cells
 
@@ -120,7 +121,7 @@ def _all_levels(own: SymbolSettings, grid: Grid, market: Market) -> tuple[tuple[
 
 
 def _lattice_problems(
-    symbol: str, own: SymbolSettings, levels: tuple[Decimal, ...], sizes: Sequence[Size], market: Market
+    symbol: str, own: OneGrid, levels: tuple[Decimal, ...], sizes: Sequence[Size], market: Market
 ) -> Iterator[Problem]:
     """Why a range that moves cannot be played: a rule that looks at where it is may act."""
     if len(levels) - 1 == own.cells:
@@ -163,9 +164,7 @@ def _needed(levels: Sequence[Decimal], entries: Mapping[int, Decimal], sizes: Se
     return total
 
 
-def _money_problems(
-    symbol: str, own: SymbolSettings, settings: Settings, needed: int, allocated: int
-) -> Iterator[Problem]:
+def _money_problems(symbol: str, own: OneGrid, settings: Settings, needed: int, allocated: int) -> Iterator[Problem]:
     cap = units_down(settings.total_funds * own.max_usage_pct)
     if cap < allocated and len(settings.symbols) > 1:
         yield _problem(

@@ -14,7 +14,7 @@ from tasks.exchange.models import Market, PriceBand
 from tasks.funds.models import FundCode, TraderAllocation
 from tasks.grid.levels import configured_size
 from tasks.grid.models import Cell, CellState, Grid, IdleReason, Size
-from tasks.grid.sizing import cell_money, holds_nothing, lots
+from tasks.grid.sizing import cell_money, grid_money, holds_nothing, lots
 from tasks.grid.window import moves_at
 from tasks.ledger.rules import total
 from tasks.orders.models import IntentState
@@ -23,17 +23,22 @@ from tasks.settings.grids import (
     AdaptiveSettings,
     ArithmeticSettings,
     GeometricSettings,
+    GridSettings,
     InfinitySettings,
+    SeveralSettings,
     SymbolSettings,
 )
-from tasks.settings.grids.common import CellWeights
+from tasks.settings.grids.several import AdaptiveTable, ArithmeticTable, GeometricTable, InfinityTable
 from tasks.tick.decision import Decision, Rules
 
 # What this module knows of a symbol's settings. A setting that is not here may bring a rule that acts by itself.
-KNOWN_KINDS = (ArithmeticSettings, GeometricSettings, AdaptiveSettings, InfinitySettings)
+_ONE = (ArithmeticSettings, GeometricSettings, AdaptiveSettings, InfinitySettings)
+_OF_SEVERAL = (ArithmeticTable, GeometricTable, AdaptiveTable, InfinityTable)
+KNOWN_KINDS = (*_ONE, *_OF_SEVERAL, SeveralSettings)
 _GEOMETRY = frozenset(
     {
         "grid",
+        "grids",
         "lower",
         "upper",
         "range_pct",
@@ -72,9 +77,14 @@ class Quiet(NamedTuple):
 
 
 @cache
-def is_known(kind: type[SymbolSettings]) -> bool:
+def is_known(kind: type[SymbolSettings | GridSettings]) -> bool:
     """Whether every rule of this kind of grid is known here."""
     return kind in KNOWN_KINDS and KNOWN_FIELDS.issuperset(kind.model_fields)
+
+
+def _all_known(own: SymbolSettings) -> bool:
+    """Whether every rule of the symbol and of its grids is known here."""
+    return is_known(type(own)) and all(is_known(type(grid)) for grid in own.each_grid.values())
 
 
 def quiet_after(rules: Rules, decision: Decision, share: TraderAllocation, refused: bool) -> Quiet | None:
@@ -83,7 +93,7 @@ def quiet_after(rules: Rules, decision: Decision, share: TraderAllocation, refus
     `decision.folded` has the cells and orders as they are after the tick. The caller knows that every order rests.
     """
     own, folded, grid = rules.configured, decision.folded, decision.grid
-    if own is None or grid is None or not is_known(type(own)) or decision.unfit or not _is_plain(rules.market):
+    if own is None or grid is None or not _all_known(own) or decision.unfit or not _is_plain(rules.market):
         return None
     if folded.fees_waiting or folded.book.unvalued or refused or share.committed_units > share.allocated_units:
         return None
@@ -94,10 +104,12 @@ def quiet_after(rules: Rules, decision: Decision, share: TraderAllocation, refus
     did_nothing = not (decision.has_changes or decision.plan.place)
     if share.fired:
         return Quiet() if did_nothing and _has_ended(rules.market, decision, share) else None
-    size = configured_size(own)
-    if size is None and not (
-        did_nothing and _funds_all(rules.market, own.cell_weights(grid.first_price), decision, grid, share)
-    ):
+    if own.each_grid.keys() != {each.name for each in grid.each}:
+        return None
+    following = [each for each in grid.each if configured_size(own.each_grid[each.name]) is None]
+    if following and not did_nothing:
+        return None
+    if not all(_funds_all(rules.market, own, decision, each, share) for each in following):
         return None
     if decision.verdict is None:
         return None
@@ -105,11 +117,16 @@ def quiet_after(rules: Rules, decision: Decision, share: TraderAllocation, refus
     by_rules = rule_bounds(own, folded.book, marks, grid.first_price, now_ms)
     if by_rules is None:
         return None
-    found = _bounds(decision, grid, did_nothing=did_nothing, sized=size is not None)
-    return None if found is None else _nearest(_nearest(found, by_rules), _moves(own, grid, rules.market))
+    found = _bounds(decision, grid, did_nothing=did_nothing, sized=not following)
+    if found is None:
+        return None
+    found = _nearest(found, by_rules)
+    for each in grid.each:
+        found = _nearest(found, _moves(own.each_grid[each.name], each, rules.market))
+    return found
 
 
-def _moves(own: SymbolSettings, grid: Grid, market: Market) -> RuleBounds:
+def _moves(own: GridSettings, grid: Grid, market: Market) -> RuleBounds:
     """Where the range follows the price, or the grid starts anew. A bound may come too early, never too late."""
     below, above = moves_at(grid, own, market)
     below_range, above_range = grid.beyond
@@ -171,11 +188,17 @@ def _is_plain(market: Market) -> bool:
     return market.max_orders is None and market.buy_band == market.sell_band == PriceBand()
 
 
-def _funds_all(market: Market, weights: CellWeights, decision: Decision, grid: Grid, share: TraderAllocation) -> bool:
-    """Whether the allocation gives every cell its size. Where it does not, the nearest cells get money first."""
-    own = [cell for cell in decision.folded.cells.values() if grid.has(cell)]
+def _funds_all(
+    market: Market, settings: SymbolSettings, decision: Decision, grid: Grid, share: TraderAllocation
+) -> bool:
+    """Whether the allocation gives every cell of one grid its size. Where it does not, the nearest get money first."""
+    assert decision.grid is not None
+    cells = decision.folded.cells.values()
+    own = [cell for cell in cells if cell.grid_id == grid.grid_id and grid.has(cell)]
     empty = [cell for cell in own if holds_nothing(cell)]
-    allocated, used = from_units(share.allocated_units), from_units(share.used_units)
+    weights = settings.each_grid[grid.name].cell_weights(grid.first_price)
+    whole = from_units(share.allocated_units), from_units(share.used_units)
+    allocated, used = grid_money(*whole, decision.grid, own, cells, settings.part_of(grid.name))
     numbers = [cell.index - grid.first_index for cell in empty]
     without = sum(map(weights.of, numbers), ZERO) if weights.each else len(empty)
     size = Size.of_quote(cell_money(allocated, used, weights.total, without, market.taker_fee))

@@ -22,6 +22,7 @@ from tasks.base.money import from_units, plain
 from tasks.exchange.models import Market
 from tasks.market.volatility import annual_volatility
 from tasks.settings.grids import net_profit
+from tasks.settings.grids.common import ONLY
 
 FEWEST_CANDLES = 300
 _DEVIATIONS = Decimal(2)  # of the expected move to either side: 95 % of moves, if returns were normal
@@ -95,7 +96,7 @@ def suggest(symbol: str, candles: CandleColumns, money: Decimal, days: Decimal, 
     market = paper_markets(settings_of(symbol, plain(money), _probe()), {symbol: known})[symbol]
     grid, reasons = _chosen(known, market, money, sigma, days, fee)
     settings = settings_of(symbol, plain(money), grid, maker_fee=plain(fee), taker_fee=plain(fee))
-    own = settings.symbols[symbol]
+    own = settings.symbols[symbol].each_grid[ONLY]
     price = from_units(int(unseen.open[0]))
     levels = own.raw_levels(price)
     profits = [net_profit(low, high, fee, fee) for low, high in pairwise(levels)]

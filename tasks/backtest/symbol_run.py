@@ -91,6 +91,6 @@ class SymbolRun:
         grid, price = self.trader.records.grid, self.trader.price
         return SymbolPerformance(
             return_72h=return_72h(self.trader.records.book, now_ms),
-            outside=grid is not None and not grid.levels[0] <= price <= grid.levels[-1],
+            outside=grid is not None and not grid.contains(price),
             refused=self.is_refused,
         )

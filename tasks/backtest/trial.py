@@ -19,12 +19,12 @@ from tasks.base.errors import ConfigError, GridflowError
 from tasks.base.money import UNITS_PER_QUOTE
 from tasks.exchange.models import Market
 from tasks.settings.checks import rule_problems
-from tasks.settings.grids import AnyGrid, SymbolSettings
+from tasks.settings.grids import AnySymbol, SymbolSettings
 from tasks.settings.model import Settings
 from tasks.settings.problems import problems_of
 from tasks.settings.validated import Validated
 
-_GRIDS: TypeAdapter[SymbolSettings] = TypeAdapter(AnyGrid)
+_GRIDS: TypeAdapter[SymbolSettings] = TypeAdapter(AnySymbol)
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,16 @@ from typing import Any
 from tasks.base.errors import Problem
 from tasks.base.money import ZERO, from_units, plain
 from tasks.exchange.models import Frozen, Market, Side
+from tasks.exchange.order_ids import grid_of
 from tasks.funds.models import RebalanceReport
-from tasks.grid.levels import configured_size, is_grid_of
+from tasks.grid.levels import configured_size, kept_grids
 from tasks.grid.models import Cell, Grid, Limits, RestingBuy, Size
 from tasks.grid.resizing import Candidate, resize
-from tasks.grid.sizing import cell_money, holds_nothing, reserve_units
+from tasks.grid.sizing import cell_money, grid_money, holds_nothing, reserve_units
 from tasks.orders.models import Intent
 from tasks.settings.differences import FieldChange
 from tasks.settings.grids import SymbolSettings
-from tasks.settings.grids.common import ONE
+from tasks.settings.grids.common import CellWeights
 from tasks.settings.in_force import MUST_AGREE
 from tasks.settings.model import Settings
 
@@ -30,6 +31,7 @@ class Effect(StrEnum):
 
     STARTS = "starts"  # it is new
     RETIRES = "retires"  # it left the settings: it buys nothing and sells what it holds
+    SOME_GRIDS = "some grids"  # of its several grids, some go or come; of those that go as with a new grid
     NEW_GRID = "new grid"  # old buys are cancelled, the inventory is sold at the old levels
     FOLLOWS = "follows"  # the grid stays; orders follow size and allocation
 
@@ -86,6 +88,11 @@ class SymbolEffect(Frozen):
             parts.append("starts")
         elif self.effect is Effect.RETIRES:
             parts.append(f"leaves: it buys nothing and sells what it holds, which cost {self.inventory:,.2f}")
+        elif self.effect is Effect.SOME_GRIDS:
+            parts.append(
+                "some of its grids change; what those that go hold, "
+                f"which cost {self.inventory:,.2f}, is sold at their levels"
+            )
         elif self.effect is Effect.NEW_GRID:
             parts.append(f"gets a new grid; what it holds, which cost {self.inventory:,.2f}, is sold at the old levels")
         if self.cancelled:
@@ -106,21 +113,29 @@ def effect_of(facts: SymbolFacts, wanted: Settings, global_free: int, market: Ma
     None where they are not known: then amounts are before the lot step.
     """
     own = wanted.symbols.get(facts.symbol)
-    common = {
+    common: dict[str, Any] = {
         "symbol": facts.symbol,
         "allocated_before": from_units(facts.allocated),
         "allocated_after": from_units(facts.allocated_after),
         "inventory": from_units(facts.used),
+        "effect": Effect.FOLLOWS,
     }
-    if own is None or facts.grid is None or not is_grid_of(facts.grid, own):
+    kept = kept_grids(facts.grid, own) if own else []
+    if own is None or facts.grid is None or not kept:
         old = bool(facts.buys or facts.used)
         effect = Effect.RETIRES if own is None else Effect.NEW_GRID if facts.grid or old else Effect.STARTS
-        return SymbolEffect(effect=effect, cancelled=len(facts.buys), freed=from_units(facts.reserved), **common)
-    after = _resized(facts, _wanted_units(facts, own, wanted, market), wanted, global_free)
+        common["effect"] = effect
+        return SymbolEffect(cancelled=len(facts.buys), freed=from_units(facts.reserved), **common)
+    ids = {grid.grid_id for grid, _ in kept}
+    stay = facts.model_copy(update={"buys": tuple(buy for buy in facts.buys if grid_of(buy.cell_key) in ids)})
+    free = global_free + facts.reserved - stay.reserved
+    after = _resized(stay, _wanted_units(stay, own, wanted, market), wanted, free)
     before = {buy.client_id: buy.units_left for buy in facts.buys}
     moved = [name for name, units in before.items() if after.get(name) != units]
+    if not len(kept) == len(facts.grid.each) == len(own.each_grid):
+        leaving = sum(cell.used_units for cell in facts.cells if cell.grid_id not in ids)
+        common |= {"effect": Effect.SOME_GRIDS, "inventory": from_units(leaving)}
     return SymbolEffect(
-        effect=Effect.FOLLOWS,
         cancelled=sum(name not in after for name in moved),
         replaced=sum(name in after for name in moved),
         freed=from_units(sum(before[name] for name in moved)),
@@ -173,19 +188,31 @@ def _wanted_units(facts: SymbolFacts, own: SymbolSettings, wanted: Settings, mar
     def units(price: Decimal, qty: Decimal) -> int:
         return reserve_units(price, market.qty(qty) if market else qty, fee)
 
-    size, weights = configured_size(own), own.cell_weights(facts.grid.first_price if facts.grid else ONE)
-    number = {cell.key: cell.index - facts.grid.first_index for cell in facts.cells} if facts.grid else {}
-    if size is None:
-        cells = [cell for cell in facts.cells if facts.grid is not None and facts.grid.has(cell)]
-        allocated, used = from_units(facts.allocated_after), from_units(facts.used)
-        without = sum((weights.of(number[cell.key]) for cell in cells if holds_nothing(cell)), ZERO)
-        size = Size.of_quote(cell_money(allocated, used, weights.total, without, fee))
+    goal: dict[str, int] = {}
+    for grid, settings in kept_grids(facts.grid, own):
+        buys = [buy for buy in facts.buys if grid_of(buy.cell_key) == grid.grid_id]
+        weights = settings.cell_weights(grid.first_price)
+        number = {cell.key: cell.index - grid.first_index for cell in facts.cells}
+        size = configured_size(settings) or _size_now(facts, grid, weights, own.part_of(grid.name), fee)
         if size is None:
-            return dict.fromkeys((buy.client_id for buy in facts.buys), 0)
-    return {
-        buy.client_id: units(buy.price, size.weighted(weights.of(number.get(buy.cell_key, 0))).qty(buy.price))
-        for buy in facts.buys
-    }
+            goal |= dict.fromkeys((buy.client_id for buy in buys), 0)
+            continue
+        goal |= {
+            buy.client_id: units(buy.price, size.weighted(weights.of(number.get(buy.cell_key, 0))).qty(buy.price))
+            for buy in buys
+        }
+    return goal
+
+
+def _size_now(facts: SymbolFacts, grid: Grid, weights: CellWeights, share: Decimal, fee: Decimal) -> Size | None:
+    """The size of a cell with weight 1 of one grid, by the new allocation; None where nothing is left."""
+    assert facts.grid is not None
+    cells = [cell for cell in facts.cells if grid.has(cell)]
+    whole = from_units(facts.allocated_after), from_units(facts.used)
+    allocated, used = grid_money(*whole, facts.grid, cells, facts.cells, share)
+    empty = (cell for cell in cells if holds_nothing(cell))
+    without = sum((weights.of(cell.index - grid.first_index) for cell in empty), ZERO)
+    return Size.of_quote(cell_money(allocated, used, weights.total, without, fee))
 
 
 class Published(Frozen):

@@ -23,7 +23,8 @@ def is_unrounded(cell: Cell, grid: Grid) -> bool:
 
 def _distance(cell: Cell, grid: Grid) -> Decimal:
     """How far the cell's prices are from its levels; 0 for a cell of another grid or range."""
-    ends = grid.ends_of(cell.index) if cell.grid_id == grid.grid_id else None
+    own = grid.by_id(cell.grid_id)
+    ends = own.ends_of(cell.index) if own else None
     if ends is None:
         return ZERO
     low, high = ends

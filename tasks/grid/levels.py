@@ -13,38 +13,51 @@ from tasks.exchange.models import Market
 from tasks.exchange.order_ids import cell_key, grid_digest
 from tasks.grid.models import Cell, Grid, Size
 from tasks.grid.sizing import CENT, cell_money
-from tasks.settings.grids import StartMode, SymbolSettings, net_profit
+from tasks.settings.grids import GridSettings, StartMode, SymbolSettings, net_profit
+from tasks.settings.grids.common import ONLY
+from tasks.settings.places import dotted, grid_place
 
 
 @lru_cache(maxsize=1024)  # the same at every tick until the settings change
-def grid_id(symbol: str, settings: SymbolSettings, first_price: Decimal | None = None) -> str:
+def grid_id(symbol: str, settings: GridSettings, first_price: Decimal | None = None, name: str = ONLY) -> str:
     """Short, stable name of a grid's geometry: the same levels give the same id, on any machine.
 
-    `first_price`: of an anchored grid, whose id names it; other kinds do not look at it.
+    `first_price`: of an anchored grid, whose id names it; other kinds do not look at it. `name`: of one of several
+    grids; two grids with the same levels have two ids.
     """
-    geometry = _geometry(symbol, settings)
+    geometry = _geometry(symbol, settings) | ({"name": name} if name else {})
     if settings.is_anchored and first_price is not None:
         geometry["first_price"] = plain(first_price)
     return grid_digest(json.dumps(geometry, sort_keys=True))
 
 
-def is_grid_of(grid: Grid, settings: SymbolSettings) -> bool:
+def is_grid_of(grid: Grid, settings: GridSettings) -> bool:
     """Whether the grid in force is the one that the settings describe."""
-    return grid.grid_id == grid_id(grid.symbol, settings.spaced(grid.spacing), grid.first_price)
+    return grid.grid_id == grid_id(grid.symbol, settings.spaced(grid.spacing), grid.first_price, grid.name)
 
 
-def old_grid_id(symbol: str, settings: SymbolSettings) -> str:
+def kept_grids(grid: Grid | None, settings: SymbolSettings) -> list[tuple[Grid, GridSettings]]:
+    """The symbol's grids in force that are still configured, each alone with its settings."""
+    configured = settings.each_grid
+    return [
+        (each.with_others(()), configured[each.name])
+        for each in (grid.each if grid else ())
+        if each.name in configured and is_grid_of(each, configured[each.name])
+    ]
+
+
+def old_grid_id(symbol: str, settings: GridSettings) -> str:
     """The 9-character id that the same grid had before account tags."""
     spec = json.dumps(_geometry(symbol, settings), sort_keys=True)
     return f"g{hashlib.blake2s(spec.encode()).hexdigest()[:8]}"
 
 
-def _geometry(symbol: str, settings: SymbolSettings) -> dict[str, str | int | None]:
+def _geometry(symbol: str, settings: GridSettings) -> dict[str, str | int | None]:
     return {"symbol": symbol, "grid": settings.grid, "cells": settings.cells, **settings.geometry()}
 
 
 def levels(
-    settings: SymbolSettings, first_price: Decimal, market: Market, first_index: int | None = None
+    settings: GridSettings, first_price: Decimal, market: Market, first_index: int | None = None
 ) -> tuple[Decimal, ...]:
     """N+1 levels, lowest first, each rounded to the nearest tick. `first_index`: of the lowest; None: at the start."""
     if first_index is None or first_index == settings.start_index(first_price):
@@ -53,7 +66,7 @@ def levels(
     return tuple(market.price(settings.level_at(first_price, index)) for index in indices)
 
 
-def level_of(settings: SymbolSettings, first_price: Decimal, index: int) -> Decimal | None:
+def level_of(settings: GridSettings, first_price: Decimal, index: int) -> Decimal | None:
     """The level with this index before rounding; None where the kind has none, or it is no price."""
     try:
         level = settings.level_at(first_price, index)
@@ -63,23 +76,33 @@ def level_of(settings: SymbolSettings, first_price: Decimal, index: int) -> Deci
 
 
 def build_grid(
-    symbol: str, settings: SymbolSettings, market: Market, first_price: Decimal, allocated: Decimal, now_ms: int
+    symbol: str,
+    settings: GridSettings,
+    market: Market,
+    first_price: Decimal,
+    allocated: Decimal,
+    now_ms: int,
+    name: str = ONLY,
 ) -> Grid:
     """A grid ready to trade. Raises ConfigError when it cannot pay its fees or its cells are too small.
 
-    `allocated`: to the symbol, in quote; decides the checked size where none is configured.
+    `allocated`: to the grid, in quote; decides the checked size where none is configured. `name`: of one of several
+    grids.
     """
-    grid = unchecked_grid(symbol, settings, market, first_price, now_ms)
-    problems = grid_problems(symbol, grid.levels, first_sizes(settings, allocated, market, first_price), market)
+    grid = unchecked_grid(symbol, settings, market, first_price, now_ms, name)
+    problems = grid_problems(symbol, grid.levels, first_sizes(settings, allocated, market, first_price), market, name)
     if problems:
         raise ConfigError(problems, f"the grid of {symbol} at a price of {plain(first_price)}")
     return grid
 
 
-def unchecked_grid(symbol: str, settings: SymbolSettings, market: Market, first_price: Decimal, now_ms: int) -> Grid:
+def unchecked_grid(
+    symbol: str, settings: GridSettings, market: Market, first_price: Decimal, now_ms: int, name: str = ONLY
+) -> Grid:
     """The grid around a first price, whether or not it can trade."""
     return Grid(
-        grid_id=grid_id(symbol, settings, first_price),
+        grid_id=grid_id(symbol, settings, first_price, name),
+        name=name,
         symbol=symbol,
         levels=levels(settings, first_price, market),
         first_price=first_price,
@@ -90,7 +113,7 @@ def unchecked_grid(symbol: str, settings: SymbolSettings, market: Market, first_
     )
 
 
-def rounded_again(grid: Grid, settings: SymbolSettings, market: Market) -> Grid:
+def rounded_again(grid: Grid, settings: GridSettings, market: Market) -> Grid:
     """The grid with its levels on the market's present tick size; `grid` itself where they are already."""
     if grid.tick_size == market.tick_size:
         return grid
@@ -101,60 +124,67 @@ def rounded_again(grid: Grid, settings: SymbolSettings, market: Market) -> Grid:
     )
 
 
-def configured_size(settings: SymbolSettings) -> Size | None:
+def configured_size(settings: GridSettings) -> Size | None:
     """The size of a cell with weight 1 that the settings name; None where it follows the allocation."""
     if settings.base_per_cell is not None:
         return Size(base=settings.base_per_cell)
     return Size(quote=settings.quote_per_cell) if settings.quote_per_cell is not None else None
 
 
-def sizes_of(settings: SymbolSettings, size: Size, first_price: Decimal) -> tuple[Size, ...]:
+def sizes_of(settings: GridSettings, size: Size, first_price: Decimal) -> tuple[Size, ...]:
     """The size of each cell of the range at its start, lowest first; `size`: of weight 1."""
     each = settings.cell_weights(first_price).each
     return tuple(map(size.weighted, each)) if each else (size,) * settings.cells
 
 
-def configured_sizes(settings: SymbolSettings, first_price: Decimal) -> tuple[Size, ...]:
+def configured_sizes(settings: GridSettings, first_price: Decimal) -> tuple[Size, ...]:
     """The size of each cell of the range at its start, lowest first; none where it follows the allocation."""
     size = configured_size(settings)
     return sizes_of(settings, size, first_price) if size else ()
 
 
-def first_sizes(settings: SymbolSettings, allocated: Decimal, market: Market, first_price: Decimal) -> tuple[Size, ...]:
+def first_sizes(settings: GridSettings, allocated: Decimal, market: Market, first_price: Decimal) -> tuple[Size, ...]:
     """The size of each cell, lowest first, while the grid holds nothing; at least 0.01 quote."""
     total = settings.cell_weights(first_price).total
     money = cell_money(allocated, ZERO, total, total, market.taker_fee)
     return sizes_of(settings, configured_size(settings) or Size(quote=max(money, CENT)), first_price)
 
 
-def grid_problems(symbol: str, prices: tuple[Decimal, ...], sizes: Sequence[Size], market: Market) -> list[Problem]:
+def grid_problems(
+    symbol: str, prices: tuple[Decimal, ...], sizes: Sequence[Size], market: Market, name: str = ONLY
+) -> list[Problem]:
     """Why this grid cannot start: equal levels, a cell that does not pay its fees, is too small or too large.
 
-    `sizes`: one for each cell.
+    `sizes`: one for each cell. `name`: of one of several grids.
     """
-    found = level_problems(symbol, prices, market)
-    return found if _coincide(prices) else found + size_problems(symbol, prices, sizes, market)
+    found = level_problems(symbol, prices, market, name)
+    return found if _coincide(prices) else found + size_problems(symbol, prices, sizes, market, name)
 
 
 @lru_cache(maxsize=1024)  # the same at every tick until settings, levels or filters change
 def unfit_problems(
-    symbol: str, settings: SymbolSettings, prices: tuple[Decimal, ...], market: Market, first_price: Decimal
+    symbol: str,
+    settings: GridSettings,
+    prices: tuple[Decimal, ...],
+    market: Market,
+    first_price: Decimal,
+    name: str = ONLY,
 ) -> tuple[Problem, ...]:
     """Why a grid in force must not buy any more. The exchange may change its filters and fees at any time.
 
     A size that follows the allocation is never too small: the nearest cells get what the exchange wants at least.
     """
-    found = level_problems(symbol, prices, market)
-    return tuple(found or minimum_problems(symbol, prices, configured_sizes(settings, first_price), market))
+    found = level_problems(symbol, prices, market, name)
+    return tuple(found or minimum_problems(symbol, prices, configured_sizes(settings, first_price), market, name))
 
 
 def _coincide(prices: tuple[Decimal, ...]) -> bool:
     return any(low >= high for low, high in pairwise(prices))
 
 
-def level_problems(symbol: str, prices: tuple[Decimal, ...], market: Market) -> list[Problem]:
+def level_problems(symbol: str, prices: tuple[Decimal, ...], market: Market, name: str = ONLY) -> list[Problem]:
     """Why cells between these levels cannot earn anything: equal levels, or a cell that does not pay its fees."""
-    field = f'symbols."{symbol}"'
+    field = dotted(grid_place(symbol, name))
     if _coincide(prices):
         rule = f"two levels fall on the same price (tick size {plain(market.tick_size)})"
         return [Problem(f"{field}.cells", str(len(prices) - 1), rule, "Use fewer cells or a wider range")]
@@ -166,9 +196,11 @@ def level_problems(symbol: str, prices: tuple[Decimal, ...], market: Market) -> 
     return [Problem(f"{field}.cells", str(len(prices) - 1), rule, "Use fewer cells or a wider range")]
 
 
-def size_problems(symbol: str, prices: tuple[Decimal, ...], sizes: Sequence[Size], market: Market) -> list[Problem]:
+def size_problems(
+    symbol: str, prices: tuple[Decimal, ...], sizes: Sequence[Size], market: Market, name: str = ONLY
+) -> list[Problem]:
     """Why cells of these sizes cannot be bought at their levels: below the exchange's minimum or above its maximum."""
-    found = minimum_problems(symbol, prices, sizes, market)
+    found = minimum_problems(symbol, prices, sizes, market, name)
     large = [
         low for low, size in zip(prices, sizes, strict=False) if not market.small_enough(low, market.qty(size.qty(low)))
     ]
@@ -179,11 +211,13 @@ def size_problems(symbol: str, prices: tuple[Decimal, ...], sizes: Sequence[Size
             if bound is not None
         )
         rule = f"an order at {plain(large[0])} is above the exchange's maximum ({most})"
-        found.append(Problem(*_size_field(symbol, sizes[-1]), rule, "Use more cells or less money"))
+        found.append(Problem(*_size_field(symbol, name, sizes[-1]), rule, "Use more cells or less money"))
     return found
 
 
-def minimum_problems(symbol: str, prices: tuple[Decimal, ...], sizes: Sequence[Size], market: Market) -> list[Problem]:
+def minimum_problems(
+    symbol: str, prices: tuple[Decimal, ...], sizes: Sequence[Size], market: Market, name: str = ONLY
+) -> list[Problem]:
     """Why cells of these sizes cannot be bought at their levels: below the exchange's minimum."""
     small = [
         low for low, size in zip(prices, sizes, strict=False) if not market.large_enough(low, market.qty(size.qty(low)))
@@ -191,14 +225,15 @@ def minimum_problems(symbol: str, prices: tuple[Decimal, ...], sizes: Sequence[S
     if not small:
         return []
     rule = f"an order at {plain(small[0])} is below the exchange's minimum ({plain(market.min_notional)} quote)"
-    return [Problem(*_size_field(symbol, sizes[-1]), rule, "Use fewer cells or more money")]
+    return [Problem(*_size_field(symbol, name, sizes[-1]), rule, "Use fewer cells or more money")]
 
 
-def _size_field(symbol: str, size: Size) -> tuple[str, str]:
+def _size_field(symbol: str, name: str, size: Size) -> tuple[str, str]:
     """The setting that names the size, and its value."""
+    field = dotted(grid_place(symbol, name))
     if size.quote is not None:
-        return f'symbols."{symbol}".quote_per_cell', plain(size.quote)
-    return f'symbols."{symbol}".base_per_cell', f"{size.base} base"
+        return f"{field}.quote_per_cell", plain(size.quote)
+    return f"{field}.base_per_cell", f"{size.base} base"
 
 
 def build_cells(grid: Grid, start: StartMode, first_cycle: int = 0) -> list[Cell]:

@@ -1,6 +1,6 @@
 """Grid, cells and plans. Prices in quote per base, amounts in base, costs in quote."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from tasks.base.errors import RejectReason
 from tasks.base.money import ZERO, units_up
 from tasks.exchange.models import Frozen, NotNegative, Positive, Side
 from tasks.exchange.order_ids import Purpose
-from tasks.settings.grids.common import CellWeights
+from tasks.settings.grids.common import ONE, CellWeights
 
 MARKET_SLIPPAGE = Decimal("0.001")  # an order at the market may be this share worse than the best price
 
@@ -84,6 +84,9 @@ class Size(Frozen):
 class Grid(Frozen):
     """A grid in force: N cells between N+1 levels (lowest first, rounded to the tick).
 
+    Where a symbol has several grids, the first carries the `others`. What is said of cells, such as `has`, is of all of
+    them; levels, indices and prices are of this one alone.
+
     Cell i lies between the levels with index i and i + 1. Where a range follows the price, the indices go on beyond
     its ends: `first_index` is that of the lowest level now, and `covered` has the lowest and the highest index of all
     cells that the grid has ever had.
@@ -102,6 +105,28 @@ class Grid(Frozen):
     first_index: int = 0
     covered: tuple[int, int] | None = None  # None: the range never moved
     spacing: Positive | None = None  # of neighbouring levels as a share, where volatility decided it
+    name: str = ""  # of one of several grids
+    others: tuple["Grid", ...] = ()  # the symbol's other grids; they carry none themselves
+
+    @property
+    def each(self) -> tuple["Grid", ...]:
+        """All grids of the symbol, this one first."""
+        return (self, *self.others)
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """The ids of all grids of the symbol."""
+        return frozenset(grid.grid_id for grid in self.each)
+
+    def by_id(self, grid_id: str) -> "Grid | None":
+        """The grid of the symbol with this id; None where it has none."""
+        if grid_id == self.grid_id:
+            return self
+        return next((grid for grid in self.others if grid.grid_id == grid_id), None)
+
+    def with_others(self, others: Sequence["Grid"]) -> "Grid":
+        """The grid as the first of several; none of the `others` carries others."""
+        return self if tuple(others) == self.others else self.model_copy(update={"others": tuple(others)})
 
     @property
     def indices(self) -> range:
@@ -126,7 +151,23 @@ class Grid(Frozen):
 
     def has(self, cell: "Cell") -> bool:
         """Whether the cell belongs to the range as it is now. Others only sell what they hold."""
-        return cell.grid_id == self.grid_id and 0 <= cell.index - self.first_index < len(self.levels) - 1
+        if cell.grid_id == self.grid_id:
+            return 0 <= cell.index - self.first_index < len(self.levels) - 1
+        return any(grid.has(cell) for grid in self.others)
+
+    @property
+    def cells(self) -> int:
+        """How many cells all grids of the symbol have."""
+        return sum(len(grid.levels) - 1 for grid in self.each)
+
+    @property
+    def all_levels(self) -> tuple[Decimal, ...]:
+        """The levels of all grids of the symbol, lowest first, each once."""
+        return tuple(sorted({level for grid in self.each for level in grid.levels})) if self.others else self.levels
+
+    def contains(self, price: Decimal) -> bool:
+        """Whether the price is in the range of one of the symbol's grids."""
+        return any(grid.levels[0] <= price <= grid.levels[-1] for grid in self.each)
 
     def has_had(self, index: int) -> bool:
         """Whether the range has ever reached the cell with this index."""
@@ -184,27 +225,37 @@ class RestingBuy(NamedTuple):
     fixed: bool = False  # partly filled, or sent to fill at once: never resized, cancelled only for want of money
 
 
-class Limits(Frozen):
+class GridLimits(Frozen):
+    """What one grid may do, and the size of its cells."""
+
+    share: Decimal = ONE  # of the symbol's allocation
+    size: Size | None = None  # configured, of a cell with weight 1; None: follows the allocation
+    weights: CellWeights | None = None  # relative sizes of the cells; None: all are equal
+    keeps_reserve: bool = False  # the highest cell holds base for levels above the range: it has no order of its own
+    unfit: bool = False  # the exchange's present filters or fees do not allow the grid: no buys
+    earns_base: bool = False  # a sell only brings back the cost of its lot; the rest is kept
+
+
+class Limits(GridLimits):
     """What the pot would grant now, the size of cells, and the operator's flags. Money in units of 1e-8 quote.
 
-    `allocated`, `used` and `committed` are the symbol's; where `committed` is above `allocated`, buys shrink.
+    `allocated`, `used` and `committed` are the symbol's; where `committed` is above `allocated`, buys shrink. What it
+    says of one grid is of the symbol's first, and of cells that belong to none; `others` has the rest by grid id.
     """
+
+    others: Mapping[str, GridLimits] = Field(default_factory=dict)
 
     symbol_free: int
     global_free: int
     allocated: int = 0
     used: int = 0
     committed: int = 0
-    size: Size | None = None  # configured, of a cell with weight 1; None: follows the allocation
-    weights: CellWeights | None = None  # relative sizes of the cells; None: all are equal
-    keeps_reserve: bool = False  # the highest cell holds base for levels above the range: it has no order of its own
     resize_tolerance: Decimal = Decimal("0.1")
     paused: bool = False
     stopped: bool = False
     retiring: bool = False  # the symbol left the settings: no buys, what it holds is sold
     liquidate: bool = False  # what the symbol holds is sold at the market's price; it is retiring, paused or stopped
     stale: bool = False  # the price is too old to buy on
-    unfit: bool = False  # the exchange's present filters or fees do not allow the grid: no buys
     free_base: Decimal | None = None  # base that is free on the exchange; None where it was not read
     refused: Mapping[str, str] = Field(default_factory=dict)  # cell key → reason of the last refusal
     other_orders: int = 0  # open orders of the account in the symbol that belong to no cell
@@ -216,7 +267,10 @@ class Limits(Frozen):
     cancel_buys: bool = False  # resting buys are cancelled, too
     activation: Decimal | None = None  # share of the price within which levels have orders; None: all levels
     max_open_orders: int | None = None  # that the settings allow
-    earns_base: bool = False  # a sell only brings back the cost of its lot; the rest is kept
+
+    def of(self, grid_id: str) -> GridLimits:
+        """What the grid with this id may do."""
+        return self.others.get(grid_id, self)
 
     @property
     def over(self) -> int:

@@ -21,7 +21,7 @@ from tasks.grid.models import (
 )
 from tasks.grid.order_limit import nearest_orders
 from tasks.grid.resizing import NO_RESIZING, Candidate, resize
-from tasks.grid.sizing import Wanted, amounts, holds_nothing, reserve_units, smallest_qty
+from tasks.grid.sizing import Wanted, amounts, grid_money, holds_nothing, reserve_units, smallest_qty
 from tasks.market.models import Snapshot
 from tasks.settings.grids.common import CellWeights
 from tasks.settings.grids.placement import is_active
@@ -86,21 +86,30 @@ class _Planner:
 
     def _amounts(self) -> Mapping[str, Decimal]:
         """Base amount of each cell that may buy; a cell left out has no money."""
-        own = [cell for cell in self.cells if self.grid.has(cell)]
+        found: dict[str, Decimal] = {}
+        for grid in self.grid.each:
+            found |= self._amounts_of(grid)
+        return found
+
+    def _amounts_of(self, grid: Grid) -> Mapping[str, Decimal]:
+        """Of the cells of one grid."""
+        own = [cell for cell in self.cells if cell.grid_id == grid.grid_id and grid.has(cell)]
+        limits = self.limits.of(grid.grid_id)
         empty = [cell for cell in own if holds_nothing(cell)]
-        weights = self.limits.weights or CellWeights((), Decimal(len(self.grid.levels) - 1))
+        weights = limits.weights or CellWeights((), Decimal(len(grid.levels) - 1))
 
         def weight(cell: Cell) -> Decimal:
-            return weights.of(cell.index - self.grid.first_index, entry=cell.entry)
+            return weights.of(cell.index - grid.first_index, entry=cell.entry)
 
         wanting = [Wanted(cell, price, weight(cell)) for cell in empty if (price := self._buy_price(cell))]
         without = sum(map(weight, empty), ZERO) if weights.each else len(empty)
-        money = from_units(self.limits.allocated), from_units(self.limits.used)
-        return amounts(self.limits.size, wanting, self.market, *money, weights.total, without)
+        allocated, used = from_units(self.limits.allocated), from_units(self.limits.used)
+        money = grid_money(allocated, used, self.grid, own, self.cells, limits.share)
+        return amounts(limits.size, wanting, self.market, *money, weights.total, without)
 
     def plan_cell(self, cell: Cell) -> None:
         """Place or cancel the order of one cell, or note why it has none."""
-        retired = self.limits.retiring or not self.grid.has(cell)
+        retired, own = self.limits.retiring or not self.grid.has(cell), self.limits.of(cell.grid_id)
         if cell.order_id is not None:
             if self._must_end(cell, retired) or self._is_left_behind(cell):
                 self.cancel.append(cell.order_id)
@@ -116,7 +125,7 @@ class _Planner:
             self._sell(cell)
         elif retired:
             self.idle[cell.key] = IdleReason.RETIRED
-        elif self.limits.unfit:
+        elif own.unfit:
             self.idle[cell.key] = IdleReason.GRID_UNFIT
         elif self.limits.no_buys is not None:
             self.idle[cell.key] = self.limits.no_buys
@@ -134,9 +143,10 @@ class _Planner:
 
     def _is_reserve(self, cell: Cell) -> bool:
         """Whether the cell keeps base for levels above the range. It buys it at the start, and sells it at an exit."""
-        if not self.limits.keeps_reserve or self.limits.liquidate or cell.entry:
+        if not self.limits.of(cell.grid_id).keeps_reserve or self.limits.liquidate or cell.entry:
             return False
-        return cell.grid_id == self.grid.grid_id and cell.index == self.grid.top_index
+        grid = self.grid.by_id(cell.grid_id)
+        return grid is not None and cell.index == grid.top_index
 
     def _gives_up_rest(self, cell: Cell) -> bool:
         """Whether a cell without a lot sells what it has kept: everything is sold, and it is enough for an order."""
@@ -161,7 +171,8 @@ class _Planner:
         buying = cell.state is CellState.BUYING
         if self.limits.stopped or self.limits.stop_fired:
             return True
-        if buying and (retired or self.limits.unfit or self.limits.cancel_buys or is_off_level(cell, self.grid)):
+        unfit = self.limits.of(cell.grid_id).unfit
+        if buying and (retired or unfit or self.limits.cancel_buys or is_off_level(cell, self.grid)):
             return True
         if not buying and self.limits.no_sells is not None and not self.limits.liquidate:
             return True
@@ -186,7 +197,8 @@ class _Planner:
         if barred is not None:
             self.idle[cell.key] = barred
             return
-        purpose = Purpose.EXIT if exit_now else Purpose.RECOUP if self.limits.earns_base else Purpose.SELL
+        earns_base = self.limits.of(cell.grid_id).earns_base
+        purpose = Purpose.EXIT if exit_now else Purpose.RECOUP if earns_base else Purpose.SELL
         price = self._exit_at() if exit_now else self.market.price_up(cell.sell_price)
         recoups, bid = purpose is Purpose.RECOUP, self.snapshot.ticker.bid
         held = recoup_qty(cell, price, bid, self.market) if recoups else self.market.qty(cell.qty)

@@ -12,13 +12,14 @@ from tasks.grid.cells import recoup_qty
 from tasks.grid.levels import configured_size, configured_sizes, first_sizes, levels
 from tasks.grid.models import Cell
 from tasks.grid.sizing import reserve_units, smallest_qty
-from tasks.settings.grids import Earn, StartMode, SymbolSettings, net_profit
+from tasks.settings.grids import Earn, GridSettings, StartMode, net_profit
 from tasks.settings.grids.common import ONE
 from tasks.settings.model import Settings
+from tasks.settings.places import dotted, grid_place
 
 
 class GridPreview(Frozen):
-    """One symbol's grid before it starts.
+    """One grid before it starts. `name`: among several of its symbol.
 
     levels: prices, lowest first; factors of the first price where that is not known (`price` is None then).
     narrowest, widest: (upper − lower) ÷ lower level of a cell; break_even: the least of it that pays both fees.
@@ -52,6 +53,7 @@ class GridPreview(Frozen):
     lot_step: Decimal | None = None
     allocated: Decimal
     funded: int
+    name: str = ""
 
     def as_json(self) -> dict[str, object]:
         """The fields as JSON values; numbers as exact text."""
@@ -70,13 +72,17 @@ class _Order(NamedTuple):
 
 def preview_grid(
     symbol: str,
-    own: SymbolSettings,
+    own: GridSettings,
     settings: Settings,
     allocated: Decimal,
     market: Market | None = None,
     price: Decimal | None = None,
+    name: str = "",
 ) -> GridPreview:
-    """The preview. `market`: the exchange's filters; `price`: where the symbol begins. None: not known."""
+    """The preview. `market`: the exchange's filters; `price`: where the symbol begins. None: not known.
+
+    `allocated`: to this grid, in quote. `name`: of one of several.
+    """
     fees, has_prices = market or _market_of(symbol, settings), _has_prices(own, price)
     prices = _levels(own, market, price)
     orders = _orders(own, prices, fees, price, allocated, rounded=market is not None and has_prices)
@@ -105,6 +111,7 @@ def preview_grid(
         lot_step=None if market is None else market.lot_step,
         allocated=allocated,
         funded=_funded(orders, allocated),
+        name=name,
     )
 
 
@@ -119,15 +126,18 @@ def unfunded_grids(
     prices: Mapping[str, Decimal],
     allocated: Mapping[str, Decimal],
 ) -> list[Problem]:
-    """Grids of which not one cell can be paid for: the symbol's share of a new pot is below the cheapest cell."""
+    """Grids of which not one cell can be paid for: its share of a new pot is below the cheapest cell."""
     found = []
-    for symbol, own in settings.symbols.items():
+    grids = ((symbol, name, grid) for symbol, own in settings.symbols.items() for name, grid in own.each_grid.items())
+    for symbol, name, own in grids:
         market, price = markets.get(symbol), prices.get(symbol)
         cost = _cheapest(symbol, own, settings, market, price)
         share = allocated.get(symbol, ZERO)
+        if configured_size(own) is None:  # a configured size may take what other grids of the symbol leave
+            share *= settings.symbols[symbol].part_of(name)
         if cost is None or cost <= share:
             continue
-        field, value = _field(symbol, own)
+        field, value = _field(symbol, name, own)
         rule = (
             f"its cheapest cell costs {_cents(cost)} with the fee, but the symbol would get {_cents(share)} of the pool"
         )
@@ -137,7 +147,7 @@ def unfunded_grids(
 
 
 def _cheapest(
-    symbol: str, own: SymbolSettings, settings: Settings, market: Market | None, price: Decimal | None
+    symbol: str, own: GridSettings, settings: Settings, market: Market | None, price: Decimal | None
 ) -> Decimal | None:
     """What the cheapest cell costs; None where that is not known."""
     size = configured_size(own)
@@ -154,8 +164,8 @@ def _cheapest(
     return min(from_units(reserve_units(low, qty, fees.taker_fee)) for low, qty in zip(prices, amounts, strict=True))
 
 
-def _field(symbol: str, own: SymbolSettings) -> tuple[str, str]:
-    field = f'symbols."{symbol}"'
+def _field(symbol: str, name: str, own: GridSettings) -> tuple[str, str]:
+    field = dotted(grid_place(symbol, name))
     if own.quote_per_cell is not None:
         return f"{field}.quote_per_cell", plain(own.quote_per_cell)
     if own.base_per_cell is not None:
@@ -163,7 +173,7 @@ def _field(symbol: str, own: SymbolSettings) -> tuple[str, str]:
     return f"{field}.cells", str(own.cells)
 
 
-def _has_prices(own: SymbolSettings, price: Decimal | None) -> bool:
+def _has_prices(own: GridSettings, price: Decimal | None) -> bool:
     """Whether the levels are prices: the first price is known, or they do not depend on it."""
     return price is not None or not own.is_relative
 
@@ -184,14 +194,14 @@ def _market_of(symbol: str, settings: Settings) -> Market:
     )
 
 
-def _levels(own: SymbolSettings, market: Market | None, price: Decimal | None) -> tuple[Decimal, ...]:
+def _levels(own: GridSettings, market: Market | None, price: Decimal | None) -> tuple[Decimal, ...]:
     if market is None or not _has_prices(own, price):
         return tuple(own.raw_levels(price or ONE))
     return levels(own, price or ONE, market)
 
 
 def _orders(
-    own: SymbolSettings,
+    own: GridSettings,
     prices: tuple[Decimal, ...],
     market: Market,
     price: Decimal | None,
@@ -215,7 +225,7 @@ def _orders(
     return found
 
 
-def _cost_below(own: SymbolSettings, allocated: Decimal, market: Market, first_price: Decimal) -> Decimal:
+def _cost_below(own: GridSettings, allocated: Decimal, market: Market, first_price: Decimal) -> Decimal:
     """What the cells below the range cost that it reaches in a fall: those of an infinity grid, down to `lower`."""
     if own.reserve_share is None:
         return ZERO
@@ -224,7 +234,7 @@ def _cost_below(own: SymbolSettings, allocated: Decimal, market: Market, first_p
         return own.start_index(first_price) * (size.quote or ZERO) * (1 + market.taker_fee)
 
 
-def _kept(own: SymbolSettings, prices: tuple[Decimal, ...], market: Market, allocated: Decimal) -> list[Decimal]:
+def _kept(own: GridSettings, prices: tuple[Decimal, ...], market: Market, allocated: Decimal) -> list[Decimal]:
     """Base that a round of each cell keeps: what it buys less what brings back the cost."""
     sizes, found = first_sizes(own, allocated, market, prices[0]), []
     for (low, high), size in zip(pairwise(prices), sizes, strict=True):

@@ -1,13 +1,13 @@
 """Whether configured grids fit an exchange's filters and the pot, before anything trades. Pure. Money in quote."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 from tasks.base.errors import Problem
 from tasks.base.money import plain
 from tasks.exchange.models import Market
 from tasks.grid.levels import configured_size, first_sizes, grid_problems, levels, sizes_of
-from tasks.settings.grids import SymbolSettings
+from tasks.settings.grids import GridSettings, SymbolSettings
 from tasks.settings.grids.common import ONE
 from tasks.settings.model import Settings
 
@@ -19,13 +19,20 @@ def unfit_grids(settings: Settings, markets: Mapping[str, Market], prices: Mappi
     around a price that is not known.
     """
     found = []
-    for symbol, own in settings.symbols.items():
+    for symbol, name, own in _each_grid(settings):
         price = prices.get(symbol)
         if symbol in markets and (price is not None or not own.is_relative):
-            market = markets[symbol]
-            sizes = first_sizes(own, even_share(settings), market, price or ONE)
-            found += grid_problems(symbol, levels(own, price or ONE, market), sizes, market)
+            market, share = markets[symbol], even_share(settings) * settings.symbols[symbol].part_of(name)
+            sizes = first_sizes(own, share, market, price or ONE)
+            found += grid_problems(symbol, levels(own, price or ONE, market), sizes, market, name)
     return found
+
+
+def _each_grid(settings: Settings) -> Iterator[tuple[str, str, GridSettings]]:
+    """Each grid with its symbol and its name."""
+    for symbol, own in settings.symbols.items():
+        for name, grid in own.each_grid.items():
+            yield symbol, name, grid
 
 
 def even_share(settings: Settings) -> Decimal:
@@ -36,12 +43,14 @@ def even_share(settings: Settings) -> Decimal:
 def money_notes(settings: Settings, prices: Mapping[str, Decimal]) -> list[str]:
     """Where configured sizes ask for more money than a symbol or the pool may use; those cells wait for money."""
     pool = settings.total_funds * settings.global_max_usage
-    asked = {symbol: money_asked(own, prices.get(symbol)) for symbol, own in settings.symbols.items()}
+    asked = dict.fromkeys(settings.symbols, Decimal(0))
+    for symbol, _, own in _each_grid(settings):
+        asked[symbol] += money_asked(own, prices.get(symbol))
     notes = []
     for symbol, amount in asked.items():
         cap = min(pool, settings.total_funds * settings.symbols[symbol].max_usage_pct)
         if amount > cap:
-            cells = settings.symbols[symbol].cells
+            cells = _cells(settings.symbols[symbol])
             notes.append(
                 f"{symbol}: {cells} cells ask for {_amount(amount)} {settings.quote}, but the symbol may use "
                 f"{_amount(cap)}. The cells nearest to the price get money, the others wait. "
@@ -56,7 +65,11 @@ def money_notes(settings: Settings, prices: Mapping[str, Decimal]) -> list[str]:
     return notes
 
 
-def money_asked(own: SymbolSettings, price: Decimal | None) -> Decimal:
+def _cells(own: SymbolSettings) -> int:
+    return sum(grid.cells for grid in own.each_grid.values())
+
+
+def money_asked(own: GridSettings, price: Decimal | None) -> Decimal:
     """What all cells together cost with the configured size; 0 where the size follows the allocation."""
     size = configured_size(own)
     if size is None:
@@ -76,12 +89,11 @@ def too_many_levels(settings: Settings, markets: Mapping[str, Market], most: int
     `most`: the exchange's general limit; a market's own comes first. None: no limit is known.
     """
     notes = []
-    for symbol, grid in settings.symbols.items():
-        own = markets[symbol].max_orders if symbol in markets else None
-        limit = own or most
-        if limit is not None and grid.cells > limit:
+    for symbol, own in settings.symbols.items():
+        limit, cells = (markets[symbol].max_orders if symbol in markets else None) or most, _cells(own)
+        if limit is not None and cells > limit:
             notes.append(
-                f"{symbol}: {grid.cells} cells, but {settings.exchange.id} allows {limit} open orders in one symbol. "
+                f"{symbol}: {cells} cells, but {settings.exchange.id} allows {limit} open orders in one symbol. "
                 f"The {limit} nearest levels get orders, the others wait (MAX_ORDERS). Paper trading has no such limit"
             )
     return notes

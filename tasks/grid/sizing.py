@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tasks.base.money import ZERO, ceil_to, exact, floor_to, from_units, units_up
 from tasks.exchange.models import Market
-from tasks.grid.models import Cell, CellState, Size
+from tasks.grid.models import Cell, CellState, Grid, Size
 from tasks.settings.grids.common import ONE
 
 CENT = Decimal("0.01")
@@ -46,6 +46,21 @@ def cell_money(allocated: Decimal, used: Decimal, cells: Decimal | int, empty: D
     if empty:
         share = min(share, (allocated - used) / empty)
     return max(floor_to((share - _FEE_ROUNDING) / (1 + fee), CENT), ZERO)
+
+
+def grid_money(
+    allocated: Decimal, used: Decimal, grid: Grid, own: Iterable[Cell], cells: Iterable[Cell], share: Decimal
+) -> tuple[Decimal, Decimal]:
+    """Quote that one grid of a symbol is allocated, and what of it is used. The symbol's only grid has all.
+
+    `allocated`, `used`: of the symbol. `grid`: all its grids. `own`: the cells of this one; `cells`: of the symbol.
+    `share`: of this grid. Base in cells that belong to no grid uses that share of every grid's part.
+    """
+    if not grid.others:
+        return allocated, used
+    in_own = from_units(sum(cell.used_units for cell in own))
+    elsewhere = used - from_units(sum(cell.used_units for cell in cells if grid.has(cell)))
+    return allocated * share, in_own + elsewhere * share
 
 
 def holds_nothing(cell: Cell) -> bool:

@@ -12,10 +12,10 @@ from decimal import Decimal
 from tasks.exchange.models import Market
 from tasks.grid.levels import levels
 from tasks.grid.models import Grid
-from tasks.settings.grids import SymbolSettings
+from tasks.settings.grids import GridSettings
 
 
-def place_of(grid: Grid, settings: SymbolSettings, market: Market, price: Decimal) -> int:
+def place_of(grid: Grid, settings: GridSettings, market: Market, price: Decimal) -> int:
     """The index that the lowest level should have now.
 
     Where the settings no longer let the range move, it is back at its start.
@@ -37,14 +37,12 @@ def place_of(grid: Grid, settings: SymbolSettings, market: Market, price: Decima
     return first
 
 
-def moves_at(grid: Grid, settings: SymbolSettings, market: Market) -> tuple[Decimal | None, Decimal | None]:
+def moves_at(grid: Grid, settings: GridSettings, market: Market) -> tuple[Decimal | None, Decimal | None]:
     """The range moves at or below the first price, and at or above the second; None: never in that direction."""
     return _moves_at(grid.first_index, grid, settings, market)
 
 
-def _moves_at(
-    first: int, grid: Grid, settings: SymbolSettings, market: Market
-) -> tuple[Decimal | None, Decimal | None]:
+def _moves_at(first: int, grid: Grid, settings: GridSettings, market: Market) -> tuple[Decimal | None, Decimal | None]:
     limits, room, top = settings.trail_limits, settings.room, first + settings.cells
     level = _level_at(grid, settings, market)
     falls_to = level(first - 1 + room) if limits.down is not None and level(first - 1) >= limits.down else None
@@ -52,12 +50,12 @@ def _moves_at(
     return falls_to, rises_to
 
 
-def _level_at(grid: Grid, settings: SymbolSettings, market: Market) -> Callable[[int], Decimal]:
+def _level_at(grid: Grid, settings: GridSettings, market: Market) -> Callable[[int], Decimal]:
     """Gives the level with an index, on the market's tick size."""
     return lambda index: market.price(settings.level_at(grid.first_price, index))
 
 
-def moved(grid: Grid, first_index: int, settings: SymbolSettings, market: Market, now_ms: int) -> Grid:
+def moved(grid: Grid, first_index: int, settings: GridSettings, market: Market, now_ms: int) -> Grid:
     """The grid with its range at `first_index`."""
     found = grid.model_copy(
         update={
@@ -71,7 +69,7 @@ def moved(grid: Grid, first_index: int, settings: SymbolSettings, market: Market
     return found.model_copy(update={"covered": covered})
 
 
-def has_left(grid: Grid, settings: SymbolSettings, price: Decimal) -> bool:
+def has_left(grid: Grid, settings: GridSettings, price: Decimal) -> bool:
     """Whether the price has left the range by a cell, where the grid starts anew then."""
     below, above = grid.beyond
     return (price >= above and settings.recentres(up=True)) or (price <= below and settings.recentres(up=False))

@@ -25,6 +25,7 @@ class Batch:
     """What some records come to. Fills and points also go into totals, so each of them counts only once.
 
     `added`: table name → rows that never change. `put`: table name → rows of which the newest counts.
+    `grids`: (symbol, ms, names of its grids) of each record of a grid.
     """
 
     fills: list[Fill] = field(default_factory=list)
@@ -32,6 +33,7 @@ class Batch:
     added: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
     put: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
     settings: list[Row] = field(default_factory=list)
+    grids: list[tuple[str, int, frozenset[str]]] = field(default_factory=list)
 
 
 def batch_of(records: Iterable[Record]) -> Batch:
@@ -62,16 +64,19 @@ def _order(batch: Batch, record: Record) -> None:
 
 def _grid(batch: Batch, record: Record) -> None:
     grid = Grid.model_validate_json(record.body)
-    batch.put["grids"].append(
+    batch.grids.append((grid.symbol, record.at_ms, frozenset(each.name for each in grid.each)))
+    batch.put["grids"] += [
         {
-            "symbol": grid.symbol,
-            "grid_id": grid.grid_id,
-            "from_ms": grid.created_ms,
+            "symbol": each.symbol,
+            "grid_id": each.grid_id,
+            "from_ms": each.created_ms,
             "until_ms": None,
-            "levels": json.dumps([str(level) for level in grid.levels]),
-            "first_price": grid.first_price,
+            "levels": json.dumps([str(level) for level in each.levels]),
+            "first_price": each.first_price,
+            "name": each.name,
         }
-    )
+        for each in grid.each
+    ]
 
 
 def _equity(batch: Batch, record: Record) -> None:

@@ -1,7 +1,8 @@
 """Writing batches to the history's tables."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -124,7 +125,8 @@ async def write(connection: AsyncConnection, account: str, batch: Batch) -> None
         await add(connection, tables.table_of(name), [own | row for row in rows])
     for name, rows in batch.put.items():
         await put(connection, tables.table_of(name), [own | row for row in rows])
-    await _end_grids(connection, account, {str(row["symbol"]) for row in batch.put["grids"]})
+    for symbol, at_ms, names in batch.grids:
+        await _end_grids(connection, account, symbol, at_ms, names)
 
 
 async def _write_fills(connection: AsyncConnection, account: str, fills: Sequence[Fill]) -> None:
@@ -211,14 +213,24 @@ async def _write_settings(connection: AsyncConnection, account: str, versions: S
         await add(connection, tables.SETTINGS, [{"account": account, "changes": json.dumps(changes)} | row])
 
 
-async def _end_grids(connection: AsyncConnection, account: str, symbols: Iterable[str]) -> None:
-    """A grid ends when the symbol's next one begins."""
+async def _end_grids(
+    connection: AsyncConnection, account: str, symbol: str, at_ms: int, names: Collection[str]
+) -> None:
+    """A grid ends when the symbol's next one of its name begins, or when the symbol has none of its name any more.
+
+    `names`: of the grids that it has at `at_ms`.
+    """
     grids = tables.GRIDS.c
-    for symbol in symbols:
-        own = (grids.account == account) & (grids.symbol == symbol)
-        rows = (await connection.execute(select(grids.from_ms).where(own).order_by(grids.from_ms))).scalars().all()
-        for since, until in pairwise(rows):
-            one = update(tables.GRIDS).where(own, grids.from_ms == since)
+    own = (grids.account == account) & (grids.symbol == symbol)
+    rows = (await connection.execute(select(grids.name, grids.from_ms).where(own).order_by(grids.from_ms))).all()
+    by_name: dict[str, list[int]] = defaultdict(list)
+    for name, since in rows:
+        by_name[name].append(since)
+    for name, times in by_name.items():
+        ends = [*pairwise(times), *([] if name in names or times[-1] > at_ms else [(times[-1], at_ms)])]
+        for since, until in ends:
+            lasts = (grids.until_ms.is_(None)) | (grids.until_ms > until)
+            one = update(tables.GRIDS).where(own, grids.name == name, grids.from_ms == since, lasts)
             await connection.execute(one.values(until_ms=until))
 
 

@@ -128,6 +128,7 @@ GRIDS = _table(
     _ms("until_ms", optional=True),
     _text("levels"),
     *_amounts("first_price"),
+    _text("name"),
 )
 
 # One point a minute: `symbol` is '' for the account. `worth`: equity of the account, or the symbol's equity change.

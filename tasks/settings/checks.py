@@ -10,11 +10,11 @@ from itertools import pairwise
 from tasks.base.errors import Problem
 from tasks.base.money import plain
 from tasks.settings.alerts import AlertSettings, is_set
-from tasks.settings.grids import SymbolSettings, net_profit
+from tasks.settings.grids import GridSettings, SeveralSettings, SymbolSettings, net_profit
 from tasks.settings.grids.common import ONE
 from tasks.settings.hints import symbol_remedy
 from tasks.settings.model import DashboardSettings, ExchangeSettings, PaperSettings, Settings, TradingSettings
-from tasks.settings.places import dotted
+from tasks.settings.places import dotted, grid_place
 from tasks.settings.problems import HIDDEN
 from tasks.settings.section import NOT_SET, IsValid
 from tasks.settings.sources import variable_name
@@ -116,17 +116,29 @@ def _symbol_problems(name: str, validated: Validated) -> list[Problem]:
     settings, symbol, field = validated.settings, validated.settings.symbols[name], dotted(("symbols", name))
     is_valid = validated.section("symbols", name)
     found = _name_problems(field, name, settings.quote if validated.is_valid("quote") else None)
-    level_problems = symbol.level_problems(field, is_valid)
-    found += level_problems
-    found += _size_problems(field, symbol, is_valid)
+    if isinstance(symbol, SeveralSettings) and is_valid("grids"):
+        found += symbol.grids_problems(field)
+    for grid in symbol.each_grid if is_valid("grids") else ():
+        found += _grid_problems(name, grid, validated)
     found += symbol.placement_problems(field, is_valid)
     found += symbol.risk_problems(field, is_valid)
-    has_levels = not level_problems and is_valid("grid", "cells", *symbol.geometry())
-    if validated.is_valid("total_funds", "global_max_usage") and is_valid("quote_per_cell", "max_usage_pct"):
-        weights = symbol.cell_weights(ONE).each if has_levels and is_valid("size_factor") else ()
-        found += _money_problems(field, symbol, settings, max(weights, default=ONE))
+    return found
+
+
+def _grid_problems(symbol: str, name: str, validated: Validated) -> list[Problem]:
+    """What is wrong with one grid of a symbol."""
+    settings, own = validated.settings, validated.settings.symbols[symbol]
+    grid, place = own.each_grid[name], grid_place(symbol, name)
+    field, is_valid = dotted(place), validated.section(*place)
+    level_problems = grid.level_problems(field, is_valid)
+    found = level_problems + _size_problems(field, grid, is_valid)
+    has_levels = not level_problems and is_valid("grid", "cells", *grid.geometry())
+    may_use = validated.section("symbols", symbol)("max_usage_pct")
+    if validated.is_valid("total_funds", "global_max_usage") and may_use and is_valid("quote_per_cell"):
+        weights = grid.cell_weights(ONE).each if has_levels and is_valid("size_factor") else ()
+        found += _money_problems(field, own, grid, settings, max(weights, default=ONE))
     if has_levels and validated.section("exchange")("maker_fee"):
-        found += _fee_problems(field, symbol, settings.exchange.maker_fee)
+        found += _fee_problems(field, grid, settings.exchange.maker_fee)
     return found
 
 
@@ -143,34 +155,36 @@ def _name_problems(field: str, name: str, quote: str | None) -> list[Problem]:
     return []
 
 
-def _size_problems(field: str, symbol: SymbolSettings, is_valid: IsValid) -> list[Problem]:
+def _size_problems(field: str, grid: GridSettings, is_valid: IsValid) -> list[Problem]:
     """The size of a cell is given in quote or in base, not in both."""
-    both = symbol.quote_per_cell is not None and symbol.base_per_cell is not None
+    both = grid.quote_per_cell is not None and grid.base_per_cell is not None
     if not is_valid("quote_per_cell", "base_per_cell") or not both:
         return []
-    value, rule = str(symbol.base_per_cell), "only one cell size may be given"
+    value, rule = str(grid.base_per_cell), "only one cell size may be given"
     return [Problem(f"{field}.base_per_cell", value, rule, "Remove it or quote_per_cell")]
 
 
-def _money_problems(field: str, symbol: SymbolSettings, settings: Settings, largest: Decimal) -> list[Problem]:
+def _money_problems(
+    field: str, symbol: SymbolSettings, grid: GridSettings, settings: Settings, largest: Decimal
+) -> list[Problem]:
     """The largest cell fits into what the symbol may use. `largest`: its size ÷ the configured one."""
     pool = settings.total_funds * settings.global_max_usage
     cap = min(pool, settings.total_funds * symbol.max_usage_pct)
-    size = symbol.quote_per_cell
+    size = grid.quote_per_cell
     if size is None or size * largest <= cap:
         return []
     rule = f"one cell alone is above what the symbol may use ({plain(cap)})"
     return [Problem(f"{field}.quote_per_cell", plain(size), rule, "Lower it, or raise total_funds")]
 
 
-def _fee_problems(field: str, symbol: SymbolSettings, fee: Decimal) -> list[Problem]:
+def _fee_problems(field: str, grid: GridSettings, fee: Decimal) -> list[Problem]:
     """The narrowest cell pays its fees. `fee`: maker fee as a share of notional."""
-    levels = symbol.narrowest.raw_levels(first_price=Decimal(1))
+    levels = grid.narrowest.raw_levels(first_price=Decimal(1))
     worst = min(net_profit(low, high, fee, fee) for low, high in pairwise(levels))
     if worst > 0:
         return []
     rule = f"the narrowest cell loses {plain(round(-worst * 100, 4))} % after fees of {plain(fee * 100)} % a side"
-    return [Problem(f"{field}.cells", str(symbol.cells), rule, "Use fewer cells or a wider range")]
+    return [Problem(f"{field}.cells", str(grid.cells), rule, "Use fewer cells or a wider range")]
 
 
 def _duplicate_problems(names: list[str]) -> list[Problem]:

@@ -11,9 +11,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from tasks.base.money import plain
-from tasks.settings.grids import KINDS
+from tasks.settings.grids import GRIDS, KINDS, SymbolSettings
 from tasks.settings.model import Settings
-from tasks.settings.places import Place, dotted
+from tasks.settings.places import EACH, Place, dotted
 
 _SHARES = re.compile(r"(share|below 1|above 0 to 1)")
 _PERCENT = re.compile(r"\s*(\d+(?:[.,]\d+)?)\s*%\s*")
@@ -25,10 +25,17 @@ def fields_at(place: Place) -> dict[str, FieldInfo]:
     """The fields of the section at `place`, by name; of a symbol, those of every kind of grid. Empty: no section."""
     if len(place) == 2 and place[0] == "symbols":
         return {name: info for kind in KINDS.values() for name, info in kind.model_fields.items()}
+    if _is_one_grid(place):
+        return {name: info for kind in GRIDS.values() for name, info in kind.model_fields.items()}
     model: type[BaseModel] | None = Settings
     for name in place:
         model = _section_of(model.model_fields.get(name)) if model else None
     return dict(model.model_fields) if model else {}
+
+
+def _is_one_grid(place: Place) -> bool:
+    """Whether the place is the table of one of several grids."""
+    return len(place) == 4 and place[0] == "symbols" and place[2] == "grids"
 
 
 def field_at(place: Place) -> FieldInfo | None:
@@ -45,6 +52,13 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 def key_remedy(place: Place) -> str:
     """What to do about a key that no section has: the nearest name, or the section that has it."""
     name, section = place[-1], place[:-1]
+    if len(section) == 2 and section[0] == "symbols":
+        if name == "grids":
+            return "Remove `grid` from the symbol's own table: each of its grids names its own kind"
+        if name in fields_at((*section, "grids", EACH)):
+            return f"Move it to [{dotted((*section, 'grids'))}.NAME]: a symbol with several grids has its own in each"
+    if _is_one_grid(section) and name in SymbolSettings.model_fields:
+        return f"It belongs to the symbol: move it to [{dotted(section[:2])}]"
     near = nearest(name, fields_at(section))
     if near:
         return f"Did you mean {near}?"

@@ -87,11 +87,22 @@ def _checked(values: Values, invalid: frozenset[Place]) -> tuple[Validated, list
     else:
         return validated, rule_problems(validated)
     values = _with_defaults(values, places)
-    unknown = [place[1] for place in places if place[0] == "symbols" and place[2:] == ("grid",)]
-    tried = [merged(values, {"symbols": {name: {"grid": kind} for name in unknown}}) for kind in KINDS]
+    unknown = [place for place in places if place[0] == "symbols" and place[2:] and place[-1] == "grid"]
+    tried = [_with_kind(values, unknown, kind) for kind in KINDS]
     answers = [_checked(each, invalid | set(places)) for each in (tried if unknown else [values])]
     validated, wrong = answers[0]
     return validated, found + [problem for problem in wrong if all(problem in others for _, others in answers)]
+
+
+def _with_kind(values: Values, places: list[Place], kind: str) -> Values:
+    """The values with this kind at each place of an unknown one."""
+    for place in places:
+        table: Values | str = kind
+        for name in reversed(place):
+            table = {name: table}
+        assert isinstance(table, dict)
+        values = merged(values, table)
+    return values
 
 
 def _with_defaults(values: Values, invalid: list[Place]) -> Values:

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from tasks.base.money import MAX_QUOTE
 from tasks.settings.alerts import AlertSettings
-from tasks.settings.grids import AnyGrid, GeometricSettings, StartMode
+from tasks.settings.grids import AnySymbol, GeometricSettings, StartMode
 from tasks.settings.section import Fee, Section, Share
 from tasks.settings.text_rules import (
     checked_api_url,
@@ -200,7 +200,7 @@ class DashboardSettings(Section):
 _Account = Annotated[str, matches(r"[a-z0-9][a-z0-9-]{0,15}", "must be 1 to 16 of a-z, 0-9 and -, not - first")]
 
 
-def _default_symbols() -> dict[str, AnyGrid]:
+def _default_symbols() -> dict[str, AnySymbol]:
     default = GeometricSettings(range_pct=Decimal("0.04"), cells=20, start=StartMode.BALANCED)
     return dict.fromkeys(("BTC/USDT", "ETH/USDT", "BNB/USDT"), default)
 
@@ -246,7 +246,7 @@ class Settings(Section):
     exchange: ExchangeSettings = ExchangeSettings()
     paper: PaperSettings = PaperSettings()
     trading: TradingSettings = TradingSettings()
-    symbols: dict[str, AnyGrid] = Field(
+    symbols: dict[str, AnySymbol] = Field(
         default_factory=_default_symbols, description="the symbols to trade, 1 to 500, by ccxt name"
     )
     live: bool = Field(False, description="consent to real orders; set by --live, never in the file")

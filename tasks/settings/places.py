@@ -17,6 +17,11 @@ def dotted(place: Place) -> str:
     return ".".join(parts) or "(all)"
 
 
+def grid_place(symbol: str, grid: str = "") -> Place:
+    """The place of a grid: the symbol's own table, or that of one of its grids by name."""
+    return ("symbols", symbol, "grids", grid) if grid else ("symbols", symbol)
+
+
 def selection(fields: Iterable[Place]) -> Values:
     """The fields in the form that pydantic's `include` and `exclude` take."""
     found: Values = {}

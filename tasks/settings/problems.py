@@ -8,12 +8,14 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from tasks.base.errors import Problem
+from tasks.settings.grids import KINDS
 from tasks.settings.hints import choice_remedy, key_remedy, value_remedy
 from tasks.settings.places import Place, dotted
 from tasks.settings.secret_values import may_be_secret
 
 HIDDEN = "(hidden)"
 _UNKNOWN_KIND = "union_tag_invalid"  # pydantic's name for a `grid` that is none of the kinds
+_NAME_MARK = "[key]"  # pydantic's mark of an error in the name of a table
 _MAX_SHOWN = 80
 
 _NUMBER, _WHOLE, _SWITCH, _TABLE = (
@@ -38,6 +40,9 @@ _RULES = {
     "int_from_float": _WHOLE,
     "bool_type": _SWITCH,
     "bool_parsing": _SWITCH,
+    "missing": "a value is needed",
+    "too_short": "must hold at least {min_length}",
+    "too_long": "must hold at most {max_length}",
     "greater_than": "must be above {gt}",
     "greater_than_equal": "must be at least {ge}",
     "less_than": "must be below {lt}",
@@ -76,10 +81,15 @@ def _items(error: ValidationError) -> list[ErrorDetails]:
 
 
 def _parts(item: ErrorDetails) -> tuple[int | str, ...]:
-    """Where the error is, as the file writes it: pydantic adds the kind of the grid after the symbol's name."""
+    """Where the error is, as the file writes it.
+
+    pydantic adds the kind of the grid after the name of a symbol and of one of its grids, and marks a wrong name.
+    """
     parts = item["loc"]
     if parts[:1] == ("symbols",):
         parts = parts[:2] + parts[3:]
+    if parts[:1] == ("symbols",) and parts[2:3] == ("grids",):
+        parts = tuple(part for part in parts[:4] + parts[5:] if part != _NAME_MARK)
     return (*parts, "grid") if item["type"] == _UNKNOWN_KIND else parts
 
 
@@ -89,7 +99,7 @@ def _problem(item: ErrorDetails) -> Problem:
     value = item["input"]["grid"] if kind == _UNKNOWN_KIND else item["input"]
     text = HIDDEN if kind in _NEVER_SHOWN else shown(place, value)
     if kind == _UNKNOWN_KIND:
-        rule = f"must be {' or '.join(context['expected_tags'].rsplit(', ', 1))}"
+        rule = f"must be {' or '.join(', '.join(map(repr, KINDS)).rsplit(', ', 1))}"
     else:
         rule = _RULES[kind].format(**context) if kind in _RULES else item["msg"]
     return Problem(dotted(place), text, rule, _remedy(kind, place, value, rule))

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from tasks.base.money import plain
-from tasks.settings.grids import SymbolSettings
+from tasks.settings.grids import GridSettings, SeveralSettings, SymbolSettings
 
 
 def toml(value: Any) -> str:
@@ -20,12 +20,23 @@ def toml(value: Any) -> str:
     return str(value) if isinstance(value, int) else f'"{value}"'
 
 
-def set_fields(symbol: SymbolSettings) -> list[str]:
-    """The fields of a symbol that were set, and its kind of grid, in the order of the model."""
-    return [name for name in type(symbol).model_fields if name == "grid" or name in symbol.model_fields_set]
+def set_fields(table: SymbolSettings | GridSettings) -> list[str]:
+    """The fields of a table that were set, and its kind of grid, in the order of the model."""
+    several = isinstance(table, SeveralSettings)
+    unwanted = ("grid", "grids") if several else ()
+    kept = table.model_fields_set if several else table.model_fields_set | {"grid"}
+    return [name for name in type(table).model_fields if name in kept and name not in unwanted]
 
 
 def symbol_table(name: str, symbol: SymbolSettings) -> str:
     """The symbol's table for gridflow.toml, with the fields that were set."""
-    lines = [f"{field} = {toml(getattr(symbol, field))}" for field in set_fields(symbol)]
-    return "\n".join([f'[symbols."{name}"]', *lines]) + "\n"
+    head = f'symbols."{name}"'
+    tables = [_table(head, symbol)]
+    if isinstance(symbol, SeveralSettings):
+        tables += [_table(f"{head}.grids.{grid}", table) for grid, table in symbol.grids.items()]
+    return "\n".join(tables)
+
+
+def _table(head: str, table: SymbolSettings | GridSettings) -> str:
+    lines = [f"{field} = {toml(getattr(table, field))}" for field in set_fields(table)]
+    return "\n".join([f"[{head}]", *lines]) + "\n"

@@ -5,7 +5,7 @@ is locked on the exchange, so it cannot be missing. Base that came back goes to 
 an order, and with the nearest sell price above the market's price where there is one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -34,7 +34,12 @@ NOTHING = Booked((), ())
 
 
 def book_corrections(
-    folded: Folded, corrections: Iterable[BaseCorrection], grid_id: str, price: Decimal, market: Market, now_ms: int
+    folded: Folded,
+    corrections: Iterable[BaseCorrection],
+    grid_ids: Collection[str],
+    price: Decimal,
+    market: Market,
+    now_ms: int,
 ) -> Booked:
     """Book each correction once, after the fills. Changes `folded`.
 
@@ -50,7 +55,7 @@ def book_corrections(
                 _take(folded, one, market, now_ms)
             settled.append(one)
         elif folded.cells:
-            _give(folded, one, grid_id, price, market, now_ms)
+            _give(folded, one, grid_ids, price, market, now_ms)
             settled.append(one)
     return Booked(settled, folded.fills[before:])
 
@@ -97,21 +102,21 @@ def _take(folded: Folded, correction: BaseCorrection, market: Market, now_ms: in
 
 
 def _give(
-    folded: Folded, correction: BaseCorrection, grid_id: str, price: Decimal, market: Market, now_ms: int
+    folded: Folded, correction: BaseCorrection, grid_ids: Collection[str], price: Decimal, market: Market, now_ms: int
 ) -> None:
     qty = min(correction.qty, folded.book.missing_base)
     if qty <= 0:
         return
-    before = min(folded.cells.values(), key=lambda cell: _distance(cell, grid_id, price))
+    before = min(folded.cells.values(), key=lambda cell: _distance(cell, grid_ids, price))
     folded.book, after, fill = book_returned(folded.book, before, qty, now_ms, f"{correction.id}:{before.key}")
     if after.state is CellState.IDLE and has_lot(after, market):
         after = after.model_copy(update={"state": CellState.HOLDING})
     _put(folded, before, after, fill)
 
 
-def _distance(cell: Cell, grid_id: str, price: Decimal) -> tuple[bool, bool, bool, Decimal, str]:
+def _distance(cell: Cell, grid_ids: Collection[str], price: Decimal) -> tuple[bool, bool, bool, Decimal, str]:
     above = cell.sell_price > price
-    return cell.grid_id != grid_id, cell.order_id is not None, not above, abs(cell.sell_price - price), cell.key
+    return cell.grid_id not in grid_ids, cell.order_id is not None, not above, abs(cell.sell_price - price), cell.key
 
 
 def _put(folded: Folded, before: Cell, after: Cell, fill: Fill) -> None:

@@ -70,6 +70,7 @@ def decide(rules: Rules, readings: Readings) -> Decision:
     except ConfigError as refusal:
         decision.grid = state.grid
         decision.unfit = "; ".join(map(str, refusal.problems))
+        decision.unfit_grids = state.grid.ids if state.grid else frozenset()
         decision.refusal = refusal if state.grid is None else None
     if decision.grid is not None:
         _spread_reserve(rules, decision, decision.grid)
@@ -81,8 +82,8 @@ def decide(rules: Rules, readings: Readings) -> Decision:
 def _corrected(rules: Rules, decision: Decision) -> Booked:
     """Book base that went missing or came back."""
     readings, folded, price = decision.readings, decision.folded, decision.snapshot.price
-    grid_id_now = readings.state.grid.grid_id if readings.state.grid else ""
-    return book_corrections(folded, readings.state.corrections, grid_id_now, price, rules.market, readings.now_ms)
+    in_force = readings.state.grid.ids if readings.state.grid else frozenset()
+    return book_corrections(folded, readings.state.corrections, in_force, price, rules.market, readings.now_ms)
 
 
 def conclude(
@@ -122,24 +123,29 @@ def conclude(
     if empty:
         changes += dropped_cells(rules.keys, rules.symbol, empty)
         changes += slot_writes(
-            readings.slots, list(outcome.cells), "" if report.left else grid.grid_id, rules.keys, rules.symbol
+            readings.slots, list(outcome.cells), () if report.left else grid.ids, rules.keys, rules.symbol
         )
     changes += published(rules.keys, report)
     return Conclusion(report, [intent.client_id for intent in outcome.ended], changes)
 
 
 def _spread_reserve(rules: Rules, decision: Decision, grid: Grid) -> None:
-    """Give cells that an infinity grid has reached their part of its reserve."""
+    """Give cells that infinity grids have reached their part of the reserve."""
     configured, readings = rules.configured, decision.readings
-    if configured is None or configured.reserve_share is None:
+    if configured is None:
         return
-    total = configured.cell_weights(grid.first_price).total
-    size = configured_size(configured) or Size.of_quote(from_units(readings.state.share.allocated_units) / total)
-    before, market, keys = readings.state.grid, rules.market, rules.keys
-    moved = spread_reserve(decision.folded, before, grid, configured, size, market, keys, readings.now_ms)
-    if moved is not None:
-        decision.moves += moved.moves
-        decision.changes += moved.writes
+    for each in grid.each:
+        own = configured.each_grid.get(each.name)
+        if own is None or own.reserve_share is None:
+            continue
+        allocated = from_units(readings.state.share.allocated_units) * configured.part_of(each.name)
+        total = own.cell_weights(each.first_price).total
+        size = configured_size(own) or Size.of_quote(allocated / total)
+        before = readings.state.grid.by_id(each.grid_id) if readings.state.grid else None
+        moved = spread_reserve(decision.folded, before, each, own, size, rules.market, rules.keys, readings.now_ms)
+        if moved is not None:
+            decision.moves += moved.moves
+            decision.changes += moved.writes
 
 
 def _move_dust(rules: Rules, decision: Decision, grid: Grid) -> None:
@@ -160,7 +166,7 @@ def _move_dust(rules: Rules, decision: Decision, grid: Grid) -> None:
         decision.moves += moved.moves
         decision.changes += moved.writes
     slots = decision.readings.slots
-    decision.changes += slot_writes(slots, list(folded.cells), grid.grid_id, keys, rules.symbol)
+    decision.changes += slot_writes(slots, list(folded.cells), grid.ids, keys, rules.symbol)
 
 
 def _look_at_stops(rules: Rules, decision: Decision, grid: Grid) -> None:
@@ -183,7 +189,6 @@ def _look_at_stops(rules: Rules, decision: Decision, grid: Grid) -> None:
 
 def _plan(rules: Rules, decision: Decision, grid: Grid) -> None:
     readings, folded = decision.readings, decision.folded
-    unfit = bool(decision.unfit)
     _look_at_stops(rules, decision, grid)
     if rules.market_changed:
         decision.changes += without_filter_refusals(folded, rules.keys)
@@ -194,7 +199,7 @@ def _plan(rules: Rules, decision: Decision, grid: Grid) -> None:
         decision.snapshot,
         grid,
         readings.now_ms,
-        unfit=unfit,
+        unfit=decision.unfit_grids,
         free_base=readings.free_base,
         others=other_orders(readings.open_orders, folded),
         verdict=decision.verdict,

@@ -76,7 +76,8 @@ class Decision:
     `folded`: the state after the fills; the trader adds each order that it journals. `grid`: None where the symbol has
     no grid to trade. `moves`, `changes` and `charges`: money to book, records to write and fees for other symbols'
     cells, in one script. `refusal`: why the first grid cannot start; fills are booked anyway.
-    `unfit`: why the grid only sells: it, or the grid that should replace it, does not fit the market now.
+    `unfit`: why a grid only sells, or is left out: it, or the grid that should replace it, does not fit the market now.
+    `unfit_grids`: the ids of those that only sell.
     `corrected`: base that went missing or came back. `verdict`: of the symbol's stops, limits and guards.
     """
 
@@ -91,6 +92,7 @@ class Decision:
     plan: GridPlan = field(default_factory=GridPlan)
     refusal: ConfigError | None = None
     unfit: str = ""
+    unfit_grids: frozenset[str] = frozenset()
     corrected: Booked = NOTHING
     verdict: Verdict | None = None
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from tasks.base.errors import ConfigError, Problem
-from tasks.base.money import from_units
+from tasks.base.money import ZERO, from_units
 from tasks.exchange.models import Market
-from tasks.grid.levels import build_grid, configured_sizes, is_grid_of, size_problems
+from tasks.grid.levels import build_grid, configured_sizes, kept_grids, size_problems
 from tasks.grid.models import Grid
 from tasks.tick.desk import Desk
 from tasks.tick.models import TickReport
@@ -25,16 +25,20 @@ async def refuse_impossible_grids(desk: Desk, markets: Mapping[str, Market]) -> 
     for symbol, own in desk.settings.symbols.items():
         if symbol not in markets or symbol in only_selling:
             continue
-        grid = in_force.get(symbol)
-        if grid is not None:
-            problems += size_problems(symbol, grid.levels, configured_sizes(own, grid.first_price), markets[symbol])
-            continue
-        price = (await desk.exchange.ticker(symbol)).last
+        market, missing = markets[symbol], []
+        for name, each in own.each_grid.items():
+            grid = in_force.get((symbol, name))
+            if grid is None:
+                missing.append((name, each))
+                continue
+            problems += size_problems(symbol, grid.levels, configured_sizes(each, grid.first_price), market, name)
+        price = (await desk.exchange.ticker(symbol)).last if missing else ZERO
         allocated = max(from_units(shares[symbol].allocated_units), desk.allocator.even_share)
-        try:
-            build_grid(symbol, own, markets[symbol], price, allocated, 0)
-        except ConfigError as error:
-            problems += error.problems
+        for name, each in missing:
+            try:
+                build_grid(symbol, each, market, price, allocated * own.part_of(name), 0, name)
+            except ConfigError as error:
+                problems += error.problems
     if problems:
         raise ConfigError(problems, "the grids at today's prices")
 
@@ -47,13 +51,13 @@ async def _only_selling(desk: Desk) -> set[str]:
     return {report.symbol for report in reports if report.unfit}
 
 
-async def _grids_in_force(desk: Desk) -> dict[str, Grid]:
-    """The grid of each configured symbol whose configured grid is the one in force."""
+async def _grids_in_force(desk: Desk) -> dict[tuple[str, str], Grid]:
+    """The configured grids that are in force, by symbol and name."""
     configured = desk.settings.symbols
     stored = await desk.redis.mget([desk.keys.grid(symbol) for symbol in configured])
     grids = [Grid.model_validate_json(text) if text else None for text in stored]
     return {
-        symbol: grid
-        for (symbol, own), grid in zip(configured.items(), grids, strict=True)
-        if grid is not None and is_grid_of(grid, own)
+        (each.symbol, each.name): each
+        for own, grid in zip(configured.values(), grids, strict=True)
+        for each, _ in kept_grids(grid, own)
     }

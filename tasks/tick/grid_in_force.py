@@ -1,12 +1,16 @@
-"""Which grid a symbol trades: the one it has, the same with its range elsewhere, or a new one. Pure."""
+"""Which grids a symbol trades: those it has, the same with their ranges elsewhere, or new ones. Pure."""
 
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from tasks.base.errors import ConfigError, Problem
 from tasks.base.money import from_units
 from tasks.exchange.models import Ticker
 from tasks.grid.levels import build_cells, build_grid, is_grid_of, level_problems, rounded_again, unfit_problems
-from tasks.grid.models import Grid
+from tasks.grid.models import Cell, Grid
 from tasks.grid.window import has_left, moved, place_of
 from tasks.risk.rules import has_jumped
-from tasks.settings.grids import StartMode, SymbolSettings
+from tasks.settings.grids import GridSettings, StartMode
 from tasks.tick.decision import Decision, Rules
 from tasks.tick.grid_change import change_grid, level_cells
 from tasks.tick.models import SymbolState
@@ -17,33 +21,56 @@ from tasks.tick.stops import is_stale
 
 def needs_slots(rules: Rules, state: SymbolState, ticker: Ticker, now_ms: int) -> bool:
     """Whether `decide` needs the order slots: to set or move a grid, or to delete cells outside its range."""
-    current = configured_grid(rules, state)
-    if current is None or rules.configured is None:
+    found = configured_grids(rules, state)
+    if rules.configured is None or state.grid is None or None in found.values():
         return True
-    own = _own_cells(state, current)
-    if own != len(state.cells) or len(current.levels) - 1 != own:
+    own = _own_cells(state, state.grid)
+    if own != len(state.cells) or own != state.grid.cells or len(found) != len(state.grid.each):
         return True
     if not _may_move(rules, state, ticker, now_ms):
         return False
-    at = place_of(current, rules.configured, rules.market, ticker.last)
-    is_elsewhere = at != current.first_index or len(current.indices) != rules.configured.cells
-    return is_elsewhere or has_left(current, rules.configured, ticker.last)
+    return any(_is_elsewhere(rules, grid, own, ticker) for grid, own in _in_force(rules, found))
+
+
+def _is_elsewhere(rules: Rules, grid: Grid, own: GridSettings, ticker: Ticker) -> bool:
+    """Whether the range has another place now, or the grid starts anew."""
+    at = place_of(grid, own, rules.market, ticker.last)
+    return at != grid.first_index or len(grid.indices) != own.cells or has_left(grid, own, ticker.last)
 
 
 def needs_volatility(rules: Rules, state: SymbolState, ticker: Ticker, now_ms: int) -> bool:
     """Whether `decide` needs the symbol's volatility: to set a grid whose spacing depends on it."""
-    configured, current = rules.configured, configured_grid(rules, state)
-    if configured is None or not configured.needs_volatility:
+    wanted = [] if rules.configured is None else list(rules.configured.each_grid.items())
+    wanted = [(name, own) for name, own in wanted if own.needs_volatility]
+    if not wanted:
         return False
-    may_move = _may_move(rules, state, ticker, now_ms)
-    return current is None or (may_move and has_left(current, configured, ticker.last))
+    found, may_move = configured_grids(rules, state), _may_move(rules, state, ticker, now_ms)
+    grids = ((found[name], own) for name, own in wanted)
+    return any(grid is None or (may_move and has_left(grid, own, ticker.last)) for grid, own in grids)
 
 
-def configured_grid(rules: Rules, state: SymbolState) -> Grid | None:
-    """The symbol's grid if it is the configured one, else None. A retiring symbol has no configured grid."""
-    if rules.configured is None or state.grid is None:
-        return None
-    return state.grid if is_grid_of(state.grid, rules.configured) else None
+def configured_grids(rules: Rules, state: SymbolState) -> Mapping[str, Grid | None]:
+    """Each configured grid by name where the symbol has it, else None. A retiring symbol has no configured grid."""
+    if rules.configured is None:
+        return {}
+    held = _by_name(state.grid)
+    return {
+        name: grid if (grid := held.get(name)) and is_grid_of(grid, own) else None
+        for name, own in rules.configured.each_grid.items()
+    }
+
+
+def _by_name(grid: Grid | None) -> Mapping[str, Grid]:
+    """The symbol's grids by name, each alone."""
+    return {each.name: each.with_others(()) for each in grid.each} if grid else {}
+
+
+def _in_force(rules: Rules, found: Mapping[str, Grid | None]) -> Iterator[tuple[Grid, GridSettings]]:
+    """Each grid with its settings."""
+    for name, own in rules.configured.each_grid.items() if rules.configured else ():
+        grid = found[name]
+        if grid is not None:
+            yield grid, own
 
 
 def _own_cells(state: SymbolState, grid: Grid) -> int:
@@ -59,79 +86,130 @@ def _may_move(rules: Rules, state: SymbolState, ticker: Ticker, now_ms: int) -> 
     return not has_jumped(rules.configured, ticker.last, state.last.price if state.last else None)
 
 
+class _Chosen(NamedTuple):
+    """One grid to trade. `fresh`: its cells that are to be added. `is_new`: it was not in force, or has moved."""
+
+    grid: Grid
+    fresh: list[Cell]
+    is_new: bool = False
+    unfit: tuple[Problem, ...] = ()
+
+
 def grid_in_force(rules: Rules, decision: Decision) -> Grid | None:
-    """The grid to trade: the present one, or a new one where there is none or the settings describe another.
+    """The grid to trade: the present one, or a new one where there is none or the settings describe another. The first
+    of several carries the others.
 
     A symbol that left the settings keeps its last grid; None where it never had one. Raises ConfigError where the new
-    grid cannot start.
+    grid cannot start; where others of the symbol can, it is left out, or stays as it was.
     """
     state, folded, keys = decision.readings.state, decision.folded, rules.keys
     if rules.configured is None:
         return state.grid
-    current = configured_grid(rules, state)
-    if current is not None:
-        current = _in_place(rules, decision, _rounded_again(rules, decision, current, rules.configured))
-    own = [cell for cell in folded.cells.values() if current and current.has(cell)]
-    has_moved = current is not None and state.grid is not None and current.indices != state.grid.indices
-    if current is not None and len(own) == len(current.levels) - 1 and not has_moved:
-        decision.changes += [] if decision.unfit else level_cells(folded, current, keys)
-        return current
-    grid, slots, start = current, decision.readings.slots, StartMode.FLAT
-    if grid is None or not (own or has_moved):
-        grid = _new_grid(rules, decision, rules.configured)
-        start = _start_of(rules.configured, state.grid, grid)
-    fresh = build_cells(grid, start, first_cycle(slots, grid.grid_id))
-    if has_moved:
-        fresh = [cell for cell in fresh if cell.key not in folded.cells]
-    decision.changes += change_grid(folded, grid, fresh, keys)
-    decision.changes += level_cells(folded, grid, keys)
-    decision.changes += slot_writes(slots, list(folded.cells), grid.grid_id, keys, rules.symbol)
+    chosen, refusals = _choose(rules, decision, rules.configured.each_grid)
+    if not chosen:
+        raise refusals[0]
+    decision.unfit_grids = frozenset(one.grid.grid_id for one in chosen if one.unfit)
+    problems = [problem for one in chosen for problem in one.unfit]
+    found = problems + [problem for error in refusals for problem in error.problems if problem not in problems]
+    decision.unfit = "; ".join(map(str, found))
+    grid = chosen[0].grid.with_others([one.grid for one in chosen[1:]])
+    is_left = state.grid is not None and not state.grid.ids <= grid.ids
+    fit = [one.grid for one in chosen if not one.unfit]
+    if not is_left and not any(one.is_new for one in chosen):
+        if grid is not state.grid and grid != state.grid:
+            decision.changes += grid_writes(keys, grid)
+        for each in fit:
+            decision.changes += level_cells(folded, each, keys)
+        return grid
+    decision.changes += change_grid(folded, grid, [cell for one in chosen for cell in one.fresh], keys)
+    for each in fit:
+        decision.changes += level_cells(folded, each, keys)
+    decision.changes += slot_writes(decision.readings.slots, list(folded.cells), grid.ids, keys, rules.symbol)
     decision.is_new_grid = True
     return grid
 
 
-def _in_place(rules: Rules, decision: Decision, held: Grid) -> Grid | None:
+def _choose(
+    rules: Rules, decision: Decision, wanted: Mapping[str, GridSettings]
+) -> tuple[list[_Chosen], list[ConfigError]]:
+    """The grids to trade, and why others cannot start. One that cannot be replaced stays, and only sells."""
+    state = decision.readings.state
+    held, current = _by_name(state.grid), configured_grids(rules, state)
+    chosen, refusals = [], []
+    for name, own in wanted.items():
+        try:
+            chosen.append(_chosen(rules, decision, name, own, held.get(name), current[name]))
+        except ConfigError as refusal:
+            refusals.append(refusal)
+            if len(wanted) > 1 and name in held:
+                chosen.append(_Chosen(held[name], [], unfit=tuple(refusal.problems)))
+    return chosen, refusals
+
+
+def _chosen(
+    rules: Rules, decision: Decision, name: str, own: GridSettings, held: Grid | None, current: Grid | None
+) -> _Chosen:
+    """The grid `name` to trade. `held`: that the symbol has now; `current`: the same if it is the configured one."""
+    folded, slots = decision.folded, decision.readings.slots
+    unfit: tuple[Problem, ...] = ()
+    placed = current
+    if current is not None:
+        current, unfit = _rounded_again(rules, current, own)
+        placed = current if unfit else _in_place(rules, decision, current, own)
+    cells = [cell for cell in folded.cells.values() if placed and placed.has(cell)]
+    has_moved = placed is not None and held is not None and placed.indices != held.indices
+    if placed is not None and len(cells) == placed.cells and not has_moved:
+        return _Chosen(placed, [], unfit=unfit)
+    grid, start = placed, StartMode.FLAT
+    if grid is None or not (cells or has_moved):
+        grid = _new_grid(rules, decision, name, own)
+        start = _start_of(own, held, grid)
+    fresh = build_cells(grid, start, first_cycle(slots, grid.grid_id))
+    if has_moved:
+        fresh = [cell for cell in fresh if cell.key not in folded.cells]
+    return _Chosen(grid, fresh, is_new=True, unfit=unfit)
+
+
+def _in_place(rules: Rules, decision: Decision, held: Grid, own: GridSettings) -> Grid | None:
     """The grid in force with its range where the price is now; None where it starts anew around the price.
 
     It stays where it is while the cells of the new place would not pay their fees, or buys are not allowed.
     """
-    configured, readings, market = rules.configured, decision.readings, rules.market
-    if configured is None or decision.unfit or not _may_move(rules, readings.state, readings.ticker, readings.now_ms):
+    readings, market = decision.readings, rules.market
+    if not _may_move(rules, readings.state, readings.ticker, readings.now_ms):
         return held
     price = decision.snapshot.price
-    if has_left(held, configured, price):
+    if has_left(held, own, price):
         return None
-    at = place_of(held, configured, market, price)
-    if at == held.first_index and len(held.indices) == configured.cells:
+    at = place_of(held, own, market, price)
+    if at == held.first_index and len(held.indices) == own.cells:
         return held
-    grid = moved(held, at, configured, market, readings.now_ms)
+    grid = moved(held, at, own, market, readings.now_ms)
     if level_problems(rules.symbol, grid.levels, market):
         return held
     return grid
 
 
-def _start_of(configured: SymbolSettings, earlier: Grid | None, grid: Grid) -> StartMode:
+def _start_of(own: GridSettings, earlier: Grid | None, grid: Grid) -> StartMode:
     """How the grid starts. One that starts anew below the range buys nothing at once: the symbol holds base already."""
-    went_down = configured.is_anchored and earlier is not None and grid.first_price < earlier.levels[0]
-    return StartMode.FLAT if went_down else configured.start
+    went_down = own.is_anchored and earlier is not None and grid.first_price < earlier.levels[0]
+    return StartMode.FLAT if went_down else own.start
 
 
-def _rounded_again(rules: Rules, decision: Decision, held: Grid, configured: SymbolSettings) -> Grid:
+def _rounded_again(rules: Rules, held: Grid, own: GridSettings) -> tuple[Grid, tuple[Problem, ...]]:
     """The grid in force on the market's present tick size.
 
-    Where that grid must not buy, it stays as it was, and `decision.unfit` says why: what it holds is sold as planned.
+    Where that grid must not buy, it stays as it was, and the second part says why: what it holds is sold as planned.
     """
-    grid = rounded_again(held, configured, rules.market)
-    problems = unfit_problems(rules.symbol, configured, grid.levels, rules.market, grid.first_price)
-    decision.unfit = "; ".join(map(str, problems))
-    if decision.unfit or grid is held:
-        return held
-    decision.changes += grid_writes(rules.keys, grid)
-    return grid
+    grid = rounded_again(held, own, rules.market)
+    unfit = unfit_problems(rules.symbol, own, grid.levels, rules.market, grid.first_price, grid.name)
+    return (held if unfit else grid), unfit
 
 
-def _new_grid(rules: Rules, decision: Decision, configured: SymbolSettings) -> Grid:
+def _new_grid(rules: Rules, decision: Decision, name: str, own: GridSettings) -> Grid:
     readings, price = decision.readings, decision.snapshot.price
     allocated = max(from_units(readings.state.share.allocated_units), rules.even_share)
-    configured = configured.fitted(readings.volatility)
-    return build_grid(rules.symbol, configured, rules.market, price, allocated, readings.now_ms)
+    if rules.configured is not None:
+        allocated *= rules.configured.part_of(name)
+    own = own.fitted(readings.volatility)
+    return build_grid(rules.symbol, own, rules.market, price, allocated, readings.now_ms, name)

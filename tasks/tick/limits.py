@@ -1,6 +1,6 @@
 """The limits for a tick's plan: of the pot and of the operator; and the orders that can be resized. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 
 from tasks.base.errors import RejectReason
@@ -8,11 +8,11 @@ from tasks.base.keys import Keys
 from tasks.exchange.models import Order, Side
 from tasks.funds.models import FundCode, Write
 from tasks.grid.levels import configured_size
-from tasks.grid.models import MARKET_SLIPPAGE, Grid, GridPlan, IdleReason, Limits, RestingBuy
+from tasks.grid.models import MARKET_SLIPPAGE, Grid, GridLimits, GridPlan, IdleReason, Limits, RestingBuy
 from tasks.market.models import Snapshot
 from tasks.orders.models import IntentState
 from tasks.risk.models import StopCode, Verdict
-from tasks.settings.grids import Earn
+from tasks.settings.grids import Earn, SymbolSettings
 from tasks.settings.model import Settings
 from tasks.tick.fold import Folded
 from tasks.tick.models import SymbolState
@@ -31,14 +31,14 @@ def limits_of(
     grid: Grid,
     now_ms: int,
     *,
-    unfit: bool = False,
+    unfit: Collection[str] = (),
     free_base: Decimal | None = None,
     others: int = 0,
     verdict: Verdict | None = None,
 ) -> Limits:
     """The limits, from the tick's reading and its fold. The reserve script checks them again.
 
-    `unfit`: the grid. `free_base`: see `Limits`. `others`: its `other_orders`. `verdict`: of the
+    `unfit`: ids of grids that must not buy. `free_base`: see `Limits`. `others`: its `other_orders`. `verdict`: of the
     symbol's stops, limits and guards; None where it left the settings.
     """
     own = settings.symbols.get(state.share.symbol)
@@ -49,14 +49,13 @@ def limits_of(
     fired = own is not None and verdict is not None and verdict.marks.fired is not StopCode.NONE
     sells = own.stop_exit == "sell" if own and verdict and verdict.fires is not StopCode.NONE else state.share.liquidate
     return Limits(
+        **dict(_grid_limits(own, grid, unfit)),
+        others={each.grid_id: _grid_limits(own, each, unfit) for each in grid.others},
         symbol_free=max(state.share.allocated_units - committed, 0),
         global_free=0 if state.short else max(state.pool_free_units - used_delta + released, 0),
         allocated=state.share.allocated_units,
         used=used,
         committed=committed,
-        size=configured_size(own) if own else None,
-        weights=own.cell_weights(grid.first_price) if own else None,
-        keeps_reserve=own is not None and own.reserve_share is not None,
         resize_tolerance=settings.resize_tolerance,
         paused=state.paused or state.share.paused,
         stopped=state.stopped,
@@ -64,7 +63,6 @@ def limits_of(
         liquidate=sells and (own is None or state.share.paused or fired),
         refused=state.last.refused if state.last else {},
         stale=is_stale(snapshot.ticker, settings.trading, now_ms),
-        unfit=unfit,
         free_base=free_base,
         other_orders=others,
         now_ms=now_ms,
@@ -75,7 +73,21 @@ def limits_of(
         cancel_buys=verdict is not None and verdict.cancel_buys,
         activation=own.activation_pct if own else None,
         max_open_orders=own.max_open_orders if own else None,
-        earns_base=own is not None and own.earn is Earn.BASE,
+    )
+
+
+def _grid_limits(settings: SymbolSettings | None, grid: Grid, unfit: Collection[str]) -> GridLimits:
+    """What one grid may do. `settings`: of its symbol; None where that left the settings."""
+    own = settings.each_grid.get(grid.name) if settings else None
+    if settings is None or own is None:
+        return GridLimits(unfit=grid.grid_id in unfit)
+    return GridLimits(
+        share=settings.part_of(grid.name),
+        size=configured_size(own),
+        weights=own.cell_weights(grid.first_price),
+        keeps_reserve=own.reserve_share is not None,
+        unfit=grid.grid_id in unfit,
+        earns_base=own.earn is Earn.BASE,
     )
 
 

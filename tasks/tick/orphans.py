@@ -69,8 +69,8 @@ def unjournalled(state: SymbolState, orders: Sequence[Order], account: str) -> l
 def _is_ours(name: OrderId | None, state: SymbolState) -> bool:
     if name is None:
         return False
-    grid = state.grid
-    return grid is None or name.grid_id != grid.grid_id or name.cell_key in state.cells or grid.has_had(name.level)
+    grid = state.grid.by_id(name.grid_id) if state.grid else None
+    return grid is None or name.cell_key in state.cells or grid.has_had(name.level)
 
 
 def orphan_of(order: Order, account: str, trades: Sequence[Trade], booked: Collection[str]) -> Orphan | None:

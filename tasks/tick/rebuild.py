@@ -19,7 +19,8 @@ from tasks.grid.window import moved
 from tasks.ledger.models import Book, Fill, QueuedFee
 from tasks.ledger.rules import with_return, with_running_sums
 from tasks.orders.models import Evidence, Intent, IntentState
-from tasks.settings.grids import StartMode, SymbolSettings, TrailLimits
+from tasks.settings.grids import GridSettings, StartMode, SymbolSettings, TrailLimits
+from tasks.settings.grids.common import ONLY
 from tasks.tick.fold import fold
 from tasks.tick.payers import cover
 from tasks.tick.slots import order_slot
@@ -52,14 +53,14 @@ def own_orders(
 
 
 def first_price(
-    symbol: str, settings: SymbolSettings, market: Market, ours: Mapping[str, tuple[OrderId, Order]]
+    symbol: str, settings: GridSettings, market: Market, ours: Mapping[str, tuple[OrderId, Order]], grid: str = ONLY
 ) -> Decimal | None:
     """The price that a `range_pct` grid was built around: the price whose levels match the most orders.
 
     Orders of an earlier tick size count where they are within one tick. None where the exchange lists no order of the
-    configured grid.
+    configured grid. `grid`: its name among several.
     """
-    wanted = grid_id(symbol, settings)
+    wanted = grid_id(symbol, settings, name=grid)
     seen = [(name, order) for name, order in ours.values() if name.grid_id == wanted]
     if not seen:
         return None
@@ -78,7 +79,7 @@ def first_price(
 
 
 def _where_it_was(
-    grid: Grid, settings: SymbolSettings, market: Market, ours: Mapping[str, tuple[OrderId, Order]]
+    grid: Grid, settings: GridSettings, market: Market, ours: Mapping[str, tuple[OrderId, Order]]
 ) -> Grid:
     """The grid with its range where the newest order was; nearest to its start, as that alone is not certain."""
     own = [name.level for name, _ in ours.values() if name.grid_id == grid.grid_id]
@@ -104,7 +105,7 @@ class _Fit(NamedTuple):
 
 def _fit(
     guess: Decimal,
-    settings: SymbolSettings,
+    settings: GridSettings,
     market: Market,
     seen: Sequence[tuple[OrderId, Order]],
     widest_tick: Decimal,
@@ -162,14 +163,19 @@ def rebuild(
     if not ours:
         return None
     opened_ms = min(order.at_ms for _, order in ours.values())
-    grid, cells = None, {}
-    price = first_price(symbol, settings, market, ours) if settings is not None else None
-    if settings is not None and price is not None:
-        grid = unchecked_grid(symbol, settings, market, price, opened_ms)  # it was in force: the first tick checks it
-        grid = _where_it_was(grid, settings, market, ours)
+    grids: list[Grid] = []
+    cells: dict[str, Cell] = {}
+    for called, own in settings.each_grid.items() if settings is not None else ():
+        price = first_price(symbol, own, market, ours, called)
+        if price is None:
+            continue
+        # It was in force: the first tick checks it.
+        found = unchecked_grid(symbol, own, market, price, opened_ms, called)
+        grids.append(_where_it_was(found, own, market, ours))
         # The first price of a grid between fixed prices is unknown, so no cell buys at the market price.
-        start = settings.start if settings.is_relative else StartMode.FLAT
-        cells = {cell.key: cell for cell in build_cells(grid, start)}
+        start = own.start if own.is_relative else StartMode.FLAT
+        cells |= {cell.key: cell for cell in build_cells(grids[-1], start)}
+    grid = grids[0].with_others(grids[1:]) if grids else None
     cells |= cells_of_other_grids(ours, set(cells))
     if settings is None:
         grid = last_grid(symbol, cells.values(), market, opened_ms)
@@ -183,8 +189,8 @@ def rebuild(
     result.fills = with_running_sums(by_time(result.fills), Book(symbol=symbol))
     for fill in result.fills:
         result.book = with_return(result.book, fill, allocated)
-    current = grid.grid_id if grid else None
-    result.cells = {key: cell for key, cell in result.cells.items() if cell.grid_id == current or _holds(cell)}
+    current = grid.ids if grid else ()
+    result.cells = {key: cell for key, cell in result.cells.items() if cell.grid_id in current or _holds(cell)}
     return result
 
 

@@ -21,6 +21,7 @@ from tasks.base.keys import RECORD_FORMAT, Keys
 from tasks.base.redis_client import RedisClient
 from tasks.exchange.order_ids import renamed_grid
 from tasks.grid.levels import grid_id, old_grid_id
+from tasks.settings.grids.common import ONLY
 from tasks.settings.model import Settings
 
 log = logging.getLogger(__name__)
@@ -116,7 +117,8 @@ def _json(text: str | None) -> dict[str, Any] | None:
 def _new_grid_ids(symbol: str, settings: Settings, records: Mapping[str, Any]) -> dict[str, str]:
     """Today's id by earlier id, of every grid in the records. The configured grid keeps trading under its new id."""
     configured = settings.symbols.get(symbol)
-    known = {} if configured is None else {old_grid_id(symbol, configured): grid_id(symbol, configured)}
+    only = configured.each_grid.get(ONLY) if configured else None
+    known = {} if only is None else {old_grid_id(symbol, only): grid_id(symbol, only)}
     old = {cell["grid_id"] for cell in records["cells"].values()}
     old |= {slot.partition(".")[0] for slot in records["slots"]}
     if records["grid"]:

@@ -1,7 +1,7 @@
 """The records that a tick writes. The script that moves the money writes them too. Pure."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from pydantic import BaseModel
 
@@ -58,10 +58,10 @@ def grid_writes(keys: Keys, grid: Grid) -> list[Write]:
 
 
 def slot_writes(
-    slots: Mapping[str, int], live_cells: Sequence[str], grid_id: str, keys: Keys, symbol: str
+    slots: Mapping[str, int], live_cells: Sequence[str], grid_ids: Collection[str], keys: Keys, symbol: str
 ) -> list[Write]:
     """The writes that delete the order slots of deleted cells, and keep one cycle per grid."""
-    gone, kept = compacted(slots, live_cells, grid_id)
+    gone, kept = compacted(slots, live_cells, grid_ids)
     key = keys.slots(symbol)
     return [
         *(Write(key=key, verb="HSET", field=grid, value=str(cycle)) for grid, cycle in sorted(kept.items())),

@@ -14,6 +14,7 @@ from tasks.grid.levels import grid_id, old_grid_id
 from tasks.ledger.models import QueuedFee
 from tasks.ledger.steps import repair_funds
 from tasks.orders.evidence import prices_of_all
+from tasks.settings.grids.common import ONLY
 from tasks.settings.in_force import publish
 from tasks.tick import store
 from tasks.tick.active_symbols import active_symbols
@@ -99,8 +100,9 @@ async def recover(desk: Desk, market: Market, state: SymbolState) -> bool:
     trades = await desk.exchange.trades(symbol, 0)
     settings, account = desk.settings.symbols.get(symbol), desk.keys.account
     old_grids = None
-    if settings is not None and desk.settings.sole_account:
-        old_grids = {old_grid_id(symbol, settings): grid_id(symbol, settings)}
+    only = settings.each_grid.get(ONLY) if settings else None
+    if only is not None and desk.settings.sole_account:
+        old_grids = {old_grid_id(symbol, only): grid_id(symbol, only)}
     own = own_orders(orders, account, old_grids)
     coins = {trade.fee_currency for trade in trades if trade.fee and trade.exchange_id in own}
     prices = await prices_of_all(desk.exchange, coins, market.symbol)

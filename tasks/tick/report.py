@@ -64,7 +64,7 @@ def report_of(tick: Tick, outcome: Folded, trading: TradingSettings, *, retiring
         fees_waiting=tick.fees_waiting,
         limits_version=tick.state.limits_version,
         to_resize=len(planned.resized) + planned.to_resize,
-        outside=not tick.grid.levels[0] <= price <= tick.grid.levels[-1],
+        outside=not tick.grid.contains(price),
         unfit=tick.unfit,
         marks=tick.verdict.marks if tick.verdict else RiskMarks(),
         stop_fires=tick.verdict is not None and tick.verdict.fires is not StopCode.NONE,
@@ -82,7 +82,7 @@ def interval_of(
     if is_active or len(samples) < 3:
         return trading.tick_min_seconds
     return next_interval(
-        distance_to_level(price, grid.levels),
+        min(distance_to_level(price, each.levels) for each in grid.each),
         variance_rate(samples),
         trading.tick_min_seconds,
         trading.tick_max_seconds,

@@ -11,7 +11,7 @@ from tasks.funds.models import FillMove, Write
 from tasks.grid.cells import has_lot
 from tasks.grid.models import Cell, CellState, Grid, Size
 from tasks.ledger.rules import left_after, recouped_basis
-from tasks.settings.grids import SymbolSettings
+from tasks.settings.grids import GridSettings
 from tasks.tick.fold import Folded
 from tasks.tick.grid_change import BaseMoved
 from tasks.tick.payers import in_sell
@@ -23,7 +23,7 @@ def spread_reserve(
     folded: Folded,
     before: Grid | None,
     grid: Grid,
-    settings: SymbolSettings,
+    settings: GridSettings,
     size: Size | None,
     market: Market,
     keys: Keys,
@@ -31,14 +31,14 @@ def spread_reserve(
 ) -> BaseMoved | None:
     """Give each cell that the range has reached for the first time its part of the reserve; the highest keeps the rest.
 
-    `before`: the grid before this tick. `size`: of a cell; None: not known. Changes `folded`. None where nothing moves.
-    The move has its own id: repeated, it changes nothing.
+    `grid`: one grid of the symbol; `before`: the same before this tick. `size`: of a cell; None: not known. Changes
+    `folded`. None where nothing moves. The move has its own id: repeated, it changes nothing.
     """
     share, top = settings.reserve_share, folded.cells.get(cell_key(grid.grid_id, grid.top_index))
     if share is None or top is None:
         return None
     own = {cell.index: cell for cell in folded.cells.values() if cell.grid_id == grid.grid_id}
-    if before is not None and before.grid_id == grid.grid_id and before.top_index < grid.top_index:
+    if before is not None and before.top_index < grid.top_index:
         changed = _spread(folded, own, before.top_index, share, market)
     else:
         changed = _found_again(folded, own, size)

@@ -29,13 +29,15 @@ def first_cycle(slots: Mapping[str, int], grid_id: str) -> int:
     return max(used, default=-1) + 1
 
 
-def compacted(slots: Mapping[str, int], live_cells: Collection[str], grid_id: str) -> tuple[list[str], dict[str, int]]:
-    """Slots to delete, and the cycle to keep by grid. `live_cells` and the cells of `grid_id` keep their slots."""
+def compacted(
+    slots: Mapping[str, int], live_cells: Collection[str], grid_ids: Collection[str]
+) -> tuple[list[str], dict[str, int]]:
+    """Slots to delete, and the cycle to keep by grid. `live_cells` and the cells of `grid_ids` keep their slots."""
     gone: list[str] = []
     kept: dict[str, int] = {}
     for slot, cycle in slots.items():
         cell = cell_of(slot)
-        if not cell or cell in live_cells or grid_of(cell) == grid_id:
+        if not cell or cell in live_cells or grid_of(cell) in grid_ids:
             continue
         old_grid = grid_of(cell)
         gone.append(slot)

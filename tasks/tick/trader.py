@@ -259,7 +259,9 @@ class GridTrader:
             log.info("fill booked", extra={"symbol": symbol} | {name: str(value) for name, value in facts.items()})
         if decision.is_new_grid and decision.grid is not None:
             grid = decision.grid
-            log.info("grid set", extra={"symbol": symbol, "grid": grid.grid_id, "cells": len(grid.levels) - 1})
+            for each in grid.each:
+                about = {"symbol": symbol, "grid": each.grid_id, "cells": len(each.levels) - 1}
+                log.info("grid set", extra=about | ({"grid_name": each.name} if each.name else {}))
         if decision.unfit and (state.last is None or state.last.unfit != decision.unfit):
             log.error("the grid only sells", extra={"symbol": symbol, "why": decision.unfit})
         if state.last is not None and state.last.limits_version != state.limits_version:

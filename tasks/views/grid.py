@@ -13,6 +13,16 @@ from tasks.views.price_range import place_in_range
 from tasks.views.reasons import reason_of
 
 
+class GridPart(View):
+    """One grid of a symbol: its name among several, its range and its number of cells."""
+
+    name: str
+    grid_id: str
+    lower: Decimal
+    upper: Decimal
+    cells: int
+
+
 class CellView(View):
     """One cell. Prices in quote, `qty` in base; `reason`: a code, with its words in `why` and `wakes`."""
 
@@ -31,11 +41,13 @@ class CellView(View):
     why: str = ""
     wakes: str = ""
     earlier: bool = False  # of an earlier grid or range: it only sells
+    grid: str = ""  # the name of its grid, where the symbol has several
 
 
 class GridView(View):
     """A symbol's ladder, the highest price first. `place`: of the price in the range, 0 lowest, 1 highest.
 
+    `levels`, `cells`: of all its grids. `grid_id`: of the first.
     `earned`: base that its cells kept at no cost; `earned_value`: its worth at the price, None without a price.
     """
 
@@ -43,16 +55,22 @@ class GridView(View):
     grid_id: str | None
     price: Decimal | None
     levels: tuple[Decimal, ...]
+    grids: tuple[GridPart, ...] = ()
     place: Decimal | None = None
     tick_size: Decimal | None = None  # of its prices, where the grid knows it
     earned: Decimal = ZERO
     earned_value: Decimal | None = None
     cells: tuple[CellView, ...] = ()
 
+    @property
+    def size(self) -> int:
+        """How many cells its grids have."""
+        return sum(grid.cells for grid in self.grids)
+
 
 def grid_view(symbol: str, grid: Grid | None, cells: list[Cell], last: TickReport | None) -> GridView:
     """The ladder of these records."""
-    levels, earned = tuple(grid.levels) if grid else (), earned_of(cells)
+    levels, earned = grid.all_levels if grid else (), earned_of(cells)
     price = last.price if last else None
     idle = dict(last.idle) if last else {}
     ordered = sorted(cells, key=lambda cell: (cell.buy_price, cell.key), reverse=True)
@@ -63,6 +81,7 @@ def grid_view(symbol: str, grid: Grid | None, cells: list[Cell], last: TickRepor
         price=price,
         tick_size=grid.tick_size if grid else None,
         levels=levels,
+        grids=tuple(map(_part, grid.each)) if grid else (),
         place=place_in_range(price, levels),
         earned=earned,
         earned_value=None if price is None else earned * price,
@@ -70,8 +89,13 @@ def grid_view(symbol: str, grid: Grid | None, cells: list[Cell], last: TickRepor
     )
 
 
+def _part(grid: Grid) -> GridPart:
+    ends = grid.levels[0], grid.levels[-1]
+    return GridPart(name=grid.name, grid_id=grid.grid_id, lower=ends[0], upper=ends[1], cells=len(grid.levels) - 1)
+
+
 def _cell_view(cell: Cell, code: str, grid: Grid | None) -> CellView:
-    words = reason_of(code) if code else None
+    words, own = reason_of(code) if code else None, grid.by_id(cell.grid_id) if grid else None
     return CellView(
         key=cell.key,
         index=cell.index,
@@ -88,6 +112,7 @@ def _cell_view(cell: Cell, code: str, grid: Grid | None) -> CellView:
         why=words.why if words else "",
         wakes=words.wakes if words else "",
         earlier=grid is not None and not grid.has(cell),
+        grid=own.name if own else "",
     )
 
 

@@ -18,7 +18,7 @@ _NAMES = ("buys at", "sells at", "state", "holds", "cost", "rounds", "profit", "
 def ladder(view: GridView, symbol: SymbolView | None, quote: str) -> RenderableType:
     """Range, place and reasons, then a row for each cell. `symbol`: its status; None before its first tick."""
     base = view.symbol.partition("/")[0]
-    parts: list[RenderableType] = [_head(view)]
+    parts: list[RenderableType] = [_head(view), *_several(view)]
     parts += [str(reason) for reason in symbol.reasons] if symbol else []
     if view.earned:
         worth = "" if view.earned_value is None else f", worth {view.earned_value:,.2f} {quote}"
@@ -46,11 +46,19 @@ def _head(view: GridView) -> str:
     place = place_text(view.place)
     where = f"{place} of the range" if "%" in place else f"{place} the range"
     ends = f"{view.levels[0]:,f} to {view.levels[-1]:,f}"
-    return f"{view.symbol}: price {price}, {where} {ends}, {len(view.levels) - 1} cells"
+    return f"{view.symbol}: price {price}, {where} {ends}, {view.size} cells"
+
+
+def _several(view: GridView) -> list[str]:
+    """A line for each grid, where the symbol has several."""
+    if len(view.grids) < 2:
+        return []
+    return [f"  {one.name}: {one.lower:,f} to {one.upper:,f}, {one.cells} cells" for one in view.grids]
 
 
 def _row(cell: CellView) -> list[str]:
-    state = f"{cell.state.lower()}{' (earlier grid)' if cell.earlier else ''}"
+    name = " (earlier grid)" if cell.earlier else f" ({cell.grid})" if cell.grid else ""
+    state = f"{cell.state.lower()}{name}"
     held, cost = (plain(cell.qty), f"{cell.cost:,.2f}") if cell.qty else ("–", "–")
     profit = f"{cell.profit:,.4f}" if cell.profit != Decimal(0) else "–"
     prices = f"{cell.buy_price:,f}", f"{cell.sell_price:,f}"

@@ -40,7 +40,7 @@ def symbol_view(
     worth = value(records.book, last.price) if last else _nothing()
     failure = _failure(stats.get(f"error|{symbol}"), last)
     next_buy, next_sell = next_orders(records.cells)
-    earned = earned_of(records.cells)
+    earned, levels = earned_of(records.cells), grid.all_levels if grid else ()
     return SymbolView(
         symbol=symbol,
         base=records.book.base,
@@ -57,10 +57,10 @@ def symbol_view(
         unvalued_fees=unvalued_fees([records.book]),
         state=lifecycle_of(symbol, settings, share.registered),
         grid_id=grid.grid_id if grid else None,
-        lower=grid.levels[0] if grid else None,
-        upper=grid.levels[-1] if grid else None,
+        lower=levels[0] if levels else None,
+        upper=levels[-1] if levels else None,
         tick_size=grid.tick_size if grid else None,
-        place=place_in_range(last.price if last else None, grid.levels if grid else ()),
+        place=place_in_range(last.price if last else None, levels),
         next_buy=next_buy,
         next_sell=next_sell,
         cells=Counter(cell.state.value for cell in records.cells),

@@ -6,7 +6,7 @@ from typing import Literal
 
 from tasks.base.errors import Problem
 from tasks.grid.levels import grid_id
-from tasks.settings.grids import ArithmeticSettings, SymbolSettings
+from tasks.settings.grids import ArithmeticSettings, GridSettings
 from tasks.settings.grids.price_range import PriceRange
 from tasks.settings.section import IsValid
 from tests.support.desk import BTC
@@ -14,11 +14,11 @@ from tests.support.desk import BTC
 GROWTH = Decimal("1.618")
 
 
-class GoldenSettings(SymbolSettings, PriceRange):
+class GoldenGrid(GridSettings, PriceRange):
     """Each cell is 1.618 times as wide as the one below it.
 
-    In the program this class has a file of its own in `tasks/settings/grids`, and `_AnyKind` there names it. Nothing
-    else knows the kinds of grids.
+    In the program this class has a file of its own in `tasks/settings/grids`, with a class that adds what a symbol
+    has; `_AnyKind` there, and `several`, name them. Nothing else knows the kinds of grids.
     """
 
     grid: Literal["golden"] = "golden"
@@ -40,7 +40,7 @@ class GoldenSettings(SymbolSettings, PriceRange):
 
 def test_its_levels() -> None:
     """N cells, N+1 levels, from one end to the other; each cell wider than the one below."""
-    levels = GoldenSettings(lower=Decimal(100), upper=Decimal(200), cells=5).raw_levels(Decimal(150))
+    levels = GoldenGrid(lower=Decimal(100), upper=Decimal(200), cells=5).raw_levels(Decimal(150))
     assert len(levels) == 6
     assert (levels[0], round(levels[-1], 9)) == (Decimal(100), Decimal(200))
     widths = [high - low for low, high in pairwise(levels)]
@@ -50,12 +50,12 @@ def test_its_levels() -> None:
 def test_its_id() -> None:
     """Orders carry the grid's id: another kind between the same prices has another one."""
     ends = {"lower": Decimal(100), "upper": Decimal(200), "cells": 5}
-    golden, arithmetic = GoldenSettings.model_validate(ends), ArithmeticSettings.model_validate(ends)
+    golden, arithmetic = GoldenGrid.model_validate(ends), ArithmeticSettings.model_validate(ends)
     assert grid_id(BTC, golden) != grid_id(BTC, arithmetic)
 
 
 def test_its_rule() -> None:
     """A problem names the field, the value, the rule and the remedy."""
-    many = GoldenSettings(lower=Decimal(100), upper=Decimal(200), cells=30)
+    many = GoldenGrid(lower=Decimal(100), upper=Decimal(200), cells=30)
     (problem,) = many.level_problems('symbols."BTC/USDT"', lambda *_names: True)
     assert (problem.field, problem.value, problem.remedy) == ('symbols."BTC/USDT".cells', "30", "Use at most 12 cells")

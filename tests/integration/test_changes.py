@@ -437,7 +437,7 @@ async def test_workers_with_different_files_trade_one_grid(redis: RedisClient) -
     other = own({BTC: GRID | {"start": "flat", "cells": 7, "quote_per_cell": "60"}}, total_funds="9000")
     assert await publish(redis, other, only_first=True) == 1, "a starting worker does not publish over others"
     found = await in_force(redis, other)
-    assert found.settings.symbols[BTC].cells == 10
+    assert found.settings.symbols[BTC].each_grid[""].cells == 10
     assert set(found.differing) == {
         'symbols."BTC/USDT".cells',
         'symbols."BTC/USDT".quote_per_cell',

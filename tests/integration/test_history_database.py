@@ -275,6 +275,28 @@ async def test_settings_are_kept_as_differences_and_grids_end_with_the_next(data
     assert [row["until_ms"] for row in await rows(database, tables.GRIDS)] == [300, None]
 
 
+async def test_each_of_several_grids_ends_with_the_next_of_its_name(database: Database) -> None:
+    """And where the symbol has none of its name any more. Reading the records again changes nothing."""
+
+    def grid(grid_id: str, name: str, created_ms: int, *others: dict[str, Any]) -> dict[str, Any]:
+        own = {"grid_id": grid_id, "symbol": BTC, "levels": ["1", "2"], "first_price": "1.5", "created_ms": created_ms}
+        return own | {"name": name, "others": others}
+
+    wide = grid("bbbbb", "wide", 100)
+    moved = grid("aaaaa", "near", 300, wide)
+    records = [
+        Record("100-0", "grid", json.dumps(grid("aaaaa", "near", 100, wide))),
+        Record("300-0", "grid", json.dumps(moved)),
+        Record("500-0", "grid", json.dumps(grid("aaaaa", "near", 300))),
+        Record("700-0", "grid", json.dumps(grid("ccccc", "", 700))),
+    ]
+    wanted = [("", 700, None), ("near", 100, 300), ("near", 300, 700), ("wide", 100, 500)]
+    for batch in ([records[0]], records[1:3], [records[3]], records):
+        await archive(database, batch)
+    found = [(row["name"], row["from_ms"], row["until_ms"]) for row in await rows(database, tables.GRIDS)]
+    assert sorted(found, key=str) == wanted
+
+
 async def test_old_rows_go_and_trades_stay(database: Database) -> None:
     """By default: events of 90 days, a symbol's minutes of 30, its hours and all trades for ever. All from midnight."""
     now_ms = 1000 * DAY_MS + 5

@@ -105,7 +105,9 @@ async def test_the_books_after_recovery_are_those_before(redis: RedisClient, own
     report = await trader.tick()
     assert report.placed == 0
     after = await state_of(redis)
-    if not own.symbols[BTC].is_relative:  # between fixed prices the first price is neither known nor needed
+    if (
+        not own.symbols[BTC].each_grid[""].is_relative
+    ):  # between fixed prices the first price is neither known nor needed
         assert before["grid"].pop("first_price")
         assert after["grid"].pop("first_price")
     assert after == before

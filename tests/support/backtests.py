@@ -17,6 +17,7 @@ from tasks.ledger.rules import value
 from tasks.paper.candles import MINUTE
 from tasks.settings.model import Settings
 from tests.support.recorded import DATA, candles_in
+from tests.support.several_grids import with_several_grids
 
 UNIT = 10**8
 CENT = 10**6
@@ -151,7 +152,7 @@ def random_settings(rng: random.Random, symbols: int) -> Settings:
     earning = random.Random(repr(own))  # of its own: seeds draw the same grids as before
     for one in own.values():
         one["earn"] = earning.choice(("quote", "base")) if one["grid"] != "infinity" else "quote"
-    return Settings.model_validate(
+    found = Settings.model_validate(
         {
             "total_funds": str(rng.choice((150, 600, 3000, 30_000))),
             "global_max_usage": rng.choice(("1", "0.95")),
@@ -161,6 +162,11 @@ def random_settings(rng: random.Random, symbols: int) -> Settings:
             "paper": {"fee_currency": rng.choice(("quote", "quote", "base"))},
         }
     )
+
+    def grid_of(_symbol: str) -> dict[str, Any]:
+        return random_grid(earning, sized=earning.random() < 0.5, moving=True)
+
+    return with_several_grids(found, earning, grid_of, 0.3)
 
 
 def story(played: Played) -> Mapping[str, Any]:

@@ -81,9 +81,25 @@ class Changes:
             earlier = [shape for shape in self._grids.get(symbol, []) if shape != _shape(symbols[symbol])]
             drawn = self._rng.choice(earlier or [{}])
         own = symbols[symbol]
+        if "grids" in own:
+            return {"symbols": symbols | {symbol: own | self._of_several(own["grids"], drawn)}}
         if "grid" in drawn:
             own = {name: value for name, value in own.items() if name not in SHAPE}
         return {"symbols": symbols | {symbol: own | drawn}}
+
+    def _of_several(self, grids: Mapping[str, Any], drawn: Mapping[str, Any]) -> dict[str, Any]:
+        """A change of a symbol with several grids: of its share, or of one grid, which may also go or come."""
+        if not drawn.keys().isdisjoint(("max_usage_pct", "weight")):
+            return dict(drawn)
+        name = self._rng.choice(sorted(grids))
+        if drawn and "grid" not in drawn:
+            return {"grids": {**grids, name: grids[name] | drawn}}
+        act = self._rng.choice(("other", "more", "fewer"))
+        if act == "fewer" and len(grids) > 1:
+            return {"grids": {one: table for one, table in grids.items() if one != name}}
+        if act == "more":
+            name = next((one for one in ("second", "third", "fourth", "fifth") if one not in grids), name)
+        return {"grids": {**grids, name: geometry(self._rng)}}
 
     def _pot(self, settings: Settings, change: Change, symbol: str) -> dict[str, Any] | None:
         """A change of a field that all symbols share."""

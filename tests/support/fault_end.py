@@ -12,11 +12,12 @@ from tasks.exchange.order_ids import Purpose, grid_of, parse_order_id
 from tasks.funds import store as funds_store
 from tasks.funds.models import FundsStatus, TraderAllocation
 from tasks.grid.cells import has_lot
-from tasks.grid.levels import configured_size, is_grid_of
+from tasks.grid.levels import configured_size, kept_grids
 from tasks.grid.models import Cell, CellState, Grid, IdleReason
 from tasks.grid.sizing import Wanted, amounts, holds_nothing, reserve_units
 from tasks.ledger.rules import total
 from tasks.orders.models import Intent, IntentState
+from tasks.settings.grids import GridSettings, SeveralSettings
 from tasks.tick.desk import Desk
 from tasks.tick.grid_change import is_dust, is_empty
 from tasks.tick.models import TickReport
@@ -141,30 +142,49 @@ def _is_left_behind(standing: Standing, cell: Cell, intent: Intent, market: Mark
 
 def _wanted(desk: Desk, standing: Standing, market: Market) -> Mapping[str, Decimal]:
     """The sizing rule: cell key → base amount."""
-    own, share = standing.own, standing.share
-    settings, first = desk.settings.symbols[standing.symbol], standing.grid.first_index if standing.grid else 0
-    weights = settings.cell_weights(standing.grid.first_price if standing.grid else Decimal(1))
-    weight = {cell.key: weights.of(cell.index - first, entry=cell.entry) for cell in own}
+    found: dict[str, Decimal] = {}
+    for grid, settings in kept_grids(standing.grid, desk.settings.symbols[standing.symbol]):
+        found |= _wanted_in(desk, standing, grid, settings, market)
+    return found
+
+
+def _wanted_in(
+    desk: Desk, standing: Standing, grid: Grid, settings: GridSettings, market: Market
+) -> Mapping[str, Decimal]:
+    """Of one grid: its part of the allocation, less what its cells hold and its part of what other cells hold."""
+    share, symbol = standing.share, desk.settings.symbols[standing.symbol]
+    own = [cell for cell in standing.own if cell.grid_id == grid.grid_id]
+    weights = settings.cell_weights(grid.first_price)
+    weights_of = (
+        {name: each.weight for name, each in symbol.grids.items()} if isinstance(symbol, SeveralSettings) else {}
+    )
+    part = weights_of[grid.name] / sum(weights_of.values()) if weights_of else Decimal(1)
+    weight = {cell.key: weights.of(cell.index - grid.first_index, entry=cell.entry) for cell in own}
     empty = [cell for cell in own if holds_nothing(cell)]
     wanting = [Wanted(cell, cell.buy_price, weight[cell.key]) for cell in empty if cell.buy_price < standing.price]
     size = configured_size(settings)
-    money = from_units(share.allocated_units), from_units(share.used_units)
+    outside = share.used_units - sum(cell.used_units for cell in standing.own)
+    used = sum(cell.used_units for cell in own) + outside * part
     without = sum((weight[cell.key] for cell in empty), ZERO)
-    return amounts(size, wanting, market, *money, weights.total, without)
+    allocated = from_units(share.allocated_units) * part
+    return amounts(size, wanting, market, allocated, used / 10**8, weights.total, without)
 
 
 def _of_the_grid(desk: Desk, standing: Standing) -> list[str]:
     """The grid is the configured one, with all cells. Earlier grids have only cells that still sell."""
     grid, symbol = standing.grid, standing.symbol
-    if grid is None or not is_grid_of(grid, desk.settings.symbols[symbol]):
-        return [f"{symbol}: trades by another grid than that of the settings"]
+    kept = kept_grids(grid, desk.settings.symbols[symbol])
+    if grid is None or not len(kept) == len(grid.each) == len(desk.settings.symbols[symbol].each_grid):
+        return [f"{symbol}: trades by other grids than those of the settings"]
     found = []
-    levels = list(pairwise(grid.levels))
-    if len(standing.own) != len(levels):
-        found.append(f"{symbol}: {len(standing.own)} cells between {len(levels)} pairs of levels")
-    for cell in standing.own:
-        if cell.state is CellState.IDLE and (cell.buy_price, cell.sell_price) not in levels:
-            found.append(f"{cell.key}: buys at {cell.buy_price}, which is no level of its grid")
+    for each, _ in kept:
+        levels = list(pairwise(each.levels))
+        own = [cell for cell in standing.own if cell.grid_id == each.grid_id]
+        if len(own) != len(levels):
+            found.append(f"{symbol} {each.name}: {len(own)} cells between {len(levels)} pairs of levels")
+        for cell in own:
+            if cell.state is CellState.IDLE and (cell.buy_price, cell.sell_price) not in levels:
+                found.append(f"{cell.key}: buys at {cell.buy_price}, which is no level of its grid")
     for cell in standing.cells.values():
         if not grid.has(cell) and (is_empty(cell) or is_dust(cell) or cell.state not in SELLING):
             found.append(f"{cell.key}: {cell.state} in a grid that is over")
@@ -208,17 +228,17 @@ def _sells(cell: Cell) -> bool:
 
 def _of_slots(standing: Standing) -> list[str]:
     """Order slots exist for live cells and the present grid only; each earlier grid has one number."""
-    in_force = standing.grid.grid_id if standing.grid and standing.share.registered else None
+    in_force = standing.grid.ids if standing.grid and standing.share.registered else ()
     cells = [cell for slot in standing.slots if (cell := cell_of(slot))]
-    gone = sorted({cell for cell in cells if cell not in standing.cells and grid_of(cell) != in_force})
+    gone = sorted({cell for cell in cells if cell not in standing.cells and grid_of(cell) not in in_force})
     return [f"{cell}: slots of a cell that has gone" for cell in gone]
 
 
 def can_trade(desk: Desk, status: FundsStatus) -> bool:
     """Whether some configured symbol could buy a cell: what it holds may cost more than it may have now."""
     for symbol, own in desk.settings.symbols.items():
-        size = configured_size(own)
-        least = Decimal(20) if size is None else size.quote or Decimal(500)
+        sizes = [configured_size(grid) for grid in own.each_grid.values()]
+        least = min(Decimal(20) if size is None else size.quote or Decimal(500) for size in sizes)
         share = status.symbols[symbol]
         if from_units(min(share.allocated_units - share.used_units, status.free_units)) > least * 2:
             return True

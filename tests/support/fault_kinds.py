@@ -37,7 +37,8 @@ def with_moving_grids(settings: Settings, rng: random.Random) -> Settings:
 def with_earnings(settings: Settings, rng: random.Random) -> Settings:
     """The settings with what each symbol earns drawn: quote or base. An infinity grid earns in quote."""
     whole = settings.model_dump()
-    for own in whole["symbols"].values():
+    tables = (own.get("grids", {"": own}) for own in whole["symbols"].values())
+    for own in (grid for grids in tables for grid in grids.values()):
         drawn = rng.choice(("base", "base", "quote"))
         own["earn"] = drawn if own["grid"] != "infinity" else "quote"
     return Settings.model_validate(whole)

@@ -23,17 +23,19 @@ from typing import cast
 
 from tasks.base.keys import Keys
 from tests.support.fault_capital import with_reinvest
-from tests.support.fault_draw import SYMBOLS, draw_scene
+from tests.support.fault_draw import SYMBOLS, draw_scene, geometry
 from tests.support.fault_kinds import with_earnings, with_moving_grids
 from tests.support.fault_play import Outcome, Play
 from tests.support.fault_rules import with_rules
 from tests.support.fault_swarm import Swarm, Trouble
+from tests.support.several_grids import with_several_grids
 from tests.support.virtual.desk import VirtualWorld, in_world
 from tests.support.virtual.loop import Standstill, run_virtually
 from tests.support.virtual.pot_watch import PotWatch
 from tests.support.virtual.redis import VirtualRedis, virtual_redis
 
 LONGEST = 4 * 3600.0  # virtual seconds
+_SEVERAL = 0.25  # of the scenarios have symbols with several grids
 
 
 class Wrong(Exception):
@@ -61,6 +63,10 @@ async def _play(seed: int, redis: VirtualRedis, folder: Path) -> Outcome:
         scene = replace(scene, settings=with_moving_grids(scene.settings, random.Random(f"moving grids {seed}")))
     if Trouble.EARNING in swarm.rates:
         scene = replace(scene, settings=with_earnings(scene.settings, random.Random(f"earned {seed}")))
+    several = random.Random(f"several grids {seed}")
+    if several.random() < _SEVERAL:
+        found = with_several_grids(scene.settings, several, lambda _: geometry(several), 0.7)
+        scene = replace(scene, settings=found)
     if Trouble.INVESTED in swarm.rates:
         scene = replace(scene, settings=with_reinvest(scene.settings, random.Random(f"reinvest {seed}")))
     if Trouble.RULES in swarm.rates:

@@ -6,15 +6,17 @@ from typing import Any
 from tasks.exchange.models import Market
 from tasks.grid.levels import build_cells, build_grid
 from tasks.grid.models import Cell, Grid
-from tasks.settings.grids import StartMode, SymbolSettings
+from tasks.settings.grids import OneGrid, StartMode
 from tasks.settings.model import Settings
 
 BTC = "BTC/USDT"
 
 
-def symbol_settings(**values: Any) -> SymbolSettings:
+def symbol_settings(**values: Any) -> OneGrid:
     """The table of one symbol with these values, read as `load` reads it: without `grid` it is arithmetic."""
-    return Settings.model_validate({"symbols": {BTC: values}}).symbols[BTC]
+    found = Settings.model_validate({"symbols": {BTC: values}}).symbols[BTC]
+    assert isinstance(found, OneGrid)
+    return found
 
 
 def market(**changes: object) -> Market:

@@ -25,6 +25,7 @@ from tasks.ledger.models import HOUR_MS, Book
 from tasks.ledger.rules import return_72h
 from tasks.market.models import Snapshot
 from tasks.orders.models import IntentState
+from tasks.settings.grids import OneGrid
 from tasks.settings.model import AllocationStrategy, Settings
 from tasks.tick.fold import Folded
 from tasks.tick.grid_change import change_grid, is_empty, move_dust
@@ -74,9 +75,10 @@ class Simulation:
         )
         self.candles = {symbol: recorded_month(symbol)[: days * DAY_MS // CANDLE_MS] for symbol in SYMBOLS}
         fee = self.settings.exchange.maker_fee
+        single = {symbol: own for symbol, own in self.settings.symbols.items() if isinstance(own, OneGrid)}
         self.traders = {
             symbol: Trader(paper_market(symbol, fee), own, Book(symbol=symbol), self.candles[symbol][0].open)
-            for symbol, own in self.settings.symbols.items()
+            for symbol, own in single.items()
         }
         pool = units_down(self.settings.total_funds * self.settings.global_max_usage)
         self.pot = Pot(pool, dict.fromkeys(SYMBOLS, pool // len(SYMBOLS)))

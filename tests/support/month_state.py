@@ -10,7 +10,7 @@ from tasks.funds.models import FundCode, FundsStatus, TraderAllocation
 from tasks.grid.models import Cell, Grid
 from tasks.ledger.models import Book
 from tasks.orders.models import Evidence, Intent
-from tasks.settings.grids import SymbolSettings
+from tasks.settings.grids import OneGrid
 from tasks.tick.fold import Folded, fold
 
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "BNB/USDT")
@@ -74,7 +74,7 @@ class Trader:
     """
 
     market: Market
-    settings: SymbolSettings
+    settings: OneGrid
     book: Book
     price: Decimal
     grid: Grid | None = None

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from tasks.backtest.engine import Engine
 from tasks.backtest.quiet import KNOWN_FIELDS, KNOWN_KINDS
 from tasks.base.errors import ConfigError
-from tasks.settings.grids import KINDS
+from tasks.settings.grids import GRIDS, KINDS, SeveralSettings
 from tasks.settings.model import Settings
 from tests.support.backtests import books_differ, market, random_settings, random_walk, story
 
@@ -37,7 +38,7 @@ def test_skipping_candles_changes_nothing(seed: int, symbols: int) -> None:
 
 def test_quiet_candles_are_skipped() -> None:
     """A walk that hardly moves takes fewer ticks than candles."""
-    rng = random.Random(5)
+    rng = random.Random(7)
     own = random_settings(rng, 1)
     (name,) = own.symbols
     played = Engine(own, {name: market(name)}, {name: random_walk(rng, 2000, step_bp=5)}).play()
@@ -66,5 +67,6 @@ def test_a_range_that_has_moved_is_quiet_too(grid: dict[str, Any]) -> None:
 
 def test_every_setting_of_a_grid_is_known() -> None:
     """A new kind of grid or a new field may act by itself: say here when it wakes a symbol, or ticks every candle."""
-    assert set(KINDS.values()) == set(KNOWN_KINDS)
-    assert {name for kind in KINDS.values() for name in kind.model_fields} == KNOWN_FIELDS
+    all_kinds: set[type[BaseModel]] = {*KINDS.values(), *GRIDS.values(), SeveralSettings}
+    assert all_kinds == set(KNOWN_KINDS)
+    assert {name for kind in all_kinds for name in kind.model_fields} == KNOWN_FIELDS

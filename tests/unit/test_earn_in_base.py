@@ -338,7 +338,7 @@ def preview(lots: Market | None, **fields: Any) -> list[str]:
     """What the preflight says of the base that rounds keep."""
     values = {"lower": "40000", "upper": "44000", "cells": 4, "quote_per_cell": "400"} | fields
     own = Settings.model_validate({"symbols": {BTC: values}})
-    found = preview_grid(BTC, own.symbols[BTC], own, Decimal(9500), lots, Decimal(42000))
+    found = preview_grid(BTC, own.symbols[BTC].each_grid[""], own, Decimal(9500), lots, Decimal(42000))
     return [line for line in grid_lines(found, "USDT") if "keeps" in line]
 
 

@@ -17,7 +17,7 @@ from tasks.grid.levels import build_grid, grid_id, levels, rounded_again, unfit_
 from tasks.grid.models import Cell, CellState, Grid, GridPlan, IdleReason, Limits, RestingBuy, Size
 from tasks.grid.planner import client_order_id, plan
 from tasks.market.models import Snapshot
-from tasks.settings.grids import StartMode, SymbolSettings, net_profit
+from tasks.settings.grids import OneGrid, StartMode, net_profit
 from tests.support.grids import BTC, grid_and_cells, market, symbol_settings
 
 SIZE = Size(quote=Decimal(300))
@@ -219,7 +219,7 @@ def test_an_unfit_grid_only_sells() -> None:
 def test_why_a_grid_in_force_is_unfit() -> None:
     """Levels that coincide, cells that do not pay, a configured size below the minimum; never the allocation."""
 
-    def rules(own: SymbolSettings, **filters: object) -> list[str]:
+    def rules(own: OneGrid, **filters: object) -> list[str]:
         found = market(**filters)
         price = Decimal(42000)
         return [problem.rule for problem in unfit_problems(BTC, own, levels(own, price, found), found, price)]

@@ -14,7 +14,7 @@ from tasks.grid.levels import grid_id, is_grid_of, unchecked_grid
 from tasks.grid.models import Grid
 from tasks.grid.window import has_left, moved, place_of
 from tasks.market.volatility import recent_volatility
-from tasks.settings.grids import KINDS, AdaptiveSettings, SymbolSettings
+from tasks.settings.grids import KINDS, AdaptiveSettings, OneGrid
 from tests.support.backtests import market
 from tests.support.desk import BTC
 
@@ -24,17 +24,17 @@ BOTH = {"trail_up_to": "60000", "trail_down_to": "30000"}
 MINUTE = 60_000
 
 
-def own(kind: str = "arithmetic", **fields: Any) -> SymbolSettings:
+def own(kind: str = "arithmetic", **fields: Any) -> OneGrid:
     """Settings of this kind, from 40000 to 44000 with four cells where the kind has a range."""
     return KINDS[kind].model_validate(RANGE | fields if kind != "adaptive" else fields)
 
 
-def grid_of(settings: SymbolSettings, price: str = "42000") -> Grid:
+def grid_of(settings: OneGrid, price: str = "42000") -> Grid:
     """The grid that starts at this price."""
     return unchecked_grid(BTC, settings, MARKET, Decimal(price), 0)
 
 
-def followed(settings: SymbolSettings, *prices: str) -> Grid:
+def followed(settings: OneGrid, *prices: str) -> Grid:
     """The grid after these prices."""
     grid = grid_of(settings)
     for price in prices:

@@ -25,14 +25,14 @@ def settings(grid: dict[str, Any], **changes: Any) -> Settings:
 def preview(grid: dict[str, Any], allocated: str = "9500", price: Decimal | None = PRICE) -> GridPreview:
     """With Binance-like filters: a minimum of 5 quote."""
     own = settings(grid)
-    return preview_grid(BTC, own.symbols[BTC], own, Decimal(allocated), market(min_notional="5"), price)
+    return preview_grid(BTC, own.symbols[BTC].each_grid[""], own, Decimal(allocated), market(min_notional="5"), price)
 
 
 def test_profits_agree_with_a_published_grid() -> None:
     """Six cells from 24323.5 to 33444.8, 0.1 % fees, to 1e-5: the exchange that published them cuts its levels."""
     own = settings(PUBLISHED)
     rounded = market(tick_size="0.01")
-    found = preview_grid(BTC, own.symbols[BTC], own, Decimal(1000), rounded, Decimal(30_000))
+    found = preview_grid(BTC, own.symbols[BTC].each_grid[""], own, Decimal(1000), rounded, Decimal(30_000))
     assert len(found.levels) == found.cells + 1 == 7
     assert abs(found.most_profit - Decimal("0.0603752931814911")) < Decimal("1e-5")
     assert abs(found.least_profit - Decimal("0.0455275366818586")) < Decimal("1e-5")

@@ -17,7 +17,7 @@ from flows.runtime.cli import cli
 from flows.runtime.commands.settings_file import settings_file
 from tasks.base.errors import ConfigError
 from tasks.base.keys import slug
-from tasks.settings.grids import KINDS, ArithmeticSettings, GeometricSettings, SymbolSettings
+from tasks.settings.grids import KINDS, ArithmeticSettings, GeometricSettings, OneGrid
 from tasks.settings.load import load
 from tasks.settings.model import AllocationStrategy, PaperSettings, Settings
 from tasks.settings.places import EACH
@@ -211,7 +211,7 @@ def test_a_table_without_grid_is_arithmetic(write: Path) -> None:
 def test_a_kind_of_grid_must_say_where_its_levels_are() -> None:
     """A kind that leaves a method out cannot be made: it never trades by another kind's levels."""
 
-    class Unfinished(SymbolSettings):
+    class Unfinished(OneGrid):
         grid: Literal["unfinished"] = "unfinished"
 
     with pytest.raises(TypeError, match="abstract"):

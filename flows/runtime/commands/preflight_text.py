@@ -14,7 +14,7 @@ def grid_lines(grid: GridPreview, quote: str) -> list[str]:
     base = grid.symbol.partition("/")[0]
     spacing = f"{_percent(grid.narrowest)} to {_percent(grid.widest)}"
     lines = [
-        f"{grid.symbol}: {grid.cells} cells, {len(grid.levels)} levels, {spacing} apart; "
+        f"{full_name(grid)}: {grid.cells} cells, {len(grid.levels)} levels, {spacing} apart; "
         f"break-even at {_percent(grid.break_even)}",
         f"  a round earns {_percent(grid.least_profit)} to {_percent(grid.most_profit)} after fees; "
         f"fees take {grid.fee_share * 100:.1f} % of what it earns before them",
@@ -27,6 +27,11 @@ def grid_lines(grid: GridPreview, quote: str) -> list[str]:
         least = "" if grid.minimum is None else f"; the exchange takes {_money(grid.minimum)} or more"
         lines.append(f"  its smallest order is worth {_money(grid.smallest_order)} {quote}{least}")
     return [*lines, *(f"  {row}" for row in picture(grid))]
+
+
+def full_name(grid: GridPreview) -> str:
+    """`BTC/USDT`, or `BTC/USDT near` for one of several grids."""
+    return f"{grid.symbol} {grid.name}".rstrip()
 
 
 def picture(grid: GridPreview) -> list[str]:

@@ -16,7 +16,7 @@ from flows.runtime.commands.connections import run_with_redis
 from flows.runtime.commands.findings import Findings, find
 from flows.runtime.commands.options import common_options, json_option
 from flows.runtime.commands.preflight import start_problems
-from flows.runtime.commands.preflight_text import grid_lines
+from flows.runtime.commands.preflight_text import full_name, grid_lines
 from flows.runtime.commands.settings_file import settings_file
 from tasks.base.errors import ConfigError, Problem
 from tasks.base.money import plain
@@ -24,7 +24,7 @@ from tasks.base.redis_client import RedisClient
 from tasks.funds.rebalancing import first_allocations
 from tasks.grid.preflight import GridPreview, preview_grid
 from tasks.settings.environment import state_dir
-from tasks.settings.grids import SymbolSettings, net_profit
+from tasks.settings.grids import GridSettings, net_profit
 from tasks.settings.load import DEFAULT_CONFIG, load
 from tasks.settings.model import Settings
 from tasks.settings.running import has_redis
@@ -67,18 +67,13 @@ def check(config: Path | None, state: Path | None, as_json: bool, live: bool) ->
     if found.problems:
         raise ConfigError(list(found.problems), "the settings")
     changes = _changes(settings, state)
-    grids = [
-        preview_grid(
-            symbol,
-            own,
-            settings,
-            changes.allocated.get(symbol, allocated[symbol]),
-            found.markets.get(symbol),
-            changes.prices.get(symbol, found.prices.get(symbol)),
-        )
-        for symbol, own in settings.symbols.items()
-    ]
-    rows = [_summary(name, symbol, settings) for name, symbol in settings.symbols.items()]
+    grids, rows = [], []
+    for symbol, own in settings.symbols.items():
+        for name, grid in own.each_grid.items():
+            share = changes.allocated.get(symbol, allocated[symbol]) * own.part_of(name)
+            price = changes.prices.get(symbol, found.prices.get(symbol))
+            grids.append(preview_grid(symbol, grid, settings, share, found.markets.get(symbol), price, name))
+            rows.append(_summary(symbol, grid, settings))
     previews = [_with_summary(row, grid) for row, grid in zip(rows, grids, strict=True)]
     notes = [*found.warnings, *found.notes]
     pool = plain(settings.total_funds * settings.global_max_usage)
@@ -98,11 +93,11 @@ def check(config: Path | None, state: Path | None, as_json: bool, live: bool) ->
     table = Table(title=" · ".join(f"{name} {value}" for name, value in head.items()), title_justify="left")
     for name in rows[0]:
         table.add_column(name.replace("_", " "))
-    for row in rows:
-        table.add_row(*row.values())
+    for row, shown in zip(rows, grids, strict=True):
+        table.add_row(*(row | {"symbol": full_name(shown)}).values())
     Console().print(table)
-    for grid in grids:
-        click.echo("\n".join(grid_lines(grid, settings.quote)))
+    for shown in grids:
+        click.echo("\n".join(grid_lines(shown, settings.quote)))
     click.echo("The settings are valid.")
     for note in notes:
         click.echo(f"Note: {note}")
@@ -180,19 +175,19 @@ def _with_summary(row: dict[str, str], grid: GridPreview) -> dict[str, object]:
     return {**row, "preview": grid.as_json()}
 
 
-def _summary(name: str, symbol: SymbolSettings, settings: Settings) -> dict[str, str]:
-    levels = symbol.raw_levels(Decimal(1))
+def _summary(symbol: str, grid: GridSettings, settings: Settings) -> dict[str, str]:
+    levels = grid.raw_levels(Decimal(1))
     fee = settings.exchange.maker_fee
     profits = [net_profit(low, high, fee, fee) * 100 for low, high in pairwise(levels)]
-    size = f"{plain(symbol.quote_per_cell)} {settings.quote}" if symbol.quote_per_cell else "allocation / cells"
-    if symbol.base_per_cell:
-        size = f"{plain(symbol.base_per_cell)} {name.split('/')[0]}"
+    size = f"{plain(grid.quote_per_cell)} {settings.quote}" if grid.quote_per_cell else "allocation / cells"
+    if grid.base_per_cell:
+        size = f"{plain(grid.base_per_cell)} {symbol.split('/')[0]}"
     return {
-        "symbol": name,
-        "grid": symbol.grid,
-        "range": symbol.range_text(),
-        "cells": str(symbol.cells),
+        "symbol": symbol,
+        "grid": grid.grid,
+        "range": grid.range_text(),
+        "cells": str(grid.cells),
         "per_cell": size,
-        "start": symbol.start.value,
+        "start": grid.start.value,
         "net_profit_per_cell": f"{min(profits):.3f} – {max(profits):.3f} %",
     }

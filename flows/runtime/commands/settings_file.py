@@ -7,7 +7,7 @@ from typing import get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from tasks.settings.grids import DEFAULT_KIND, KINDS, SymbolSettings
+from tasks.settings.grids import DEFAULT_KIND, KINDS, GridSettings, OneGrid, SymbolSettings
 from tasks.settings.model import Settings
 from tasks.settings.places import EACH, Place
 from tasks.settings.secret_values import secret_fields
@@ -17,6 +17,10 @@ from tasks.settings.toml_text import toml
 _HEAD = """\
 # Gridflow settings. Every line `# name = value` is the default in force, or an example where it says so.
 # Secrets belong in the environment, and so may every other setting:
+"""
+_SEVERAL = """\
+# Several grids on one symbol: give each a table of its own, such as [symbols."BTC/USDT".grids.near], with the fields
+# from the kind of grid to `weight`; the fields below `weight` stay in the symbol's table and hold for all its grids.
 """
 _WITHOUT_DEFAULT = ("range_pct",)  # what a symbol's table must say: where the grid is
 
@@ -40,6 +44,7 @@ def settings_file() -> str:
 def _about_demo(demo: Mapping[str, SymbolSettings]) -> list[str]:
     """In which values the symbols that trade without any table differ from the tables below."""
     one = next(iter(demo.values()))
+    assert isinstance(one, OneGrid)
     names = [name for name, info in _fields(type(one)).items() if name in one.model_fields_set | {"grid"}]
     differing = [_line(name, one) for name in names if name not in _WITHOUT_DEFAULT and not _is_default(name, one)]
     return [
@@ -82,7 +87,7 @@ def _as_comment(name: str, info: FieldInfo) -> str:
     return f"# {name} = {toml(info.examples[0])}  # an example: not set by default"
 
 
-def _explained(symbol: SymbolSettings) -> list[str]:
+def _explained(symbol: OneGrid) -> list[str]:
     """Every field of a symbol: what it is, and its value here. Then the fields that only other kinds of grids have."""
     lines = []
     fields = _fields(type(symbol))
@@ -96,28 +101,28 @@ def _explained(symbol: SymbolSettings) -> list[str]:
         fields |= others
         for name, info in others.items():
             lines += [f'# with grid = "{kind}": {info.description}', _as_comment(name, info)]
-    return lines
+    return [*lines, *_SEVERAL.splitlines()]
 
 
-def _fields(model: type[SymbolSettings]) -> dict[str, FieldInfo]:
+def _fields(model: type[OneGrid]) -> dict[str, FieldInfo]:
     """The fields of a symbol's table that belong in the file: all but secrets."""
     return {name: info for name, info in model.model_fields.items() if ("symbols", EACH, name) not in secret_fields()}
 
 
 def _kinds() -> str:
     kinds = " or ".join(", ".join(KINDS).rsplit(", ", 1))
-    return f"{SymbolSettings.model_fields['grid'].description}: {kinds}"
+    return f"{GridSettings.model_fields['grid'].description}: {kinds}"
 
 
-def _set_lines(symbol: SymbolSettings) -> list[str]:
+def _set_lines(symbol: OneGrid) -> list[str]:
     return [_line(name, symbol) for name in _fields(type(symbol)) if name in symbol.model_fields_set]
 
 
-def _is_default(name: str, symbol: SymbolSettings) -> bool:
+def _is_default(name: str, symbol: OneGrid) -> bool:
     """Whether a table without the field would say the same."""
     default = DEFAULT_KIND if name == "grid" else type(symbol).model_fields[name].default
     return bool(getattr(symbol, name) == default)
 
 
-def _line(name: str, symbol: SymbolSettings) -> str:
+def _line(name: str, symbol: OneGrid) -> str:
     return f"{name} = {toml(getattr(symbol, name))}"

@@ -25,7 +25,7 @@ def report_of(played: Played, title: str = "Backtest") -> Contents:
         title,
         sorted((fill for run in runs.values() for fill in run.trader.fills), key=lambda fill: fill.at_ms),
         {symbol: price_points(run.candles) for symbol, run in runs.items()},
-        {symbol: grid.levels for symbol, grid in grids.items() if grid is not None},
+        {symbol: grid.all_levels for symbol, grid in grids.items() if grid is not None},
         equity_points(played),
         played.settings.total_funds,
         json.dumps(settings, indent=2),

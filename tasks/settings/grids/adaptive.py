@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tasks.base.errors import Problem
 from tasks.base.money import plain
-from tasks.settings.grids.common import SymbolSettings
+from tasks.settings.grids.common import GridSettings, OneGrid
 from tasks.settings.grids.spacing import SpacedLevels, Spacing
 from tasks.settings.section import IsValid
 
@@ -16,8 +16,8 @@ _STEP = Decimal("0.0001")  # a spacing is a whole number of basis points
 USUAL_VOLATILITY = Decimal("0.25")  # annualised; taken where too few candles are known
 
 
-class AdaptiveSettings(SymbolSettings, SpacedLevels):
-    """A symbol with an adaptive grid. Each centre is a grid of its own: its id names the centre and the spacing."""
+class AdaptiveGrid(GridSettings, SpacedLevels):
+    """An adaptive grid. Each centre is a grid of its own: its id names the centre and the spacing."""
 
     grid: Literal["adaptive"] = "adaptive"
     min_spacing_pct: Spacing = Field(Decimal("0.01"), description="smallest spacing by volatility, above 0, below 1")
@@ -104,3 +104,7 @@ class AdaptiveSettings(SymbolSettings, SpacedLevels):
             return f"{self.cells} cells around the price, {plain(self.spacing_pct * 100)} % apart"
         least, most = plain(self.min_spacing_pct * 100), plain(self.max_spacing_pct * 100)
         return f"{self.cells} cells around the price, {least} to {most} % apart"
+
+
+class AdaptiveSettings(AdaptiveGrid, OneGrid):
+    """A symbol with an adaptive grid."""

@@ -3,12 +3,12 @@
 from decimal import Decimal
 from typing import Literal, Self
 
-from tasks.settings.grids.common import SymbolSettings
+from tasks.settings.grids.common import GridSettings, OneGrid
 from tasks.settings.grids.lattice import TrailingRange
 
 
-class ArithmeticSettings(SymbolSettings, TrailingRange):
-    """A symbol with an arithmetic grid."""
+class ArithmeticGrid(GridSettings, TrailingRange):
+    """An arithmetic grid."""
 
     grid: Literal["arithmetic"] = "arithmetic"
 
@@ -29,3 +29,7 @@ class ArithmeticSettings(SymbolSettings, TrailingRange):
         return self.model_copy(
             update={"lower": self.trail_up_to - (self.upper - self.lower), "upper": self.trail_up_to}
         )
+
+
+class ArithmeticSettings(ArithmeticGrid, OneGrid):
+    """A symbol with an arithmetic grid."""

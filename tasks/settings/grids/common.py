@@ -55,6 +55,7 @@ class CellWeights(NamedTuple):
 
 
 ONE = Decimal(1)
+ONLY = ""  # the name of a symbol's only grid
 
 
 class GridKind(Section, ABC):
@@ -151,8 +152,11 @@ class GridKind(Section, ABC):
         return False
 
 
-class _CommonSettings(GridKind):
-    """Cells, their size, and the symbol's part of the pot."""
+Weight = Annotated[Decimal, Field(ge=0, le=1000)]
+
+
+class GridSettings(GridKind):
+    """One grid: where its levels are, its cells and their size. Each kind of grid is a subclass."""
 
     cells: Annotated[int, Field(ge=1, le=500)] = Field(20, description="number of cells between levels, 1 to 500")
     quote_per_cell: Annotated[Decimal, Field(gt=0, le=MAX_QUOTE)] | None = Field(
@@ -176,10 +180,6 @@ class _CommonSettings(GridKind):
         Earn.QUOTE,
         description="quote sells all that a cell has bought; base sells what brings back its cost and keeps the rest",
     )
-    max_usage_pct: Share = Field(Decimal(1), description="cap: share of total_funds, above 0 to 1")
-    weight: Annotated[Decimal, Field(ge=0, le=1000)] = Field(
-        Decimal(1), description="share under the weighted strategy, 0 to 1000"
-    )
 
     def cell_weights(self, first_price: Decimal) -> CellWeights:  # noqa: ARG002
         """Relative sizes: the highest cell is 1, each one below it `size_factor` times as large.
@@ -200,8 +200,33 @@ def _weights(factor: Decimal, cells: int) -> CellWeights:
         return CellWeights(tuple(reversed(each)), sum(each, Decimal(0)))
 
 
-class SymbolSettings(RiskSettings, PlacementSettings, _CommonSettings):
-    """One symbol's grid, size, limits and stops. Each kind of grid is a subclass, so it cannot be used alone."""
+class _PotShare(Section):
+    """The symbol's part of the pot."""
+
+    max_usage_pct: Share = Field(Decimal(1), description="cap: share of total_funds, above 0 to 1")
+    weight: Weight = Field(Decimal(1), description="share under the weighted strategy, 0 to 1000")
+
+
+class SymbolSettings(RiskSettings, PlacementSettings, _PotShare, ABC):
+    """One symbol: its part of the pot, its stops, limits and guards, and its grids."""
+
+    @property
+    @abstractmethod
+    def each_grid(self) -> Mapping[str, GridSettings]:
+        """The symbol's grids by name. The only grid of a symbol has the name ""."""
+
+    def part_of(self, name: str) -> Decimal:  # noqa: ARG002
+        """The part of the symbol's allocation that its grid `name` gets, 0 to 1."""
+        return ONE
+
+
+class OneGrid(SymbolSettings, GridSettings):
+    """A symbol with one grid, whose fields stand in the symbol's own table."""
+
+    @property
+    def each_grid(self) -> Mapping[str, GridSettings]:
+        """The symbol itself is its grid."""
+        return {ONLY: self}
 
 
 def net_profit(buy: Decimal, sell: Decimal, buy_fee: Decimal, sell_fee: Decimal) -> Decimal:

@@ -4,12 +4,12 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Literal
 
-from tasks.settings.grids.common import SymbolSettings
+from tasks.settings.grids.common import GridSettings, OneGrid
 from tasks.settings.grids.lattice import TrailingRange
 
 
-class GeometricSettings(SymbolSettings, TrailingRange):
-    """A symbol with a geometric grid."""
+class GeometricGrid(GridSettings, TrailingRange):
+    """A geometric grid."""
 
     grid: Literal["geometric"] = "geometric"
 
@@ -21,6 +21,10 @@ class GeometricSettings(SymbolSettings, TrailingRange):
         """Level i is lower·(upper/lower)^(i/N)."""
         lower, upper = self.ends(first_price)
         return upper if index == self.cells else lower * _ratio(lower, upper, self.cells) ** index
+
+
+class GeometricSettings(GeometricGrid, OneGrid):
+    """A symbol with a geometric grid."""
 
 
 @lru_cache(maxsize=256)  # a broken power is slow, and each level of a grid needs it

@@ -13,7 +13,7 @@ from typing import Literal
 
 from tasks.base.errors import Problem
 from tasks.base.money import plain
-from tasks.settings.grids.common import ONE, CellWeights, Earn, StartMode, SymbolSettings, TrailLimits
+from tasks.settings.grids.common import ONE, CellWeights, Earn, GridSettings, OneGrid, StartMode, TrailLimits
 from tasks.settings.grids.price_range import LOWER
 from tasks.settings.grids.spacing import SpacedLevels
 from tasks.settings.section import NOT_SET, IsValid, Price
@@ -23,8 +23,8 @@ _USUAL_SPACING = Decimal("0.01")
 _FEWEST_CELLS = 4  # below it, no cell would stay on either side of the price
 
 
-class InfinitySettings(SymbolSettings, SpacedLevels):
-    """A symbol with an infinity grid. A cell keeps its index and its prices wherever the range is."""
+class InfinityGrid(GridSettings, SpacedLevels):
+    """An infinity grid. A cell keeps its index and its prices wherever the range is."""
 
     grid: Literal["infinity"] = "infinity"
     lower: Price | None = LOWER
@@ -109,6 +109,10 @@ class InfinitySettings(SymbolSettings, SpacedLevels):
         """`from 30000 up, 1 % apart`."""
         lower = NOT_SET if self.lower is None else plain(self.lower)
         return f"from {lower} up, {plain(self.spacing * 100)} % apart"
+
+
+class InfinitySettings(InfinityGrid, OneGrid):
+    """A symbol with an infinity grid."""
 
 
 @lru_cache(maxsize=256)  # a logarithm is slow, and every tick asks
