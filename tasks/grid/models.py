@@ -30,6 +30,7 @@ class IdleReason(StrEnum):
 
     ABOVE_PRICE = "ABOVE_PRICE"  # its buy price is not below the best ask: the buy would fill at once
     SYMBOL_LIMIT = "SYMBOL_LIMIT"  # the symbol's allocation is used up
+    GRID_LIMIT = "GRID_LIMIT"  # its grid's part of the symbol's allocation is used up
     GLOBAL_LIMIT = "GLOBAL_LIMIT"  # the pool is used up, or the exchange holds less than promised
     PAUSED = "PAUSED"  # an operator paused new buys
     STALE_PRICE = "STALE_PRICE"  # the newest price is too old to buy on

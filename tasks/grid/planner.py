@@ -236,6 +236,9 @@ class _Planner:
             self.idle[cell.key] = violation
             return
         units = reserve_units(price, qty, self.market.taker_fee)
+        if funded is None and self.grid.others and units <= self.symbol_free:
+            self.idle[cell.key] = IdleReason.GRID_LIMIT  # what is free belongs to other grids: the pot would grant it
+            return
         reason = self._pot_refusal(units, funded is not None)
         self.missing += units if funded and reason is IdleReason.SYMBOL_LIMIT else 0
         if reason is not None and self.limits.refused.get(cell.key) == reason:

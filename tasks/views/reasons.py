@@ -16,6 +16,9 @@ class Reason(NamedTuple):
 REASONS: Mapping[IdleReason, Reason] = {
     IdleReason.ABOVE_PRICE: Reason("its buy price is above the market", "the price rises above its buy price"),
     IdleReason.SYMBOL_LIMIT: Reason("the symbol's allocation is used up", "a sale, or a larger allocation"),
+    IdleReason.GRID_LIMIT: Reason(
+        "its grid's part of the symbol's allocation is used up", "a sale in this grid, or a larger weight"
+    ),
     IdleReason.GLOBAL_LIMIT: Reason("the pool is used up", "a sale of any symbol, or more funds"),
     IdleReason.PAUSED: Reason("new buys are paused", "gridflow resume"),
     IdleReason.STALE_PRICE: Reason("the newest price is too old to buy on", "a fresh price from the exchange"),

@@ -7,6 +7,7 @@ from tasks.views.models import ReasonView
 _ZH: Mapping[str, str] = {
     "ABOVE_PRICE": "买价高于市价，等待价格回升",
     "SYMBOL_LIMIT": "该交易对的额度已用完，等待卖出或增加额度",
+    "GRID_LIMIT": "该网格在交易对额度中的份额已用完，等待该网格卖出或提高权重",
     "GLOBAL_LIMIT": "资金池已用完，等待卖出或追加资金",
     "PAUSED": "新买入已暂停，等待 /resume",
     "STALE_PRICE": "最新价格过旧，等待新价格",

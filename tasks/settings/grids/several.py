@@ -56,7 +56,7 @@ class SeveralSettings(SymbolSettings):
     """A symbol with several grids. They share its lease, its allocation, its stops, limits and guards."""
 
     grid: Literal["several"] = "several"
-    grids: Annotated[dict[GridName, GridTable], Field(min_length=1, max_length=MOST_GRIDS)]
+    grids: dict[GridName, GridTable] = Field(default_factory=dict, description="the symbol's grids by name, 1 to 20")
 
     @property
     def each_grid(self) -> Mapping[str, GridSettings]:
@@ -68,7 +68,10 @@ class SeveralSettings(SymbolSettings):
         return self.grids[name].weight / sum((grid.weight for grid in self.grids.values()), Decimal(0))
 
     def grids_problems(self, field: str) -> list[Problem]:
-        """At least one grid has a weight."""
+        """There are 1 to 20 grids, and at least one has a weight."""
+        if not 1 <= len(self.grids) <= MOST_GRIDS:
+            rule, remedy = f"must hold 1 to {MOST_GRIDS} grids", f"Write a table for each: [{field}.grids.NAME]"
+            return [Problem(f"{field}.grids", f"({len(self.grids)} grids)", rule, remedy)]
         if any(grid.weight > 0 for grid in self.grids.values()):
             return []
         rule = "the grids share the symbol's allocation by weight, and none has one"
