@@ -3,6 +3,8 @@
 from decimal import Decimal
 from typing import Any
 
+from tasks.control.change_effects import Effect
+from tasks.control.reload import plan_change
 from tasks.exchange.models import Side
 from tasks.exchange.order_ids import parse_order_id
 from tasks.grid.models import Cell, Grid
@@ -145,6 +147,7 @@ def test_a_grid_that_changes_leaves_the_others_alone() -> None:
     """The orders of the other rest as they are; what the changed one held is sold at its levels, then its cells go."""
 
     async def work(_world: VirtualWorld, desk: BinanceDesk, trader: GridTrader) -> None:
+        await change(desk, **BOTH)
         await minutes(desk, trader, 2)
         first, before = await grid_in_force(desk), open_orders(await desk.server.record())
         wide_id = first.others[0].grid_id
@@ -153,7 +156,12 @@ def test_a_grid_that_changes_leaves_the_others_alone() -> None:
         }
         assert of_wide
         assert sum(cell.qty for cell in (await cells_by_grid(desk))["near"]) > 0
-        await change(desk, grids={"near": NEAR | {"cells": 5}, "wide": WIDE})
+        wanted = {"near": NEAR | {"cells": 5}, "wide": WIDE}
+        of_near = [one for one in before if one.client_id not in of_wide and one.side == "BUY"]
+        (told,) = (await plan_change(desk.desk.redis, settings(symbols={BTC: {"grids": wanted}}))).effects
+        assert (told.effect, told.cancelled, told.replaced) == (Effect.SOME_GRIDS, len(of_near), 0)
+        assert told.inventory == sum(cell.basis for cell in (await cells_by_grid(desk))["near"])
+        await change(desk, grids=wanted)
         await trader.tick()
         await trader.tick()
         now = await grid_in_force(desk)

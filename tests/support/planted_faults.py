@@ -244,8 +244,8 @@ FAULTS = (
     Planted(
         "cells share the money that carried cells hold",
         "tasks/grid/planner.py",
-        "money = from_units(self.limits.allocated), from_units(self.limits.used)",
-        "money = from_units(self.limits.allocated), ZERO",
+        "allocated, used = from_units(self.limits.allocated), from_units(self.limits.used)",
+        "allocated, used = from_units(self.limits.allocated), ZERO",
     ),
     Planted(
         "the centre of a grid is not in its id",
@@ -276,5 +276,23 @@ FAULTS = (
         "tasks/funds/capital.py",
         "total_funds + from_units(self.invested_units - self.withdrawn_units)",
         "total_funds + from_units(self.invested_units)",
+    ),
+    Planted(
+        "cells of a symbol's other grids count as retired",
+        "tasks/grid/models.py",
+        "        return any(grid.has(cell) for grid in self.others)\n",
+        "        return False\n",
+    ),
+    Planted(
+        "each of several grids takes the whole allocation",
+        "tasks/grid/sizing.py",
+        "    return allocated * share, in_own + elsewhere * share\n",
+        "    return allocated, in_own + elsewhere\n",
+    ),
+    Planted(
+        "a grid without money asks the pot for that of others",
+        "tasks/grid/planner.py",
+        "if funded is None and self.grid.others and units <= self.symbol_free:",
+        "if funded is None and self.grid.others and units < 0:",
     ),
 )
