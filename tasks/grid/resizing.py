@@ -65,7 +65,8 @@ def resize(
     if limits.over or missing:
         shrunk, still_over = _shrunk_within_tolerance(sized, max(limits.over, missing))
         cancelled = _farthest([*fixed, *sized], min(limits.over, still_over), shrunk)
-        return _bounded(cancelled, [client_id for client_id in shrunk if client_id not in cancelled])
+        if cancelled or shrunk or limits.over:
+            return _bounded(cancelled, [client_id for client_id in shrunk if client_id not in cancelled])
     return _grown([one for one in sized if one.is_off(limits.resize_tolerance)], symbol_free, global_free)
 
 

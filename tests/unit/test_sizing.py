@@ -174,6 +174,15 @@ def test_a_buy_grows_only_when_symbol_and_pool_can_grant_the_difference() -> Non
     assert paused.cancel == (), "nothing could be placed anew"
 
 
+def test_buys_grow_where_what_is_free_is_too_little_for_a_whole_cell() -> None:
+    """A cell without an order lacks money, and no buy is too large: the nearest buys grow by what is free."""
+    grid, cells = grid_and_cells()
+    held, found = resting(cells[1:], "100")
+    some = planned([cells[0], *held], grid, limits(962, reserved=901, size=Size(quote=Decimal(130))), found)
+    assert some.place == () or all(order.cell_key == cells[0].key for order in some.place)
+    assert some.cancel == some.resized == ("b9", "b8")
+
+
 def test_shrinking_comes_before_growing() -> None:
     """One buy is too large and nine are too small: first the large one goes."""
     grid, cells = grid_and_cells()
