@@ -29,7 +29,7 @@ from tasks.exchange.models import Side
 from tasks.funds.models import RebalanceReport, SymbolChange
 from tasks.settings.model import Settings
 from tasks.views.glossary import GLOSSARY
-from tasks.views.grid import CellView, GridView
+from tasks.views.grid import CellView, GridPart, GridView
 from tasks.views.models import ActionView, DayView, EquityPoint, HistoryView, ReasonView, ResultsView, SymbolResults
 from tasks.views.parts import PartState, database_away, is_stale, part_views, redis_away
 from tasks.views.price_bars import price_bars
@@ -54,7 +54,8 @@ def grid(price: str = "41250.5", cells: int = 5, **changes: Any) -> GridView:
     levels = tuple(Decimal(41_000 + 100 * index) for index in range(cells + 1))
     base: dict[str, Any] = {"symbol": "BTC/USDT", "grid_id": "g", "price": Decimal(price), "levels": levels}
     base |= {"tick_size": Decimal("0.01"), "cells": tuple(reversed(found)), "place": Decimal("0.5")}
-    return GridView(**(base | changes))
+    own = GridPart(name="", grid_id="g", lower=levels[0], upper=levels[-1], cells=cells)
+    return GridView(**(base | {"grids": (own,)} | changes))
 
 
 # --- parts and notices -------------------------------------------------------------------------------------
@@ -231,6 +232,13 @@ def test_the_ladder_shows_each_cell_and_the_price_between_them() -> None:
     assert ladder(grid("1")).index("gf-price-row") > ladder(grid("1")).index("41,000.00")
     assert "No cells" in ladder(grid().model_copy(update={"cells": ()}))
     assert "5 cells" in grid_tiles(status(symbol()), symbol(), grid())
+    parts = [
+        GridPart(name=name, grid_id=name, lower=Decimal(1), upper=Decimal(2), cells=5) for name in ("near", "wide")
+    ]
+    several = grid(grids=tuple(parts))
+    named = several.model_copy(update={"cells": (several.cells[0].model_copy(update={"grid": "near"}),)})
+    assert "10 cells: near 5, wide 5" in grid_tiles(status(symbol()), symbol(), named)
+    assert "near 4" in ladder(named)
     assert "Earned" not in grid_tiles(status(symbol()), symbol(), grid())
     kept = grid(earned=Decimal("0.012"), earned_value=Decimal("495.006"))
     shown = grid_tiles(status(symbol()), symbol(), kept)
