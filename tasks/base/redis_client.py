@@ -1,8 +1,10 @@
 """Opening Redis connections and calling Lua scripts."""
 
+import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from importlib.resources import files
 from typing import Any, TypeAlias, TypeVar
@@ -10,9 +12,9 @@ from typing import Any, TypeAlias, TypeVar
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.commands.core import AsyncScript
 from redis.connection import HiredisRespSerializer
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 log = logging.getLogger(__name__)
@@ -100,19 +102,33 @@ def script_source(package: str, name: str) -> str:
     return "".join([*(files(_SHARED_IN).joinpath(part).read_text(encoding="utf-8") for part in parts), text])
 
 
-@cache
-def registered(text: str) -> AsyncScript:
-    """redis-py's script object for `text`, made once. It belongs to no client: each call names one.
+@dataclass(frozen=True, slots=True)
+class LuaScript:
+    """A script that belongs to no client: each call names one. `sha`: what EVALSHA calls it by."""
 
-    `Redis.register_script` would hash the text again for every client and every call.
-    """
-    return AsyncScript(None, text.encode())  # type: ignore[arg-type]
+    text: str
+    sha: str
+
+    async def __call__(self, keys: Sequence[str], args: Sequence[Any], client: RedisClient) -> Any:
+        """One EVALSHA. Where the server does not know the script, the text itself: a second EVALSHA after a
+        SCRIPT LOAD would fail again where the server restarts between the two.
+        """
+        try:
+            return await client.evalsha(self.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            return await client.eval(self.text, len(keys), *keys, *args)
+
+
+@cache
+def registered(text: str) -> LuaScript:
+    """The script with this text, hashed once."""
+    return LuaScript(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
 def script(client: RedisClient, package: str, name: str) -> Script:
     """The script `name`.lua of `package`, ready to be called with `keys` and `args`.
 
-    A call is one EVALSHA; where the server does not know the script (again), redis-py loads it and repeats the call.
+    A call is one round trip; one more where the server does not know the script (again).
     """
     return partial(registered(script_source(package, name)), client=client)
 

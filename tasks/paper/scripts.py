@@ -123,24 +123,24 @@ class Scripts:
         self._scripts = {name: registered(source_of(name)) for name in _NAMES}
 
     async def run(self, calls: Sequence[Call]) -> list[Any]:
-        """The answers, in order. Loads the scripts first where the server does not know them yet."""
+        """The answers, in order. Sends the scripts themselves where the server does not know them yet."""
         if len(calls) == 1:
             (call,) = calls
             return [await self._scripts[call.name](call.keys, call.args, client=self._redis)]
         try:
             return await self._pipelined(calls)
         except NoScriptError:
-            for name in {call.name for call in calls}:
-                await self._redis.script_load(self._scripts[name].script)
-            return await self._pipelined(calls)
+            return await self._pipelined(calls, known=False)
 
     async def claim(self, key: str, for_ms: int) -> bool:
         """Whether this process alone may act on `key` for the next `for_ms`."""
         return bool(await self._redis.set(key, "1", nx=True, px=for_ms))
 
-    async def _pipelined(self, calls: Sequence[Call]) -> list[Any]:
-        """All calls in one round trip. A pipeline of script objects would first send SCRIPT EXISTS: a second one."""
+    async def _pipelined(self, calls: Sequence[Call], *, known: bool = True) -> list[Any]:
+        """All calls in one round trip. `known`: the server knows the scripts."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for call in calls:
-                pipe.evalsha(self._scripts[call.name].sha, len(call.keys), *call.keys, *call.args)
+                script = self._scripts[call.name]
+                run, by = (pipe.evalsha, script.sha) if known else (pipe.eval, script.text)
+                run(by, len(call.keys), *call.keys, *call.args)
             return list(await pipe.execute())

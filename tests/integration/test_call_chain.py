@@ -8,11 +8,10 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from redis.commands.core import AsyncScript
 
 from flows.grid_tick import grid_tick
 from flows.runtime.trading import TradingService
-from tasks.base.redis_client import script_source
+from tasks.base.redis_client import LuaScript, script_source
 from tasks.settings.model import Settings
 from tests.support.desk import BTC
 
@@ -44,15 +43,15 @@ def trading(redis_url: str) -> Iterator[TradingService]:
 def test_from_the_flow_to_the_reserve_script(trading: TradingService, monkeypatch: pytest.MonkeyPatch) -> None:
     """At most ten functions of our own, the flow's included."""
     caller, chains = threading.get_ident(), list[list[str]]()
-    reserve, call = script_source("tasks.funds", "reserve").encode(), AsyncScript.__call__
+    reserve, call = script_source("tasks.funds", "reserve"), LuaScript.__call__
 
-    async def noted(script: AsyncScript, *arguments: Any, **named: Any) -> Any:
-        if script.script == reserve:
+    async def noted(script: LuaScript, *arguments: Any, **named: Any) -> Any:
+        if script.text == reserve:
             waiting = own_frames(sys._current_frames()[caller])
             chains.append([*own_frames(sys._getframe()), *waiting])
         return await call(script, *arguments, **named)
 
-    monkeypatch.setattr(AsyncScript, "__call__", noted)
+    monkeypatch.setattr(LuaScript, "__call__", noted)
     trading.run_window(BTC, None, lambda: bool(chains))
     (chain, *_) = chains
     assert chain[0] == "store.reserve"

@@ -1,13 +1,11 @@
 """Several Lua scripts of the rate budget in one round trip."""
 
-import hashlib
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
 from redis.exceptions import NoScriptError
 
-from tasks.base.redis_client import RedisClient, script_source
+from tasks.base.redis_client import RedisClient, registered, script_source
 
 _PACKAGE = "tasks.exchange.limits"
 
@@ -29,9 +27,7 @@ async def run_scripts(redis: RedisClient, calls: Sequence[ScriptCall]) -> list[A
     answers = await _run(redis, calls)
     unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
     if unknown:
-        for name in {calls[place].name for place in unknown}:
-            await redis.script_load(script_source(_PACKAGE, name))
-        again = await _run(redis, [calls[place] for place in unknown])
+        again = await _run(redis, [calls[place] for place in unknown], known=False)
         for place, answer in zip(unknown, again, strict=True):
             answers[place] = answer
     for answer in answers:
@@ -40,14 +36,11 @@ async def run_scripts(redis: RedisClient, calls: Sequence[ScriptCall]) -> list[A
     return answers
 
 
-async def _run(redis: RedisClient, calls: Sequence[ScriptCall]) -> list[Any]:
+async def _run(redis: RedisClient, calls: Sequence[ScriptCall], *, known: bool = True) -> list[Any]:
+    """`known`: the server knows the scripts; else their text is sent."""
     async with redis.pipeline(transaction=False) as pipe:
         for call in calls:
-            pipe.evalsha(_digest(call.name), len(call.keys), *call.keys, *call.args)
+            script = registered(script_source(_PACKAGE, call.name))
+            run, by = (pipe.evalsha, script.sha) if known else (pipe.eval, script.text)
+            run(by, len(call.keys), *call.keys, *call.args)
         return list(await pipe.execute(raise_on_error=False))
-
-
-@cache
-def _digest(name: str) -> str:
-    """What EVALSHA calls the script by."""
-    return hashlib.sha1(script_source(_PACKAGE, name).encode(), usedforsecurity=False).hexdigest()

@@ -185,7 +185,7 @@ class _Gated:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._worker.desk.redis, name)
-        if name != "evalsha":
+        if name not in ("evalsha", "eval"):
             return found
 
         async def gated(*args: Any, **kwargs: Any) -> Any:

@@ -212,7 +212,7 @@ class _Writer:
             if not piece:
                 raise ConnectionResetError("the server closed the connection")
             answer += piece
-        if self._world.after_script is not None and b"EVALSHA" in request:
+        if self._world.after_script is not None and b"EVAL" in request:
             self._world.after_script()
         await self._pass_time()
         if self._world.loses_answer is not None and self._world.loses_answer():
