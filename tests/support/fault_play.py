@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -19,6 +20,7 @@ from tasks.exchange.order_ids import parse_order_id
 from tasks.funds.store import set_flag
 from tasks.tick.active_symbols import active_symbols
 from tasks.tick.monitor import run_monitor
+from tasks.tick.stopping import with_retries
 from tests.support.binance.desk import BinanceDesk
 from tests.support.binance.record import Record, is_recoup, most_committed, sent_otherwise
 from tests.support.fault_capital import CapitalDesk
@@ -168,7 +170,7 @@ class Play:
 
         What else happens is drawn by the swarm: on the exchange, to Redis, and by operators.
         """
-        rng, server, desk, comes = self.rng, self.world.exchange.server, self.desk.desk, self.swarm.comes
+        rng, server, comes = self.rng, self.world.exchange.server, self.swarm.comes
         factor = self.swarm.rates.get(Trouble.FAULTS, 0.0)
         await server.use_plan(rng.randrange(2**31), *plan_of(rng, factor))
         for number in range(STEPS):
@@ -188,8 +190,7 @@ class Play:
                 self._start(self._note_listing(rng.uniform(0, 8)))
             symbols = await self._active_symbols()
             await asyncio.gather(*(self.deaths.one_step(f"w{number}", symbol, self.running) for symbol in symbols))
-            for symbol in symbols:
-                await desk.redis.delete(desk.keys.lease(symbol))  # as if a dead worker's had run out
+            await self._end_leases(symbols)
             await self._check_keepers()
             if Trouble.RULES in self.swarm.rates:
                 self._start(self._resume_some())
@@ -212,22 +213,28 @@ class Play:
             await self.deaths.monitor(0)
 
     async def _tick_for_a_minute(self, name: str) -> None:
-        keys = self.desk.desk.keys
         for turn in range(3):
             symbols = await self._active_symbols()
             await asyncio.gather(*(self.deaths.one_tick(f"g{name} {turn} {one}", one, "") for one in symbols))
-            for symbol in symbols:
-                await self.desk.desk.redis.delete(keys.lease(symbol))
+            await self._end_leases(symbols)
             await asyncio.sleep(20)
+
+    async def _end_leases(self, symbols: Sequence[str]) -> None:
+        """As if the leases of dead workers had run out, which needs no answer of Redis."""
+        desk = self.desk.desk
+        for symbol in symbols:
+            await with_retries(partial(desk.redis.delete, desk.keys.lease(symbol)))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         self.running.append(asyncio.create_task(work))
 
     async def _stop(self, stopped: bool) -> None:
-        """An operator's stop, raised or lifted, in one call to Redis; not lifted while one is held to its report."""
-        desk = self.desk.desk
-        value = stopped or self.stopping > 0
-        await set_flag(desk.redis, hashes=[desk.keys.funds], flag="stopped", value=value)
+        """An operator's stop, raised or lifted, in one call to Redis; not lifted while one is held to its report.
+
+        The operator gives it again where Redis does not answer.
+        """
+        redis, funds = self.desk.desk.redis, [self.desk.desk.keys.funds]
+        await with_retries(lambda: set_flag(redis, hashes=funds, flag="stopped", value=stopped or self.stopping > 0))
 
     async def _stop_with_report(self) -> None:
         self.stopping += 1
@@ -256,12 +263,12 @@ class Play:
 
     async def _active_symbols(self) -> list[str]:
         desk = self.desk.desk
-        await desk.follow_settings()
-        return await active_symbols(desk)
+        await with_retries(desk.follow_settings)
+        return await with_retries(lambda: active_symbols(desk))
 
     async def _check_keepers(self) -> None:
         """Every live order of ours has a journal entry, unless Redis has just lost it or all records of its symbol."""
-        desk, known = self.desk.desk, await self.operator.symbols_with_a_grid()
+        desk, known = self.desk.desk, await with_retries(self.operator.symbols_with_a_grid)
         ids = {symbol.replace("/", "") for symbol in known}
         orders = [order for order in self.hazards.engine.open.values() if order.symbol in ids]
         resting = {order.client_id for order in orders if parse_order_id(order.client_id)}
