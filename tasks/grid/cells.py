@@ -41,12 +41,9 @@ def has_lot(cell: Cell, market: Market) -> bool:
 def recoup_qty(cell: Cell, price: Decimal, bid: Decimal, market: Market) -> Decimal:
     """Base to sell at `price` so that the cell's lot brings back its cost and the fee, at most what is held.
 
-    A sell that fills at once gets the `bid`. Never less than the exchange takes, and all that is held where it has no
-    cost: it was given up.
+    A sell that fills at once gets the `bid`. Never less than the exchange takes.
     """
     held = market.qty(cell.qty)
-    if cell.basis <= 0:
-        return held
     with exact():
         net = bid * (1 - market.taker_fee) if bid >= price else price * (1 - market.maker_fee)
         enough = ceil_to(cell.basis / net, market.lot_step)

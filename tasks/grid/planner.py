@@ -198,9 +198,10 @@ class _Planner:
             self.idle[cell.key] = barred
             return
         earns_base = self.limits.of(cell.grid_id).earns_base
-        purpose = Purpose.EXIT if exit_now else Purpose.RECOUP if earns_base else Purpose.SELL
+        recoups = earns_base and cell.basis > 0 and not exit_now  # a lot without a cost was given up
+        purpose = Purpose.EXIT if exit_now else Purpose.RECOUP if recoups else Purpose.SELL
         price = self._exit_at() if exit_now else self.market.price_up(cell.sell_price)
-        recoups, bid = purpose is Purpose.RECOUP, self.snapshot.ticker.bid
+        bid = self.snapshot.ticker.bid
         held = recoup_qty(cell, price, bid, self.market) if recoups else self.market.qty(cell.qty)
         qty = held if self.free_base is None else min(held, self.market.qty(max(self.free_base, ZERO)))
         violation = self._filter_violation(Side.SELL, price, qty)

@@ -158,7 +158,6 @@ def test_the_cost_comes_back_first() -> None:
         (held("0.0137", "500", "0.0037"), "40500", "0.01"),
         (held("0.0137", "0.3", "0.0117"), "40500", "0.00013"),  # as much as the exchange takes at least
         (held("0.0001", "4"), "40500", "0.0001"),  # the whole holding
-        (held("0.0137", "0", "0"), "40500", "0.0137"),  # without a cost: given up
     ],
 )
 def test_how_much_a_recoup_sells(cell: Cell, bid: str, qty: str) -> None:
@@ -191,6 +190,11 @@ def test_the_planner_sells_the_cost_and_buys_again() -> None:
     assert parse_order_id(planned([whole]).place[0].client_id) == OrderId(
         "000", whole.grid_id, whole.index, Purpose.RECOUP, 0
     )
+
+
+def test_a_lot_without_a_cost_is_sold_as_any_other() -> None:
+    """It was given up when its symbol left: there is nothing to bring back, and the order's id says so."""
+    assert orders_of(planned([held("0.0137", "0")])) == [("sell", HIGH, Decimal("0.0137"))]
 
 
 def test_a_sale_of_everything_sells_what_was_kept() -> None:
