@@ -26,6 +26,8 @@ from tasks.tick.fold import Folded
 from tasks.tick.grid_change import gather_small, move_dust
 from tasks.tick.rebuild import rebuild
 from tasks.tick.retiring import gather_dust
+from tests.support.binance.record import OrderRow, Record
+from tests.support.fault_orders import recouped_too_much
 from tests.support.grids import BTC, grid_and_cells, market, symbol_settings
 from tests.support.trades import trade
 
@@ -354,3 +356,19 @@ def test_the_preflight_tells_what_a_round_keeps() -> None:
     coarse = preview(market(lot_step="0.001"), earn="base")
     assert coarse[0].startswith("  a round keeps 0 to 0 BTC")
     assert "less than a lot (0.001 BTC)" in coarse[1]
+
+
+def test_the_fault_runs_find_a_sell_of_far_more_than_the_cost() -> None:
+    """No more is let pass than fees of other symbols took from lots after their sells were placed."""
+    order = {"order_id": 1, "client_id": RECOUP, "symbol": "BTCUSDT", "side": "SELL", "type": "LIMIT", "price": HIGH}
+    filled = {"qty": QTY, "status": "FILLED", "executed": QTY, "spent": HIGH * QTY, "placed_ms": 0, "updated_ms": 0}
+    none: dict[str, Any] = {"trades": (), "events": (), "requests": (), "faults": (), "totals": {}, "locked": {}}
+    rows = (OrderRow.model_validate(order | filled | {"trade_ids": ()}),)
+    record = Record(orders=rows, highest_weight=0, played={}, **none)
+    sell = trade(1, Side.SELL, QTY, HIGH, "USDT", ZERO)
+    _, _, right = book_fill(Book(symbol=BTC), held(basis="409.9"), sell, RECOUP, market())
+    _, _, fill = book_fill(Book(symbol=BTC), held(basis="400"), sell, RECOUP, market())
+    step = market().lot_step
+    assert recouped_too_much([right], record, step) == []
+    assert recouped_too_much([fill], record, step, Decimal(8)) == [f"{RECOUP}: 410.00 for a cost of 400"]
+    assert recouped_too_much([fill], record, step, Decimal(10)) == []
