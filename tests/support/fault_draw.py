@@ -111,7 +111,7 @@ def _chance(rng: random.Random, kind: FaultKind, method: str, path: str, most: f
 
 
 def swings(centre: Decimal, last: Candle) -> list[Candle]:
-    """The last candles of a scenario: down and up through any grid, so that every grid must trade."""
+    """The last candles of a scenario: down and up through any grid with levels less than 6 % apart: it must trade."""
     price, found = last.close, []
     for number, share in enumerate(("0.94", "1.06", "0.94", "1.06", "0.94", "1"), start=1):
         close = (centre * Decimal(share)).quantize(Decimal("0.01"))

@@ -28,6 +28,8 @@ from tests.support.outbox import booked_fills
 DUST = Decimal(6)  # quote; with 5 or more it could be sold
 MOST_FOR_A_BNB = Decimal(400)  # quote
 SELLING = (CellState.HOLDING, CellState.SELLING)
+BARRED = (IdleReason.MAX_ORDERS, IdleReason.RESERVE)
+NEARLY = Decimal("0.998")  # ask and last price differ
 
 
 @dataclass(frozen=True)
@@ -245,15 +247,42 @@ def can_trade(desk: Desk, status: FundsStatus) -> bool:
     return False
 
 
-async def is_below_its_grids(desk: Desk) -> bool:
+async def is_below_its_grids(desk: Desk, prices: Mapping[str, Decimal]) -> bool:
     """Whether the price is below every level of every symbol: nothing can be bought, and what is held waits."""
     for symbol in desk.settings.symbols:
-        report = TickReport.model_validate_json(await desk.redis.get(desk.keys.last_tick(symbol)) or "")
-        cells = [Cell.model_validate_json(text) for text in await desk.redis.hvals(desk.keys.cells(symbol))]
-        above = sum(reason == IdleReason.ABOVE_PRICE for reason in report.idle.values())
+        cells, idle = await _all_cells(desk, symbol), await _idle_cells(desk, symbol)
+        above = sum(_is_above(cell, idle, prices[symbol]) for cell in cells)
         if above < sum(cell.state is not CellState.SELLING for cell in cells):
             return False
     return True
+
+
+async def is_out_of_reach(desk: Desk, prices: Mapping[str, Decimal]) -> bool:
+    """Whether every cell of every symbol has an order, or can have none at this price: only the price brings more.
+
+    Such a grid has levels farther apart than the last candles swing, or an order that they fill in part.
+    """
+    for symbol in desk.settings.symbols:
+        cells, idle = await _all_cells(desk, symbol), await _idle_cells(desk, symbol)
+        journal = set(map(str, await desk.redis.hkeys(desk.keys.intents(symbol))))
+        without = [cell for cell in cells if cell.order_id not in journal]
+        if not all(idle.get(cell.key) in BARRED or _is_above(cell, idle, prices[symbol]) for cell in without):
+            return False
+    return True
+
+
+async def _all_cells(desk: Desk, symbol: str) -> list[Cell]:
+    return [Cell.model_validate_json(text) for text in await desk.redis.hvals(desk.keys.cells(symbol))]
+
+
+def _is_above(cell: Cell, idle: Mapping[str, str], price: Decimal) -> bool:
+    """Whether the cell has no order because its level is above the price, as its tick says and the exchange too."""
+    return idle.get(cell.key) == IdleReason.ABOVE_PRICE and cell.buy_price > price * NEARLY
+
+
+def filled_whole(record: Record) -> set[int]:
+    """Ids of the orders that have filled in full: the cell of each has another order to place."""
+    return {order.order_id for order in record.orders if order.status == "FILLED"}
 
 
 async def lost_from_sight(desk: Desk, symbols: Sequence[str], record: Record, unlisted: Collection[str]) -> Decimal:

@@ -31,7 +31,9 @@ from tests.support.fault_draw import MONEY, MOST_PER_STEP, REAL, STEPS, SYMBOLS,
 from tests.support.fault_end import (
     can_trade,
     exits_unasked,
+    filled_whole,
     is_below_its_grids,
+    is_out_of_reach,
     lost_from_sight,
     unreadable_fees,
 )
@@ -312,8 +314,10 @@ class Play:
         taken = await unreadable_fees(self.desk.desk, record, self.hazards.gone)
         for coin, amount in self.hazards.taken.items():
             taken[coin] = taken.get(coin, Decimal(0)) + amount
-        self.operator.done["base missing"] += await crew.take_back(taken)
-        before = len(record.orders)
+        if returned := await crew.take_back(taken):
+            self.operator.done["base missing"] += returned
+            await crew.settle()  # what came back has its cost again: less can be bought
+            record = await server.record()
         can = can_trade(crew.worker.desk, await crew.worker.desk.allocator.get_global_status_summary())
         if Trouble.FILTERS in self.swarm.rates:
             self.hazards.tighten_filters()  # the next line tells clients of the first process, and no tick
@@ -323,8 +327,10 @@ class Play:
             await server.advance(1)
             await asyncio.sleep(TICK_SECONDS)
         await crew.follow(self._prices, self.markets)
-        traded = len((await server.record()).orders) > before
-        assert not can or traded or await is_below_its_grids(crew.worker.desk), "trading stopped"
+        after, where = await server.record(), (crew.worker.desk, self._prices())
+        waits = filled_whole(after) <= filled_whole(record) and await is_out_of_reach(*where)
+        traded = len(after.orders) > len(record.orders) or waits
+        assert not can or traded or await is_below_its_grids(*where), "trading stopped"
         if Trouble.STOPPED in self.swarm.rates:
             report = await self._new_stop().run(0)
             assert report is not None, "a stop cannot tell what is open where nothing fails"
