@@ -13,6 +13,7 @@ from tasks.ledger.models import Book
 from tasks.ledger.store import read_holdings
 from tasks.tick.active_symbols import active_symbols
 from tasks.tick.base_return import return_base
+from tasks.tick.listing import market_of_symbol
 from tasks.tick.models import TickReport
 from tasks.tick.monitor import run_monitor
 from tasks.tick.trader import GridTrader
@@ -48,6 +49,7 @@ class Crew:
     async def _tick(self, symbol: str) -> TickReport | None:
         try:
             if symbol not in self.ticks:
+                await market_of_symbol(self.worker.desk, symbol)  # as a live worker: it notes what is not listed
                 self.ticks[symbol] = self.how(await self.worker.trader(symbol, f"survivor {symbol}"))
             return await self.ticks[symbol]()
         except BreakerOpen as closed:
