@@ -295,4 +295,10 @@ FAULTS = (
         "if funded is None and self.grid.others and units <= self.symbol_free:",
         "if funded is None and self.grid.others and units < 0:",
     ),
+    Planted(
+        "every level counts as above the price",
+        "tasks/grid/planner.py",
+        "        if cell.buy_price < self.snapshot.ask:\n            return cell.buy_price",
+        "        if cell.buy_price < 0:\n            return cell.buy_price",
+    ),
 )
