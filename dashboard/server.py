@@ -25,7 +25,7 @@ from dashboard.guard import listening_on
 from dashboard.last_watch import start_last_watch
 from dashboard.metrics import open_metrics
 from dashboard.screens import pages  # noqa: F401 - loads the screens
-from dashboard.settling import settle
+from dashboard.settling import collect_ourselves, settle
 from dashboard.sign_in import Sessions, build_sessions
 from dashboard.streamlit_options import protect
 from tasks.base.errors import ConfigError, StateError
@@ -95,6 +95,7 @@ app = st.App(
 # Streamlit reads its options when the first one is asked for; only an app that exists tells it where they lie.
 _HOSTS.extend(allowed_hosts(_settings().dashboard, _listening(_settings())))
 protect(_HOSTS)
+collect_ourselves()
 _begin_access()
 start_last_watch()
 settle()

@@ -1,5 +1,6 @@
 """Parts of every screen: title, automatic refresh, the account's line, and what is wrong with it."""
 
+import time
 from collections.abc import Callable, Iterable
 from datetime import tzinfo
 from functools import cache
@@ -14,6 +15,7 @@ from dashboard.present.html import Html, el, html, link
 from dashboard.present.notices import notices
 from dashboard.present.overview import head_line
 from dashboard.present.times import zone_of
+from dashboard.settling import collect
 from dashboard.source import Reading, status_source
 from tasks.base.clock import to_ms, utc_now
 from tasks.views.models import StatusView
@@ -58,6 +60,7 @@ def refreshing(draw: Callable[[], None], seconds: float) -> None:
     @st.fragment(run_every=seconds)
     def part() -> None:
         draw()
+        collect(time.monotonic())
 
     part()
 

@@ -30,6 +30,7 @@ from tasks.tick.lease import check_code, kept, kept_lease
 from tasks.tick.lost_orders import (
     adopt,
     can_be_rebuilt,
+    cycle_writes,
     ended_by_the_books,
     first_lost_ms,
     lost_orders,
@@ -115,8 +116,8 @@ async def _compare_each(desk: Desk, symbols: Sequence[str], orders: Sequence[Ord
     for symbol in symbols:
         try:
             found.append(await _compare_symbol(desk, symbol, by_symbol[symbol], holder))
-        except UnknownSymbol:  # delisted, and this process did not know it: no order of it can be new
-            found.append(Compared(symbol, 0, 0))
+        except UnknownSymbol:  # delisted, and this process did not know it
+            found.append(await _unlisted(desk, symbol, holder))
     return found
 
 
@@ -139,13 +140,25 @@ async def _compare_symbol(desk: Desk, symbol: str, open_orders: Sequence[Order],
     except ExchangeUnavailable:
         raise
     except ExchangeError:
-        return nothing  # it left the settings and was delisted: no order of it can be new
+        return await _unlisted(desk, symbol, holder)
     async with _held(desk, symbol, holder) as state:
         if state.grid is not None:
             return await _book_lost(desk, market, state, open_orders)
         if await recover(desk, market, state):
             return nothing._replace(lost=1)
         return nothing
+
+
+async def _unlisted(desk: Desk, symbol: str, holder: str) -> Compared:
+    """The exchange does not list the symbol, so it shows no order of it. It may list the symbol again.
+
+    Redis may have lost orders that the exchange had accepted: every cell goes on above their ids.
+    """
+    async with _held(desk, symbol, holder) as state:
+        raised = cycle_writes(state.cells, desk.now_ms, desk.keys, symbol, resting=True)
+        code, _ = await desk.allocator.release(symbol, state.fence, ids=[], writes=raised)
+        check_code(code, symbol, state.fence, desk.keys.account)
+    return Compared(symbol, 0, 0)
 
 
 @asynccontextmanager

@@ -191,6 +191,27 @@ async def test_a_delisted_symbol_does_not_stop_the_comparison(server: Restartabl
         assert (await traders[0].tick()).symbol == BTC
 
 
+async def test_a_symbol_that_is_listed_again_after_the_comparison_repeats_no_id(
+    server: RestartableRedis, redis: RedisClient
+) -> None:
+    """The comparison saw none of its orders. Those that Redis lost had been cancelled by the exchange."""
+    both = own_settings(symbols=dict.fromkeys((BTC, ETH), own_settings().symbols[BTC]))
+    candles = {BTC: walk(60, seed=4), ETH: walk(60, seed=4, start="2300")}
+    async with open_binance_desk(redis, both, candles, EXCHANGE) as desk:
+        traders = [await desk.trader(symbol) for symbol in (BTC, ETH)]
+        for trader in traders:
+            await trader.tick()
+        snapshot = server.snapshot()
+        await trade(desk, traders[1], 8)
+        engine = desk.server.binance.engine  # type: ignore[attr-defined]
+        engine.delist(ETH)
+        server.go_back(snapshot)
+        await traders[0].tick()
+        engine.relist(ETH)
+        await trade(desk, traders[1], 8)
+        assert sent_twice(await desk.server.record()) == {}
+
+
 async def test_a_delisted_coin_does_not_stop_the_search_for_symbols_that_redis_forgot(
     server: RestartableRedis, redis: RedisClient
 ) -> None:

@@ -108,6 +108,19 @@ def test_a_query_that_asks_the_reader_again_fails_instead_of_waiting_for_itself(
     source.close()
 
 
+def test_garbage_is_collected_once_in_half_a_minute() -> None:
+    """However many parts of however many tabs refresh."""
+    before = gc.get_stats()[2]["collections"]
+    gc.disable()
+    try:
+        for second in range(1_000, 1_300):
+            settling.collect(float(second))
+            settling.collect(float(second))
+    finally:
+        gc.enable()
+    assert gc.get_stats()[2]["collections"] - before == 10
+
+
 def test_what_stays_loaded_is_no_garbage_to_look_for() -> None:
     """Only where a module was loaded since: each refresh of each tab collects garbage, and must not pay for modules."""
     gc.unfreeze()
