@@ -242,6 +242,8 @@ def can_trade(desk: Desk, status: FundsStatus) -> bool:
         sizes = [configured_size(grid) for grid in own.each_grid.values()]
         least = min(Decimal(20) if size is None else size.quote or Decimal(500) for size in sizes)
         share = status.symbols[symbol]
+        if share.paused and share.liquidate:
+            continue  # an operator sold it while it was in the settings: it buys again once it is resumed
         if from_units(min(share.allocated_units - share.used_units, status.free_units)) > least * 2:
             return True
     return False
