@@ -57,8 +57,7 @@ def rule_bounds(
     """The nearest bounds; None where a rule may act in any candle. `marks`: after the tick. No stop has fired."""
     if any(getattr(own, name) is not None for name in EVERY_CANDLE) or marks.fired is not StopCode.NONE:
         return None
-    cells = sum(grid.cells for grid in own.each_grid.values())
-    if own.max_open_orders is not None and own.max_open_orders < cells:
+    if own.max_open_orders is not None and own.max_open_orders < own.cell_count:
         return None
     found = [*_price_stops(own), *_profit_stops(own, book, marks), *_guards(own, marks, first_price)]
     up = [_units(one.price, ROUND_FLOOR) - 1 for one in found if one.up]

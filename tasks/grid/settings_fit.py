@@ -7,7 +7,7 @@ from tasks.base.errors import Problem
 from tasks.base.money import plain
 from tasks.exchange.models import Market
 from tasks.grid.levels import configured_size, first_sizes, grid_problems, levels, sizes_of
-from tasks.settings.grids import GridSettings, SymbolSettings
+from tasks.settings.grids import GridSettings
 from tasks.settings.grids.common import ONE
 from tasks.settings.model import Settings
 
@@ -50,7 +50,7 @@ def money_notes(settings: Settings, prices: Mapping[str, Decimal]) -> list[str]:
     for symbol, amount in asked.items():
         cap = min(pool, settings.total_funds * settings.symbols[symbol].max_usage_pct)
         if amount > cap:
-            cells = _cells(settings.symbols[symbol])
+            cells = settings.symbols[symbol].cell_count
             notes.append(
                 f"{symbol}: {cells} cells ask for {_amount(amount)} {settings.quote}, but the symbol may use "
                 f"{_amount(cap)}. The cells nearest to the price get money, the others wait. "
@@ -63,10 +63,6 @@ def money_notes(settings: Settings, prices: Mapping[str, Decimal]) -> list[str]:
             "Cells without money wait. Lower the sizes, or raise total_funds"
         )
     return notes
-
-
-def _cells(own: SymbolSettings) -> int:
-    return sum(grid.cells for grid in own.each_grid.values())
 
 
 def money_asked(own: GridSettings, price: Decimal | None) -> Decimal:
@@ -90,7 +86,7 @@ def too_many_levels(settings: Settings, markets: Mapping[str, Market], most: int
     """
     notes = []
     for symbol, own in settings.symbols.items():
-        limit, cells = (markets[symbol].max_orders if symbol in markets else None) or most, _cells(own)
+        limit, cells = (markets[symbol].max_orders if symbol in markets else None) or most, own.cell_count
         if limit is not None and cells > limit:
             notes.append(
                 f"{symbol}: {cells} cells, but {settings.exchange.id} allows {limit} open orders in one symbol. "

@@ -215,7 +215,12 @@ class SymbolSettings(RiskSettings, PlacementSettings, _PotShare, ABC):
     def each_grid(self) -> Mapping[str, GridSettings]:
         """The symbol's grids by name. The only grid of a symbol has the name ""."""
 
-    def part_of(self, name: str) -> Decimal:  # noqa: ARG002
+    @property
+    def cell_count(self) -> int:
+        """How many cells all grids of the symbol have."""
+        return sum(grid.cells for grid in self.each_grid.values())
+
+    def part_of(self, name: str) -> Decimal:  # noqa: ARG002 - a symbol with several grids looks at it
         """The part of the symbol's allocation that its grid `name` gets, 0 to 1."""
         return ONE
 
