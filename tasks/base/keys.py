@@ -122,6 +122,11 @@ class Keys:
         """Hash: symbol whose books do not agree with the exchange → why. It gets no lease."""
         return self._key("server", "waiting")
 
+    @property
+    def uncompared(self) -> str:
+        """Hash: symbol that was not listed when the books were compared → 1. Its next tick compares it first."""
+        return self._key("server", "uncompared")
+
     # --- workers and Prefect ---------------------------------------------------------------------------
     @property
     def workers(self) -> str:

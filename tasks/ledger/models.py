@@ -67,7 +67,8 @@ class Book(Frozen):
     cash: net change of the quote balance; base: inventory; basis: what the inventory cost, fees included;
     other_fees: by coin, fees that the order's own cell did not pay; other_value: their worth in quote, less the worth
     of the fees of other trades that this symbol's cells paid; received: base that buys brought, fees taken off;
-    missing: cost of base that left without a sell, less what came back; missing_base: its amount.
+    missing: cost of base that left without a sell, less what came back; missing_base: its amount, less the owner's own
+    base that sells took beyond all cells.
     Always: cash − other_value = grid_profit − basis − missing.
     fee_base, fee_basis: base that cells gave up for such fees since the books were opened, and what it had cost.
     unvalued: by trade id, those of other_fees whose worth is not in other_value yet.

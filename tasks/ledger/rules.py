@@ -208,6 +208,12 @@ def sell_beyond(book: Book, giver: Cell, seller: Cell, fill: Fill, qty: Decimal)
         )
 
 
+def with_own_base(book: Book, qty: Decimal) -> Book:
+    """The book with `qty` of the owner's own base, which a sell took and no cell held: it came in at no cost."""
+    with exact():
+        return book.model_copy(update={"base": book.base + qty, "missing_base": book.missing_base - qty})
+
+
 def write_off(book: Book, cell: Cell, at_ms: int, trade_id: str) -> tuple[Book, Cell, Fill]:
     """Write off what the cell holds: booked as a sale at price 0, whose loss is the inventory's cost."""
     with exact():

@@ -5,6 +5,7 @@
 --       15 ids of the server at the last comparison with the exchange  16 lock of the comparison  (strings)
 --       17 stats (hash)  18 fee queue (hash)  19 corrections (hash)
 --       20 symbols that wait because their books do not agree (hash)
+--       21 symbols that are still to be compared with the exchange (hash)
 -- ARGV  1 owner of the lease  2 lease time (ms)  3 symbol  4 newest fence that the owner knows of, 0 for none
 -- Returns {-1} while the books must be compared with the exchange and the owner does not hold that lock: Redis
 --   restarted, failed over or was restored, so it may have lost the newest records and leases. A fence below the
@@ -14,7 +15,8 @@
 --   {fence, grid, book, last tick, cells (flat), intents (flat),
 --    {pool, used, reserved, paused, stopped, short, version of the limits,
 --     registered, allocated, used of symbol, reserved of symbol, paused of symbol, liquidate, fired,
---     version of the settings, 1 while the exchange bans us else 0, invested, withdrawn, reinvested},
+--     version of the settings, 1 while the exchange bans us else 0, invested, withdrawn, reinvested,
+--     1 where the symbol is still to be compared with the exchange else 0},
 --    {breaker of symbol, breaker of the exchange}, format, fee queue (flat), corrections (values)};
 --    missing strings are ''.
 -- paused of the pot: by an operator, or while too many records wait for the history database (history_full).
@@ -63,6 +65,7 @@ for i = 1, 6 do add(share[i]) end
 add(redis.call('HGET', KEYS[12], 'version'))
 add(redis.call('PTTL', KEYS[11]) > 60000 and 1 or 0)  -- the record of a ban stays for a minute after its end
 for i = 8, 10 do add(pot[i]) end
+add(redis.call('HEXISTS', KEYS[21], ARGV[3]))
 out[#out + 1] = numbers
 local breakers = redis.call('HMGET', KEYS[10], ARGV[3], '*')
 out[#out + 1] = {breakers[1] or '', breakers[2] or ''}

@@ -30,7 +30,6 @@ from tasks.tick.lease import check_code, kept, kept_lease
 from tasks.tick.lost_orders import (
     adopt,
     can_be_rebuilt,
-    cycle_writes,
     ended_by_the_books,
     first_lost_ms,
     lost_orders,
@@ -117,7 +116,7 @@ async def _compare_each(desk: Desk, symbols: Sequence[str], orders: Sequence[Ord
         try:
             found.append(await _compare_symbol(desk, symbol, by_symbol[symbol], holder))
         except UnknownSymbol:  # delisted, and this process did not know it
-            found.append(await _unlisted(desk, symbol, holder))
+            found.append(await _unlisted(desk, symbol))
     return found
 
 
@@ -134,31 +133,40 @@ async def _report(desk: Desk, found: Sequence[Compared]) -> None:
 
 async def _compare_symbol(desk: Desk, symbol: str, open_orders: Sequence[Order], holder: str) -> Compared:
     """Book what Redis has lost of one symbol. One request where nothing is new."""
-    nothing = Compared(symbol, 0, 0)
     try:
         market = (await desk.exchange.markets([symbol]))[symbol]
     except ExchangeUnavailable:
         raise
     except ExchangeError:
-        return await _unlisted(desk, symbol, holder)
+        return await _unlisted(desk, symbol)
     async with _held(desk, symbol, holder) as state:
-        if state.grid is not None:
-            return await _book_lost(desk, market, state, open_orders)
-        if await recover(desk, market, state):
-            return nothing._replace(lost=1)
-        return nothing
+        return await _compare_state(desk, market, state, open_orders)
 
 
-async def _unlisted(desk: Desk, symbol: str, holder: str) -> Compared:
-    """The exchange does not list the symbol, so it shows no order of it. It may list the symbol again.
+async def _compare_state(desk: Desk, market: Market, state: SymbolState, open_orders: Sequence[Order]) -> Compared:
+    if state.grid is not None:
+        return await _book_lost(desk, market, state, open_orders)
+    return Compared(market.symbol, int(await recover(desk, market, state)), 0)
 
-    Redis may have lost orders that the exchange had accepted: every cell goes on above their ids.
-    """
-    async with _held(desk, symbol, holder) as state:
-        raised = cycle_writes(state.cells, desk.now_ms, desk.keys, symbol, resting=True)
-        code, _ = await desk.allocator.release(symbol, state.fence, ids=[], writes=raised)
-        check_code(code, symbol, state.fence, desk.keys.account)
+
+async def _unlisted(desk: Desk, symbol: str) -> Compared:
+    """The exchange does not list the symbol, so it shows no order of it: it is compared once it is listed again."""
+    await desk.redis.hset(desk.keys.uncompared, symbol, "1")
     return Compared(symbol, 0, 0)
+
+
+async def compare_listed_again(desk: Desk, market: Market, state: SymbolState) -> None:
+    """Book what Redis has lost of a symbol that was not listed when the books were compared.
+
+    `state`: read under the symbol's lease. Raises as `compare_books`.
+    """
+    symbol = market.symbol
+    open_orders = await desk.exchange.open_orders(symbol)
+    found = await _compare_state(desk, market, state, open_orders)
+    done = Write(key=desk.keys.uncompared, verb="HDEL", field=symbol)
+    code, _ = await desk.allocator.release(symbol, state.fence, ids=[], writes=[done])
+    check_code(code, symbol, state.fence, desk.keys.account)
+    await _report(desk, [found])
 
 
 @asynccontextmanager

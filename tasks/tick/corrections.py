@@ -73,7 +73,7 @@ def return_problem(book: Book, qty: Decimal, surplus: Decimal, returned_lately: 
     """
     coin = coin_of(book.symbol)
     given, most = f"{plain(qty)} {coin}", f"{plain(book.missing_base)} {coin}"
-    if not book.missing_base:
+    if book.missing_base <= 0:
         return Problem("amount", given, f"no {coin} is missing in the books", "More on the account is your own")
     if qty > book.missing_base:
         return Problem("amount", given, f"only {most} is missing in the books", f"Give {most} at most")

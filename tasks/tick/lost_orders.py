@@ -193,12 +193,8 @@ def cycle_of_time(now_ms: int) -> int:
     return (now_ms - _CYCLES_FROM_MS) // 1000
 
 
-def cycle_writes(
-    cells: Mapping[str, Cell], now_ms: int, keys: Keys, symbol: str, *, resting: bool = False
-) -> list[Write]:
+def cycle_writes(cells: Mapping[str, Cell], now_ms: int, keys: Keys, symbol: str) -> list[Write]:
     """The writes that raise the cycle of every cell without an order above all that may have been used.
-
-    `resting`: of cells with an order too, where it is not known whether that order still rests; its own id stays.
 
     An exchange lists no order for ever that was cancelled unfilled, so its id is not found; a cycle made of the time
     is above it, because no cell sends more than one order a second over the life of an account.
@@ -207,7 +203,7 @@ def cycle_writes(
     out = [
         _hset(keys.cells(symbol), key, cell.model_copy(update={"cycle": first}).model_dump_json())
         for key, cell in sorted(cells.items())
-        if (cell.order_id is None or resting) and cell.cycle < first
+        if cell.order_id is None and cell.cycle < first
     ]
     return [*out, _hset(keys.slots(symbol), EVERY_SLOT, str(first - 1))]
 

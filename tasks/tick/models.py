@@ -68,6 +68,7 @@ class SymbolState(Frozen):
     fee_queue: Mapping[str, QueuedFee] = Field(default_factory=dict)  # fees that its cells still have to pay
     corrections: tuple[BaseCorrection, ...] = ()  # base that this tick takes out of the cells, or puts back
     capital: Capital = Capital()  # what was put into the pot, taken out and reinvested
+    uncompared: bool = False  # the exchange did not list it when the books were compared after Redis restarted
     must_check_breakers: bool = False  # a circuit breaker is not closed or counts failures, or the exchange bans us
 
 

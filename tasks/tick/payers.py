@@ -9,7 +9,7 @@ from tasks.exchange.models import Market, Side
 from tasks.grid.cells import lightened
 from tasks.grid.models import Cell, CellState
 from tasks.ledger.models import Book, Fill
-from tasks.ledger.rules import sell_beyond
+from tasks.ledger.rules import sell_beyond, with_own_base
 from tasks.orders.models import Intent
 
 
@@ -54,8 +54,9 @@ def in_sell(intents: Mapping[str, Intent], cell: Cell) -> Decimal:
 def cover(records: Records, fill: Fill, excess: Decimal, market: Market) -> tuple[Fill, list[str], Decimal]:
     """Take what a sell sold beyond its own cell from the other cells. Changes `records`.
 
-    Returns the fill, the keys of the cells that gave, and what no cell holds. Somebody enlarged the order by hand, or
-    it sold the lot of a cell a second time. As with a fee, remainders give first; base that open sells lock comes last.
+    Returns the fill, the keys of the cells that gave, and what no cell holds: that was the owner's own base. Somebody
+    enlarged the order by hand, or it sold the lot of a cell a second time. As with a fee, remainders give first; base
+    that open sells lock comes last.
     """
     touched: list[str] = []
     own = fill.cell_key
@@ -67,6 +68,7 @@ def cover(records: Records, fill: Fill, excess: Decimal, market: Market) -> tupl
         records.book, fill, excess = sold.book, sold.fill, excess - part
         records.cells |= {payer.key: lightened(sold.giver, market), own: sold.seller}
         touched.append(payer.key)
+    records.book = with_own_base(records.book, excess)
     return fill, touched, excess
 
 

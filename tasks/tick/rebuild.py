@@ -17,7 +17,7 @@ from tasks.grid.models import Cell, CellState, Grid
 from tasks.grid.sizing import reserve_units
 from tasks.grid.window import moved
 from tasks.ledger.models import Book, Fill, QueuedFee
-from tasks.ledger.rules import with_return, with_running_sums
+from tasks.ledger.rules import with_own_base, with_return, with_running_sums
 from tasks.orders.models import Evidence, Intent, IntentState
 from tasks.settings.grids import GridSettings, StartMode, SymbolSettings, TrailLimits
 from tasks.settings.grids.common import ONLY
@@ -200,6 +200,7 @@ def cover_all(result: Rebuilt, market: Market) -> list[str]:
     for number, fill in enumerate(result.fills):
         excess = result.uncovered.get(fill.trade_id)
         if excess is not None:
+            result.book = with_own_base(result.book, -excess)  # which the replay had taken for the owner's
             result.fills[number], keys, _ = cover(result, fill, excess, market)
             touched += keys
     return touched

@@ -43,6 +43,7 @@ _NUMBERS = (
     "invested",
     "withdrawn",
     "reinvested",
+    "uncompared",
 )
 
 
@@ -75,6 +76,7 @@ async def begin(
         keys.fee_queue(symbol),
         keys.corrections(symbol),
         keys.waiting,
+        keys.uncompared,
     ]
     answer = await script(client, "tasks.tick", "begin")(keys=names, args=[owner, lease_ms, symbol, known_fence])
     if answer[0] == 0:
@@ -127,6 +129,7 @@ def _parse(symbol: str, answer: Sequence[Any]) -> SymbolState:
         stopped=bool(number["stopped"]),
         fee_queue={field: _record(QueuedFee, text) for field, text in hash_of(fees).items()},
         corrections=tuple(BaseCorrection.model_validate_json(text) for text in corrections),
+        uncompared=bool(number["uncompared"]),
         must_check_breakers=bool(number["banned"]) or not all(map(is_at_rest, breakers)),
     )
 

@@ -14,7 +14,7 @@ from tasks.orders.evidence import gather_evidence, third_coin_prices
 from tasks.tick import store
 from tasks.tick.adopting import adopt_orders
 from tasks.tick.base_watch import report_corrections
-from tasks.tick.comparing import compare_books
+from tasks.tick.comparing import compare_books, compare_listed_again
 from tasks.tick.decide import conclude, decide
 from tasks.tick.decision import Decision, Readings, Rules
 from tasks.tick.desk import Desk
@@ -170,11 +170,14 @@ class GridTrader:
         return await listed_markets(self.desk.exchange, list(self.desk.settings.symbols))
 
     async def _prepared(self, state: SymbolState) -> SymbolState:
-        """The state, after loading new settings in force. Rebuilds it from the exchange where Redis has lost it."""
+        """The state, after loading new settings in force. Books what Redis has lost of it by the exchange."""
         if state.settings_version not in (0, self.desk.settings_version):
             await self.desk.follow_settings()
         if state.grid is None and not self._is_retiring and await recover(self.desk, self.market, state):
             await share_pot(self.desk, "recovery", force=True)
+            return await self._begin()
+        if state.uncompared:
+            await compare_listed_again(self.desk, self.market, state)
             return await self._begin()
         return state
 

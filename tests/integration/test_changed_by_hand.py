@@ -16,7 +16,8 @@ from tasks.exchange.order_ids import OrderId, Purpose, parse_order_id
 from tasks.funds.models import TraderAllocation
 from tasks.grid.models import Cell, CellState
 from tasks.grid.sizing import reserve_units
-from tasks.ledger.models import Fill
+from tasks.ledger.models import Book, Fill
+from tasks.ledger.rules import total, value
 from tasks.ledger.steps import audit_funds
 from tasks.orders.models import Intent
 from tasks.tick.slots import order_slot
@@ -152,6 +153,29 @@ async def test_a_sell_beyond_its_cell_takes_base_from_the_farthest_cells(desk: B
     await trade_on(desk, trader)
     report = await audit_funds(desk.desk.redis, desk.desk.keys, [BTC], desk.client)
     assert report.drift == ()
+
+
+async def test_a_sell_beyond_all_cells_takes_the_owners_own_base(desk: BinanceDesk) -> None:
+    """It came into the books at no cost: the cells hold what the book says, and the account loses what it had more."""
+    trader, order = await desk.trader(), await order_of(desk, Side.SELL)
+    for other in await desk.client.open_orders(BTC):
+        if other.side is Side.SELL and other.client_id != order.client_id:
+            await desk.exchange.cancel_order(other.exchange_id, BTC)
+    held, own = total(cell.qty for cell in (await cells(desk)).values()), Decimal("0.02")
+    await desk.server.transfer("BTC", own)
+    await desk.server.amend(order.client_id, qty=held + own)
+    await desk.server.fill(order.client_id)
+    await trader.tick()
+    book = Book.model_validate_json(await desk.desk.redis.get(desk.desk.keys.book(BTC)) or "")
+    assert total(cell.qty for cell in (await cells(desk)).values()) == book.base == ZERO
+    assert (book.missing_base, book.missing) == (-own, ZERO)
+    assert value(book, order.price).identity_error == 0
+    report = await audit_funds(desk.desk.redis, desk.desk.keys, [BTC], desk.client)
+    assert report.drift == ()
+    await desk.desk.redis.flushall()
+    await trader.tick()
+    rebuilt = Book.model_validate_json(await desk.desk.redis.get(desk.desk.keys.book(BTC)) or "")
+    assert (rebuilt.base, rebuilt.missing_base, rebuilt.cash) == (ZERO, -own, book.cash)
 
 
 async def test_a_larger_amount_is_reserved_past_the_limits(redis: RedisClient) -> None:

@@ -212,6 +212,36 @@ async def test_a_symbol_that_is_listed_again_after_the_comparison_repeats_no_id(
         assert sent_twice(await desk.server.record()) == {}
 
 
+async def test_fills_that_redis_lost_are_booked_once_the_symbol_is_listed_again(
+    server: RestartableRedis, redis: RedisClient
+) -> None:
+    """It was not listed while the books were compared, so it is compared before its next tick, once."""
+    both = own_settings(symbols=dict.fromkeys((BTC, ETH), own_settings().symbols[BTC]))
+    candles = {BTC: walk(60, seed=4), ETH: walk(60, seed=4, start="2300")}
+    async with open_binance_desk(redis, both, candles, EXCHANGE) as desk:
+        traders = [await desk.trader(symbol) for symbol in (BTC, ETH)]
+        await traders[0].tick()
+        await trade(desk, traders[1], 2)
+        snapshot, before = server.snapshot(), await redis.zcard(KEYS.seen(ETH))
+        await trade(desk, traders[1], 20)
+        lost = await redis.zcard(KEYS.seen(ETH)) - before
+        engine = desk.server.binance.engine  # type: ignore[attr-defined]
+        engine.delist(ETH)
+        server.go_back(snapshot)
+        await traders[0].tick()
+        assert await redis.hkeys(KEYS.uncompared) == [ETH]
+        engine.relist(ETH)
+        await traders[1].tick()
+        assert lost > 3
+        record = await desk.server.record()
+        seen = [str(name) for name in await redis.zrange(KEYS.seen(ETH), 0, -1)]
+        assert unseen_trades(record, seen, ETH) == []
+        assert sent_twice(record) == {}
+        assert await redis.hkeys(KEYS.uncompared) == []
+        told = [one for one in await views.events(redis, KEYS, 50) if one.type == EventKind.REDIS_RESTARTED]
+        assert len(told) == 2
+
+
 async def test_a_delisted_coin_does_not_stop_the_search_for_symbols_that_redis_forgot(
     server: RestartableRedis, redis: RedisClient
 ) -> None:

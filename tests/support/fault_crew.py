@@ -94,7 +94,7 @@ class Crew:
             text = await desk.redis.get(desk.keys.book(symbol))
             missing = Book.model_validate_json(text).missing_base if text else Decimal(0)
             assert missing <= taken.get(coin_of(symbol), Decimal(0)), f"{symbol}: {missing} is missing, more than taken"
-            if missing:
+            if missing > 0:
                 found += 1
                 held = (await read_holdings(desk.redis, desk.keys, [symbol]))[symbol].held
                 balance = (await desk.exchange.balances())[coin_of(symbol)]
