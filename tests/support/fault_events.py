@@ -63,11 +63,13 @@ class Operator:
     done: Counter[str] = field(default_factory=Counter)
     asked_to_sell: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     delisted: set[str] = field(default_factory=set)
+    always: set[str] = field(default_factory=set)  # symbols that all settings so far have had
     earnings: random.Random | None = None  # draws what the symbols earn whenever the settings change
 
     def __post_init__(self) -> None:
         """Draw the few kinds of changes that this scenario has."""
         self.settings = self.scene.settings
+        self.always = set(self.settings.symbols)
         self._is_outdated = False  # whether other settings than `settings` may be in force
         self._went_back = 0
         self._changes = Changes(self.rng)
@@ -102,6 +104,7 @@ class Operator:
 
     async def _put_in_force(self, found: Settings, *, liquidate: bool = False) -> None:
         self.settings, self._is_outdated = found, True
+        self.always &= set(found.symbols)
         before = self._went_back
         await self._publish(found, liquidate=liquidate)
         self._is_outdated = self.settings is not found or self._went_back != before

@@ -8,9 +8,9 @@ from tasks.base.money import ZERO
 from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Market
 from tasks.exchange.order_ids import Purpose, parse_order_id
-from tasks.grid.models import Grid
+from tasks.grid.models import Cell, Grid
 from tasks.ledger.models import Book, Fill
-from tasks.ledger.rules import total
+from tasks.ledger.rules import earned_of, total
 from tests.support.binance.record import Record, is_recoup
 from tests.support.outbox import booked_fills
 
@@ -26,6 +26,23 @@ async def check_recoups(redis: RedisClient, keys: Keys, record: Record, market: 
     paid_away = Book.model_validate_json(text).fee_basis if text else ZERO
     wrong = recouped_too_much(fills, record, market.lot_step, paid_away)
     assert wrong == [], f"sold more than the cost: {wrong}"
+
+
+async def check_earned(redis: RedisClient, keys: Keys, symbol: str) -> None:
+    """Raise AssertionError unless the cells hold as much base without a cost as their sells kept.
+
+    Cells that paid fees of other symbols, or lost base, may have given of it: such a symbol is not looked at.
+    """
+    text = await redis.get(keys.book(symbol))
+    book = Book.model_validate_json(text) if text else Book(symbol=symbol)
+    if book.fee_base or book.missing_base:
+        return
+    fills = await booked_fills(redis, keys, symbol)
+    if any(not fill.client_id for fill in fills):  # base that was written off, or left and came back
+        return
+    cells = [Cell.model_validate_json(one) for one in await redis.hvals(keys.cells(symbol))]
+    held, kept = earned_of(cells), total(fill.earned for fill in fills)
+    assert held == kept, f"{symbol}: the cells hold {held} that they earned, and sells kept {kept}"
 
 
 async def check_names(redis: RedisClient, keys: Keys, record: Record, symbol: str) -> None:

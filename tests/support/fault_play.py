@@ -40,7 +40,7 @@ from tests.support.fault_end import (
 from tests.support.fault_events import FOR_GOOD_MS, Operator
 from tests.support.fault_hazards import Hazards
 from tests.support.fault_history import check_history
-from tests.support.fault_orders import check_names, check_recoups
+from tests.support.fault_orders import check_earned, check_names, check_recoups
 from tests.support.fault_redis import RedisTrouble, is_compared
 from tests.support.fault_rules import RulesDesk
 from tests.support.fault_stop import Stop
@@ -132,6 +132,9 @@ class Play:
             self.desk, after, SYMBOLS, MONEY + self.capital.on_account, unlisted=gone, placed_by_hand=strays
         )
         await self.capital.check(self.redis.put_backs)
+        if Trouble.AMENDED not in self.swarm.rates:  # a larger sell takes of what other cells earned
+            for symbol in self.operator.always - gone:
+                await check_earned(self.desk.desk.redis, self.desk.desk.keys, symbol)
         for symbol in SYMBOLS:
             await check_names(self.desk.desk.redis, self.desk.desk.keys, after, symbol)
             if _CHANGES_A_LOT.isdisjoint(self.swarm.rates):

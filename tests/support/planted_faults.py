@@ -138,8 +138,16 @@ FAULTS = (
     Planted(
         "forgotten symbols are not looked for",
         "tasks/tick/comparing.py",
-        "    forgotten = sorted(own_symbols(orders, desk.keys.account) - set(symbols))\n",
-        "    forgotten: list[str] = []\n",
+        """\
+    forgotten = sorted(own_symbols(orders, desk.keys.account) - set(symbols))
+    await store.raise_fences(desk.redis, keys=desk.keys, symbols=forgotten, holder=holder)
+    found = await _compare_each(desk, [*symbols, *forgotten], orders, holder)
+    held = await forgotten_with_base(desk, {one.symbol for one in found})
+    return [*found, *await _compare_each(desk, held, [], holder)]
+""",
+        """\
+    return await _compare_each(desk, symbols, orders, holder)
+""",
     ),
     Planted(
         "half an answer is read as an empty list",
