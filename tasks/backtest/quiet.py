@@ -58,6 +58,7 @@ _GEOMETRY = frozenset(
 _MOVING = frozenset({"trail_up_to", "trail_down_to", "recentre"})  # `_moves` has their bounds
 KNOWN_FIELDS = _GEOMETRY | _MOVING | EVERY_CANDLE | BOUNDED | INERT
 _FOR_MONEY = frozenset({FundCode.SYMBOL_LIMIT.name, FundCode.GLOBAL_LIMIT.name})
+_NO_BAND = PriceBand()
 _BY_RULE = frozenset({IdleReason.NOT_STARTED, IdleReason.PAUSED_BY_RULE})  # `rule_bounds` has their end
 
 
@@ -129,9 +130,8 @@ def quiet_after(rules: Rules, decision: Decision, share: TraderAllocation, refus
 def _moves(own: GridSettings, grid: Grid, market: Market) -> RuleBounds:
     """Where the range follows the price, or the grid starts anew. A bound may come too early, never too late."""
     below, above = moves_at(grid, own, market)
-    below_range, above_range = grid.beyond
-    above = above_range if own.recentres(up=True) else above
-    below = below_range if own.recentres(up=False) else below
+    above = grid.beyond[1] if own.recentres(up=True) else above
+    below = grid.beyond[0] if own.recentres(up=False) else below
     return RuleBounds(None if above is None else to_units(above) - 1, None if below is None else to_units(below))
 
 
@@ -169,7 +169,7 @@ def _bounds(decision: Decision, grid: Grid, *, did_nothing: bool, sized: bool) -
         reason = decision.plan.idle_reasons.get(cell.key)
         if did_nothing and reason in _BY_RULE:
             continue
-        if not did_nothing or reason is None or reason.value not in _FOR_MONEY:
+        if not did_nothing or reason is None or reason not in _FOR_MONEY:
             return None
         below.append(cell)
     return Quiet(
@@ -185,7 +185,7 @@ def _units(cell: Cell) -> int:
 
 def _is_plain(market: Market) -> bool:
     """Whether no filter depends on the market's price."""
-    return market.max_orders is None and market.buy_band == market.sell_band == PriceBand()
+    return market.max_orders is None and market.buy_band == market.sell_band == _NO_BAND
 
 
 def _funds_all(

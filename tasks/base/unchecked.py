@@ -7,15 +7,35 @@ from pydantic import BaseModel
 
 Record = TypeVar("Record", bound=BaseModel)
 
+# The slots that pydantic keeps of each record. Records have neither private nor extra fields.
+_set_fields = BaseModel.__dict__["__dict__"].__set__
+_set_names = BaseModel.__dict__["__pydantic_fields_set__"].__set__
+_set_extra = BaseModel.__dict__["__pydantic_extra__"].__set__
+_set_private = BaseModel.__dict__["__pydantic_private__"].__set__
+
 
 def unchecked(kind: type[Record], **values: Any) -> Record:
     """A record without validation, as `model_construct` makes it, but several times as quick. Fields have no alias."""
+    return _made(kind, {**_defaults(kind), **values})
+
+
+def changed(record: Record, **values: Any) -> Record:
+    """A copy with other values, as `model_copy` makes it, but twice as quick."""
+    return _made(type(record), {**record.__dict__, **values})
+
+
+def _made(kind: type[Record], fields: dict[str, Any]) -> Record:
     record = kind.__new__(kind)
-    object.__setattr__(record, "__dict__", _defaults(kind) | values)
-    object.__setattr__(record, "__pydantic_fields_set__", set(values))
-    object.__setattr__(record, "__pydantic_extra__", None)
-    object.__setattr__(record, "__pydantic_private__", None)
+    _set_fields(record, fields)
+    _set_names(record, _names(kind))
+    _set_extra(record, None)
+    _set_private(record, None)
     return record
+
+
+@cache
+def _names(kind: type[BaseModel]) -> set[str]:
+    return set(kind.model_fields)
 
 
 @cache

@@ -43,7 +43,8 @@ class PriceBand(Frozen):
 
     def holds(self, price: Decimal, reference: Decimal) -> bool:
         """Whether the exchange takes `price` while the market is at `reference`."""
-        return price >= reference * self.least and (self.most is None or price <= reference * self.most)
+        least, most = self.least, self.most
+        return (not least or price >= reference * least) and (most is None or price <= reference * most)
 
 
 class Market(Frozen):

@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 from tasks.base.money import ZERO, ceil_to, exact
+from tasks.base.unchecked import changed
 from tasks.exchange.models import Market, Side
 from tasks.grid.models import Cell, CellState, Grid, PlannedOrder
 
@@ -25,11 +26,9 @@ def _distance(cell: Cell, grid: Grid) -> Decimal:
     """How far the cell's prices are from its levels; 0 for a cell of another grid or range."""
     own = grid.by_id(cell.grid_id)
     ends = own.ends_of(cell.index) if own else None
-    if ends is None:
+    if ends is None or ends == (cell.buy_price, cell.sell_price):
         return ZERO
     low, high = ends
-    if cell.buy_price == low and cell.sell_price == high:
-        return ZERO
     return max(abs(cell.buy_price - low), abs(cell.sell_price - high))
 
 
@@ -54,7 +53,7 @@ def recoup_qty(cell: Cell, price: Decimal, bid: Decimal, market: Market) -> Deci
 def with_order(cell: Cell, order: PlannedOrder) -> Cell:
     """The cell once the order is journalled: IDLE → BUYING or HOLDING → SELLING (at the market also from IDLE)."""
     state = CellState.BUYING if order.side is Side.BUY else CellState.SELLING
-    return cell.model_copy(update={"state": state, "order_id": order.client_id, "retry_ms": 0})
+    return changed(cell, state=state, order_id=order.client_id, retry_ms=0)
 
 
 def lightened(cell: Cell, market: Market) -> Cell:
@@ -84,13 +83,12 @@ def settled(cell: Cell, side: Side, filled: Decimal, market: Market, retry_ms: i
     sellable = has_lot(cell, market)
     bought = side is Side.BUY and sellable
     round_done = side is Side.SELL and filled > 0 and not sellable
-    return cell.model_copy(
-        update={
-            "state": CellState.HOLDING if sellable else CellState.IDLE,
-            "order_id": None,
-            "cycle": cell.cycle if bought and filled > 0 else cell.cycle + 1,
-            "rounds": cell.rounds + int(round_done),
-            "entry": cell.entry and filled == 0,
-            "retry_ms": retry_ms,
-        }
+    return changed(
+        cell,
+        state=CellState.HOLDING if sellable else CellState.IDLE,
+        order_id=None,
+        cycle=cell.cycle if bought and filled > 0 else cell.cycle + 1,
+        rounds=cell.rounds + int(round_done),
+        entry=cell.entry and filled == 0,
+        retry_ms=retry_ms,
     )

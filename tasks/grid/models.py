@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from pydantic import Field
@@ -10,7 +11,7 @@ from pydantic import Field
 from tasks.base.errors import RejectReason
 from tasks.base.money import ZERO, units_up
 from tasks.exchange.models import Frozen, NotNegative, Positive, Side
-from tasks.exchange.order_ids import Purpose
+from tasks.exchange.order_ids import Purpose, cell_key
 from tasks.settings.grids.common import ONE, CellWeights
 
 MARKET_SLIPPAGE = Decimal("0.001")  # an order at the market may be this share worse than the best price
@@ -136,8 +137,8 @@ class Grid(Frozen):
 
     def ends_of(self, index: int) -> tuple[Decimal, Decimal] | None:
         """Lower and upper level of the cell with this index; None where the range does not reach it now."""
-        number = index - self.first_index
-        return (self.levels[number], self.levels[number + 1]) if index in self.indices else None
+        number, levels = index - self.first_index, self.levels
+        return (levels[number], levels[number + 1]) if 0 <= number < len(levels) - 1 else None
 
     @property
     def beyond(self) -> tuple[Decimal, Decimal]:
@@ -150,11 +151,15 @@ class Grid(Frozen):
         """The highest index that the range has ever reached."""
         return max(self.indices[-1], self.covered[1] if self.covered else self.indices[-1])
 
+    @property
+    def cell_keys(self) -> frozenset[str]:
+        """The keys of the cells in the range as it is now."""
+        own = _cell_keys(self.grid_id, self.first_index, len(self.levels) - 1)
+        return own.union(*(grid.cell_keys for grid in self.others)) if self.others else own
+
     def has(self, cell: "Cell") -> bool:
         """Whether the cell belongs to the range as it is now. Others only sell what they hold."""
-        if cell.grid_id == self.grid_id:
-            return 0 <= cell.index - self.first_index < len(self.levels) - 1
-        return any(grid.has(cell) for grid in self.others)
+        return cell.key in self.cell_keys
 
     @property
     def cells(self) -> int:
@@ -174,6 +179,11 @@ class Grid(Frozen):
         """Whether the range has ever reached the cell with this index."""
         lowest, highest = self.covered or (self.indices[0], self.indices[-1])
         return lowest <= index <= highest
+
+
+@lru_cache(maxsize=1024)  # every tick looks for its cells
+def _cell_keys(grid_id: str, first_index: int, count: int) -> frozenset[str]:
+    return frozenset(cell_key(grid_id, first_index + number) for number in range(count))
 
 
 class Cell(Frozen):
@@ -308,3 +318,6 @@ class GridPlan(Frozen):
     to_resize: int = 0
     place: tuple[PlannedOrder, ...] = ()
     idle_reasons: Mapping[str, IdleReason] = Field(default_factory=dict)
+
+
+NO_PLAN = GridPlan()

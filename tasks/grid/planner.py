@@ -23,7 +23,7 @@ from tasks.grid.order_limit import nearest_orders
 from tasks.grid.resizing import NO_RESIZING, Candidate, resize
 from tasks.grid.sizing import Wanted, amounts, grid_money, holds_nothing, reserve_units, smallest_qty
 from tasks.market.models import Snapshot
-from tasks.settings.grids.common import CellWeights
+from tasks.settings.grids.common import ONE, CellWeights
 from tasks.settings.grids.placement import is_active
 
 _NONE: Mapping[str, RestingBuy] = {}
@@ -73,7 +73,9 @@ class _Planner:
         self.snapshot, self.grid, self.limits = snapshot, grid, limits
         self.resting, self.account_tag = resting, account_tag
         self.market: Market = snapshot.market
-        self.cells = sorted(cells, key=lambda cell: (abs(cell.buy_price - snapshot.price), cell.key))
+        self.price, self.ask = snapshot.price, snapshot.ask
+        price = self.price
+        self.cells = sorted(cells, key=lambda cell: (abs(cell.buy_price - price), cell.key))
         self.symbol_free, self.global_free = limits.symbol_free, limits.global_free
         self.free_base = limits.free_base
         self.cancel: list[str] = []
@@ -82,6 +84,8 @@ class _Planner:
         self.making_room: tuple[str, ...] = ()  # client ids of orders that leave their place to nearer ones
         self.unfunded: set[str] = set()  # client ids of buys that the pot will hardly grant
         self.missing = 0  # units that cells without an order lack because of the symbol's allocation
+        self.in_range = grid.cell_keys
+        self.all_end = limits.stopped or limits.stop_fired or (limits.liquidate and not limits.stale)
         self.amounts = self._amounts()
 
     def _amounts(self) -> Mapping[str, Decimal]:
@@ -93,25 +97,24 @@ class _Planner:
 
     def _amounts_of(self, grid: Grid) -> Mapping[str, Decimal]:
         """Of the cells of one grid."""
-        own = [cell for cell in self.cells if cell.grid_id == grid.grid_id and grid.has(cell)]
+        own = [cell for cell in self.cells if cell.grid_id == grid.grid_id and cell.key in self.in_range]
         limits = self.limits.of(grid.grid_id)
         empty = [cell for cell in own if holds_nothing(cell)]
         weights = limits.weights or CellWeights((), Decimal(len(grid.levels) - 1))
-
-        def weight(cell: Cell) -> Decimal:
-            return weights.of(cell.index - grid.first_index, entry=cell.entry)
-
-        wanting = [Wanted(cell, price, weight(cell)) for cell in empty if (price := self._buy_price(cell))]
-        without = sum(map(weight, empty), ZERO) if weights.each else len(empty)
+        each = [ONE] * len(empty)
+        if weights.each or weights.entries:
+            each = [weights.of(cell.index - grid.first_index, entry=cell.entry) for cell in empty]
+        weighed = zip(empty, each, strict=True)
+        wanting = [Wanted(cell, price, own) for cell, own in weighed if (price := self._buy_price(cell)) is not None]
+        without = sum(each, ZERO) if weights.each else len(empty)
         allocated, used = from_units(self.limits.allocated), from_units(self.limits.used)
         money = grid_money(allocated, used, self.grid, own, self.cells, limits.share)
         return amounts(limits.size, wanting, self.market, *money, weights.total, without)
 
     def plan_cell(self, cell: Cell) -> None:
         """Place or cancel the order of one cell, or note why it has none."""
-        retired, own = self.limits.retiring or not self.grid.has(cell), self.limits.of(cell.grid_id)
         if cell.order_id is not None:
-            if self._must_end(cell, retired) or self._is_left_behind(cell):
+            if self.all_end or self._must_end(cell) or self._is_left_behind(cell):
                 self.cancel.append(cell.order_id)
             return
         halted = self._halted(cell)
@@ -123,9 +126,9 @@ class _Planner:
             self.idle[cell.key] = IdleReason.RESERVE
         elif cell.state is CellState.HOLDING or self._gives_up_rest(cell):
             self._sell(cell)
-        elif retired:
+        elif self._is_retired(cell):
             self.idle[cell.key] = IdleReason.RETIRED
-        elif own.unfit:
+        elif self.limits.of(cell.grid_id).unfit:
             self.idle[cell.key] = IdleReason.GRID_UNFIT
         elif self.limits.no_buys is not None:
             self.idle[cell.key] = self.limits.no_buys
@@ -160,25 +163,28 @@ class _Planner:
     def _in_reach(self, cell: Cell, level: Decimal) -> bool:
         """Whether the level is near enough to the price to have an order."""
         has_order = cell.order_id is not None
-        return is_active(level, self.snapshot.price, self.limits.activation, has_order=has_order)
+        return is_active(level, self.price, self.limits.activation, has_order=has_order)
 
     def _waits(self, cell: Cell) -> bool:
         """Whether the cell still waits after a refusal."""
         return cell.retry_ms > self.limits.now_ms
 
-    def _must_end(self, cell: Cell, retired: bool) -> bool:
-        """Whether the cell's order must be cancelled, whatever its size."""
-        buying = cell.state is CellState.BUYING
-        if self.limits.stopped or self.limits.stop_fired:
+    def _must_end(self, cell: Cell) -> bool:
+        """Whether the cell's order must be cancelled, whatever its size. Not where all orders end."""
+        limits, level = self.limits, cell.sell_price
+        if cell.state is CellState.BUYING:
+            level = cell.buy_price
+            if limits.cancel_buys or limits.of(cell.grid_id).unfit:
+                return True
+            if self._is_retired(cell) or is_off_level(cell, self.grid):
+                return True
+        elif limits.no_sells is not None and not limits.liquidate:
             return True
-        unfit = self.limits.of(cell.grid_id).unfit
-        if buying and (retired or unfit or self.limits.cancel_buys or is_off_level(cell, self.grid)):
-            return True
-        if not buying and self.limits.no_sells is not None and not self.limits.liquidate:
-            return True
-        if not self._in_reach(cell, cell.buy_price if buying else cell.sell_price):
-            return True
-        return self.limits.liquidate and not self.limits.stale
+        return not self._in_reach(cell, level)
+
+    def _is_retired(self, cell: Cell) -> bool:
+        """Whether the cell only sells: its symbol left the settings, or the range has no such cell now."""
+        return self.limits.retiring or cell.key not in self.in_range
 
     def _is_left_behind(self, cell: Cell) -> bool:
         """Whether the price has left a partly filled buy: past the middle of the cell, with enough filled to sell.
@@ -189,7 +195,7 @@ class _Planner:
         if buy is None or not buy.filled or self.limits.stale:
             return False
         middle = (cell.buy_price + cell.sell_price) / 2
-        return self.snapshot.ask > middle and has_lot(cell, self.market)
+        return self.ask > middle and has_lot(cell, self.market)
 
     def _sell(self, cell: Cell) -> None:
         exit_now = self.limits.liquidate
@@ -254,10 +260,10 @@ class _Planner:
 
     def _buy_price(self, cell: Cell) -> Decimal | None:
         """The cell's level while a buy there would rest; for an entry, a price that fills at once; else None."""
-        if cell.buy_price < self.snapshot.ask:
+        if cell.buy_price < self.ask:
             return cell.buy_price
         if cell.entry:
-            return self.market.price_up(self.snapshot.ask * (1 + MARKET_SLIPPAGE))
+            return self.market.price_up(self.ask * (1 + MARKET_SLIPPAGE))
         return None
 
     def _filter_violation(self, side: Side, price: Decimal, qty: Decimal) -> IdleReason | None:
@@ -266,7 +272,7 @@ class _Planner:
             return IdleReason.BELOW_MINIMUM
         if not self.market.small_enough(price, qty):
             return IdleReason.ABOVE_MAXIMUM
-        if not self.market.near_enough(side, price, self.snapshot.price):
+        if not self.market.near_enough(side, price, self.price):
             return IdleReason.TOO_FAR
         return None
 
@@ -280,7 +286,8 @@ class _Planner:
 
     def _place(self, cell: Cell, purpose: Purpose, price: Decimal, qty: Decimal, units: int) -> None:
         self.place.append(
-            PlannedOrder(
+            unchecked(
+                PlannedOrder,
                 client_id=client_order_id(self.account_tag, cell, purpose),
                 cell_key=cell.key,
                 purpose=purpose,
@@ -288,7 +295,7 @@ class _Planner:
                 qty=qty,
                 cycle=cell.cycle,
                 units=units,
-                post_only=purpose is Purpose.BUY and price < self.snapshot.ask,
+                post_only=purpose is Purpose.BUY and price < self.ask,
             )
         )
 
@@ -316,7 +323,7 @@ class _Planner:
         most = self._most_orders()
         if most is None:
             return
-        allowed = nearest_orders(self.place, self.cells, self.snapshot.price, most, cancelled, self.unfunded)
+        allowed = nearest_orders(self.place, self.cells, self.price, most, cancelled, self.unfunded)
         self.place, self.making_room = list(allowed.place), allowed.cancel
         self.idle |= {order.cell_key: IdleReason.MAX_ORDERS for order in allowed.waiting}
 
@@ -332,7 +339,7 @@ class _Planner:
         fixed: list[Candidate] = []
         for cell in self.cells:
             buy = self.resting.get(cell.order_id or "")
-            if buy is None or not self.grid.has(cell) or cell.order_id in self.cancel:
+            if buy is None or cell.key not in self.in_range or cell.order_id in self.cancel:
                 continue
             units = self._units_wanted(cell, buy)
             (fixed if units is None else sizeable).append(Candidate(str(cell.order_id), buy, units or 0))
@@ -340,7 +347,7 @@ class _Planner:
 
     def _units_wanted(self, cell: Cell, buy: RestingBuy) -> int | None:
         """Units that the cell's buy should reserve: 0 without money, None where it cannot be placed again now."""
-        if buy.fixed or cell.buy_price >= self.snapshot.ask:
+        if buy.fixed or cell.buy_price >= self.ask:
             return None
         qty = self.amounts.get(cell.key)
         if qty is None:

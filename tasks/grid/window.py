@@ -13,6 +13,7 @@ from tasks.exchange.models import Market
 from tasks.grid.levels import levels
 from tasks.grid.models import Grid
 from tasks.settings.grids import GridSettings
+from tasks.settings.grids.common import NO_TRAIL
 
 
 def place_of(grid: Grid, settings: GridSettings, market: Market, price: Decimal) -> int:
@@ -21,6 +22,8 @@ def place_of(grid: Grid, settings: GridSettings, market: Market, price: Decimal)
     Where the settings no longer let the range move, it is back at its start.
     """
     limits, first, start = settings.trail_limits, grid.first_index, settings.start_index(grid.first_price)
+    if limits == NO_TRAIL:
+        return start
     if (limits.up is None and first > start) or (limits.down is None and first < start):
         first = start
 
@@ -43,7 +46,10 @@ def moves_at(grid: Grid, settings: GridSettings, market: Market) -> tuple[Decima
 
 
 def _moves_at(first: int, grid: Grid, settings: GridSettings, market: Market) -> tuple[Decimal | None, Decimal | None]:
-    limits, room, top = settings.trail_limits, settings.room, first + settings.cells
+    limits = settings.trail_limits
+    if limits == NO_TRAIL:
+        return None, None
+    room, top = settings.room, first + settings.cells
     level = _level_at(grid, settings, market)
     falls_to = level(first - 1 + room) if limits.down is not None and level(first - 1) >= limits.down else None
     rises_to = level(top + 1 - room) if limits.up is not None and level(top + 1) <= limits.up else None
@@ -71,5 +77,8 @@ def moved(grid: Grid, first_index: int, settings: GridSettings, market: Market, 
 
 def has_left(grid: Grid, settings: GridSettings, price: Decimal) -> bool:
     """Whether the price has left the range by a cell, where the grid starts anew then."""
+    goes_up, goes_down = settings.recentres(up=True), settings.recentres(up=False)
+    if not goes_up and not goes_down:
+        return False
     below, above = grid.beyond
-    return (price >= above and settings.recentres(up=True)) or (price <= below and settings.recentres(up=False))
+    return (goes_up and price >= above) or (goes_down and price <= below)

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tasks.base.money import ZERO, exact, floor_to
+from tasks.base.unchecked import changed, unchecked
 from tasks.exchange.models import Market, Side, Trade
 from tasks.exchange.order_ids import Purpose, parse_order_id
 from tasks.grid.models import Cell
@@ -31,14 +32,14 @@ def book_fill(
         fee_quote = _fee_worth(trade, market, coin_price)
         split = _split_fee(cell, trade, market, fee_quote or ZERO, needed)
         if trade.side is Side.BUY:
-            new_book, new_cell, basis, profit = _book_buy(book, cell, trade, split)
+            traded, new_cell, basis, profit = _book_buy(book, cell, trade, split)
         else:
             name = parse_order_id(client_id)
             recoups = name is not None and name.purpose is Purpose.RECOUP
-            new_book, new_cell, basis, profit = _book_sell(book, cell, trade, split, recoups=recoups)
-        new_book = _count(new_book, trade, split, fee_quote)
+            traded, new_cell, basis, profit = _book_sell(book, cell, trade, split, recoups=recoups)
         filled_basis = running_sum(book, trade.side, basis)
-        fill = Fill(
+        fill = unchecked(
+            Fill,
             trade_id=trade.trade_id,
             client_id=client_id,
             symbol=trade.symbol,
@@ -57,7 +58,8 @@ def book_fill(
             filled_basis=filled_basis,
             earned=ZERO if trade.side is Side.BUY else new_cell.earned - cell.earned,
         )
-        return new_book.model_copy(update={"filled_basis": filled_basis}), new_cell, fill
+        counted = _counted(book, trade, split, fee_quote)
+        return changed(book, **traded, **counted, filled_basis=filled_basis), new_cell, fill
 
 
 def running_sum(book: Book, side: Side, basis: Decimal) -> Decimal:
@@ -120,23 +122,30 @@ def _split_fee(cell: Cell, trade: Trade, market: Market, fee_quote: Decimal, nee
     return _FeeParts(ZERO, ZERO, elsewhere, fee_quote)
 
 
-def _book_buy(book: Book, cell: Cell, trade: Trade, fee: _FeeParts) -> tuple[Book, Cell, Decimal, Decimal]:
+def _book_buy(book: Book, cell: Cell, trade: Trade, fee: _FeeParts) -> tuple[dict[str, Any], Cell, Decimal, Decimal]:
+    """The changes of the book, the cell, and the fill's basis and profit."""
     paid = trade.price * trade.qty + fee.quote
     received, cost = trade.qty - fee.base, paid + fee.elsewhere_worth
-    new_cell = cell.model_copy(update={"qty": cell.qty + received, "basis": cell.basis + cost})
-    changes = {"cash": book.cash - paid, "base": book.base + received, "basis": book.basis + cost}
-    changes["received"] = book.received + received
-    return book.model_copy(update=changes | {"buys": book.buys + 1}), new_cell, cost, ZERO
+    new_cell = changed(cell, qty=cell.qty + received, basis=cell.basis + cost)
+    changes = {
+        "cash": book.cash - paid,
+        "base": book.base + received,
+        "basis": book.basis + cost,
+        "received": book.received + received,
+        "buys": book.buys + 1,
+    }
+    return changes, new_cell, cost, ZERO
 
 
 def _book_sell(
     book: Book, cell: Cell, trade: Trade, fee: _FeeParts, *, recoups: bool
-) -> tuple[Book, Cell, Decimal, Decimal]:
+) -> tuple[dict[str, Any], Cell, Decimal, Decimal]:
+    """The changes of the book, the cell, and the fill's basis and profit."""
     sold = trade.qty + fee.base
     income = trade.price * trade.qty - fee.quote
     freed = recouped_basis(cell, sold, income - fee.elsewhere_worth) if recoups else freed_basis(cell, sold)
     profit = income - fee.elsewhere_worth - freed
-    new_cell = cell.model_copy(update=left_after(cell, sold, freed, recoups=recoups) | {"profit": cell.profit + profit})
+    new_cell = changed(cell, **left_after(cell, sold, freed, recoups=recoups), profit=cell.profit + profit)
     changes = {
         "cash": book.cash + income,
         "base": book.base - sold,
@@ -144,7 +153,7 @@ def _book_sell(
         "grid_profit": book.grid_profit + profit,
         "sells": book.sells + 1,
     }
-    return book.model_copy(update=changes), new_cell, freed, profit
+    return changes, new_cell, freed, profit
 
 
 def freed_basis(cell: Cell, sold: Decimal) -> Decimal:
@@ -259,7 +268,7 @@ def with_return(book: Book, fill: Fill, allocated: Decimal) -> Book:
     earned = fill.profit + fill.earned * fill.price
     returns[hour] = round(returns.get(hour, ZERO) + earned / allocated, 12)
     oldest = max(returns) - HOURS_KEPT
-    return book.model_copy(update={"hourly_returns": {at: one for at, one in returns.items() if at > oldest}})
+    return changed(book, hourly_returns={at: one for at, one in returns.items() if at > oldest})
 
 
 def return_72h(book: Book, now_ms: int) -> Decimal:
@@ -268,22 +277,21 @@ def return_72h(book: Book, now_ms: int) -> Decimal:
     return sum((one for hour, one in book.hourly_returns.items() if hour > oldest), ZERO)
 
 
-def _count(book: Book, trade: Trade, fee: _FeeParts, fee_quote: Decimal | None) -> Book:
+def _counted(book: Book, trade: Trade, fee: _FeeParts, fee_quote: Decimal | None) -> dict[str, Any]:
+    """The changes of the book's fees, volume and cursor."""
     other, unvalued = dict(book.other_fees), dict(book.unvalued)
     if fee.elsewhere:
         other[trade.fee_currency] = other.get(trade.fee_currency, ZERO) + fee.elsewhere
     if fee_quote is None:
         unvalued[trade.trade_id] = UnvaluedFee(coin=trade.fee_currency, amount=trade.fee, at_ms=trade.at_ms)
-    return book.model_copy(
-        update={
-            "fees": book.fees + (fee_quote or ZERO),
-            "other_fees": other,
-            "other_value": book.other_value + fee.elsewhere_worth,
-            "unvalued": unvalued,
-            "volume": book.volume + trade.price * trade.qty,
-            "cursor_ms": max(book.cursor_ms, trade.at_ms),
-        }
-    )
+    return {
+        "fees": book.fees + (fee_quote or ZERO),
+        "other_fees": other,
+        "other_value": book.other_value + fee.elsewhere_worth,
+        "unvalued": unvalued,
+        "volume": book.volume + trade.price * trade.qty,
+        "cursor_ms": max(book.cursor_ms, trade.at_ms),
+    }
 
 
 def value_fee(book: Book, trade_id: str, worth: Decimal) -> Book:
@@ -338,7 +346,8 @@ def value(book: Book, price: Decimal) -> Valuation:
         inventory = book.base * price
         floating = inventory - book.basis
         change = book.cash - book.other_value + inventory
-        return Valuation(
+        return unchecked(
+            Valuation,
             equity_change=change,
             grid_profit=book.grid_profit,
             floating=floating,

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from tasks.base.money import ZERO
+from tasks.base.unchecked import changed
 from tasks.exchange.models import Order, OrderStatus, Side, Trade
 from tasks.exchange.order_ids import own_order_id
 from tasks.grid.sizing import reserve_units
@@ -171,17 +172,16 @@ def advance(intent: Intent, evidence: Evidence, now_ms: int, protection_ms: int)
     missing_ms = _missing_since(intent, evidence, now_ms)
     if state is IntentState.UNKNOWN and filled == 0:
         state = _state_of_missing(intent, evidence, missing_ms, now_ms, protection_ms)
-    updated = intent.model_copy(
-        update={
-            "state": state,
-            "exchange_id": exchange_id,
-            "filled": filled,
-            "quote_filled": intent.quote_filled + sum((trade.price * trade.qty for trade in fresh), ZERO),
-            "trade_ids": intent.trade_ids + tuple(trade.trade_id for trade in fresh),
-            "behind": intent.behind if order is None else filled < order.filled,
-            "missing_ms": missing_ms,
-            "ended_ms": now_ms if state.ended else None,
-        }
+    updated = changed(
+        intent,
+        state=state,
+        exchange_id=exchange_id,
+        filled=filled,
+        quote_filled=intent.quote_filled + sum((trade.price * trade.qty for trade in fresh), ZERO),
+        trade_ids=intent.trade_ids + tuple(trade.trade_id for trade in fresh),
+        behind=intent.behind if order is None else filled < order.filled,
+        missing_ms=missing_ms,
+        ended_ms=now_ms if state.ended else None,
     )
     return updated, fresh
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from tasks.base.errors import ConfigError
 from tasks.base.money import from_units
+from tasks.base.unchecked import unchecked
 from tasks.exchange.models import Placement
 from tasks.exchange.order_ids import account_tag
 from tasks.funds.models import Write
@@ -57,7 +58,7 @@ def decide(rules: Rules, readings: Readings) -> Decision:
     )
     value_pending(folded, readings.coin_prices)
     pay_fees(folded, state.fee_queue, rules.market, readings.now_ms)
-    decision = Decision(readings, Snapshot(market=rules.market, ticker=readings.ticker), folded)
+    decision = Decision(readings, unchecked(Snapshot, market=rules.market, ticker=readings.ticker), folded)
     decision.corrected = _corrected(rules, decision)
     decision.moves = list(folded.moves)
     decision.charges = charges(folded.fees, folded.valued)

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
 from typing import NamedTuple
 
 from tasks.base.errors import ConfigError
 from tasks.base.keys import Keys
 from tasks.exchange.models import Market, Order, Ticker
 from tasks.funds.models import FeeCharge, FillMove, Write
-from tasks.grid.models import Grid, GridPlan
+from tasks.grid.models import NO_PLAN, Grid, GridPlan
 from tasks.market.models import Snapshot
 from tasks.orders.models import Evidence
 from tasks.risk.models import Verdict
@@ -37,7 +38,7 @@ class Rules:
     def symbol(self) -> str:
         return self.market.symbol
 
-    @property
+    @cached_property
     def configured(self) -> SymbolSettings | None:
         """The symbol's settings; None where it left the settings."""
         return self.settings.symbols.get(self.symbol)
@@ -89,7 +90,7 @@ class Decision:
     moves: list[FillMove] = field(default_factory=list)
     changes: list[Write] = field(default_factory=list)
     charges: list[FeeCharge] = field(default_factory=list)
-    plan: GridPlan = field(default_factory=GridPlan)
+    plan: GridPlan = NO_PLAN
     refusal: ConfigError | None = None
     unfit: str = ""
     unfit_grids: frozenset[str] = frozenset()

@@ -143,7 +143,9 @@ def _share(worth: Decimal, part: Decimal, whole: Decimal) -> Decimal:
 
 def _sells_to_cancel(folded: Folded, needed: Decimal) -> Iterator[str]:
     """Client ids of the farthest sells whose base, with what is free, covers `needed`."""
-    missing = needed - sum((payer.free for payer in payers(folded)), ZERO) if needed else ZERO
+    if not needed:
+        return
+    missing = needed - sum((payer.free for payer in payers(folded)), ZERO)
     for cell in sorted(folded.cells.values(), key=lambda one: (-one.sell_price, one.key)):
         intent = folded.intents.get(cell.order_id or "")
         if missing <= 0:

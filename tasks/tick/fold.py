@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from tasks.base.errors import RejectReason
 from tasks.base.money import ZERO, exact
+from tasks.base.unchecked import changed, unchecked
 from tasks.exchange.models import Market, Side, Trade
 from tasks.funds.models import FillMove
 from tasks.grid.cells import holding_order, settled
@@ -101,7 +102,8 @@ def _book(
     result.fills.append(fill)
     take = intent.take_for(trade.qty, used_delta)
     result.moves.append(
-        FillMove(
+        unchecked(
+            FillMove,
             trade_id=trade.trade_id,
             at_ms=trade.at_ms,
             reservation_id=intent.client_id,
@@ -109,7 +111,7 @@ def _book(
             used_delta=used_delta,
         )
     )
-    return intent.model_copy(update={"units_left": intent.units_left - take})
+    return changed(intent, units_left=intent.units_left - take)
 
 
 def _cover(result: Folded, fill: Fill, excess: Decimal, market: Market) -> tuple[Fill, int]:

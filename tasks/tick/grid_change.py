@@ -57,9 +57,8 @@ def level_cells(folded: Folded, grid: Grid, keys: Keys) -> list[Write]:
     price), or from an earlier tick size. Changes `folded` and returns the records to write.
     """
     changes = []
-    for key, cell in sorted(folded.cells.items()):
-        if cell.order_id is not None:
-            continue
+    without_order = [(key, cell) for key, cell in folded.cells.items() if cell.order_id is None]
+    for key, cell in sorted(without_order):
         ends = grid.ends_of(cell.index)
         if ends and (is_unrounded(cell, grid) or (cell.state is CellState.IDLE and is_off_level(cell, grid))):
             low, high = ends
@@ -82,7 +81,7 @@ def move_dust(folded: Folded, grid: Grid, price: Decimal, market: Market, keys: 
     What they earned in base stays earned there. Changes `folded`. None where there is no such dust. The moves have
     their own ids: repeated, they change nothing.
     """
-    dust = [cell for cell in folded.cells.values() if is_dust(cell) and not grid.has(cell)]
+    dust = [folded.cells[key] for key in folded.cells.keys() - grid.cell_keys if is_dust(folded.cells[key])]
     dust.sort(key=lambda cell: cell.key)
     own = [cell for cell in folded.cells.values() if grid.has(cell)] if dust else []
     if not own:

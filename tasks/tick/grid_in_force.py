@@ -74,7 +74,7 @@ def _in_force(rules: Rules, found: Mapping[str, Grid | None]) -> Iterator[tuple[
 
 
 def _own_cells(state: SymbolState, grid: Grid) -> int:
-    return sum(map(grid.has, state.cells.values()))
+    return len(state.cells.keys() & grid.cell_keys)
 
 
 def _may_move(rules: Rules, state: SymbolState, ticker: Ticker, now_ms: int) -> bool:
@@ -156,9 +156,9 @@ def _chosen(
     if current is not None:
         current, unfit = _rounded_again(rules, current, own)
         placed = current if unfit else _in_place(rules, decision, current, own)
-    cells = [cell for cell in folded.cells.values() if placed and placed.has(cell)]
+    cells = len(folded.cells.keys() & placed.cell_keys) if placed else 0
     has_moved = placed is not None and held is not None and placed.indices != held.indices
-    if placed is not None and len(cells) == placed.cells and not has_moved:
+    if placed is not None and cells == placed.cells and not has_moved:
         return _Chosen(placed, [], unfit=unfit)
     grid, start = placed, StartMode.FLAT
     if grid is None or not (cells or has_moved):

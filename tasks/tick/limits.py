@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from tasks.base.errors import RejectReason
 from tasks.base.keys import Keys
+from tasks.base.unchecked import unchecked
 from tasks.exchange.models import Order, Side
 from tasks.funds.models import FundCode, Write
 from tasks.grid.levels import configured_size
@@ -48,8 +49,9 @@ def limits_of(
     committed = state.share.committed_units + used_delta - released
     fired = own is not None and verdict is not None and verdict.marks.fired is not StopCode.NONE
     sells = own.stop_exit == "sell" if own and verdict and verdict.fires is not StopCode.NONE else state.share.liquidate
-    return Limits(
-        **dict(_grid_limits(own, grid, unfit)),
+    return unchecked(
+        Limits,
+        **vars(_grid_limits(own, grid, unfit)),
         others={each.grid_id: _grid_limits(own, each, unfit) for each in grid.others},
         symbol_free=max(state.share.allocated_units - committed, 0),
         global_free=0 if state.short else max(state.pool_free_units - used_delta + released, 0),
@@ -81,7 +83,8 @@ def _grid_limits(settings: SymbolSettings | None, grid: Grid, unfit: Collection[
     own = settings.each_grid.get(grid.name) if settings else None
     if settings is None or own is None:
         return GridLimits(unfit=grid.grid_id in unfit)
-    return GridLimits(
+    return unchecked(
+        GridLimits,
         share=settings.part_of(grid.name),
         size=configured_size(own),
         weights=own.cell_weights(grid.first_price),
@@ -94,18 +97,13 @@ def _grid_limits(settings: SymbolSettings | None, grid: Grid, unfit: Collection[
 def other_orders(open_orders: Sequence[Order], folded: Folded) -> int:
     """Open orders of the account in the symbol that belong to no cell: of others, and orphans beside a cell's order."""
     own = {cell.order_id for cell in folded.cells.values()}
-    return sum(order.client_id not in own for order in open_orders)
+    return len([order for order in open_orders if order.client_id not in own])
 
 
 def resting_buys(folded: Folded) -> dict[str, RestingBuy]:
     """The buys that rest on the exchange, by client id."""
     return {
-        client_id: RestingBuy(
-            qty=intent.qty,
-            units=intent.units_left,
-            filled=intent.filled,
-            fixed=bool(intent.filled) or not intent.post_only,
-        )
+        client_id: RestingBuy(intent.qty, intent.units_left, intent.filled, bool(intent.filled) or not intent.post_only)
         for client_id, intent in folded.intents.items()
         if intent.side is Side.BUY and intent.state in _RESTING
     }
@@ -113,7 +111,7 @@ def resting_buys(folded: Folded) -> dict[str, RestingBuy]:
 
 def still_refused(planned: GridPlan) -> dict[str, str]:
     """Cells that the planner left without an order because the pot would refuse it: cell key → code of the pot."""
-    return {key: reason.value for key, reason in planned.idle_reasons.items() if reason.value in _POT_REFUSALS}
+    return {key: reason.value for key, reason in planned.idle_reasons.items() if reason in _POT_REFUSALS}
 
 
 def needs_free_base(state: SymbolState, now_ms: int) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tasks.base.errors import RejectReason
+from tasks.base.unchecked import changed, unchecked
 from tasks.exchange.models import Accepted, Grant, Market, OrderRequest, Placement, Rejected, Side, Unknown
 from tasks.exchange.order_ids import Purpose
 from tasks.funds.models import Reservation
@@ -42,7 +43,8 @@ class Granted(NamedTuple):
 
 def intent_of(order: PlannedOrder, symbol: str, now_ms: int) -> Intent:
     """The journal entry of a planned order, created now."""
-    return Intent(
+    return unchecked(
+        Intent,
         client_id=order.client_id,
         symbol=symbol,
         cell_key=order.cell_key,
@@ -119,8 +121,7 @@ def outcome_of(
     for (intent, _), answer in zip(granted, answers, strict=True):
         fields = {"symbol": intent.symbol, "order": intent.client_id}
         if isinstance(answer, Accepted):
-            update = {"state": IntentState.OPEN, "exchange_id": answer.order.exchange_id}
-            outcome.changed.append(intent.model_copy(update=update))
+            outcome.changed.append(changed(intent, state=IntentState.OPEN, exchange_id=answer.order.exchange_id))
             accept(outcome, intent)
         elif isinstance(answer, Rejected) and answer.reason in NEVER_SENT:
             log.warning("order not sent; it is planned anew", extra=fields | {"reason": answer.reason.value})

@@ -42,7 +42,8 @@ def report_of(tick: Tick, outcome: Folded, trading: TradingSettings, *, retiring
     samples = (*(last.samples if last else ()), (tick.ended_ms, price))[-SAMPLES:]
     booked = outcome.book.buys + outcome.book.sells
     fills = booked - tick.state.book.buys - tick.state.book.sells
-    orphans = tuple(sorted(intent.client_id for intent in outcome.intents.values() if intent.orphan))
+    intents = outcome.intents.values()
+    orphans = tuple(sorted([intent.client_id for intent in intents if intent.orphan]))
     is_active = bool(tick.answers or fills or planned.cancel or planned.to_resize or orphans)
     return unchecked(
         TickReport,
@@ -59,8 +60,8 @@ def report_of(tick: Tick, outcome: Folded, trading: TradingSettings, *, retiring
         orphan_orders=orphans,
         cancelled=len(planned.cancel),
         refused=tick.refused,
-        idle={key: reason.value for key, reason in planned.idle_reasons.items()} | dict(tick.refused),
-        resolving=sum(intent.state is IntentState.UNKNOWN for intent in outcome.intents.values()),
+        idle={**planned.idle_reasons, **tick.refused},
+        resolving=len([intent for intent in intents if intent.state is IntentState.UNKNOWN]),
         fees_waiting=tick.fees_waiting,
         limits_version=tick.state.limits_version,
         to_resize=len(planned.resized) + planned.to_resize,
@@ -69,7 +70,7 @@ def report_of(tick: Tick, outcome: Folded, trading: TradingSettings, *, retiring
         marks=tick.verdict.marks if tick.verdict else RiskMarks(),
         stop_fires=tick.verdict is not None and tick.verdict.fires is not StopCode.NONE,
         retiring=retiring,
-        left=retiring and not (outcome.intents or outcome.book.unvalued) and all(map(is_empty, outcome.cells.values())),
+        left=retiring and not (intents or outcome.book.unvalued) and all(map(is_empty, outcome.cells.values())),
         next_in=interval_of(tick.grid, price, samples, trading, is_active).quantize(Decimal("0.001")),
         samples=samples,
     )

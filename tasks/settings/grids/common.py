@@ -37,6 +37,9 @@ class TrailLimits(NamedTuple):
     down: Decimal | None = None
 
 
+NO_TRAIL = TrailLimits()
+
+
 class CellWeights(NamedTuple):
     """How large the cells of a grid are, relative to each other.
 
@@ -105,7 +108,7 @@ class GridKind(Section, ABC):
     @property
     def trail_limits(self) -> TrailLimits:
         """How far the range follows the price by whole cells. A kind that does so has levels beyond its range."""
-        return TrailLimits()
+        return NO_TRAIL
 
     @property
     def room(self) -> int:
