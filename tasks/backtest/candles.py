@@ -15,7 +15,7 @@ from tasks.paper.units import to_units
 Column = npt.NDArray[np.int64]
 Volume = npt.NDArray[np.float64]
 NEVER_ABOVE, NEVER_BELOW = 2**62, -1  # prices that no candle reaches
-_FIRST_BLOCK, _TOP_BLOCK = 64, 16_384
+_FIRST_BLOCK, _TOP_BLOCK = 256, 16_384
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,7 @@ class BacktestTrader:
         self.fills: list[Fill] = []
         self.newly_refused = False  # whether the pot refused an order that the last tick planned
         self.ticks = 0
+        self._slots_key, self._flags_key = rules.keys.slots(rules.symbol), rules.keys.funds_symbol(rules.symbol)
         self.volatility: Callable[[int], Decimal | None] = _not_known
 
     @property
@@ -218,8 +219,7 @@ class BacktestTrader:
 
     def _write(self, changes: Sequence[Write]) -> None:
         """Follow the writes to order slots and flags. Grid, cells and orders come from the decision itself."""
-        keys, share = self.rules.keys, self.pot.shares[self.symbol]
-        slots, flags = keys.slots(self.symbol), keys.funds_symbol(self.symbol)
+        share, slots, flags = self.pot.shares[self.symbol], self._slots_key, self._flags_key
         for write in changes:
             if write.key == slots and write.verb == "HDEL":
                 share.slots.pop(write.field, None)

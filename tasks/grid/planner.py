@@ -21,7 +21,7 @@ from tasks.grid.models import (
 )
 from tasks.grid.order_limit import nearest_orders
 from tasks.grid.resizing import NO_RESIZING, Candidate, resize
-from tasks.grid.sizing import Wanted, amounts, grid_money, holds_nothing, reserve_units, smallest_qty
+from tasks.grid.sizing import Wanted, amounts, grid_money, holds_nothing, reserve_units, sized, smallest_qty
 from tasks.market.models import Snapshot
 from tasks.settings.grids.common import ONE, CellWeights
 from tasks.settings.grids.placement import is_active
@@ -106,10 +106,12 @@ class _Planner:
             each = [weights.of(cell.index - grid.first_index, entry=cell.entry) for cell in empty]
         weighed = zip(empty, each, strict=True)
         wanting = [Wanted(cell, price, own) for cell, own in weighed if (price := self._buy_price(cell)) is not None]
+        if limits.size is not None:
+            return sized(limits.size, wanting, self.market)
         without = sum(each, ZERO) if weights.each else len(empty)
         allocated, used = from_units(self.limits.allocated), from_units(self.limits.used)
         money = grid_money(allocated, used, self.grid, own, self.cells, limits.share)
-        return amounts(limits.size, wanting, self.market, *money, weights.total, without)
+        return amounts(wanting, self.market, *money, weights.total, without)
 
     def plan_cell(self, cell: Cell) -> None:
         """Place or cancel the order of one cell, or note why it has none."""

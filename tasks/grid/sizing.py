@@ -75,7 +75,6 @@ def smallest_qty(market: Market, price: Decimal) -> Decimal:
 
 
 def amounts(
-    size: Size | None,
     wanting: Iterable[Wanted],
     market: Market,
     allocated: Decimal,
@@ -83,19 +82,23 @@ def amounts(
     cells: Decimal | int,
     empty: Decimal | int,
 ) -> Mapping[str, Decimal]:
-    """Base amount by cell key, a whole number of lots, for cells that want to buy.
+    """Base amount by cell key, a whole number of lots, for cells that want to buy and follow the allocation.
 
-    `size`: configured, of a cell with weight 1. `cells`, `empty`: see `cell_money`. `wanting` comes nearest first.
-    Where the allocation is too small for all cells, the nearest that can be funded get 1.1 × the exchange's minimum and
-    the others are left out.
+    `cells`, `empty`: see `cell_money`. `wanting` comes nearest first. Where the allocation is too small for all cells,
+    the nearest that can be funded get 1.1 × the exchange's minimum and the others are left out.
     """
     wanted = list(wanting)
-    own = size or Size.of_quote(cell_money(allocated, used, cells, empty, market.taker_fee))
-    lot = market.lot_step
-    found = {} if own is None else {cell.key: lots(own, price, lot, weight) for cell, price, weight in wanted}
-    if size is not None or all(market.large_enough(price, found.get(cell.key, ZERO)) for cell, price, _ in wanted):
+    size = Size.of_quote(cell_money(allocated, used, cells, empty, market.taker_fee))
+    found = {} if size is None else sized(size, wanted, market)
+    if all(market.large_enough(price, found.get(cell.key, ZERO)) for cell, price, _ in wanted):
         return found
     return _smallest(wanted, market, allocated - used)
+
+
+def sized(size: Size, wanting: Iterable[Wanted], market: Market) -> dict[str, Decimal]:
+    """Base amount by cell key, a whole number of lots. `size`: of a cell with weight 1."""
+    lot = market.lot_step
+    return {cell.key: lots(size, price, lot, weight) for cell, price, weight in wanting}
 
 
 def lots(size: Size, price: Decimal, lot_step: Decimal, weight: Decimal = ONE) -> Decimal:

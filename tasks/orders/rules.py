@@ -162,7 +162,7 @@ def advance(intent: Intent, evidence: Evidence, now_ms: int, protection_ms: int)
     - never placed: no order under its id, no trade, and the protection window is over (its request has expired);
     - cancelled long ago: accepted once, and for FORGOTTEN_AFTER_MS neither resting, nor found, nor traded.
     """
-    if _is_unchanged(intent, evidence):
+    if is_unchanged(intent, evidence):
         return intent, []
     order = evidence.resting or evidence.found
     exchange_id = order.exchange_id if order else intent.exchange_id
@@ -186,7 +186,7 @@ def advance(intent: Intent, evidence: Evidence, now_ms: int, protection_ms: int)
     return updated, fresh
 
 
-def _is_unchanged(intent: Intent, evidence: Evidence) -> bool:
+def is_unchanged(intent: Intent, evidence: Evidence) -> bool:
     """Whether the order rests as the journal has it, with nothing to book: the usual case."""
     order = evidence.resting
     return (

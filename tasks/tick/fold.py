@@ -14,7 +14,7 @@ from tasks.grid.models import Cell
 from tasks.ledger.models import Book, Fill, QueuedFee
 from tasks.ledger.rules import book_fill, fee_elsewhere, with_return
 from tasks.orders.models import Evidence, Intent, IntentState
-from tasks.orders.rules import advance
+from tasks.orders.rules import advance, is_unchanged
 from tasks.tick.payers import cover
 
 _NO_EVIDENCE = Evidence()
@@ -62,10 +62,11 @@ def fold(
     paid in; a fee whose coin is not there is booked with its amount, and its worth stays pending.
     """
     result = Folded(book=book, cells=dict(cells), intents=dict(intents))
-    for client_id, intent in sorted(intents.items()):
-        updated, trades = advance(intent, evidence.get(client_id, _NO_EVIDENCE), now_ms, protection_ms)
-        if updated is intent:
-            continue
+    told = [(intent, evidence.get(client_id, _NO_EVIDENCE)) for client_id, intent in intents.items()]
+    news = [pair for pair in told if not is_unchanged(*pair)]
+    for intent, shown in sorted(news, key=lambda pair: pair[0].client_id):
+        client_id = intent.client_id
+        updated, trades = advance(intent, shown, now_ms, protection_ms)
         needed = ZERO if updated.state.ended else max(updated.qty - updated.filled, ZERO)
         needed += sum((trade.qty for trade in trades), ZERO)
         for trade in trades:

@@ -27,9 +27,8 @@ def needs_slots(rules: Rules, state: SymbolState, ticker: Ticker, now_ms: int) -
     own = _own_cells(state, state.grid)
     if own != len(state.cells) or own != state.grid.cells or len(found) != len(state.grid.each):
         return True
-    if not _may_move(rules, state, ticker, now_ms):
-        return False
-    return any(_is_elsewhere(rules, grid, own, ticker) for grid, own in _in_force(rules, found))
+    elsewhere = any(_is_elsewhere(rules, grid, own, ticker) for grid, own in _in_force(rules, found))
+    return elsewhere and _may_move(rules, state, ticker, now_ms)
 
 
 def _is_elsewhere(rules: Rules, grid: Grid, own: GridSettings, ticker: Ticker) -> bool:
@@ -176,14 +175,14 @@ def _in_place(rules: Rules, decision: Decision, held: Grid, own: GridSettings) -
     It stays where it is while the cells of the new place would not pay their fees, or buys are not allowed.
     """
     readings, market = decision.readings, rules.market
+    if not _is_elsewhere(rules, held, own, readings.ticker):
+        return held
     if not _may_move(rules, readings.state, readings.ticker, readings.now_ms):
         return held
     price = decision.snapshot.price
     if has_left(held, own, price):
         return None
     at = place_of(held, own, market, price)
-    if at == held.first_index and len(held.indices) == own.cells:
-        return held
     grid = moved(held, at, own, market, readings.now_ms)
     if level_problems(rules.symbol, grid.levels, market):
         return held

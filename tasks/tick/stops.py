@@ -33,10 +33,11 @@ def verdict_of(
     now_ms: int,
 ) -> Verdict:
     """What the symbol may do now. `book` and `moves`: after this tick's fills."""
-    found, last = value(book, snapshot.price), state.last
+    price, last = snapshot.price, state.last
+    found = value(book, price)
     used = from_units(state.share.used_units + sum(move.used_delta for move in moves))
     seen = Seen(
-        price=snapshot.price,
+        price=price,
         bid=snapshot.ticker.bid,
         ask=snapshot.ask,
         first_price=grid.first_price,

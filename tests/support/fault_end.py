@@ -14,7 +14,7 @@ from tasks.funds.models import FundsStatus, TraderAllocation
 from tasks.grid.cells import has_lot
 from tasks.grid.levels import configured_size, kept_grids
 from tasks.grid.models import Cell, CellState, Grid, IdleReason
-from tasks.grid.sizing import Wanted, amounts, holds_nothing, reserve_units
+from tasks.grid.sizing import Wanted, amounts, holds_nothing, reserve_units, sized
 from tasks.ledger.rules import total
 from tasks.orders.models import Intent, IntentState
 from tasks.settings.grids import GridSettings, SeveralSettings
@@ -169,7 +169,9 @@ def _wanted_in(
     used = sum(cell.used_units for cell in own) + outside * part
     without = sum((weight[cell.key] for cell in empty), ZERO)
     allocated = from_units(share.allocated_units) * part
-    return amounts(size, wanting, market, allocated, used / 10**8, weights.total, without)
+    if size is not None:
+        return sized(size, wanting, market)
+    return amounts(wanting, market, allocated, used / 10**8, weights.total, without)
 
 
 def _of_the_grid(desk: Desk, standing: Standing) -> list[str]:

@@ -49,8 +49,8 @@ FAULTS = (
     Planted(
         "a stop is ignored",
         "tasks/grid/planner.py",
-        "if self.limits.stopped or self.limits.stop_fired:\n            return True",
-        "if self.limits.stop_fired:\n            return True",
+        "self.all_end = limits.stopped or limits.stop_fired or",
+        "self.all_end = limits.stop_fired or",
     ),
     Planted(
         "a fired stop is ignored",
@@ -197,8 +197,8 @@ FAULTS = (
     Planted(
         "a used cycle is used again",
         "tasks/grid/cells.py",
-        '"cycle": cell.cycle if bought and filled > 0 else cell.cycle + 1,',
-        '"cycle": cell.cycle,',
+        "        cycle=cell.cycle if bought and filled > 0 else cell.cycle + 1,",
+        "        cycle=cell.cycle,",
     ),
     Planted(
         "a queued fee is taken at every tick",
@@ -288,8 +288,8 @@ FAULTS = (
     Planted(
         "cells of a symbol's other grids count as retired",
         "tasks/grid/models.py",
-        "        return any(grid.has(cell) for grid in self.others)\n",
-        "        return False\n",
+        "        return own.union(*(grid.cell_keys for grid in self.others)) if self.others else own\n",
+        "        return own\n",
     ),
     Planted(
         "each of several grids takes the whole allocation",
@@ -306,7 +306,7 @@ FAULTS = (
     Planted(
         "every level counts as above the price",
         "tasks/grid/planner.py",
-        "        if cell.buy_price < self.snapshot.ask:\n            return cell.buy_price",
+        "        if cell.buy_price < self.ask:\n            return cell.buy_price",
         "        if cell.buy_price < 0:\n            return cell.buy_price",
     ),
 )
