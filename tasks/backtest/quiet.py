@@ -98,7 +98,7 @@ def quiet_after(rules: Rules, decision: Decision, share: TraderAllocation, refus
         return None
     if folded.fees_waiting or folded.book.unvalued or refused or share.committed_units > share.allocated_units:
         return None
-    if any(intent.state is not IntentState.OPEN for intent in folded.intents.values()):
+    if [intent for intent in folded.intents.values() if intent.state is not IntentState.OPEN]:
         return None
     if decision.plan.cancel:
         return None

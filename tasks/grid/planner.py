@@ -164,8 +164,8 @@ class _Planner:
 
     def _in_reach(self, cell: Cell, level: Decimal) -> bool:
         """Whether the level is near enough to the price to have an order."""
-        has_order = cell.order_id is not None
-        return is_active(level, self.price, self.limits.activation, has_order=has_order)
+        share = self.limits.activation
+        return share is None or is_active(level, self.price, share, has_order=cell.order_id is not None)
 
     def _waits(self, cell: Cell) -> bool:
         """Whether the cell still waits after a refusal."""

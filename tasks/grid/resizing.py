@@ -59,7 +59,8 @@ def resize(
     sized = [one for one in candidates if one.wanted > 0]
     if limits.paused:  # nothing could be placed again: cancel only what is beyond the allocation
         return _bounded(_farthest([*fixed, *candidates], limits.over, ()), ())
-    too_large = [one.client_id for one in sized if one.excess > 0 and one.is_off(limits.resize_tolerance)]
+    off = [one for one in sized if one.excess and one.is_off(limits.resize_tolerance)]
+    too_large = [one.client_id for one in off if one.excess > 0]
     if without_money or too_large:
         return _bounded(without_money, too_large)
     if limits.over or missing:
@@ -67,8 +68,7 @@ def resize(
         cancelled = _farthest([*fixed, *sized], min(limits.over, still_over), shrunk)
         if cancelled or shrunk or limits.over:
             return _bounded(cancelled, [client_id for client_id in shrunk if client_id not in cancelled])
-    small = [one for one in sized if one.excess < 0 and one.is_off(limits.resize_tolerance)]
-    return _grown(small, symbol_free, global_free)
+    return _grown(off, symbol_free, global_free)
 
 
 def _bounded(cancelled: Sequence[str], resized: Sequence[str]) -> Resizing:

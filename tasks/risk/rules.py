@@ -41,7 +41,7 @@ def _after_resume(marks: RiskMarks, profit: Decimal, fired: StopCode) -> RiskMar
 
 
 def _moved_on(own: SymbolSettings, seen: Seen, marks: RiskMarks) -> RiskMarks:
-    position = _position(seen)
+    position = ZERO if own.max_position_pct is None and own.min_position_pct is None else _position(seen)
     new = {
         "best": max(marks.best, seen.profit - marks.base),
         "sell_only": _above(position, own.max_position_pct, marks.sell_only),

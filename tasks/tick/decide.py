@@ -116,7 +116,8 @@ def conclude(
         decision.verdict,
     )
     report = report_of(tick, outcome, rules.settings.trading, retiring=rules.is_retiring)
-    empty = [key for key, cell in outcome.cells.items() if is_empty(cell) and (report.left or not grid.has(cell))]
+    in_range = frozenset[str]() if report.left else grid.cell_keys
+    empty = [key for key, cell in outcome.cells.items() if key not in in_range and is_empty(cell)]
     outcome.touched -= set(empty)
     for key in empty:
         del outcome.cells[key]
