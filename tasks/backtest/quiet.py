@@ -98,7 +98,8 @@ def quiet_after(rules: Rules, decision: Decision, share: TraderAllocation, refus
         return None
     if folded.fees_waiting or folded.book.unvalued or refused or share.committed_units > share.allocated_units:
         return None
-    if [intent for intent in folded.intents.values() if intent.state is not IntentState.OPEN]:
+    resting = IntentState.OPEN
+    if [intent for intent in folded.intents.values() if intent.state is not resting]:
         return None
     if decision.plan.cancel:
         return None

@@ -10,6 +10,7 @@ from tasks.funds.models import FundCode, SymbolPerformance
 from tasks.ledger.rules import return_72h
 from tasks.market.volatility import WANTED, of_closes
 
+_BY_ITS_ALLOCATION = FundCode.SYMBOL_LIMIT.name
 NEVER_MS = 2**62  # a time that no candle has
 
 
@@ -84,7 +85,7 @@ class SymbolRun:
     def is_refused(self) -> bool:
         """Whether a buy was refused because of the symbol's own allocation."""
         last = self.trader.records.last
-        return last is not None and FundCode.SYMBOL_LIMIT.name in last.refused.values()
+        return last is not None and _BY_ITS_ALLOCATION in last.refused.values()
 
     def performance(self, now_ms: int) -> SymbolPerformance:
         """What decides the symbol's share, as `tasks.tick.sharing.performance` reads it. Follow the price first."""

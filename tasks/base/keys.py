@@ -4,10 +4,12 @@ The keys of an account share the hash tag `{account}`, so that scripts over seve
 """
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 RECORD_FORMAT = 2  # version of the stored records' format; see tasks/tick/record_format.py
 
 
+@lru_cache(maxsize=1024)  # every tick names a dozen keys
 def slug(symbol: str) -> str:
     """`BTC/USDT` → `btc-usdt`."""
     return symbol.lower().replace("/", "-")
@@ -19,12 +21,12 @@ class Keys:
 
     account: str
 
-    @property
+    @cached_property
     def prefix(self) -> str:
         return f"gridflow:{{{self.account}}}"
 
     def _key(self, *parts: str) -> str:
-        return ":".join((self.prefix, *parts))
+        return f"{self.prefix}:{':'.join(parts)}"
 
     # --- money -----------------------------------------------------------------------------------------
     @property

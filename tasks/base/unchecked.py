@@ -25,7 +25,7 @@ def changed(record: Record, **values: Any) -> Record:
 
 
 def _made(kind: type[Record], fields: dict[str, Any]) -> Record:
-    record = kind.__new__(kind)
+    record = object.__new__(kind)
     _set_fields(record, fields)
     _set_names(record, _names(kind))
     _set_extra(record, None)

@@ -17,12 +17,12 @@ from tasks.tick.records import grid_writes
 
 def is_empty(cell: Cell) -> bool:
     """Whether the cell holds nothing and has no order."""
-    return cell.state is CellState.IDLE and cell.order_id is None and cell.qty == 0 and cell.basis == 0
+    return cell.order_id is None and cell.state is CellState.IDLE and cell.qty == 0 and cell.basis == 0
 
 
 def is_dust(cell: Cell) -> bool:
     """Whether the cell holds what it does not sell by itself: a small remainder, or what it earned in base."""
-    return cell.state is CellState.IDLE and cell.order_id is None and (cell.qty != 0 or cell.basis != 0)
+    return cell.order_id is None and cell.state is CellState.IDLE and (cell.qty != 0 or cell.basis != 0)
 
 
 def change_grid(folded: Folded, grid: Grid, fresh: Sequence[Cell], keys: Keys) -> list[Write]:
