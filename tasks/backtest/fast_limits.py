@@ -12,7 +12,8 @@ from tasks.base.errors import ConfigError, Problem
 from tasks.base.money import from_units, plain, units_down
 from tasks.exchange.models import Market, PriceBand
 from tasks.grid.levels import build_grid, configured_size, configured_sizes, grid_problems
-from tasks.grid.models import MARKET_SLIPPAGE, Grid, Size
+from tasks.grid.models import Grid, Size
+from tasks.grid.plan_models import MARKET_SLIPPAGE
 from tasks.grid.sizing import reserve_units
 from tasks.paper.units import to_units
 from tasks.settings.grids import ArithmeticSettings, Earn, GeometricSettings, OneGrid, StartMode

@@ -13,7 +13,8 @@ from tasks.base.money import ZERO, from_units
 from tasks.exchange.models import Market, PriceBand
 from tasks.funds.models import FundCode, TraderAllocation
 from tasks.grid.levels import configured_size
-from tasks.grid.models import Cell, CellState, Grid, IdleReason, Size
+from tasks.grid.models import Cell, CellState, Grid, Size
+from tasks.grid.plan_models import IdleReason
 from tasks.grid.sizing import cell_money, grid_money, holds_nothing, lots
 from tasks.grid.window import moves_at
 from tasks.ledger.rules import total

@@ -25,7 +25,8 @@ from tasks.exchange.models import (
 )
 from tasks.funds.models import FundCode, Write
 from tasks.grid.cells import with_order
-from tasks.grid.models import Cell, Grid, PlannedOrder
+from tasks.grid.models import Cell, Grid
+from tasks.grid.plan_models import PlannedOrder
 from tasks.ledger.models import Book, Fill, QueuedFee
 from tasks.orders.models import Evidence, Intent
 from tasks.paper.matching import Execution, Matching, PaperAccount, Path, PlaceCode

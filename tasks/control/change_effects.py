@@ -12,7 +12,8 @@ from tasks.exchange.models import Frozen, Market, Side
 from tasks.exchange.order_ids import grid_of
 from tasks.funds.models import RebalanceReport
 from tasks.grid.levels import configured_size, kept_grids
-from tasks.grid.models import Cell, Grid, Limits, RestingBuy, Size
+from tasks.grid.models import Cell, Grid, Size
+from tasks.grid.plan_models import Limits, RestingBuy
 from tasks.grid.resizing import Candidate, resize
 from tasks.grid.sizing import cell_money, grid_money, holds_nothing, reserve_units
 from tasks.orders.models import Intent

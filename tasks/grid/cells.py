@@ -5,7 +5,8 @@ from decimal import Decimal
 from tasks.base.money import ZERO, ceil_to, exact
 from tasks.base.unchecked import changed
 from tasks.exchange.models import Market, Side
-from tasks.grid.models import Cell, CellState, Grid, PlannedOrder
+from tasks.grid.models import Cell, CellState, Grid
+from tasks.grid.plan_models import PlannedOrder
 
 
 def is_off_level(cell: Cell, grid: Grid) -> bool:

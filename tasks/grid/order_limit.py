@@ -4,7 +4,8 @@ from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from tasks.grid.models import Cell, CellState, PlannedOrder
+from tasks.grid.models import Cell, CellState
+from tasks.grid.plan_models import PlannedOrder
 from tasks.grid.resizing import MAX_PER_TICK
 
 

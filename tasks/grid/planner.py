@@ -3,27 +3,18 @@
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from tasks.base.money import ZERO, from_units
+from tasks.base.money import ZERO
 from tasks.base.unchecked import unchecked
 from tasks.exchange.models import Market, Side
 from tasks.exchange.order_ids import OrderId, Purpose
+from tasks.grid.amounts import buy_price, cell_amounts
 from tasks.grid.cells import has_lot, is_off_level, recoup_qty
-from tasks.grid.models import (
-    MARKET_SLIPPAGE,
-    Cell,
-    CellState,
-    Grid,
-    GridPlan,
-    IdleReason,
-    Limits,
-    PlannedOrder,
-    RestingBuy,
-)
+from tasks.grid.models import Cell, CellState, Grid
 from tasks.grid.order_limit import nearest_orders
+from tasks.grid.plan_models import GridPlan, IdleReason, Limits, PlannedOrder, RestingBuy
 from tasks.grid.resizing import NO_RESIZING, Candidate, resize
-from tasks.grid.sizing import Wanted, amounts, grid_money, holds_nothing, reserve_units, sized, smallest_qty
+from tasks.grid.sizing import filter_violation, reserve_units, smallest_qty
 from tasks.market.models import Snapshot
-from tasks.settings.grids.common import ONE, CellWeights
 from tasks.settings.grids.placement import is_active
 
 _NONE: Mapping[str, RestingBuy] = {}
@@ -86,32 +77,7 @@ class _Planner:
         self.missing = 0  # units that cells without an order lack because of the symbol's allocation
         self.in_range = grid.cell_keys
         self.all_end = limits.stopped or limits.stop_fired or (limits.liquidate and not limits.stale)
-        self.amounts = self._amounts()
-
-    def _amounts(self) -> Mapping[str, Decimal]:
-        """Base amount of each cell that may buy; a cell left out has no money."""
-        found: dict[str, Decimal] = {}
-        for grid in self.grid.each:
-            found |= self._amounts_of(grid)
-        return found
-
-    def _amounts_of(self, grid: Grid) -> Mapping[str, Decimal]:
-        """Of the cells of one grid."""
-        own = [cell for cell in self.cells if cell.grid_id == grid.grid_id and cell.key in self.in_range]
-        limits = self.limits.of(grid.grid_id)
-        empty = [cell for cell in own if holds_nothing(cell)]
-        weights = limits.weights or CellWeights((), Decimal(len(grid.levels) - 1))
-        each = [ONE] * len(empty)
-        if weights.each or weights.entries:
-            each = [weights.of(cell.index - grid.first_index, entry=cell.entry) for cell in empty]
-        weighed = zip(empty, each, strict=True)
-        wanting = [Wanted(cell, price, own) for cell, own in weighed if (price := self._buy_price(cell)) is not None]
-        if limits.size is not None:
-            return sized(limits.size, wanting, self.market)
-        without = sum(each, ZERO) if weights.each else len(empty)
-        allocated, used = from_units(self.limits.allocated), from_units(self.limits.used)
-        money = grid_money(allocated, used, self.grid, own, self.cells, limits.share)
-        return amounts(wanting, self.market, *money, weights.total, without)
+        self.amounts = cell_amounts(snapshot, grid, self.cells, limits)
 
     def plan_cell(self, cell: Cell) -> None:
         """Place or cancel the order of one cell, or note why it has none."""
@@ -212,9 +178,11 @@ class _Planner:
         bid = self.snapshot.ticker.bid
         held = recoup_qty(cell, price, bid, self.market) if recoups else self.market.qty(cell.qty)
         qty = held if self.free_base is None else min(held, self.market.qty(max(self.free_base, ZERO)))
-        violation = self._filter_violation(Side.SELL, price, qty)
+        violation = filter_violation(self.market, Side.SELL, price, qty, self.price)
         if violation is not None:
-            enough_held = self._filter_violation(Side.SELL, price, held) is not IdleReason.BELOW_MINIMUM
+            enough_held = (
+                filter_violation(self.market, Side.SELL, price, held, self.price) is not IdleReason.BELOW_MINIMUM
+            )
             lacks = violation is IdleReason.BELOW_MINIMUM and enough_held
             self.idle[cell.key] = IdleReason.NO_BASE if lacks else violation
             return
@@ -234,13 +202,13 @@ class _Planner:
         if self.limits.stale:
             self.idle[cell.key] = IdleReason.STALE_PRICE
             return
-        price = self._buy_price(cell)
+        price = buy_price(cell, self.ask, self.market)
         if price is None:
             self.idle[cell.key] = IdleReason.ABOVE_PRICE
             return
         funded = self.amounts.get(cell.key)
         qty = smallest_qty(self.market, price) if funded is None else funded
-        violation = self._filter_violation(Side.BUY, price, qty)
+        violation = filter_violation(self.market, Side.BUY, price, qty, self.price)
         if violation is not None:
             self.idle[cell.key] = violation
             return
@@ -259,24 +227,6 @@ class _Planner:
         else:
             self.unfunded.add(client_order_id(self.account_tag, cell, Purpose.BUY))
         self._place(cell, Purpose.BUY, price, qty, units)
-
-    def _buy_price(self, cell: Cell) -> Decimal | None:
-        """The cell's level while a buy there would rest; for an entry, a price that fills at once; else None."""
-        if cell.buy_price < self.ask:
-            return cell.buy_price
-        if cell.entry:
-            return self.market.price_up(self.ask * (1 + MARKET_SLIPPAGE))
-        return None
-
-    def _filter_violation(self, side: Side, price: Decimal, qty: Decimal) -> IdleReason | None:
-        """Which of the exchange's filters would refuse the order; such an order is not sent."""
-        if not self.market.large_enough(price, qty):
-            return IdleReason.BELOW_MINIMUM
-        if not self.market.small_enough(price, qty):
-            return IdleReason.ABOVE_MAXIMUM
-        if not self.market.near_enough(side, price, self.price):
-            return IdleReason.TOO_FAR
-        return None
 
     def _pot_refusal(self, units: int, funded: bool) -> IdleReason | None:
         """Why the pot would refuse a buy of `units` now; None where it would not. The reserve script decides."""
@@ -354,6 +304,6 @@ class _Planner:
         qty = self.amounts.get(cell.key)
         if qty is None:
             return 0
-        if self._filter_violation(Side.BUY, cell.buy_price, qty) is not None:
+        if filter_violation(self.market, Side.BUY, cell.buy_price, qty, self.price) is not None:
             return None
         return reserve_units(cell.buy_price, qty, self.market.taker_fee)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from tasks.grid.models import Limits, RestingBuy
+from tasks.grid.plan_models import Limits, RestingBuy
 
 MAX_PER_TICK = 10  # resting buys replaced in one tick
 

@@ -11,8 +11,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from tasks.base.money import ZERO, ceil_to, exact, floor_to, from_units, units_up
-from tasks.exchange.models import Market
+from tasks.exchange.models import Market, Side
 from tasks.grid.models import Cell, CellState, Grid, Size
+from tasks.grid.plan_models import IdleReason
 from tasks.settings.grids.common import ONE
 
 CENT = Decimal("0.01")
@@ -121,3 +122,17 @@ def _smallest(wanted: Iterable[Wanted], market: Market, money: Decimal) -> dict[
             left -= units
             found[cell.key] = qty
     return found
+
+
+def filter_violation(market: Market, side: Side, price: Decimal, qty: Decimal, reference: Decimal) -> IdleReason | None:
+    """Which of the exchange's filters would refuse the order; such an order is not sent.
+
+    `reference`: the market's price, quote per base.
+    """
+    if not market.large_enough(price, qty):
+        return IdleReason.BELOW_MINIMUM
+    if not market.small_enough(price, qty):
+        return IdleReason.ABOVE_MAXIMUM
+    if not market.near_enough(side, price, reference):
+        return IdleReason.TOO_FAR
+    return None

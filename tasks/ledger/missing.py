@@ -9,8 +9,9 @@ from decimal import Decimal
 from tasks.base.money import ZERO, exact, floor_to
 from tasks.exchange.models import Side
 from tasks.grid.models import Cell
+from tasks.ledger.booking import running_sum
+from tasks.ledger.costs import BASIS_STEP, freed_basis, left_after
 from tasks.ledger.models import Book, Fill
-from tasks.ledger.rules import BASIS_STEP, freed_basis, left_after, running_sum
 
 
 def book_missing(book: Book, cell: Cell, qty: Decimal, at_ms: int, trade_id: str) -> tuple[Book, Cell, Fill]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tasks.base.money import ZERO
 from tasks.exchange.models import Frozen
-from tasks.grid.models import IdleReason
+from tasks.grid.plan_models import IdleReason
 
 
 class StopCode(IntEnum):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from tasks.base.clock import to_ms
 from tasks.base.money import ZERO, exact, plain
-from tasks.grid.models import IdleReason
+from tasks.grid.plan_models import IdleReason
 from tasks.risk.models import RiskMarks, Seen, StopCode, Verdict
 from tasks.settings.grids import SymbolSettings
 

@@ -15,7 +15,8 @@ from tasks.exchange.models import Placement
 from tasks.exchange.order_ids import account_tag
 from tasks.funds.models import Write
 from tasks.grid.levels import configured_size
-from tasks.grid.models import MARKET_SLIPPAGE, Grid, Size
+from tasks.grid.models import Grid, Size
+from tasks.grid.plan_models import MARKET_SLIPPAGE
 from tasks.grid.planner import exit_price, plan
 from tasks.market.models import Snapshot
 from tasks.tick import retiring

@@ -10,7 +10,8 @@ from tasks.base.errors import ConfigError
 from tasks.base.keys import Keys
 from tasks.exchange.models import Market, Order, Ticker
 from tasks.funds.models import FeeCharge, FillMove, Write
-from tasks.grid.models import NO_PLAN, Grid, GridPlan
+from tasks.grid.models import Grid
+from tasks.grid.plan_models import NO_PLAN, GridPlan
 from tasks.market.models import Snapshot
 from tasks.orders.models import Evidence
 from tasks.risk.models import Verdict

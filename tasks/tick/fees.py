@@ -11,8 +11,10 @@ from tasks.base.money import ZERO, exact, floor_to
 from tasks.exchange.models import Market, Side
 from tasks.funds.models import FeeCharge, FillMove
 from tasks.grid.cells import lightened
+from tasks.ledger.booking import pay_fee, value_fee
+from tasks.ledger.costs import BASIS_STEP
 from tasks.ledger.models import QueuedFee
-from tasks.ledger.rules import BASIS_STEP, pay_fee, total, value_fee
+from tasks.ledger.rules import total
 from tasks.orders.models import IntentState
 from tasks.tick.fold import Folded
 from tasks.tick.payers import Payer, in_sell, payers

@@ -11,8 +11,8 @@ from tasks.exchange.models import Market, Side, Trade
 from tasks.funds.models import FillMove
 from tasks.grid.cells import holding_order, settled
 from tasks.grid.models import Cell
+from tasks.ledger.booking import book_fill, fee_elsewhere, with_return
 from tasks.ledger.models import Book, Fill, QueuedFee
-from tasks.ledger.rules import book_fill, fee_elsewhere, with_return
 from tasks.orders.models import Evidence, Intent, IntentState
 from tasks.orders.rules import advance, is_unchanged
 from tasks.tick.payers import cover

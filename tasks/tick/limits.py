@@ -9,7 +9,8 @@ from tasks.base.unchecked import unchecked
 from tasks.exchange.models import Order, Side
 from tasks.funds.models import FundCode, Write
 from tasks.grid.levels import configured_size
-from tasks.grid.models import MARKET_SLIPPAGE, Grid, GridLimits, GridPlan, IdleReason, Limits, RestingBuy
+from tasks.grid.models import Grid
+from tasks.grid.plan_models import MARKET_SLIPPAGE, GridLimits, GridPlan, IdleReason, Limits, RestingBuy
 from tasks.market.models import Snapshot
 from tasks.orders.models import IntentState
 from tasks.risk.models import StopCode, Verdict

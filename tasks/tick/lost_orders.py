@@ -17,7 +17,7 @@ from tasks.exchange.models import Market, Order, Trade
 from tasks.exchange.order_ids import OrderId, grid_of, own_order_id
 from tasks.funds.models import FeeCharge, FillMove, Write
 from tasks.grid.models import Cell
-from tasks.ledger.rules import with_return, with_running_sums
+from tasks.ledger.booking import with_return, with_running_sums
 from tasks.orders.rules import TRADE_OVERLAP_MS
 from tasks.tick.fees import charges
 from tasks.tick.fold import Folded

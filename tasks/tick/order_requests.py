@@ -9,7 +9,8 @@ from tasks.base.unchecked import changed, unchecked
 from tasks.exchange.models import Accepted, Grant, Market, OrderRequest, Placement, Rejected, Side, Unknown
 from tasks.exchange.order_ids import Purpose
 from tasks.funds.models import Reservation
-from tasks.grid.models import Cell, PlannedOrder
+from tasks.grid.models import Cell
+from tasks.grid.plan_models import PlannedOrder
 from tasks.orders.models import Intent, IntentState
 from tasks.tick.fold import Folded, accept, give_up, refuse
 from tasks.tick.slots import order_slot

@@ -8,8 +8,8 @@ from tasks.base.money import ZERO
 from tasks.exchange.models import Market, Side
 from tasks.grid.cells import lightened
 from tasks.grid.models import Cell, CellState
+from tasks.ledger.booking import sell_beyond, with_own_base
 from tasks.ledger.models import Book, Fill
-from tasks.ledger.rules import sell_beyond, with_own_base
 from tasks.orders.models import Intent
 
 

@@ -8,7 +8,7 @@ from tasks.base.money import plain
 from tasks.exchange.models import Placement
 from tasks.funds.models import FundCode
 from tasks.grid.cells import with_order
-from tasks.grid.models import IdleReason, PlannedOrder
+from tasks.grid.plan_models import IdleReason, PlannedOrder
 from tasks.orders.models import Intent
 from tasks.tick.decision import Decision
 from tasks.tick.desk import Desk

@@ -16,8 +16,8 @@ from tasks.grid.levels import build_cells, grid_id, level_of, levels, unchecked_
 from tasks.grid.models import Cell, CellState, Grid
 from tasks.grid.sizing import reserve_units
 from tasks.grid.window import moved
+from tasks.ledger.booking import with_own_base, with_return, with_running_sums
 from tasks.ledger.models import Book, Fill, QueuedFee
-from tasks.ledger.rules import with_own_base, with_return, with_running_sums
 from tasks.orders.models import Evidence, Intent, IntentState
 from tasks.settings.grids import GridSettings, StartMode, SymbolSettings, TrailLimits
 from tasks.settings.grids.common import ONLY

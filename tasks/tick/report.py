@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from tasks.base.unchecked import unchecked
 from tasks.exchange.models import Placement
-from tasks.grid.models import Grid, GridPlan
+from tasks.grid.models import Grid
+from tasks.grid.plan_models import GridPlan
 from tasks.market.models import Snapshot
 from tasks.market.rules import distance_to_level, next_interval, variance_rate
 from tasks.orders.models import IntentState

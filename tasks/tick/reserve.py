@@ -10,7 +10,7 @@ from tasks.exchange.order_ids import cell_key
 from tasks.funds.models import FillMove, Write
 from tasks.grid.cells import has_lot
 from tasks.grid.models import Cell, CellState, Grid, Size
-from tasks.ledger.rules import left_after, recouped_basis
+from tasks.ledger.costs import left_after, recouped_basis
 from tasks.settings.grids import GridSettings
 from tasks.tick.fold import Folded
 from tasks.tick.grid_change import BaseMoved

@@ -6,7 +6,7 @@ from tasks.exchange.models import Market
 from tasks.funds.models import FillMove, Write
 from tasks.grid.cells import has_lot
 from tasks.grid.models import Cell, CellState
-from tasks.ledger.rules import write_off
+from tasks.ledger.booking import write_off
 from tasks.tick.fold import Folded
 from tasks.tick.grid_change import BaseMoved, is_dust, merged_dust
 from tasks.tick.records import fill_writes

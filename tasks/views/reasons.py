@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from tasks.grid.models import IdleReason
+from tasks.grid.plan_models import IdleReason
 
 
 class Reason(NamedTuple):

@@ -23,8 +23,8 @@ from tasks.base.cancelling import cancel_and_wait
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient, connect
 from tasks.exchange.models import Side, Trade
+from tasks.ledger.booking import book_fill
 from tasks.ledger.models import Book
-from tasks.ledger.rules import book_fill
 from tasks.ledger.steps import watch_drift
 from tasks.tick.trader import GridTrader
 from tasks.views.steps import read_status

@@ -7,7 +7,8 @@ import pytest
 
 from tasks.base.keys import Keys
 from tasks.exchange.models import Order, Side
-from tasks.grid.models import Cell, CellState, IdleReason
+from tasks.grid.models import Cell, CellState
+from tasks.grid.plan_models import IdleReason
 from tasks.tick.trader import GridTrader
 from tests.support.binance.config import SymbolRules
 from tests.support.binance.desk import BinanceDesk

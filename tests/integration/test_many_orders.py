@@ -7,7 +7,7 @@ from typing import Any
 
 from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Side
-from tasks.grid.models import IdleReason
+from tasks.grid.plan_models import IdleReason
 from tasks.orders.models import IntentState
 from tasks.tick.order_requests import MOST_PER_BATCH
 from tests.support.binance.config import Config, SymbolRules

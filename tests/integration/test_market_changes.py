@@ -9,7 +9,8 @@ import pytest
 from tasks.base.keys import Keys
 from tasks.base.redis_client import RedisClient
 from tasks.exchange.models import Side
-from tasks.grid.models import Cell, CellState, Grid, IdleReason
+from tasks.grid.models import Cell, CellState, Grid
+from tasks.grid.plan_models import IdleReason
 from tasks.tick.markets import Markets
 from tasks.tick.models import TickReport
 from tasks.tick.trader import GridTrader

@@ -13,7 +13,8 @@ from tasks.funds import store as funds_store
 from tasks.funds.models import FundsStatus, TraderAllocation
 from tasks.grid.cells import has_lot
 from tasks.grid.levels import configured_size, kept_grids
-from tasks.grid.models import Cell, CellState, Grid, IdleReason
+from tasks.grid.models import Cell, CellState, Grid
+from tasks.grid.plan_models import IdleReason
 from tasks.grid.sizing import Wanted, amounts, holds_nothing, reserve_units, sized
 from tasks.ledger.rules import total
 from tasks.orders.models import Intent, IntentState

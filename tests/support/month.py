@@ -19,7 +19,8 @@ from tasks.funds import rules
 from tasks.funds.models import FundCode, ShareRequest, SymbolPerformance
 from tasks.grid.cells import with_order
 from tasks.grid.levels import build_cells, levels
-from tasks.grid.models import CellState, Grid, GridPlan, PlannedOrder
+from tasks.grid.models import CellState, Grid
+from tasks.grid.plan_models import GridPlan, PlannedOrder
 from tasks.grid.planner import plan
 from tasks.ledger.models import HOUR_MS, Book
 from tasks.ledger.rules import return_72h

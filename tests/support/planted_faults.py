@@ -112,7 +112,7 @@ FAULTS = (
     ),
     Planted(
         "base fees not taken from the cell",
-        "tasks/ledger/rules.py",
+        "tasks/ledger/booking.py",
         "received, cost = trade.qty - fee.base,",
         "received, cost = trade.qty,",
     ),
@@ -251,9 +251,9 @@ FAULTS = (
     ),
     Planted(
         "cells share the money that carried cells hold",
-        "tasks/grid/planner.py",
-        "allocated, used = from_units(self.limits.allocated), from_units(self.limits.used)",
-        "allocated, used = from_units(self.limits.allocated), ZERO",
+        "tasks/grid/amounts.py",
+        "allocated, used = from_units(limits.allocated), from_units(limits.used)",
+        "allocated, used = from_units(limits.allocated), ZERO",
     ),
     Planted(
         "the centre of a grid is not in its id",
@@ -269,7 +269,7 @@ FAULTS = (
     ),
     Planted(
         "a recoup frees its cost in proportion",
-        "tasks/ledger/rules.py",
+        "tasks/ledger/costs.py",
         "    return max(_share_of_lot(cell, sold), min(cell.basis, net))\n",
         "    return _share_of_lot(cell, sold)\n",
     ),
@@ -305,8 +305,8 @@ FAULTS = (
     ),
     Planted(
         "every level counts as above the price",
-        "tasks/grid/planner.py",
-        "        if cell.buy_price < self.ask:\n            return cell.buy_price",
-        "        if cell.buy_price < 0:\n            return cell.buy_price",
+        "tasks/grid/amounts.py",
+        "    if cell.buy_price < ask:\n        return cell.buy_price",
+        "    if cell.buy_price < 0:\n        return cell.buy_price",
     ),
 )

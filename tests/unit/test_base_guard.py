@@ -24,9 +24,10 @@ from tasks.ledger.base_guard import (
     must_have_ticked,
     shortages,
 )
+from tasks.ledger.booking import book_fill
 from tasks.ledger.missing import book_missing, book_returned
 from tasks.ledger.models import Book
-from tasks.ledger.rules import book_fill, value
+from tasks.ledger.rules import value
 from tasks.orders.models import Intent, IntentState
 from tasks.tick.corrections import book_corrections
 from tasks.tick.fold import Folded

@@ -15,11 +15,13 @@ from tasks.base.money import ZERO
 from tasks.exchange.models import Market, Order, OrderStatus, Side, Ticker, Trade
 from tasks.exchange.order_ids import OrderId, Purpose, account_tag, parse_order_id
 from tasks.grid.cells import recoup_qty, settled
-from tasks.grid.models import Cell, CellState, GridPlan, Limits, Size
+from tasks.grid.models import Cell, CellState, Size
+from tasks.grid.plan_models import GridPlan, Limits
 from tasks.grid.planner import plan
 from tasks.grid.preflight import preview_grid
+from tasks.ledger.booking import book_fill, pay_fee, with_return
 from tasks.ledger.models import Book, Fill
-from tasks.ledger.rules import book_fill, pay_fee, return_72h, value, with_return
+from tasks.ledger.rules import return_72h, value
 from tasks.market.models import Snapshot
 from tasks.settings.model import Settings
 from tasks.tick.fold import Folded

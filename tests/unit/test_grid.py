@@ -14,7 +14,8 @@ from tasks.exchange.order_ids import Purpose
 from tasks.exchange.venues.binance import price_bands
 from tasks.grid.cells import is_off_level, is_unrounded, settled, with_order
 from tasks.grid.levels import build_grid, grid_id, levels, rounded_again, unfit_problems
-from tasks.grid.models import Cell, CellState, Grid, GridPlan, IdleReason, Limits, RestingBuy, Size
+from tasks.grid.models import Cell, CellState, Grid, Size
+from tasks.grid.plan_models import GridPlan, IdleReason, Limits, RestingBuy
 from tasks.grid.planner import client_order_id, plan
 from tasks.market.models import Snapshot
 from tasks.settings.grids import OneGrid, StartMode, net_profit

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from tasks.base.money import ZERO
 from tasks.exchange.models import Side
 from tasks.grid.models import Cell
+from tasks.ledger.booking import book_fill, fee_elsewhere, value_fee
 from tasks.ledger.models import Book
-from tasks.ledger.rules import book_fill, fee_elsewhere, unvalued_fees, value, value_fee
+from tasks.ledger.rules import unvalued_fees, value
 from tests.support.grids import BTC, grid_and_cells, market
 from tests.support.trades import trade
 

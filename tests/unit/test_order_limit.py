@@ -6,8 +6,9 @@ from flows.runtime.commands.preflight import order_limit_notes
 from tasks.exchange.models import Ticker
 from tasks.exchange.order_ids import Purpose
 from tasks.exchange.venues.registry import venue_of
-from tasks.grid.models import Cell, CellState, IdleReason, Limits, PlannedOrder
+from tasks.grid.models import Cell, CellState
 from tasks.grid.order_limit import nearest_orders
+from tasks.grid.plan_models import IdleReason, Limits, PlannedOrder
 from tasks.grid.planner import plan
 from tasks.grid.resizing import MAX_PER_TICK
 from tasks.market.models import Snapshot

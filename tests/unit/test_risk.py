@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.grid.models import IdleReason
+from tasks.grid.plan_models import IdleReason
 from tasks.risk.models import RiskMarks, Seen, StopCode, Verdict
 from tasks.risk.rules import assess
 from tests.support.grids import symbol_settings

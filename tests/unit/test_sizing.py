@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tasks.base.money import units_up
 from tasks.exchange.models import Market, Side, Ticker
 from tasks.grid.levels import build_cells, build_grid
-from tasks.grid.models import Cell, CellState, Grid, GridPlan, IdleReason, Limits, RestingBuy, Size
+from tasks.grid.models import Cell, CellState, Grid, Size
+from tasks.grid.plan_models import GridPlan, IdleReason, Limits, RestingBuy
 from tasks.grid.planner import plan
 from tasks.grid.resizing import MAX_PER_TICK
 from tasks.grid.sizing import cell_money, reserve_units

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tasks.exchange.limits.circuit_breaker import Phase
-from tasks.grid.models import IdleReason
+from tasks.grid.plan_models import IdleReason
 from tasks.tick.active_symbols import Lifecycle
 from tasks.views.market_time import market_time
 from tasks.views.models import HistoryView

@@ -23,7 +23,7 @@ from tasks.alerts.telegram.commands import (
 )
 from tasks.alerts.telegram.reasons import CODES
 from tasks.alerts.telegram.texts import LANGUAGES, NAMES, said
-from tasks.grid.models import IdleReason
+from tasks.grid.plan_models import IdleReason
 from tasks.views import symbol_reasons
 from tasks.views.models import ReasonView, ResultsView
 from tests.support.views import fill, status, symbol
