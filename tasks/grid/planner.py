@@ -180,10 +180,8 @@ class _Planner:
         qty = held if self.free_base is None else min(held, self.market.qty(max(self.free_base, ZERO)))
         violation = filter_violation(self.market, Side.SELL, price, qty, self.price)
         if violation is not None:
-            enough_held = (
-                filter_violation(self.market, Side.SELL, price, held, self.price) is not IdleReason.BELOW_MINIMUM
-            )
-            lacks = violation is IdleReason.BELOW_MINIMUM and enough_held
+            of_all = filter_violation(self.market, Side.SELL, price, held, self.price)
+            lacks = violation is IdleReason.BELOW_MINIMUM and of_all is not IdleReason.BELOW_MINIMUM
             self.idle[cell.key] = IdleReason.NO_BASE if lacks else violation
             return
         if self.free_base is not None:
