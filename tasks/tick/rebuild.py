@@ -23,7 +23,7 @@ from tasks.settings.grids import GridSettings, StartMode, SymbolSettings, TrailL
 from tasks.settings.grids.common import ONLY
 from tasks.tick.fold import fold
 from tasks.tick.payers import cover
-from tasks.tick.slots import order_slot
+from tasks.tick.slots import compacted, order_slot
 
 _NEARBY_TICKS = range(-3, 4)
 _NO_GRID = "00000"
@@ -191,6 +191,8 @@ def rebuild(
         result.book = with_return(result.book, fill, allocated)
     current = grid.ids if grid else ()
     result.cells = {key: cell for key, cell in result.cells.items() if cell.grid_id in current or _holds(cell)}
+    gone, kept = compacted(result.slots, list(result.cells), current)
+    result.slots = {slot: cycle for slot, cycle in result.slots.items() if slot not in gone} | kept
     return result
 
 

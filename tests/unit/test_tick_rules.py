@@ -110,6 +110,15 @@ def test_a_rebuild_takes_what_a_sell_sold_beyond_its_cell_from_the_others() -> N
     assert value(found.book, Decimal(1)).identity_error == 0
 
 
+def test_a_rebuild_keeps_one_number_of_the_cells_that_have_gone() -> None:
+    """A grid that comes back starts above it."""
+    orders = [order("7", "1-b-0", "0.01"), order("8", "1-s-0", "0.01", Side.SELL), order("9", "2-b-3", "0.02")]
+    trades = [trade("1", "0.01"), trade("2", "0.01", "8", Side.SELL), trade("3", "0.02", "9")]
+    found = rebuild(BTC, SETTINGS, MARKET, orders, trades, Decimal(9500), {}, "main")
+    assert found is not None
+    assert found.slots == {"0a1b2": 0, "0a1b2.2:buy": 3}
+
+
 def test_books_are_not_rebuilt_from_half_the_trades() -> None:
     """An order that has filled more than the listed trades show: read again, rather than lose a fill."""
     filled = order("7", "1-b-0", "0.01")
