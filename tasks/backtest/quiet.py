@@ -8,7 +8,7 @@ Where that is not certain, the answer is None: the next candle is ticked. Tests 
 from functools import cache
 from typing import NamedTuple
 
-from tasks.backtest.rule_bounds import BOUNDED, EVERY_CANDLE, INERT, RuleBounds, rule_bounds
+from tasks.backtest.rule_bounds import BOUNDED, EVERY_CANDLE, INERT, NO_BOUNDS, RuleBounds, rule_bounds
 from tasks.base.money import ZERO, from_units
 from tasks.exchange.models import Market, PriceBand
 from tasks.funds.models import FundCode, TraderAllocation
@@ -29,6 +29,7 @@ from tasks.settings.grids import (
     SeveralSettings,
     SymbolSettings,
 )
+from tasks.settings.grids.common import NO_TRAIL
 from tasks.settings.grids.several import AdaptiveTable, ArithmeticTable, GeometricTable, InfinityTable
 from tasks.tick.decision import Decision, Rules
 
@@ -131,6 +132,8 @@ def quiet_after(rules: Rules, decision: Decision, share: TraderAllocation, refus
 
 def _moves(own: GridSettings, grid: Grid, market: Market) -> RuleBounds:
     """Where the range follows the price, or the grid starts anew. A bound may come too early, never too late."""
+    if own.trail_limits == NO_TRAIL and not (own.recentres(up=True) or own.recentres(up=False)):
+        return NO_BOUNDS
     below, above = moves_at(grid, own, market)
     above = grid.beyond[1] if own.recentres(up=True) else above
     below = grid.beyond[0] if own.recentres(up=False) else below
@@ -145,6 +148,8 @@ def _has_ended(market: Market, decision: Decision, share: TraderAllocation) -> b
 
 
 def _nearest(found: Quiet, rules: RuleBounds) -> Quiet:
+    if rules == NO_BOUNDS:
+        return found
     above = [bound for bound in (found.above, rules.above) if bound is not None]
     below = [bound for bound in (found.below, rules.below) if bound is not None]
     times = [at_ms for at_ms in (found.until_ms, rules.until_ms) if at_ms is not None]

@@ -46,6 +46,10 @@ class RuleBounds(NamedTuple):
     until_ms: int | None = None
 
 
+NO_BOUNDS = RuleBounds()
+_RULES = EVERY_CANDLE | BOUNDED  # a setting that the file does not have is None
+
+
 class _Bound(NamedTuple):
     price: Decimal
     up: bool  # whether the rule may act at and above it; else at and below it
@@ -55,6 +59,8 @@ def rule_bounds(
     own: SymbolSettings, book: Book, marks: RiskMarks, first_price: Decimal, now_ms: int
 ) -> RuleBounds | None:
     """The nearest bounds; None where a rule may act in any candle. `marks`: after the tick. No stop has fired."""
+    if own.model_fields_set.isdisjoint(_RULES) and marks.fired is StopCode.NONE:
+        return NO_BOUNDS
     if any(getattr(own, name) is not None for name in EVERY_CANDLE) or marks.fired is not StopCode.NONE:
         return None
     if own.max_open_orders is not None and own.max_open_orders < own.cell_count:

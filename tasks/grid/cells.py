@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from tasks.base.money import ZERO, ceil_to, exact
+from tasks.base.money import ceil_to, exact
 from tasks.base.unchecked import changed
 from tasks.exchange.models import Market, Side
 from tasks.grid.models import Cell, CellState, Grid
@@ -15,20 +15,18 @@ def is_off_level(cell: Cell, grid: Grid) -> bool:
     A grid around the first price keeps its id when it comes back, with other levels. Prices that differ only because
     the tick size changed are the grid's own.
     """
-    return _distance(cell, grid) > grid.slack
+    ends = grid.ends(cell)
+    return ends is not None and ends != (cell.buy_price, cell.sell_price) and _distance(cell, ends) > grid.slack
 
 
 def is_unrounded(cell: Cell, grid: Grid) -> bool:
     """Whether the cell has other prices than its levels, but only because the tick size changed."""
-    return 0 < _distance(cell, grid) <= grid.slack
+    ends = grid.ends(cell)
+    return ends is not None and 0 < _distance(cell, ends) <= grid.slack
 
 
-def _distance(cell: Cell, grid: Grid) -> Decimal:
-    """How far the cell's prices are from its levels; 0 for a cell of another grid or range."""
-    own = grid.by_id(cell.grid_id)
-    ends = own.ends_of(cell.index) if own else None
-    if ends is None or ends == (cell.buy_price, cell.sell_price):
-        return ZERO
+def _distance(cell: Cell, ends: tuple[Decimal, Decimal]) -> Decimal:
+    """How far the cell's prices are from its levels, `ends`."""
     low, high = ends
     return max(abs(cell.buy_price - low), abs(cell.sell_price - high))
 

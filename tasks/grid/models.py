@@ -105,6 +105,11 @@ class Grid(Frozen):
         number, levels = index - self.first_index, self.levels
         return (levels[number], levels[number + 1]) if 0 <= number < len(levels) - 1 else None
 
+    def ends(self, cell: "Cell") -> tuple[Decimal, Decimal] | None:
+        """Lower and upper level of the cell; None for a cell of another grid or range."""
+        own = self if cell.grid_id == self.grid_id else self.by_id(cell.grid_id)
+        return own.ends_of(cell.index) if own else None
+
     @property
     def beyond(self) -> tuple[Decimal, Decimal]:
         """The prices that are one cell below and one cell above the range."""

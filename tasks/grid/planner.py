@@ -255,7 +255,8 @@ class _Planner:
         if not (self.limits.stopped or self.limits.retiring or self.limits.stale):
             free = self.symbol_free, self.global_free
             missing = max(self.missing - max(self.symbol_free, 0), 0)
-            sizeable, fixed = self._resting_buys()
+            gives_back = bool(missing or self.limits.over or self.limits.paused)
+            sizeable, fixed = self._resting_buys(only_off=not gives_back)
             chosen = resize(sizeable, self.limits, *free, missing=missing, fixed=fixed)
         cancel = (*self.cancel, *chosen.cancel)
         self._keep_to_order_limit(cancel)
@@ -283,8 +284,11 @@ class _Planner:
         bounds = [bound for bound in (self.market.max_orders, own) if bound is not None]
         return min(bounds) - self.limits.other_orders if bounds else None
 
-    def _resting_buys(self) -> tuple[list[Candidate], list[Candidate]]:
-        """Resting buys of this grid that are not cancelled yet: those that can be resized, and the others."""
+    def _resting_buys(self, *, only_off: bool) -> tuple[list[Candidate], list[Candidate]]:
+        """Resting buys of this grid that are not cancelled yet: those that can be resized, and the others.
+
+        `only_off`: without those that have their size. They matter where the symbol has to give money back.
+        """
         sizeable: list[Candidate] = []
         fixed: list[Candidate] = []
         for cell in self.cells:
@@ -292,6 +296,8 @@ class _Planner:
             if buy is None or cell.key not in self.in_range or cell.order_id in self.cancel:
                 continue
             units = self._units_wanted(cell, buy)
+            if only_off and units in (None, buy.units):
+                continue
             (fixed if units is None else sizeable).append(Candidate(str(cell.order_id), buy, units or 0))
         return sizeable, fixed
 
