@@ -211,8 +211,10 @@ class _Planner:
             self.idle[cell.key] = violation
             return
         units = reserve_units(price, qty, self.market.taker_fee)
-        if funded is None and self.grid.others and units <= self.symbol_free:
-            self.idle[cell.key] = IdleReason.GRID_LIMIT  # what is free belongs to other grids: the pot would grant it
+        if funded is None and units <= self.symbol_free:
+            # The pot would grant it, but what is free belongs to other grids, or to a buy that is smaller than its size
+            # now. The next tick would cancel it.
+            self.idle[cell.key] = IdleReason.GRID_LIMIT if self.grid.others else IdleReason.SYMBOL_LIMIT
             return
         reason = self._pot_refusal(units, funded is not None)
         self.missing += units if funded and reason is IdleReason.SYMBOL_LIMIT else 0

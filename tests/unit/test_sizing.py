@@ -152,6 +152,20 @@ def test_a_size_below_the_minimum_goes_to_the_nearest_cells() -> None:
     assert sum(order.units for order in found.place) <= 30 * 10**8 < sum(order.units for order in asked.place)
 
 
+def test_a_cell_without_money_does_not_take_what_a_nearer_buy_lacks() -> None:
+    """30 is enough for five cells. One of their buys is partly filled and reserves 1, so the pot would grant a sixth.
+
+    The next tick would cancel that one, and the one after would place it again.
+    """
+    grid, cells = grid_and_cells()
+    held, found = resting(cells, "5.5")
+    near, orders = held[5:], {f"b{index}": found[f"b{index}"] for index in range(5, 10)}
+    orders["b9"] = RestingBuy(qty=Decimal("0.00012"), units=10**8, filled=Decimal("0.0001"), fixed=True)
+    planned_now = planned([*cells[:5], *near], grid, limits(30, reserved=23), orders)
+    assert (planned_now.place, planned_now.cancel) == ((), ())
+    assert {planned_now.idle_reasons[cell.key] for cell in cells[:5]} == {IdleReason.SYMBOL_LIMIT}
+
+
 def test_resting_buys_within_the_tolerance_stay() -> None:
     """Off by 9 %: nothing is replaced. Off by 12 %: replaced, nearest first, a bounded number at once."""
     grid, cells = grid_and_cells(20)
