@@ -160,6 +160,7 @@ async def compare_listed_again(desk: Desk, market: Market, state: SymbolState) -
 
     `state`: read under the symbol's lease. Raises as `compare_books`.
     """
+    desk.explained.clear()  # trades may have left the books
     symbol = market.symbol
     open_orders = await desk.exchange.open_orders(symbol)
     found = await _compare_state(desk, market, state, open_orders)
