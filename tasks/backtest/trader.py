@@ -40,6 +40,7 @@ from tasks.tick.order_requests import Granted, intent_of
 from tasks.tick.slots import order_slot
 
 FENCE = 1
+_SIDES = {side.value: side for side in Side}
 _REFUSALS = {
     PlaceCode.INSUFFICIENT: RejectReason.INSUFFICIENT_FUNDS,
     PlaceCode.WOULD_TAKE: RejectReason.WOULD_TAKE,
@@ -106,7 +107,7 @@ class BacktestTrader:
             exchange_id=str(order.number),
             client_id=None,
             symbol=self.symbol,
-            side=Side(order.side),
+            side=_SIDES[order.side],
             price=from_units(fill.price),
             qty=from_units(order.qty),
             fee=from_units(fill.amounts.fee),
@@ -129,7 +130,7 @@ class BacktestTrader:
 
     def _place(self, intent: Intent, at_ms: int) -> Placement:
         price, qty = to_units(intent.price), to_units(intent.qty)
-        code, fill = self.exchange.place(intent.client_id, intent.side.value, price, qty, post_only=intent.post_only)
+        code, fill = self.exchange.place(intent.client_id, intent.side, price, qty, post_only=intent.post_only)
         if code is not PlaceCode.OK:
             return Rejected(client_id=intent.client_id, reason=_REFUSALS[code], detail=code.name)
         number = fill.order.number if fill else self.exchange.resting[intent.client_id].number

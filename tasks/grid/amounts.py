@@ -41,11 +41,14 @@ def _of_one(one: Grid, snapshot: Snapshot, grid: Grid, cells: Sequence[Cell], li
     each = [ONE] * len(empty)
     if weights.each or weights.entries:
         each = [weights.of(cell.index - one.first_index, entry=cell.entry) for cell in empty]
-    priced = [(cell, buy_price(cell, ask, market), weight) for cell, weight in zip(empty, each, strict=True)]
-    wanting = [Wanted(cell, price, weight) for cell, price, weight in priced if price is not None]
+    wanting = [
+        (cell, price, weight)
+        for cell, weight in zip(empty, each, strict=True)
+        if (price := buy_price(cell, ask, market)) is not None
+    ]
     if own_limits.size is not None:
         return sized(own_limits.size, wanting, market)
     without = sum(each, ZERO) if weights.each else len(empty)
     allocated, used = from_units(limits.allocated), from_units(limits.used)
     money = grid_money(allocated, used, grid, own, cells, own_limits.share)
-    return amounts(wanting, market, *money, weights.total, without)
+    return amounts([Wanted(*one) for one in wanting], market, *money, weights.total, without)

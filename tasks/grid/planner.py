@@ -289,7 +289,7 @@ class _Planner:
     def _resting_buys(self, *, only_off: bool) -> tuple[list[Candidate], list[Candidate]]:
         """Resting buys of this grid that are not cancelled yet: those that can be resized, and the others.
 
-        `only_off`: without those that have their size. They matter where the symbol has to give money back.
+        `only_off`: without those that have their amount. They matter where the symbol has to give money back.
         """
         sizeable: list[Candidate] = []
         fixed: list[Candidate] = []
@@ -297,9 +297,9 @@ class _Planner:
             buy = self.resting.get(cell.order_id or "")
             if buy is None or cell.key not in self.in_range or cell.order_id in self.cancel:
                 continue
-            units = self._units_wanted(cell, buy)
-            if only_off and units in (None, buy.units):
+            if only_off and buy.qty == self.amounts.get(cell.key):
                 continue
+            units = self._units_wanted(cell, buy)
             (fixed if units is None else sizeable).append(Candidate(str(cell.order_id), buy, units or 0))
         return sizeable, fixed
 

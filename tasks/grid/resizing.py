@@ -55,6 +55,8 @@ def resize(
     without an order lack because other buys of the symbol are slightly too large. `fixed` (nearest first): buys that
     cannot be resized. They are cancelled last, and only where the symbol stays above its allocation otherwise.
     """
+    if not candidates and not fixed:
+        return NO_RESIZING
     without_money = [one.client_id for one in reversed(candidates) if one.wanted == 0]
     sized = [one for one in candidates if one.wanted > 0]
     if limits.paused:  # nothing could be placed again: cancel only what is beyond the allocation

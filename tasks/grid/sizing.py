@@ -97,10 +97,10 @@ def amounts(
     return _smallest(wanted, market, allocated - used)
 
 
-def sized(size: Size, wanting: Iterable[Wanted], market: Market) -> dict[str, Decimal]:
-    """Base amount by cell key, a whole number of lots. `size`: of a cell with weight 1."""
-    lot = market.lot_step
-    return {cell.key: lots(size, price, lot, weight) for cell, price, weight in wanting}
+def sized(size: Size, wanting: Iterable[tuple[Cell, Decimal, Decimal]], market: Market) -> dict[str, Decimal]:
+    """Base amount by cell key, a whole number of lots. `wanting`: as `Wanted`. `size`: of a cell with weight 1."""
+    base, quote, lot = size.base, size.quote, market.lot_step
+    return {cell.key: _lots(base, quote, price, lot, weight) for cell, price, weight in wanting}
 
 
 def lots(size: Size, price: Decimal, lot_step: Decimal, weight: Decimal = ONE) -> Decimal:

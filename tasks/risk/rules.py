@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from tasks.base.clock import to_ms
 from tasks.base.money import ZERO, exact, plain
+from tasks.base.unchecked import changed
 from tasks.grid.plan_models import IdleReason
 from tasks.risk.models import RiskMarks, Seen, StopCode, Verdict
 from tasks.settings.grids import SymbolSettings
@@ -19,8 +20,34 @@ _POSITION_MARGIN = Decimal("0.05")  # a limit holds until the position is back b
 PRICE_MARGIN = Decimal("0.002")  # a pause by price holds until the price is back by this share of it
 
 
+# Settings that stop a symbol or keep it from buying or selling; each is None where the file does not have it.
+_RULES = frozenset(
+    {
+        "stop_loss_price",
+        "take_profit_price",
+        "stop_loss_quote",
+        "take_profit_quote",
+        "profit_drawdown_pct",
+        "end_at",
+        "trigger_price",
+        "start_at",
+        "pause_from",
+        "pause_until",
+        "pause_below",
+        "pause_above",
+        "max_position_pct",
+        "min_position_pct",
+        "max_price_jump_pct",
+        "max_spread_pct",
+    }
+)
+
+
 def assess(own: SymbolSettings, seen: Seen, marks: RiskMarks, fired: StopCode) -> Verdict:
     """What a symbol may do now. `marks`: of the last tick. `fired`: the stop that is in force."""
+    if fired is StopCode.NONE and own.model_fields_set.isdisjoint(_RULES) and _is_plain(marks):
+        best = marks.best if seen.stale else max(marks.best, seen.profit - marks.base)
+        return Verdict(marks if best == marks.best else changed(marks, best=best))
     marks = _after_resume(marks, seen.profit, fired)
     jumped = has_jumped(own, seen.price, seen.last_price)
     if not seen.stale and not jumped:
@@ -33,6 +60,11 @@ def assess(own: SymbolSettings, seen: Seen, marks: RiskMarks, fired: StopCode) -
     return _limits(own, seen, marks, jumped)
 
 
+def _is_plain(marks: RiskMarks) -> bool:
+    """Whether no rule is in force from before."""
+    return marks.fired is StopCode.NONE and not (marks.sell_only or marks.buy_only or marks.outside)
+
+
 def _after_resume(marks: RiskMarks, profit: Decimal, fired: StopCode) -> RiskMarks:
     """The marks with the stop that is in force. Once an operator has taken a stop back, profit counts from there."""
     if marks.fired is not StopCode.NONE and fired is StopCode.NONE:
@@ -41,7 +73,7 @@ def _after_resume(marks: RiskMarks, profit: Decimal, fired: StopCode) -> RiskMar
 
 
 def _moved_on(own: SymbolSettings, seen: Seen, marks: RiskMarks) -> RiskMarks:
-    position = ZERO if own.max_position_pct is None and own.min_position_pct is None else _position(seen)
+    position = _position(seen)
     new = {
         "best": max(marks.best, seen.profit - marks.base),
         "sell_only": _above(position, own.max_position_pct, marks.sell_only),

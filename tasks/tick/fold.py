@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from operator import itemgetter
 
 from tasks.base.errors import RejectReason
 from tasks.base.money import ZERO, exact
@@ -62,10 +63,12 @@ def fold(
     paid in; a fee whose coin is not there is booked with its amount, and its worth stays pending.
     """
     result = Folded(book=book, cells=dict(cells), intents=dict(intents))
-    told = [(intent, evidence.get(client_id, _NO_EVIDENCE)) for client_id, intent in intents.items()]
-    news = [pair for pair in told if not is_unchanged(*pair)]
-    for intent, shown in sorted(news, key=lambda pair: pair[0].client_id):
-        client_id = intent.client_id
+    news = [
+        (client_id, intent, shown)
+        for client_id, intent in intents.items()
+        if not is_unchanged(intent, shown := evidence.get(client_id, _NO_EVIDENCE))
+    ]
+    for client_id, intent, shown in sorted(news, key=itemgetter(0)):
         updated, trades = advance(intent, shown, now_ms, protection_ms)
         needed = ZERO if updated.state.ended else max(updated.qty - updated.filled, ZERO)
         needed += sum((trade.qty for trade in trades), ZERO)

@@ -60,7 +60,9 @@ def level_cells(folded: Folded, grid: Grid, keys: Keys) -> list[Write]:
     without_order = [(key, cell) for key, cell in folded.cells.items() if cell.order_id is None]
     for key, cell in sorted(without_order):
         ends = grid.ends_of(cell.index)
-        if ends and (is_unrounded(cell, grid) or (cell.state is CellState.IDLE and is_off_level(cell, grid))):
+        if ends is None or ends == (cell.buy_price, cell.sell_price):
+            continue
+        if is_unrounded(cell, grid) or (cell.state is CellState.IDLE and is_off_level(cell, grid)):
             low, high = ends
             folded.cells[key] = cell.model_copy(update={"buy_price": low, "sell_price": high})
             text = folded.cells[key].model_dump_json()

@@ -50,9 +50,12 @@ def needs_volatility(rules: Rules, state: SymbolState, ticker: Ticker, now_ms: i
 
 def configured_grids(rules: Rules, state: SymbolState) -> Mapping[str, Grid | None]:
     """Each configured grid by name where the symbol has it, else None. A retiring symbol has no configured grid."""
+    return _configured(rules, _by_name(state.grid))
+
+
+def _configured(rules: Rules, held: Mapping[str, Grid]) -> Mapping[str, Grid | None]:
     if rules.configured is None:
         return {}
-    held = _by_name(state.grid)
     return {
         name: grid if (grid := held.get(name)) and is_grid_of(grid, own) else None
         for name, own in rules.configured.each_grid.items()
@@ -133,7 +136,8 @@ def _choose(
 ) -> tuple[list[_Chosen], list[ConfigError]]:
     """The grids to trade, and why others cannot start. One that cannot be replaced stays, and only sells."""
     state = decision.readings.state
-    held, current = _by_name(state.grid), configured_grids(rules, state)
+    held = _by_name(state.grid)
+    current = _configured(rules, held)
     chosen, refusals = [], []
     for name, own in wanted.items():
         try:

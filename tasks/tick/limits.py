@@ -44,8 +44,8 @@ def limits_of(
     symbol's stops, limits and guards; None where it left the settings.
     """
     own = settings.symbols.get(state.share.symbol)
-    used_delta = sum(move.used_delta for move in folded.moves)
-    released = sum(move.take_units for move in folded.moves) + sum(intent.units_left for intent in folded.ended)
+    used_delta = sum([move.used_delta for move in folded.moves])
+    released = sum([move.take_units for move in folded.moves]) + sum([intent.units_left for intent in folded.ended])
     used = state.share.used_units + used_delta
     committed = state.share.committed_units + used_delta - released
     fired = own is not None and verdict is not None and verdict.marks.fired is not StopCode.NONE

@@ -42,7 +42,7 @@ def writes(result: Folded, keys: Keys, symbol: str) -> list[Write]:
 
 def archived(keys: Keys, kind: RecordKind, body: str | BaseModel) -> Write:
     """The write that appends a record to the outbox, for the history."""
-    return Write(key=keys.outbox, verb="XADD", field=kind.value, value=body)
+    return Write(key=keys.outbox, verb="XADD", field=kind, value=body)
 
 
 def fill_writes(keys: Keys, fill: Fill) -> list[Write]:

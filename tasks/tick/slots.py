@@ -14,7 +14,7 @@ EVERY_SLOT = "*"
 
 def order_slot(cell_key: str, purpose: Purpose) -> str:
     """The slot of a cell's orders of one purpose."""
-    return f"{cell_key}:{purpose.value}"
+    return f"{cell_key}:{purpose}"
 
 
 def cell_of(slot: str) -> str:

@@ -300,8 +300,8 @@ FAULTS = (
     Planted(
         "a grid without money asks the pot for that of others",
         "tasks/grid/planner.py",
-        "if funded is None and self.grid.others and units <= self.symbol_free:",
-        "if funded is None and self.grid.others and units < 0:",
+        "if funded is None and units <= self.symbol_free:",
+        "if funded is None and units < 0:",
     ),
     Planted(
         "every level counts as above the price",

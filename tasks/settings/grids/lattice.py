@@ -7,7 +7,7 @@ from pydantic import Field
 
 from tasks.base.errors import Problem
 from tasks.base.money import plain
-from tasks.settings.grids.common import TrailLimits
+from tasks.settings.grids.common import NO_TRAIL, TrailLimits
 from tasks.settings.grids.price_range import PriceRange
 from tasks.settings.section import IsValid, Price
 
@@ -38,7 +38,8 @@ class TrailingRange(PriceRange):
     @property
     def trail_limits(self) -> TrailLimits:
         """How far the range may move."""
-        return TrailLimits(self.trail_up_to, self.trail_down_to)
+        up, down = self.trail_up_to, self.trail_down_to
+        return NO_TRAIL if up is None and down is None else TrailLimits(up, down)
 
     def level_problems(self, field: str, is_valid: IsValid) -> list[Problem]:
         """The limits of trailing are outside the range."""
