@@ -175,3 +175,33 @@ def test_a_price_at_the_edge_of_a_pause_does_not_switch_it_on_and_off(prices: li
         marks = found.marks
         states.append(found.no_buys is not None)
     assert states == sorted(states), "once on, it stays on"
+
+
+AMOUNTS = st.decimals(-500, 500, places=2)
+
+
+@given(
+    st.builds(
+        RiskMarks,
+        base=AMOUNTS,
+        best=AMOUNTS,
+        fired=st.sampled_from(StopCode),
+        sell_only=st.booleans(),
+        buy_only=st.booleans(),
+        outside=st.booleans(),
+        started=st.booleans(),
+    ),
+    AMOUNTS,
+    st.sampled_from(StopCode),
+    st.booleans(),
+)
+def test_settings_without_rules_are_as_those_that_name_each_rule_as_absent(
+    marks: RiskMarks, profit: Decimal, fired: StopCode, stale: bool
+) -> None:
+    """Whether the file leaves a rule out, or settings from Redis say that it is none."""
+    short = symbol_settings(lower="40000", upper="50000", cells=10)
+    whole = type(short).model_validate(short.model_dump())
+    assert short.model_fields_set < whole.model_fields_set
+    price = Decimal(45_000)
+    seen = Seen(price, price, price, price, price, profit, Decimal(500), Decimal(500), NOW_MS, stale)
+    assert assess(short, seen, marks, fired) == assess(whole, seen, marks, fired)
