@@ -234,10 +234,10 @@ async def test_an_outage_is_seen_while_nothing_is_written(
     await append(redis, 1)
     running = asyncio.create_task(archiver.run())
     await until_so(lambda: _is_empty(redis))
-    held = sqlite3.connect(str(database.url.database), isolation_level=None)
+    held = sqlite3.connect(str(database.url.database), timeout=0, isolation_level=None)
     try:
         held.execute("PRAGMA locking_mode = EXCLUSIVE")
-        held.execute("BEGIN EXCLUSIVE")
+        await until_so(lambda: _has_the_file(held))
         await until_so(lambda: _says_why(redis), 3)
         assert (await read_status(settings(), redis)).history.away_ms is not None
     finally:
@@ -246,6 +246,15 @@ async def test_an_outage_is_seen_while_nothing_is_written(
     assert (await read_status(settings(), redis)).history.away_ms is None
     running.cancel()
     await archiver.close()
+
+
+async def _has_the_file(connection: sqlite3.Connection) -> bool:
+    """Whether no other connection uses the file; the archiver may ask it at this moment."""
+    try:
+        connection.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError:
+        return False
+    return True
 
 
 async def _is_empty(redis: RedisClient) -> bool:

@@ -27,7 +27,7 @@ from tests.support.fault_run import Wrong, stage
 from tests.support.virtual.redis import VirtualRedis
 
 SCENARIOS = 100
-PART = 25
+PART = 10
 ROOT = Path(__file__).parents[2]
 REPLAYED = range(27, 29)  # a whole one of three symbols, a plain one of one
 

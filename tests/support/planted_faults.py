@@ -156,12 +156,6 @@ FAULTS = (
         "        if code < 0 and not isinstance(answer, dict | list):\n",
     ),
     Planted(
-        "a fee above what the cells hold never waits",
-        "tasks/tick/fees.py",
-        "    return any(intent.is_doubtful for intent in buys) or (bool(buys) and now_ms - fee.at_ms < UNREAD_MS)\n",
-        "    return False\n",
-    ),
-    Planted(
         "a sell beyond its cell takes nothing from other cells",
         "tasks/tick/fold.py",
         "    if trade.side is Side.SELL and trade.qty > before.qty:\n",
