@@ -7,7 +7,7 @@ from tasks.base.money import ZERO, from_units
 from tasks.exchange.models import Market
 from tasks.grid.models import Cell, Grid
 from tasks.grid.plan_models import MARKET_SLIPPAGE, Limits
-from tasks.grid.sizing import Wanted, amounts, grid_money, holds_nothing, sized
+from tasks.grid.sizing import amounts, grid_money, holds_nothing, sized
 from tasks.market.models import Snapshot
 from tasks.settings.grids.common import ONE, CellWeights
 
@@ -51,4 +51,4 @@ def _of_one(one: Grid, snapshot: Snapshot, grid: Grid, cells: Sequence[Cell], li
     without = sum(each, ZERO) if weights.each else len(empty)
     allocated, used = from_units(limits.allocated), from_units(limits.used)
     money = grid_money(allocated, used, grid, own, cells, own_limits.share)
-    return amounts([Wanted(*one) for one in wanting], market, *money, weights.total, without)
+    return amounts(wanting, market, *money, weights.total, without)

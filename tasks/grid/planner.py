@@ -76,6 +76,7 @@ class _Planner:
         self.unfunded: set[str] = set()  # client ids of buys that the pot will hardly grant
         self.missing = 0  # units that cells without an order lack because of the symbol's allocation
         self.in_range = grid.cell_keys
+        # Every resting order is cancelled: for a stop, or to sell at the market.
         self.all_end = limits.stopped or limits.stop_fired or (limits.liquidate and not limits.stale)
         self.amounts = cell_amounts(snapshot, grid, self.cells, limits)
 
@@ -138,7 +139,7 @@ class _Planner:
         return cell.retry_ms > self.limits.now_ms
 
     def _must_end(self, cell: Cell) -> bool:
-        """Whether the cell's order must be cancelled, whatever its size. Not where all orders end."""
+        """Whether this cell's order must be cancelled, whatever its size; `all_end` says it of all orders."""
         limits, level = self.limits, cell.sell_price
         if cell.state is CellState.BUYING:
             level = cell.buy_price

@@ -8,7 +8,6 @@ by their weights: relative sizes, 1 where all are equal.
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import lru_cache
-from typing import NamedTuple
 
 from tasks.base.money import ZERO, ceil_to, exact, floor_to, from_units, units_up
 from tasks.exchange.models import Market, Side
@@ -30,12 +29,8 @@ def reserve_units(price: Decimal, qty: Decimal, fee: Decimal) -> int:
         return units_up(price * qty * (1 + fee)) + FEE_ROUNDING_UNITS
 
 
-class Wanted(NamedTuple):
-    """A cell that wants to buy at `price` (quote per base), and its relative size."""
-
-    cell: Cell
-    price: Decimal
-    weight: Decimal = ONE
+# A cell that wants to buy, the price (quote per base), and its relative size.
+Wanted = tuple[Cell, Decimal, Decimal]
 
 
 def cell_money(allocated: Decimal, used: Decimal, cells: Decimal | int, empty: Decimal | int, fee: Decimal) -> Decimal:
@@ -97,8 +92,8 @@ def amounts(
     return _smallest(wanted, market, allocated - used)
 
 
-def sized(size: Size, wanting: Iterable[tuple[Cell, Decimal, Decimal]], market: Market) -> dict[str, Decimal]:
-    """Base amount by cell key, a whole number of lots. `wanting`: as `Wanted`. `size`: of a cell with weight 1."""
+def sized(size: Size, wanting: Iterable[Wanted], market: Market) -> dict[str, Decimal]:
+    """Base amount by cell key, a whole number of lots. `size`: of a cell with weight 1."""
     base, quote, lot = size.base, size.quote, market.lot_step
     return {cell.key: _lots(base, quote, price, lot, weight) for cell, price, weight in wanting}
 

@@ -15,32 +15,14 @@ from tasks.base.unchecked import changed
 from tasks.grid.plan_models import IdleReason
 from tasks.risk.models import RiskMarks, Seen, StopCode, Verdict
 from tasks.settings.grids import SymbolSettings
+from tasks.settings.grids.placement import PlacementSettings
+from tasks.settings.grids.risk import RiskSettings
 
 _POSITION_MARGIN = Decimal("0.05")  # a limit holds until the position is back by this share of it
 PRICE_MARGIN = Decimal("0.002")  # a pause by price holds until the price is back by this share of it
 
-
-# Settings that stop a symbol or keep it from buying or selling; each is None where the file does not have it.
-_RULES = frozenset(
-    {
-        "stop_loss_price",
-        "take_profit_price",
-        "stop_loss_quote",
-        "take_profit_quote",
-        "profit_drawdown_pct",
-        "end_at",
-        "trigger_price",
-        "start_at",
-        "pause_from",
-        "pause_until",
-        "pause_below",
-        "pause_above",
-        "max_position_pct",
-        "min_position_pct",
-        "max_price_jump_pct",
-        "max_spread_pct",
-    }
-)
+# Settings of rules; one that the file does not have is at its default, which forbids nothing.
+_RULES = frozenset((*RiskSettings.model_fields, *PlacementSettings.model_fields))
 
 
 def assess(own: SymbolSettings, seen: Seen, marks: RiskMarks, fired: StopCode) -> Verdict:

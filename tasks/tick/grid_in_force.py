@@ -159,12 +159,12 @@ def _chosen(
     if current is not None:
         current, unfit = _rounded_again(rules, current, own)
         placed = current if unfit else _in_place(rules, decision, current, own)
-    cells = len(folded.cells.keys() & placed.cell_keys) if placed else 0
+    present = len(folded.cells.keys() & placed.cell_keys) if placed else 0
     has_moved = placed is not None and held is not None and placed.indices != held.indices
-    if placed is not None and cells == placed.cells and not has_moved:
+    if placed is not None and present == placed.cells and not has_moved:
         return _Chosen(placed, [], unfit=unfit)
     grid, start = placed, StartMode.FLAT
-    if grid is None or not (cells or has_moved):
+    if grid is None or not (present or has_moved):
         grid = _new_grid(rules, decision, name, own)
         start = _start_of(own, held, grid)
     fresh = build_cells(grid, start, first_cycle(slots, grid.grid_id))

@@ -170,7 +170,7 @@ class GridTrader:
         return await listed_markets(self.desk.exchange, list(self.desk.settings.symbols))
 
     async def _prepared(self, state: SymbolState) -> SymbolState:
-        """The state, after loading new settings in force. Books what Redis has lost of it by the exchange."""
+        """The state, after loading new settings in force and booking, from the exchange, what Redis has lost of it."""
         if state.settings_version not in (0, self.desk.settings_version):
             await self.desk.follow_settings()
         if state.grid is None and not self._is_retiring and await recover(self.desk, self.market, state):

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,15 @@ async def redis(server: RestartableRedis) -> AsyncIterator[RedisClient]:
 def own_settings(lease_seconds: int = 2, **changes: Any) -> Settings:
     """One busy grid; a comparison waits a second."""
     return settings(trading=QUICK | {"lease_seconds": lease_seconds}, **changes)
+
+
+@asynccontextmanager
+async def two_symbols(redis: RedisClient) -> AsyncIterator[tuple[BinanceDesk, list[GridTrader]]]:
+    """A desk with BTC and ETH, and a trader of each."""
+    both = own_settings(symbols=dict.fromkeys((BTC, ETH), own_settings().symbols[BTC]))
+    candles = {BTC: walk(60, seed=4), ETH: walk(60, seed=4, start="2300")}
+    async with open_binance_desk(redis, both, candles, EXCHANGE) as desk:
+        yield desk, [await desk.trader(symbol) for symbol in (BTC, ETH)]
 
 
 async def trade(desk: BinanceDesk, trader: GridTrader, minutes: int) -> None:
@@ -180,10 +190,7 @@ async def test_a_stop_cannot_tell_before_the_comparison(
 
 async def test_a_delisted_symbol_does_not_stop_the_comparison(server: RestartableRedis, redis: RedisClient) -> None:
     """The comparing process still has its market. The other symbols trade on."""
-    both = own_settings(symbols=dict.fromkeys((BTC, ETH), own_settings().symbols[BTC]))
-    candles = {BTC: walk(60, seed=4), ETH: walk(60, seed=4, start="2300")}
-    async with open_binance_desk(redis, both, candles, EXCHANGE) as desk:
-        traders = [await desk.trader(symbol) for symbol in (BTC, ETH)]
+    async with two_symbols(redis) as (desk, traders):
         for trader in traders:
             await trader.tick()
         desk.server.binance.engine.delist(ETH)  # type: ignore[attr-defined]
@@ -195,10 +202,7 @@ async def test_a_symbol_that_is_listed_again_after_the_comparison_repeats_no_id(
     server: RestartableRedis, redis: RedisClient
 ) -> None:
     """The comparison saw none of its orders. Those that Redis lost had been cancelled by the exchange."""
-    both = own_settings(symbols=dict.fromkeys((BTC, ETH), own_settings().symbols[BTC]))
-    candles = {BTC: walk(60, seed=4), ETH: walk(60, seed=4, start="2300")}
-    async with open_binance_desk(redis, both, candles, EXCHANGE) as desk:
-        traders = [await desk.trader(symbol) for symbol in (BTC, ETH)]
+    async with two_symbols(redis) as (desk, traders):
         for trader in traders:
             await trader.tick()
         snapshot = server.snapshot()
@@ -216,10 +220,7 @@ async def test_fills_that_redis_lost_are_booked_once_the_symbol_is_listed_again(
     server: RestartableRedis, redis: RedisClient
 ) -> None:
     """It was not listed while the books were compared, so it is compared before its next tick, once."""
-    both = own_settings(symbols=dict.fromkeys((BTC, ETH), own_settings().symbols[BTC]))
-    candles = {BTC: walk(60, seed=4), ETH: walk(60, seed=4, start="2300")}
-    async with open_binance_desk(redis, both, candles, EXCHANGE) as desk:
-        traders = [await desk.trader(symbol) for symbol in (BTC, ETH)]
+    async with two_symbols(redis) as (desk, traders):
         await traders[0].tick()
         await trade(desk, traders[1], 2)
         snapshot, before = server.snapshot(), await redis.zcard(KEYS.seen(ETH))

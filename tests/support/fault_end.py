@@ -15,7 +15,7 @@ from tasks.grid.cells import has_lot
 from tasks.grid.levels import configured_size, kept_grids
 from tasks.grid.models import Cell, CellState, Grid
 from tasks.grid.plan_models import IdleReason
-from tasks.grid.sizing import Wanted, amounts, holds_nothing, reserve_units, sized
+from tasks.grid.sizing import amounts, holds_nothing, reserve_units, sized
 from tasks.ledger.rules import total
 from tasks.orders.models import Intent, IntentState
 from tasks.settings.grids import GridSettings, SeveralSettings
@@ -164,7 +164,7 @@ def _wanted_in(
     part = weights_of[grid.name] / sum(weights_of.values()) if weights_of else Decimal(1)
     weight = {cell.key: weights.of(cell.index - grid.first_index, entry=cell.entry) for cell in own}
     empty = [cell for cell in own if holds_nothing(cell)]
-    wanting = [Wanted(cell, cell.buy_price, weight[cell.key]) for cell in empty if cell.buy_price < standing.price]
+    wanting = [(cell, cell.buy_price, weight[cell.key]) for cell in empty if cell.buy_price < standing.price]
     size = configured_size(settings)
     outside = share.used_units - sum(cell.used_units for cell in standing.own)
     used = sum(cell.used_units for cell in own) + outside * part
