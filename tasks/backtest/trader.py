@@ -31,7 +31,7 @@ from tasks.ledger.models import Book, Fill, QueuedFee
 from tasks.orders.models import Evidence, Intent
 from tasks.paper.matching import Execution, Matching, PaperAccount, Path, PlaceCode
 from tasks.paper.units import Fees, to_units
-from tasks.tick.decide import conclude, decide
+from tasks.tick.decide import Conclusion, conclude, decide
 from tasks.tick.decision import Decision, Readings, Rules
 from tasks.tick.grid_in_force import needs_slots, needs_volatility
 from tasks.tick.limits import still_refused
@@ -75,7 +75,7 @@ class BacktestTrader:
         self.symbol = rules.symbol
         self.exchange = Matching(self.symbol, first, fees, account)
         self.records = Records(Book(symbol=self.symbol))
-        self.evidence: dict[str, Evidence] = {}
+        self.evidence: dict[str, Evidence] = {}  # of orders that rest no more
         self.orders: dict[str, Order] = {}  # resting on the exchange, by client id
         self.fills: list[Fill] = []
         self.newly_refused = False  # whether the pot refused an order that the last tick planned
@@ -91,7 +91,7 @@ class BacktestTrader:
     @property
     def all_rest(self) -> bool:
         """Whether every order rests, so that nothing has to be booked."""
-        return len(self.orders) == len(self.records.intents) == len(self.evidence)
+        return not self.evidence and len(self.orders) == len(self.records.intents)
 
     # --- the exchange ----------------------------------------------------------------------------------
     def play(self, path: Path, at_ms: int) -> None:
@@ -150,7 +150,6 @@ class BacktestTrader:
             self._traded(fill, at_ms)
         else:
             self.orders[intent.client_id] = order
-            self.evidence[intent.client_id] = Evidence(resting=order)
         return unchecked(Accepted, order=order)
 
     # --- a tick ----------------------------------------------------------------------------------------
@@ -165,10 +164,10 @@ class BacktestTrader:
         refused = still_refused(decision.plan)
         granted = self._reserve(decision, decision.plan.place, now_ms, refused)
         answers = [self._place(intent, now_ms) for intent, _ in granted]
-        report, ended, changes = conclude(self.rules, decision, granted, answers, refused, now_ms)
-        self.pot.release(self.symbol, ended)
-        self._write(changes)
-        self._keep(decision, ended, report)
+        conclusion = conclude(self.rules, decision, granted, answers, refused, now_ms)
+        self.pot.release(self.symbol, conclusion.ended)
+        self._write(conclusion.changes)
+        self._keep(decision, conclusion)
         return decision
 
     def book(self, now_ms: int) -> None:
@@ -257,9 +256,9 @@ class BacktestTrader:
                 refused[order.cell_key] = code.name
         return granted
 
-    def _keep(self, decision: Decision, ended: Sequence[str], report: TickReport) -> None:
+    def _keep(self, decision: Decision, conclusion: Conclusion) -> None:
         records, folded = self.records, decision.folded
-        records.grid, records.last = decision.grid, report
+        records.grid, records.last = decision.grid, conclusion.report
         records.cells, records.intents = folded.cells, folded.intents
-        for client_id in ended:
+        for client_id in conclusion.ended:
             self.evidence.pop(client_id, None)

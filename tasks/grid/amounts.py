@@ -26,29 +26,31 @@ def cell_amounts(snapshot: Snapshot, grid: Grid, cells: Sequence[Cell], limits: 
 
     `cells`: all of the symbol, nearest to the price first.
     """
-    found: dict[str, Decimal] = {}
-    for each in grid.each:
-        found |= _of_one(each, snapshot, grid, cells, limits)
+    found = _of_one(grid, snapshot, grid, cells, limits)
+    for other in grid.others:
+        found |= _of_one(other, snapshot, grid, cells, limits)
     return found
 
 
-def _of_one(one: Grid, snapshot: Snapshot, grid: Grid, cells: Sequence[Cell], limits: Limits) -> Mapping[str, Decimal]:
+def _of_one(one: Grid, snapshot: Snapshot, grid: Grid, cells: Sequence[Cell], limits: Limits) -> dict[str, Decimal]:
     """Of the cells of one grid among all of the symbol, `grid`."""
-    market, ask, keys, own_limits = snapshot.market, snapshot.ask, one.cell_keys, limits.of(one.grid_id)
-    own = [cell for cell in cells if cell.grid_id == one.grid_id and cell.key in keys]
+    market, ask, keys, own_limits = snapshot.market, snapshot.ask, one.own_keys, limits.of(one.grid_id)
+    own = [cell for cell in cells if cell.key in keys]
     empty = [cell for cell in own if holds_nothing(cell)]
     weights = own_limits.weights or CellWeights((), Decimal(len(one.levels) - 1))
-    each = [ONE] * len(empty)
-    if weights.each or weights.entries:
-        each = [weights.of(cell.index - one.first_index, entry=cell.entry) for cell in empty]
+    differ = bool(weights.each or weights.entries)
+
+    def weight_of(cell: Cell) -> Decimal:
+        return weights.of(cell.index - one.first_index, entry=cell.entry)
+
     wanting = [
-        (cell, price, weight)
-        for cell, weight in zip(empty, each, strict=True)
+        (cell, price, weight_of(cell) if differ else ONE)
+        for cell in empty
         if (price := buy_price(cell, ask, market)) is not None
     ]
     if own_limits.size is not None:
         return sized(own_limits.size, wanting, market)
-    without = sum(each, ZERO) if weights.each else len(empty)
+    without = sum(map(weight_of, empty), ZERO) if weights.each else len(empty)
     allocated, used = from_units(limits.allocated), from_units(limits.used)
     money = grid_money(allocated, used, grid, own, cells, own_limits.share)
     return amounts(wanting, market, *money, weights.total, without)

@@ -122,10 +122,14 @@ class Grid(Frozen):
         return max(self.indices[-1], self.covered[1] if self.covered else self.indices[-1])
 
     @property
+    def own_keys(self) -> frozenset[str]:
+        """The keys of the cells in the range of this grid as it is now."""
+        return _cell_keys(self.grid_id, self.first_index, len(self.levels) - 1)
+
+    @property
     def cell_keys(self) -> frozenset[str]:
-        """The keys of the cells in the range as it is now."""
-        own = _cell_keys(self.grid_id, self.first_index, len(self.levels) - 1)
-        return own.union(*(grid.cell_keys for grid in self.others)) if self.others else own
+        """The keys of the cells in the ranges of all grids of the symbol."""
+        return self.own_keys.union(*[grid.own_keys for grid in self.others]) if self.others else self.own_keys
 
     def has(self, cell: "Cell") -> bool:
         """Whether the cell belongs to the range as it is now. Others only sell what they hold."""
@@ -134,7 +138,7 @@ class Grid(Frozen):
     @property
     def cells(self) -> int:
         """How many cells all grids of the symbol have."""
-        return sum(len(grid.levels) - 1 for grid in self.each)
+        return len(self.levels) - 1 + sum([grid.cells for grid in self.others])
 
     @property
     def all_levels(self) -> tuple[Decimal, ...]:

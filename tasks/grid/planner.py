@@ -77,13 +77,16 @@ class _Planner:
         self.missing = 0  # units that cells without an order lack because of the symbol's allocation
         self.in_range = grid.cell_keys
         # Every resting order is cancelled: for a stop, or to sell at the market.
-        self.all_end = limits.stopped or limits.stop_fired or (limits.liquidate and not limits.stale)
+        all_end = limits.stopped or limits.stop_fired or (limits.liquidate and not limits.stale)
+        self.buys_end = all_end or limits.cancel_buys or limits.retiring
+        self.sells_end = all_end or (limits.no_sells is not None and not limits.liquidate)
+        self.has_reach = limits.activation is not None
         self.amounts = cell_amounts(snapshot, grid, self.cells, limits)
 
     def plan_cell(self, cell: Cell) -> None:
         """Place or cancel the order of one cell, or note why it has none."""
         if cell.order_id is not None:
-            if self.all_end or self._must_end(cell) or self._is_left_behind(cell):
+            if self._must_end(cell, cell.order_id):
                 self.cancel.append(cell.order_id)
             return
         halted = self._halted(cell)
@@ -138,29 +141,26 @@ class _Planner:
         """Whether the cell still waits after a refusal."""
         return cell.retry_ms > self.limits.now_ms
 
-    def _must_end(self, cell: Cell) -> bool:
-        """Whether this cell's order must be cancelled, whatever its size; `all_end` says it of all orders."""
-        limits, level = self.limits, cell.sell_price
-        if cell.state is CellState.BUYING:
-            level = cell.buy_price
-            if limits.cancel_buys or limits.of(cell.grid_id).unfit:
-                return True
-            if self._is_retired(cell) or is_off_level(cell, self.grid):
-                return True
-        elif limits.no_sells is not None and not limits.liquidate:
+    def _must_end(self, cell: Cell, order_id: str) -> bool:
+        """Whether this cell's order must be cancelled, whatever its size."""
+        if cell.state is not CellState.BUYING:
+            return self.sells_end or (self.has_reach and not self._in_reach(cell, cell.sell_price))
+        if self.buys_end or cell.key not in self.in_range or is_off_level(cell, self.grid):
             return True
-        return not self._in_reach(cell, level)
+        if self.limits.of(cell.grid_id).unfit or (self.has_reach and not self._in_reach(cell, cell.buy_price)):
+            return True
+        return self._is_left_behind(cell, order_id)
 
     def _is_retired(self, cell: Cell) -> bool:
         """Whether the cell only sells: its symbol left the settings, or the range has no such cell now."""
         return self.limits.retiring or cell.key not in self.in_range
 
-    def _is_left_behind(self, cell: Cell) -> bool:
+    def _is_left_behind(self, cell: Cell, order_id: str) -> bool:
         """Whether the price has left a partly filled buy: past the middle of the cell, with enough filled to sell.
 
         The rest of the buy is cancelled. Once the exchange confirms its end, the cell sells what it got.
         """
-        buy = self.resting.get(cell.order_id or "")
+        buy = self.resting.get(order_id)
         if buy is None or not buy.filled or self.limits.stale:
             return False
         middle = (cell.buy_price + cell.sell_price) / 2

@@ -5,7 +5,7 @@ min(allocation ÷ cells, (allocation − used) ÷ cells that hold nothing) ÷ (1
 by their weights: relative sizes, 1 where all are equal.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from decimal import Decimal
 from functools import lru_cache
 
@@ -78,7 +78,7 @@ def amounts(
     used: Decimal,
     cells: Decimal | int,
     empty: Decimal | int,
-) -> Mapping[str, Decimal]:
+) -> dict[str, Decimal]:
     """Base amount by cell key, a whole number of lots, for cells that want to buy and follow the allocation.
 
     `cells`, `empty`: see `cell_money`. `wanting` comes nearest first. Where the allocation is too small for all cells,

@@ -200,6 +200,15 @@ def is_unchanged(intent: Intent, evidence: Evidence) -> bool:
     )
 
 
+def news(intents: Mapping[str, Intent], evidence: Mapping[str, Evidence]) -> dict[str, Evidence]:
+    """The evidence, by client id, of the orders that do not rest as the journal has them."""
+    return {
+        client_id: shown
+        for client_id, intent in intents.items()
+        if (shown := evidence.get(client_id)) is not None and not is_unchanged(intent, shown)
+    }
+
+
 def _state(intent: Intent, evidence: Evidence, touched: bool, full: bool, complete: bool) -> IntentState:
     if full:
         return IntentState.FILLED

@@ -1,8 +1,8 @@
 """The decisions of a tick. Pure: no network call, no clock.
 
 `decide` takes what the tick read. It books the fills, keeps or sets the grid, and plans the orders. `conclude` takes
-the exchange's answers and returns the report and the last records. The trader calls both; it reads and applies, and
-decides nothing.
+the exchange's answers and returns the report and the last changes. The trader calls both; it reads and applies, and
+decides nothing. `records_of` and `last_records` name what it writes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from tasks.tick import retiring
 from tasks.tick.corrections import Booked, book_corrections, settled_writes
 from tasks.tick.decision import Decision, Readings, Rules
 from tasks.tick.fees import charges, pay_fees, value_pending
-from tasks.tick.fold import fold
+from tasks.tick.fold import Folded, fold
 from tasks.tick.grid_change import gather_small, is_empty, move_dust
 from tasks.tick.grid_in_force import grid_in_force
 from tasks.tick.limits import limits_of, other_orders, resting_buys, waiting_for_base, without_filter_refusals
@@ -36,11 +36,16 @@ from tasks.tick.stops import stop_writes, verdict_of
 
 
 class Conclusion(NamedTuple):
-    """The end of a tick: its report, the client ids of orders that ended, and the records to write."""
+    """The end of a tick. `outcome`: the state after the answers. `changes`: records to write beside those of it."""
 
     report: TickReport
-    ended: list[str]
+    outcome: Folded
     changes: list[Write]
+
+    @property
+    def ended(self) -> list[str]:
+        """Client ids of the orders that ended."""
+        return [intent.client_id for intent in self.outcome.ended]
 
 
 def decide(rules: Rules, readings: Readings) -> Decision:
@@ -63,10 +68,6 @@ def decide(rules: Rules, readings: Readings) -> Decision:
     decision.corrected = _corrected(rules, decision)
     decision.moves = list(folded.moves)
     decision.charges = charges(folded.fees, folded.valued)
-    decision.changes = [
-        *writes(folded, rules.keys, rules.symbol),
-        *settled_writes(decision.corrected, rules.symbol, rules.keys),
-    ]
     try:
         decision.grid = grid_in_force(rules, decision)
     except ConfigError as refusal:
@@ -79,6 +80,20 @@ def decide(rules: Rules, readings: Readings) -> Decision:
         _move_dust(rules, decision, decision.grid)
         _plan(rules, decision, decision.grid)
     return decision
+
+
+def records_of(rules: Rules, decision: Decision) -> list[Write]:
+    """The records to write with the decision's moves: those that the fills changed, and then `changes`."""
+    keys, symbol = rules.keys, rules.symbol
+    settled = settled_writes(decision.corrected, symbol, keys)
+    return [*writes(decision.folded, keys, symbol), *settled, *decision.changes]
+
+
+def last_records(rules: Rules, conclusion: Conclusion) -> list[Write]:
+    """The records to write at the end of a tick."""
+    keys, outcome = rules.keys, conclusion.outcome
+    orders = writes(outcome, keys, rules.symbol) + failed_orders(keys, outcome.ended)
+    return [*orders, *conclusion.changes, *published(keys, conclusion.report)]
 
 
 def _corrected(rules: Rules, decision: Decision) -> Booked:
@@ -122,14 +137,13 @@ def conclude(
     outcome.touched -= set(empty)
     for key in empty:
         del outcome.cells[key]
-    changes = writes(outcome, rules.keys, rules.symbol) + failed_orders(rules.keys, outcome.ended)
+    changes: list[Write] = []
     if empty:
         changes += dropped_cells(rules.keys, rules.symbol, empty)
         changes += slot_writes(
             readings.slots, list(outcome.cells), () if report.left else grid.ids, rules.keys, rules.symbol
         )
-    changes += published(rules.keys, report)
-    return Conclusion(report, [intent.client_id for intent in outcome.ended], changes)
+    return Conclusion(report, outcome, changes)
 
 
 def _spread_reserve(rules: Rules, decision: Decision, grid: Grid) -> None:

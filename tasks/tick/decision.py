@@ -53,9 +53,10 @@ class Rules:
 class Readings(NamedTuple):
     """What one tick read. Times in ms.
 
-    `asked_ms`: before the first request for evidence. `now_ms`: after the last answer. `slots`: highest cycle by order
-    slot; empty unless `needs_slots`. `free_base`: on the exchange; None unless `limits.needs_free_base`. `volatility`:
-    annualised; None unless `needs_volatility`, and where too few candles are known.
+    `asked_ms`: before the first request for evidence. `now_ms`: after the last answer. `evidence`: by client id, of the
+    orders that do not rest as the journal has them. `slots`: highest cycle by order slot; empty unless `needs_slots`.
+    `free_base`: on the exchange; None unless `limits.needs_free_base`. `volatility`: annualised; None unless
+    `needs_volatility`, and where too few candles are known.
     """
 
     started_ms: int
@@ -101,7 +102,7 @@ class Decision:
     @property
     def has_changes(self) -> bool:
         """Whether the tick has anything to book or to write."""
-        return bool(self.moves or self.changes or self.folded.ended)
+        return bool(self.moves or self.changes or self.folded.has_changes or self.corrected.settled)
 
     @property
     def cancel(self) -> list[str]:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from operator import itemgetter
 
 from tasks.base.errors import RejectReason
 from tasks.base.money import ZERO, exact
@@ -15,10 +14,8 @@ from tasks.grid.models import Cell
 from tasks.ledger.booking import book_fill, fee_elsewhere, with_return
 from tasks.ledger.models import Book, Fill, QueuedFee
 from tasks.orders.models import Evidence, Intent, IntentState
-from tasks.orders.rules import advance, is_unchanged
+from tasks.orders.rules import advance
 from tasks.tick.payers import cover
-
-_NO_EVIDENCE = Evidence()
 
 
 @dataclass
@@ -45,6 +42,11 @@ class Folded:
     uncovered: dict[str, Decimal] = field(default_factory=dict)  # trade id → base that it sold and no cell held
     to_cancel: list[str] = field(default_factory=list)
 
+    @property
+    def has_changes(self) -> bool:
+        """Whether any record is to be written."""
+        return bool(self.touched or self.changed or self.ended or self.fills or self.paid or self.valued)
+
 
 def fold(
     book: Book,
@@ -59,17 +61,14 @@ def fold(
 ) -> Folded:
     """Advance every intent by its evidence, book its new trades, settle the cells of ended orders.
 
+    `evidence`: by client id. An order without any stays as it is; so does one that rests as the journal has it.
     `allocated`: to the symbol, in quote; profits count as returns on it. `coin_prices`: quote per coin that fees were
     paid in; a fee whose coin is not there is booked with its amount, and its worth stays pending.
     """
     result = Folded(book=book, cells=dict(cells), intents=dict(intents))
-    news = [
-        (client_id, intent, shown)
-        for client_id, intent in intents.items()
-        if not is_unchanged(intent, shown := evidence.get(client_id, _NO_EVIDENCE))
-    ]
-    for client_id, intent, shown in sorted(news, key=itemgetter(0)):
-        updated, trades = advance(intent, shown, now_ms, protection_ms)
+    for client_id in sorted(intents.keys() & evidence.keys()):
+        intent = intents[client_id]
+        updated, trades = advance(intent, evidence[client_id], now_ms, protection_ms)
         needed = ZERO if updated.state.ended else max(updated.qty - updated.filled, ZERO)
         needed += sum((trade.qty for trade in trades), ZERO)
         for trade in trades:

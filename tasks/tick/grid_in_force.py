@@ -1,6 +1,7 @@
 """Which grids a symbol trades: those it has, the same with their ranges elsewhere, or new ones. Pure."""
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from tasks.base.errors import ConfigError, Problem
@@ -10,7 +11,7 @@ from tasks.grid.levels import build_cells, build_grid, is_grid_of, level_problem
 from tasks.grid.models import Cell, Grid
 from tasks.grid.window import has_left, moved, place_of
 from tasks.risk.rules import has_jumped
-from tasks.settings.grids import GridSettings, StartMode
+from tasks.settings.grids import GridSettings, StartMode, SymbolSettings
 from tasks.tick.decision import Decision, Rules
 from tasks.tick.grid_change import change_grid, level_cells
 from tasks.tick.models import SymbolState
@@ -50,18 +51,18 @@ def needs_volatility(rules: Rules, state: SymbolState, ticker: Ticker, now_ms: i
 
 def configured_grids(rules: Rules, state: SymbolState) -> Mapping[str, Grid | None]:
     """Each configured grid by name where the symbol has it, else None. A retiring symbol has no configured grid."""
-    return _configured(rules, _by_name(state.grid))
+    return {} if rules.configured is None else _configured(rules.configured, state.grid)
 
 
-def _configured(rules: Rules, held: Mapping[str, Grid]) -> Mapping[str, Grid | None]:
-    if rules.configured is None:
-        return {}
+def _configured(configured: SymbolSettings, grid: Grid | None) -> Mapping[str, Grid | None]:
+    held = _by_name(grid)
     return {
-        name: grid if (grid := held.get(name)) and is_grid_of(grid, own) else None
-        for name, own in rules.configured.each_grid.items()
+        name: each if (each := held.get(name)) and is_grid_of(each, own) else None
+        for name, own in configured.each_grid.items()
     }
 
 
+@lru_cache(maxsize=1024)  # the same at every tick until a range moves
 def _by_name(grid: Grid | None) -> Mapping[str, Grid]:
     """The symbol's grids by name, each alone."""
     return {each.name: each.with_others(()) for each in grid.each} if grid else {}
@@ -107,7 +108,7 @@ def grid_in_force(rules: Rules, decision: Decision) -> Grid | None:
     state, folded, keys = decision.readings.state, decision.folded, rules.keys
     if rules.configured is None:
         return state.grid
-    chosen, refusals = _choose(rules, decision, rules.configured.each_grid)
+    chosen, refusals = _choose(rules, decision, rules.configured)
     if not chosen:
         raise refusals[0]
     decision.unfit_grids = frozenset(one.grid.grid_id for one in chosen if one.unfit)
@@ -131,13 +132,10 @@ def grid_in_force(rules: Rules, decision: Decision) -> Grid | None:
     return grid
 
 
-def _choose(
-    rules: Rules, decision: Decision, wanted: Mapping[str, GridSettings]
-) -> tuple[list[_Chosen], list[ConfigError]]:
+def _choose(rules: Rules, decision: Decision, configured: SymbolSettings) -> tuple[list[_Chosen], list[ConfigError]]:
     """The grids to trade, and why others cannot start. One that cannot be replaced stays, and only sells."""
     state = decision.readings.state
-    held = _by_name(state.grid)
-    current = _configured(rules, held)
+    held, current, wanted = _by_name(state.grid), _configured(configured, state.grid), configured.each_grid
     chosen, refusals = [], []
     for name, own in wanted.items():
         try:

@@ -22,9 +22,10 @@ NEWEST_FILLS = 200  # what a return of base and the audit look at
 
 
 def writes(result: Folded, keys: Keys, symbol: str) -> list[Write]:
-    """The writes for the cells, orders and fills that the fold changed."""
+    """The writes for the cells, orders and fills that the fold changed. Cells that have gone since are left out."""
     out = [
-        Write(key=keys.cells(symbol), verb="HSET", field=key, value=result.cells[key]) for key in sorted(result.touched)
+        Write(key=keys.cells(symbol), verb="HSET", field=key, value=result.cells[key])
+        for key in sorted(result.touched & result.cells.keys())
     ]
     for intent in result.changed:
         out.append(Write(key=keys.intents(symbol), verb="HSET", field=intent.client_id, value=intent))

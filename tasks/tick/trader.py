@@ -11,11 +11,12 @@ from tasks.base.money import ZERO, from_units
 from tasks.exchange.models import Market, Ticker
 from tasks.market.volatility import WANTED, recent_volatility
 from tasks.orders.evidence import gather_evidence, third_coin_prices
+from tasks.orders.rules import news
 from tasks.tick import store
 from tasks.tick.adopting import adopt_orders
 from tasks.tick.base_watch import report_corrections
 from tasks.tick.comparing import compare_books, compare_listed_again
-from tasks.tick.decide import conclude, decide
+from tasks.tick.decide import conclude, decide, last_records, records_of
 from tasks.tick.decision import Decision, Readings, Rules
 from tasks.tick.desk import Desk
 from tasks.tick.grid_in_force import needs_slots, needs_volatility
@@ -217,7 +218,7 @@ class GridTrader:
             state,
             open_orders,
             ticker,
-            evidence,
+            news(state.intents, evidence),
             prices,
             slots,
             free_base,
@@ -244,7 +245,7 @@ class GridTrader:
                 decision.readings.state.fence,
                 fills=decision.moves,
                 ended=[intent.client_id for intent in decision.folded.ended],
-                writes=decision.changes,
+                writes=records_of(self._rules(), decision),
                 charges=decision.charges,
             )
             check_code(code, self.symbol, decision.readings.state.fence, self.desk.keys.account)
@@ -288,11 +289,10 @@ class GridTrader:
 
     async def _finish(self, decision: Decision, placed: Placed) -> TickReport:
         """Write the answers, delete empty cells of earlier grids and publish the report, in one script."""
-        report, ended, changes = conclude(
-            self._rules(), decision, placed.granted, placed.answers, placed.refused, self._now()
-        )
-        fence = decision.readings.state.fence
-        code, _ = await self.desk.allocator.release(self.symbol, fence, ids=ended, writes=changes)
+        rules, fence = self._rules(), decision.readings.state.fence
+        conclusion = conclude(rules, decision, placed.granted, placed.answers, placed.refused, self._now())
+        report, records = conclusion.report, last_records(rules, conclusion)
+        code, _ = await self.desk.allocator.release(self.symbol, fence, ids=conclusion.ended, writes=records)
         check_code(code, self.symbol, decision.readings.state.fence, self.desk.keys.account)
         self.desk.markets.planned(self.market)
         if filter_refused(placed.answers):

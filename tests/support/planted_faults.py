@@ -49,8 +49,8 @@ FAULTS = (
     Planted(
         "a stop is ignored",
         "tasks/grid/planner.py",
-        "self.all_end = limits.stopped or limits.stop_fired or",
-        "self.all_end = limits.stop_fired or",
+        "all_end = limits.stopped or limits.stop_fired or",
+        "all_end = limits.stop_fired or",
     ),
     Planted(
         "a fired stop is ignored",
