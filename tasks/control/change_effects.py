@@ -13,7 +13,7 @@ from tasks.exchange.order_ids import grid_of
 from tasks.funds.models import RebalanceReport
 from tasks.grid.levels import configured_size, kept_grids
 from tasks.grid.models import Cell, Grid, Size
-from tasks.grid.plan_models import Limits, RestingBuy
+from tasks.grid.plan_models import AssumedBuy, Limits
 from tasks.grid.resizing import Candidate, resize
 from tasks.grid.sizing import cell_money, grid_money, holds_nothing, reserve_units
 from tasks.orders.models import Intent
@@ -178,8 +178,7 @@ def _resized(facts: SymbolFacts, goal: Mapping[str, int], wanted: Settings, glob
 
 
 def _candidate(buy: Intent, units: int, goal: Mapping[str, int]) -> Candidate:
-    resting = RestingBuy(qty=buy.qty, units=units, filled=buy.filled, fixed=bool(buy.filled))
-    return Candidate(buy.client_id, resting, goal[buy.client_id])
+    return Candidate(buy.client_id, AssumedBuy(buy.qty, units, buy.filled), goal[buy.client_id])
 
 
 def _wanted_units(facts: SymbolFacts, own: SymbolSettings, wanted: Settings, market: Market | None) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from pydantic import Field
 
@@ -45,13 +45,33 @@ class IdleReason(StrEnum):
     RETIRED = "RETIRED"  # of an earlier grid or range, or of a symbol that left the settings: it no longer buys
 
 
-class RestingBuy(NamedTuple):
-    """A buy that rests on the exchange: `qty` base, `filled` of it; `units` of quote (1e-8) still reserved for it."""
+class RestingBuy(Protocol):
+    """A buy that rests on the exchange, as the journal has it."""
+
+    @property
+    def qty(self) -> Decimal:
+        """Base, in all."""
+
+    @property
+    def filled(self) -> Decimal:
+        """Base, so far."""
+
+    @property
+    def units_left(self) -> int:
+        """Quote that is still reserved for it (1e-8)."""
+
+    @property
+    def post_only(self) -> bool:
+        """Whether it was sent to rest; else to fill at once."""
+
+
+class AssumedBuy(NamedTuple):
+    """A resting buy as it would be."""
 
     qty: Decimal
-    units: int
+    units_left: int
     filled: Decimal = ZERO
-    fixed: bool = False  # partly filled, or sent to fill at once: never resized, cancelled only for want of money
+    post_only: bool = True
 
 
 class GridLimits(Frozen):

@@ -305,8 +305,11 @@ class _Planner:
         return sizeable, fixed
 
     def _units_wanted(self, cell: Cell, buy: RestingBuy) -> int | None:
-        """Units that the cell's buy should reserve: 0 without money, None where it cannot be placed again now."""
-        if buy.fixed or cell.buy_price >= self.ask:
+        """Units that the cell's buy should reserve: 0 without money, None where it cannot be placed again now.
+
+        One that is partly filled, or was sent to fill at once, is never placed again for its size.
+        """
+        if buy.filled or not buy.post_only or cell.buy_price >= self.ask:
             return None
         qty = self.amounts.get(cell.key)
         if qty is None:

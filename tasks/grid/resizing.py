@@ -23,7 +23,7 @@ class Candidate(NamedTuple):
     @property
     def excess(self) -> int:
         """Units that it reserves beyond what it should; below 0 where it should grow."""
-        return self.buy.units - self.wanted
+        return self.buy.units_left - self.wanted
 
     def is_off(self, tolerance: Decimal) -> bool:
         """Whether it differs from its wanted size by more than `tolerance`, a share of that size."""
@@ -95,7 +95,7 @@ def _farthest(candidates: Sequence[Candidate], over: int, shrunk: Sequence[str])
     chosen: list[str] = []
     for one in reversed(candidates):
         if over > 0:
-            over -= one.wanted if one.client_id in shrunk else one.buy.units
+            over -= one.wanted if one.client_id in shrunk else one.buy.units_left
             chosen.append(one.client_id)
     return chosen
 

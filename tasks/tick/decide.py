@@ -20,7 +20,7 @@ from tasks.grid.plan_models import MARKET_SLIPPAGE
 from tasks.grid.planner import exit_price, plan
 from tasks.market.models import Snapshot
 from tasks.tick import retiring
-from tasks.tick.corrections import Booked, book_corrections, settled_writes
+from tasks.tick.corrections import NOTHING, Booked, book_corrections, settled_writes
 from tasks.tick.decision import Decision, Readings, Rules
 from tasks.tick.fees import charges, pay_fees, value_pending
 from tasks.tick.fold import Folded, fold
@@ -99,8 +99,11 @@ def last_records(rules: Rules, conclusion: Conclusion) -> list[Write]:
 def _corrected(rules: Rules, decision: Decision) -> Booked:
     """Book base that went missing or came back."""
     readings, folded, price = decision.readings, decision.folded, decision.snapshot.price
+    corrections = readings.state.corrections
+    if not corrections:
+        return NOTHING
     in_force = readings.state.grid.ids if readings.state.grid else frozenset()
-    return book_corrections(folded, readings.state.corrections, in_force, price, rules.market, readings.now_ms)
+    return book_corrections(folded, corrections, in_force, price, rules.market, readings.now_ms)
 
 
 def conclude(

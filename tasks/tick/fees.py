@@ -29,6 +29,8 @@ def value_pending(folded: Folded, coin_prices: Mapping[str, Decimal]) -> None:
 
     Changes `folded`.
     """
+    if not folded.book.unvalued:
+        return
     symbol = folded.book.symbol
     quote = symbol.split("/")[1]
     for trade_id, fee in sorted(folded.book.unvalued.items()):
@@ -59,6 +61,8 @@ def pay_fees(folded: Folded, queue: Mapping[str, QueuedFee], market: Market | No
     what they can; the rest stays a fee in a third coin. A fee whose worth is not known yet waits. `market`: None where
     the exchange no longer lists the symbol. Changes `folded`.
     """
+    if not queue and not folded.fees:
+        return
     symbol = folded.book.symbol
     own = {fee.field: fee for fee in folded.fees if fee.payer == symbol}
     folded.fees = [fee for fee in folded.fees if fee.payer != symbol]

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from decimal import Decimal
+from typing import Any
 
 from tasks.base.errors import RejectReason
 from tasks.base.keys import Keys
@@ -10,9 +11,9 @@ from tasks.exchange.models import Order, Side
 from tasks.funds.models import FundCode, Write
 from tasks.grid.levels import configured_size
 from tasks.grid.models import Grid
-from tasks.grid.plan_models import MARKET_SLIPPAGE, GridLimits, GridPlan, IdleReason, Limits, RestingBuy
+from tasks.grid.plan_models import MARKET_SLIPPAGE, GridLimits, GridPlan, IdleReason, Limits
 from tasks.market.models import Snapshot
-from tasks.orders.models import IntentState
+from tasks.orders.models import Intent, IntentState
 from tasks.risk.models import StopCode, Verdict
 from tasks.settings.grids import Earn, SymbolSettings
 from tasks.settings.model import Settings
@@ -52,8 +53,8 @@ def limits_of(
     sells = own.stop_exit == "sell" if own and verdict and verdict.fires is not StopCode.NONE else state.share.liquidate
     return unchecked(
         Limits,
-        **vars(_grid_limits(own, grid, unfit)),
-        others={each.grid_id: _grid_limits(own, each, unfit) for each in grid.others},
+        **_of_grid(own, grid, unfit),
+        others={each.grid_id: unchecked(GridLimits, **_of_grid(own, each, unfit)) for each in grid.others},
         symbol_free=max(state.share.allocated_units - committed, 0),
         global_free=0 if state.short else max(state.pool_free_units - used_delta + released, 0),
         allocated=state.share.allocated_units,
@@ -79,20 +80,19 @@ def limits_of(
     )
 
 
-def _grid_limits(settings: SymbolSettings | None, grid: Grid, unfit: Collection[str]) -> GridLimits:
-    """What one grid may do. `settings`: of its symbol; None where that left the settings."""
+def _of_grid(settings: SymbolSettings | None, grid: Grid, unfit: Collection[str]) -> dict[str, Any]:
+    """What one grid may do, as fields of `GridLimits`. `settings`: of its symbol; None where that left the settings."""
     own = settings.each_grid.get(grid.name) if settings else None
     if settings is None or own is None:
-        return GridLimits(unfit=grid.grid_id in unfit)
-    return unchecked(
-        GridLimits,
-        share=settings.part_of(grid.name),
-        size=configured_size(own),
-        weights=own.cell_weights(grid.first_price),
-        keeps_reserve=own.reserve_share is not None,
-        unfit=grid.grid_id in unfit,
-        earns_base=own.earn is Earn.BASE,
-    )
+        return {"unfit": grid.grid_id in unfit}
+    return {
+        "share": settings.part_of(grid.name),
+        "size": configured_size(own),
+        "weights": own.cell_weights(grid.first_price),
+        "keeps_reserve": own.reserve_share is not None,
+        "unfit": grid.grid_id in unfit,
+        "earns_base": own.earn is Earn.BASE,
+    }
 
 
 def other_orders(open_orders: Sequence[Order], folded: Folded) -> int:
@@ -101,12 +101,13 @@ def other_orders(open_orders: Sequence[Order], folded: Folded) -> int:
     return len([order for order in open_orders if order.client_id not in own])
 
 
-def resting_buys(folded: Folded) -> dict[str, RestingBuy]:
+def resting_buys(folded: Folded) -> dict[str, Intent]:
     """The buys that rest on the exchange, by client id."""
+    buy, resting = Side.BUY, _RESTING
     return {
-        client_id: RestingBuy(intent.qty, intent.units_left, intent.filled, bool(intent.filled) or not intent.post_only)
+        client_id: intent
         for client_id, intent in folded.intents.items()
-        if intent.side is Side.BUY and intent.state in _RESTING
+        if intent.side is buy and intent.state in resting
     }
 
 

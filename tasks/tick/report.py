@@ -44,7 +44,8 @@ def report_of(tick: Tick, outcome: Folded, trading: TradingSettings, *, retiring
     booked = outcome.book.buys + outcome.book.sells
     fills = booked - tick.state.book.buys - tick.state.book.sells
     intents = outcome.intents.values()
-    orphans = tuple(sorted(intent.client_id for intent in intents if intent.orphan))
+    orphans = tuple(sorted([intent.client_id for intent in intents if intent.orphan]))
+    unknown = IntentState.UNKNOWN
     is_active = bool(tick.answers or fills or planned.cancel or planned.to_resize or orphans)
     return unchecked(
         TickReport,
@@ -62,7 +63,7 @@ def report_of(tick: Tick, outcome: Folded, trading: TradingSettings, *, retiring
         cancelled=len(planned.cancel),
         refused=tick.refused,
         idle={**planned.idle_reasons, **tick.refused},
-        resolving=sum(intent.state is IntentState.UNKNOWN for intent in intents),
+        resolving=len([intent for intent in intents if intent.state is unknown]),
         fees_waiting=tick.fees_waiting,
         limits_version=tick.state.limits_version,
         to_resize=len(planned.resized) + planned.to_resize,

@@ -15,7 +15,7 @@ from tasks.exchange.venues.binance import price_bands
 from tasks.grid.cells import is_off_level, is_unrounded, settled, with_order
 from tasks.grid.levels import build_grid, grid_id, levels, rounded_again, unfit_problems
 from tasks.grid.models import Cell, CellState, Grid, Size
-from tasks.grid.plan_models import GridPlan, IdleReason, Limits, RestingBuy
+from tasks.grid.plan_models import AssumedBuy, GridPlan, IdleReason, Limits
 from tasks.grid.planner import client_order_id, plan
 from tasks.market.models import Snapshot
 from tasks.settings.grids import OneGrid, StartMode, net_profit
@@ -152,7 +152,7 @@ def partly_bought(qty: str, price: str, filled: str = "0.002", **changes: object
     """The plan at a price for one cell (39000 to 40000) that bought `qty` base so far and whose buy still rests."""
     grid, cells = grid_and_cells()
     cell = cells[0].model_copy(update={"state": CellState.BUYING, "order_id": "b", "qty": Decimal(qty)})
-    buy = RestingBuy(qty=Decimal("0.007"), units=10**10, filled=Decimal(filled), fixed=True)
+    buy = AssumedBuy(qty=Decimal("0.007"), units_left=10**10, filled=Decimal(filled))
     return plan(snapshot(price), grid, [cell], RICH.model_copy(update=changes), {"b": buy})
 
 

@@ -10,7 +10,7 @@ from tasks.base.money import units_up
 from tasks.exchange.models import Market, Side, Ticker
 from tasks.grid.levels import build_cells, build_grid
 from tasks.grid.models import Cell, CellState, Grid, Size
-from tasks.grid.plan_models import GridPlan, IdleReason, Limits, RestingBuy
+from tasks.grid.plan_models import AssumedBuy, GridPlan, IdleReason, Limits
 from tasks.grid.planner import plan
 from tasks.grid.resizing import MAX_PER_TICK
 from tasks.grid.sizing import cell_money, reserve_units
@@ -40,7 +40,7 @@ def planned(
     cells: Sequence[Cell],
     grid: Grid,
     limits: Limits,
-    resting: dict[str, RestingBuy] | None = None,
+    resting: dict[str, AssumedBuy] | None = None,
     price: str = "50000",
     own: Market | None = None,
 ) -> GridPlan:
@@ -63,13 +63,13 @@ def limits(allocated: int, used: int = 0, reserved: int = 0, **changes: object) 
     return Limits.model_validate(base | changes)
 
 
-def resting(cells: Sequence[Cell], quote: str) -> tuple[list[Cell], dict[str, RestingBuy]]:
+def resting(cells: Sequence[Cell], quote: str) -> tuple[list[Cell], dict[str, AssumedBuy]]:
     """Every cell with a resting buy worth `quote`."""
     held, found = [], {}
     for cell in cells:
         qty = market().qty(Decimal(quote) / cell.buy_price)
         held.append(cell.model_copy(update={"state": CellState.BUYING, "order_id": f"b{cell.index}"}))
-        found[f"b{cell.index}"] = RestingBuy(qty=qty, units=reserve_units(cell.buy_price, qty, FEE))
+        found[f"b{cell.index}"] = AssumedBuy(qty=qty, units_left=reserve_units(cell.buy_price, qty, FEE))
     return held, found
 
 
@@ -160,7 +160,7 @@ def test_a_cell_without_money_does_not_take_what_a_nearer_buy_lacks() -> None:
     grid, cells = grid_and_cells()
     held, found = resting(cells, "5.5")
     near, orders = held[5:], {f"b{index}": found[f"b{index}"] for index in range(5, 10)}
-    orders["b9"] = RestingBuy(qty=Decimal("0.00012"), units=10**8, filled=Decimal("0.0001"), fixed=True)
+    orders["b9"] = AssumedBuy(qty=Decimal("0.00012"), units_left=10**8, filled=Decimal("0.0001"))
     planned_now = planned([*cells[:5], *near], grid, limits(30, reserved=23), orders)
     assert (planned_now.place, planned_now.cancel) == ((), ())
     assert {planned_now.idle_reasons[cell.key] for cell in cells[:5]} == {IdleReason.SYMBOL_LIMIT}
@@ -202,7 +202,7 @@ def test_shrinking_comes_before_growing() -> None:
     """One buy is too large and nine are too small: first the large one goes."""
     grid, cells = grid_and_cells()
     held, found = resting(cells, "100")
-    found["b0"] = RestingBuy(qty=Decimal("0.02"), units=units_up(Decimal(801)))
+    found["b0"] = AssumedBuy(qty=Decimal("0.02"), units_left=units_up(Decimal(801)))
     first = planned(held, grid, limits(2000, reserved=1702), found)
     assert first.cancel == ("b0",)
 
