@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tasks.backtest.rule_bounds import BOUNDED, EVERY_CANDLE, INERT, NO_BOUNDS, RuleBounds, rule_bounds
 from tasks.base.money import ZERO, from_units
-from tasks.exchange.models import Market, PriceBand
+from tasks.exchange.models import Market
 from tasks.funds.models import FundCode, TraderAllocation
 from tasks.grid.levels import configured_size
 from tasks.grid.models import Cell, CellState, Grid, Size
@@ -60,7 +60,6 @@ _GEOMETRY = frozenset(
 _MOVING = frozenset({"trail_up_to", "trail_down_to", "recentre"})  # `_moves` has their bounds
 KNOWN_FIELDS = _GEOMETRY | _MOVING | EVERY_CANDLE | BOUNDED | INERT
 _FOR_MONEY = frozenset({FundCode.SYMBOL_LIMIT.name, FundCode.GLOBAL_LIMIT.name})
-_NO_BAND = PriceBand()
 _BY_RULE = frozenset({IdleReason.NOT_STARTED, IdleReason.PAUSED_BY_RULE})  # `rule_bounds` has their end
 
 
@@ -192,7 +191,7 @@ def _units(cell: Cell) -> int:
 
 def _is_plain(market: Market) -> bool:
     """Whether no filter depends on the market's price."""
-    return market.max_orders is None and market.buy_band == market.sell_band == _NO_BAND
+    return market.max_orders is None and market.buy_band.is_open and market.sell_band.is_open
 
 
 def _funds_all(

@@ -41,6 +41,11 @@ class PriceBand(Frozen):
     least: NotNegative = Decimal(0)
     most: Positive | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the exchange takes any price."""
+        return not self.least and self.most is None
+
     def holds(self, price: Decimal, reference: Decimal) -> bool:
         """Whether the exchange takes `price` while the market is at `reference`."""
         least, most = self.least, self.most

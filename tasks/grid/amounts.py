@@ -7,7 +7,7 @@ from tasks.base.money import ZERO, from_units
 from tasks.exchange.models import Market
 from tasks.grid.models import Cell, Grid
 from tasks.grid.plan_models import MARKET_SLIPPAGE, Limits
-from tasks.grid.sizing import amounts, grid_money, holds_nothing, sized
+from tasks.grid.sizing import EMPTY_STATES, amounts, grid_money, sized
 from tasks.market.models import Snapshot
 from tasks.settings.grids.common import ONE, CellWeights
 
@@ -36,7 +36,7 @@ def _of_one(one: Grid, snapshot: Snapshot, grid: Grid, cells: Sequence[Cell], li
     """Of the cells of one grid among all of the symbol, `grid`."""
     market, ask, keys, own_limits = snapshot.market, snapshot.ask, one.own_keys, limits.of(one.grid_id)
     own = [cell for cell in cells if cell.key in keys]
-    empty = [cell for cell in own if holds_nothing(cell)]
+    empty = [cell for cell in own if cell.state in EMPTY_STATES]
     weights = own_limits.weights or CellWeights((), Decimal(len(one.levels) - 1))
     differ = bool(weights.each or weights.entries)
 

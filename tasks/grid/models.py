@@ -1,9 +1,10 @@
 """Grids and cells. Prices in quote per base, amounts in base, costs in quote."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
+from itertools import pairwise
 
 from tasks.base.errors import RejectReason
 from tasks.base.money import ZERO, units_up
@@ -111,6 +112,11 @@ class Grid(Frozen):
         return own.ends_of(cell.index) if own else None
 
     @property
+    def ends_by_key(self) -> Mapping[str, tuple[Decimal, Decimal]]:
+        """Lower and upper level of each cell in the ranges of all grids of the symbol, by its key."""
+        return _ends_by_key(self)
+
+    @property
     def beyond(self) -> tuple[Decimal, Decimal]:
         """The prices that are one cell below and one cell above the range."""
         low, high = self.levels[:2], self.levels[-2:]
@@ -158,6 +164,15 @@ class Grid(Frozen):
 @lru_cache(maxsize=1024)  # every tick looks for its cells
 def _cell_keys(grid_id: str, first_index: int, count: int) -> frozenset[str]:
     return frozenset(cell_key(grid_id, first_index + number) for number in range(count))
+
+
+@lru_cache(maxsize=256)  # the same at every tick until a range moves
+def _ends_by_key(grid: Grid) -> Mapping[str, tuple[Decimal, Decimal]]:
+    return {
+        cell_key(each.grid_id, index): ends
+        for each in grid.each
+        for index, ends in zip(each.indices, pairwise(each.levels), strict=True)
+    }
 
 
 class Cell(Frozen):

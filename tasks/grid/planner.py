@@ -39,7 +39,10 @@ def plan(
     """
     planner = _Planner(snapshot, grid, cells, limits, resting, account_tag)
     for cell in planner.cells:
-        planner.plan_cell(cell)
+        if cell.order_id is None:
+            planner.plan_order(cell)
+        elif planner.must_end(cell, cell.order_id):
+            planner.cancel.append(cell.order_id)
     return planner.result()
 
 
@@ -75,20 +78,17 @@ class _Planner:
         self.making_room: tuple[str, ...] = ()  # client ids of orders that leave their place to nearer ones
         self.unfunded: set[str] = set()  # client ids of buys that the pot will hardly grant
         self.missing = 0  # units that cells without an order lack because of the symbol's allocation
-        self.in_range = grid.cell_keys
+        self.in_range = grid.ends_by_key
         # Every resting order is cancelled: for a stop, or to sell at the market.
         all_end = limits.stopped or limits.stop_fired or (limits.liquidate and not limits.stale)
         self.buys_end = all_end or limits.cancel_buys or limits.retiring
         self.sells_end = all_end or (limits.no_sells is not None and not limits.liquidate)
         self.has_reach = limits.activation is not None
+        self.has_unfit = limits.unfit or any(other.unfit for other in limits.others.values())
         self.amounts = cell_amounts(snapshot, grid, self.cells, limits)
 
-    def plan_cell(self, cell: Cell) -> None:
-        """Place or cancel the order of one cell, or note why it has none."""
-        if cell.order_id is not None:
-            if self._must_end(cell, cell.order_id):
-                self.cancel.append(cell.order_id)
-            return
+    def plan_order(self, cell: Cell) -> None:
+        """Place an order of a cell that has none, or note why it gets none."""
         halted = self._halted(cell)
         if halted is not None:
             self.idle[cell.key] = halted
@@ -141,30 +141,33 @@ class _Planner:
         """Whether the cell still waits after a refusal."""
         return cell.retry_ms > self.limits.now_ms
 
-    def _must_end(self, cell: Cell, order_id: str) -> bool:
+    def must_end(self, cell: Cell, order_id: str) -> bool:
         """Whether this cell's order must be cancelled, whatever its size."""
         if cell.state is not CellState.BUYING:
             return self.sells_end or (self.has_reach and not self._in_reach(cell, cell.sell_price))
-        if self.buys_end or cell.key not in self.in_range or is_off_level(cell, self.grid):
+        ends = self.in_range.get(cell.key)
+        if self.buys_end or ends is None:
             return True
-        if self.limits.of(cell.grid_id).unfit or (self.has_reach and not self._in_reach(cell, cell.buy_price)):
+        if ends != (cell.buy_price, cell.sell_price) and is_off_level(cell, self.grid):
             return True
-        return self._is_left_behind(cell, order_id)
+        if self.has_unfit and self.limits.of(cell.grid_id).unfit:
+            return True
+        if self.has_reach and not self._in_reach(cell, cell.buy_price):
+            return True
+        buy = self.resting.get(order_id)
+        return buy is not None and bool(buy.filled) and self._is_left_behind(cell)
 
     def _is_retired(self, cell: Cell) -> bool:
         """Whether the cell only sells: its symbol left the settings, or the range has no such cell now."""
         return self.limits.retiring or cell.key not in self.in_range
 
-    def _is_left_behind(self, cell: Cell, order_id: str) -> bool:
+    def _is_left_behind(self, cell: Cell) -> bool:
         """Whether the price has left a partly filled buy: past the middle of the cell, with enough filled to sell.
 
         The rest of the buy is cancelled. Once the exchange confirms its end, the cell sells what it got.
         """
-        buy = self.resting.get(order_id)
-        if buy is None or not buy.filled or self.limits.stale:
-            return False
         middle = (cell.buy_price + cell.sell_price) / 2
-        return self.ask > middle and has_lot(cell, self.market)
+        return not self.limits.stale and self.ask > middle and has_lot(cell, self.market)
 
     def _sell(self, cell: Cell) -> None:
         exit_now = self.limits.liquidate

@@ -18,7 +18,7 @@ from tasks.settings.grids.common import ONE
 CENT = Decimal("0.01")
 ABOVE_MINIMUM = Decimal("1.1")  # × the exchange's minimum: the size of cells where the allocation is too small for all
 FEE_ROUNDING_UNITS = 2_000  # 0.00002 quote: fees paid in another coin are rounded
-_EMPTY_STATES = (CellState.IDLE, CellState.BUYING)
+EMPTY_STATES = (CellState.IDLE, CellState.BUYING)
 _FEE_ROUNDING = from_units(FEE_ROUNDING_UNITS)
 
 
@@ -62,7 +62,7 @@ def grid_money(
 
 def holds_nothing(cell: Cell) -> bool:
     """Whether the cell waits for a buy or for its buy to fill."""
-    return cell.state in _EMPTY_STATES
+    return cell.state in EMPTY_STATES
 
 
 def smallest_qty(market: Market, price: Decimal) -> Decimal:

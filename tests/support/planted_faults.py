@@ -179,8 +179,8 @@ FAULTS = (
     Planted(
         "a buy that the price left stays",
         "tasks/grid/planner.py",
-        "        if buy is None or not buy.filled or self.limits.stale:\n",
-        "        if buy is None or buy.units >= 0:\n",
+        "bool(buy.filled) and self._is_left_behind(cell)\n",
+        "False\n",
     ),
     Planted(
         "a stop reports nothing",

@@ -152,7 +152,7 @@ def partly_bought(qty: str, price: str, filled: str = "0.002", **changes: object
     """The plan at a price for one cell (39000 to 40000) that bought `qty` base so far and whose buy still rests."""
     grid, cells = grid_and_cells()
     cell = cells[0].model_copy(update={"state": CellState.BUYING, "order_id": "b", "qty": Decimal(qty)})
-    buy = AssumedBuy(qty=Decimal("0.007"), units_left=10**10, filled=Decimal(filled))
+    buy = AssumedBuy(Decimal("0.007"), units_left=10**10, filled=Decimal(filled), post_only=False)
     return plan(snapshot(price), grid, [cell], RICH.model_copy(update=changes), {"b": buy})
 
 

@@ -160,7 +160,7 @@ def test_a_cell_without_money_does_not_take_what_a_nearer_buy_lacks() -> None:
     grid, cells = grid_and_cells()
     held, found = resting(cells, "5.5")
     near, orders = held[5:], {f"b{index}": found[f"b{index}"] for index in range(5, 10)}
-    orders["b9"] = AssumedBuy(qty=Decimal("0.00012"), units_left=10**8, filled=Decimal("0.0001"))
+    orders["b9"] = AssumedBuy(Decimal("0.00012"), units_left=10**8, filled=Decimal("0.0001"))
     planned_now = planned([*cells[:5], *near], grid, limits(30, reserved=23), orders)
     assert (planned_now.place, planned_now.cancel) == ((), ())
     assert {planned_now.idle_reasons[cell.key] for cell in cells[:5]} == {IdleReason.SYMBOL_LIMIT}
@@ -234,7 +234,7 @@ def test_a_partly_filled_buy_goes_only_where_nothing_else_helps() -> None:
     """The nearest of ten buys is half filled. Untouched ones go first; with nothing but the lot allocated, it goes."""
     grid, cells = grid_and_cells()
     held, found = resting(cells, "100")
-    found["b9"] = found["b9"]._replace(units=found["b9"].units // 2, fixed=True)
+    found["b9"] = found["b9"]._replace(units_left=found["b9"].units_left // 2, filled=Decimal("0.001"))
     size = Size(quote=Decimal(100))
     some = planned(held, grid, limits(650, used=50, reserved=951, size=size), found)
     assert some.cancel == ("b0", "b1", "b2", "b3")
@@ -249,7 +249,7 @@ def test_a_little_over_costs_a_little() -> None:
     held, found = resting(cells, "100")
     gone = planned(held, grid, limits(998, reserved=1001), found)
     assert 0 < len(gone.cancel) == len(gone.resized) <= 10
-    given_back = sum(found[name].units for name in gone.cancel) - len(gone.cancel) * units_up(Decimal("99.7"))
+    given_back = sum(found[name].units_left for name in gone.cancel) - len(gone.cancel) * units_up(Decimal("99.7"))
     assert given_back >= 0
 
 
