@@ -5,11 +5,13 @@ money. Then a tick changes nothing until a candle reaches an order, a close pass
 Where that is not certain, the answer is None: the next candle is ticked. Tests hold it against ticking every candle.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
 from tasks.backtest.rule_bounds import BOUNDED, EVERY_CANDLE, INERT, NO_BOUNDS, RuleBounds, rule_bounds
 from tasks.base.money import ZERO, from_units
+from tasks.base.remembering import by_identity
 from tasks.exchange.models import Market
 from tasks.funds.models import FundCode, TraderAllocation
 from tasks.grid.levels import configured_size
@@ -84,6 +86,7 @@ def is_known(kind: type[SymbolSettings | GridSettings]) -> bool:
     return kind in KNOWN_KINDS and KNOWN_FIELDS.issuperset(kind.model_fields)
 
 
+@by_identity
 def _all_known(own: SymbolSettings) -> bool:
     """Whether every rule of the symbol and of its grids is known here."""
     return is_known(type(own)) and all(is_known(type(grid)) for grid in own.each_grid.values())
@@ -107,10 +110,8 @@ def quiet_after(rules: Rules, decision: Decision, share: TraderAllocation, refus
     did_nothing = not (decision.has_changes or decision.plan.place)
     if share.fired:
         return Quiet() if did_nothing and _has_ended(rules.market, decision, share) else None
-    if own.each_grid.keys() != {each.name for each in grid.each}:
-        return None
-    following = [each for each in grid.each if configured_size(own.each_grid[each.name]) is None]
-    if following and not did_nothing:
+    following = _following(own, grid)
+    if following is None or (following and not did_nothing):
         return None
     if not all(_funds_all(rules.market, own, decision, each, share) for each in following):
         return None
@@ -129,6 +130,15 @@ def quiet_after(rules: Rules, decision: Decision, share: TraderAllocation, refus
     return found
 
 
+@by_identity
+def _following(own: SymbolSettings, grid: Grid) -> Sequence[Grid] | None:
+    """The symbol's grids whose cells follow the allocation; None where it has others than the settings name."""
+    if own.each_grid.keys() != {each.name for each in grid.each}:
+        return None
+    return [each for each in grid.each if configured_size(own.each_grid[each.name]) is None]
+
+
+@by_identity
 def _moves(own: GridSettings, grid: Grid, market: Market) -> RuleBounds:
     """Where the range follows the price, or the grid starts anew. A bound may come too early, never too late."""
     if own.trail_limits == NO_TRAIL and not (own.recentres(up=True) or own.recentres(up=False)):
@@ -159,20 +169,19 @@ def _bounds(decision: Decision, grid: Grid, *, did_nothing: bool, sized: bool) -
     """The bounds from the cells without an order; None where one of them waits for something else."""
     above: list[Cell] = []
     below: list[Cell] = []
-    ask, now_ms = decision.snapshot.ask, decision.readings.now_ms
-    for cell in decision.folded.cells.values():
-        if cell.order_id is not None:
+    ask, now_ms, in_range = decision.snapshot.ask, decision.readings.now_ms, grid.cell_keys
+    reasons = decision.plan.idle_reasons
+    for cell in [cell for cell in decision.folded.cells.values() if cell.order_id is None]:
+        reason = reasons.get(cell.key)
+        if reason is IdleReason.RESERVE:
             continue
-        if decision.plan.idle_reasons.get(cell.key) is IdleReason.RESERVE:
-            continue
-        if not grid.has(cell):
+        if cell.key not in in_range:
             return None
         if cell.state is not CellState.IDLE or cell.entry or cell.retry_ms > now_ms:
             return None
         if cell.buy_price >= ask:
             above.append(cell)
             continue
-        reason = decision.plan.idle_reasons.get(cell.key)
         if did_nothing and reason in _BY_RULE:
             continue
         if not did_nothing or reason is None or reason not in _FOR_MONEY:
@@ -189,6 +198,7 @@ def _units(cell: Cell) -> int:
     return int(cell.buy_price.scaleb(8))
 
 
+@by_identity
 def _is_plain(market: Market) -> bool:
     """Whether no filter depends on the market's price."""
     return market.max_orders is None and market.buy_band.is_open and market.sell_band.is_open

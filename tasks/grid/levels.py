@@ -165,7 +165,6 @@ def grid_problems(
     return found if _coincide(prices) else found + size_problems(symbol, prices, sizes, market, name)
 
 
-@lru_cache(maxsize=1024)  # the same at every tick until settings, levels or filters change
 def unfit_problems(
     symbol: str,
     settings: GridSettings,

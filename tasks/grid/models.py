@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from tasks.base.errors import RejectReason
 from tasks.base.money import ZERO, units_up
+from tasks.base.remembering import by_identity
 from tasks.exchange.models import Frozen, NotNegative, Positive
 from tasks.exchange.order_ids import cell_key
 
@@ -166,7 +167,7 @@ def _cell_keys(grid_id: str, first_index: int, count: int) -> frozenset[str]:
     return frozenset(cell_key(grid_id, first_index + number) for number in range(count))
 
 
-@lru_cache(maxsize=256)  # the same at every tick until a range moves
+@by_identity
 def _ends_by_key(grid: Grid) -> Mapping[str, tuple[Decimal, Decimal]]:
     return {
         cell_key(each.grid_id, index): ends

@@ -107,7 +107,7 @@ class Limits(GridLimits):
     stale: bool = False  # the price is too old to buy on
     free_base: Decimal | None = None  # base that is free on the exchange; None where it was not read
     refused: Mapping[str, str] = Field(default_factory=dict)  # cell key → reason of the last refusal
-    other_orders: int = 0  # open orders of the account in the symbol that belong to no cell
+    other_orders: int = 0  # open orders of the account that belong to no cell; 0 where no number limits them
     now_ms: int = 0
     stop_fired: bool = False  # no buys; what is held is sold where `liquidate`, else kept; all orders are cancelled
     exit_slippage: Decimal = MARKET_SLIPPAGE  # a sale at the market may be this share below the best bid

@@ -26,9 +26,8 @@ def unvalued_fees(books: Iterable[Book]) -> dict[str, Decimal]:
 def value(book: Book, price: Decimal) -> Valuation:
     """The book at `price` (quote per base)."""
     with exact():
-        inventory = book.base * price
+        change, inventory = worth(book, price)
         floating = inventory - book.basis
-        change = book.cash - book.other_value + inventory
         return unchecked(
             Valuation,
             equity_change=change,
@@ -38,6 +37,12 @@ def value(book: Book, price: Decimal) -> Valuation:
             inventory_value=inventory,
             identity_error=change - book.grid_profit - floating + book.missing,
         )
+
+
+def worth(book: Book, price: Decimal) -> tuple[Decimal, Decimal]:
+    """The change of equity, and what the inventory is worth, at `price`, in quote. Call it in `exact()`."""
+    inventory = book.base * price
+    return book.cash - book.other_value + inventory, inventory
 
 
 def realised_of(books: Iterable[Book]) -> Decimal:

@@ -221,7 +221,7 @@ def _plan(rules: Rules, decision: Decision, grid: Grid) -> None:
         readings.now_ms,
         unfit=decision.unfit_grids,
         free_base=readings.free_base,
-        others=other_orders(readings.open_orders, folded),
+        others=other_orders(readings.open_orders, folded) if rules.limits_orders else 0,
         verdict=decision.verdict,
     )
     tag = account_tag(rules.keys.account)

@@ -45,6 +45,12 @@ class Rules:
         return self.settings.symbols.get(self.symbol)
 
     @property
+    def limits_orders(self) -> bool:
+        """Whether the exchange or the settings limit the number of open orders."""
+        own = self.configured
+        return self.market.max_orders is not None or (own is not None and own.max_open_orders is not None)
+
+    @property
     def is_retiring(self) -> bool:
         """Whether the symbol left the settings."""
         return self.configured is None

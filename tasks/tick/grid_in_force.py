@@ -1,17 +1,18 @@
 """Which grids a symbol trades: those it has, the same with their ranges elsewhere, or new ones. Pure."""
 
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tasks.base.errors import ConfigError, Problem
 from tasks.base.money import from_units
-from tasks.exchange.models import Ticker
+from tasks.base.remembering import by_identity
+from tasks.exchange.models import Market, Ticker
 from tasks.grid.levels import build_cells, build_grid, is_grid_of, level_problems, rounded_again, unfit_problems
 from tasks.grid.models import Cell, Grid
 from tasks.grid.window import has_left, moved, place_of
 from tasks.risk.rules import has_jumped
 from tasks.settings.grids import GridSettings, StartMode, SymbolSettings
+from tasks.settings.grids.common import NO_TRAIL
 from tasks.tick.decision import Decision, Rules
 from tasks.tick.grid_change import change_grid, level_cells
 from tasks.tick.models import SymbolState
@@ -25,8 +26,7 @@ def needs_slots(rules: Rules, state: SymbolState, ticker: Ticker, now_ms: int) -
     found = configured_grids(rules, state)
     if rules.configured is None or state.grid is None or None in found.values():
         return True
-    own = _own_cells(state, state.grid)
-    if own != len(state.cells) or own != state.grid.cells or len(found) != len(state.grid.each):
+    if state.cells.keys() != state.grid.cell_keys or len(found) != len(state.grid.each):
         return True
     elsewhere = any(_is_elsewhere(rules, grid, own, ticker) for grid, own in _in_force(rules, found))
     return elsewhere and _may_move(rules, state, ticker, now_ms)
@@ -34,8 +34,18 @@ def needs_slots(rules: Rules, state: SymbolState, ticker: Ticker, now_ms: int) -
 
 def _is_elsewhere(rules: Rules, grid: Grid, own: GridSettings, ticker: Ticker) -> bool:
     """Whether the range has another place now, or the grid starts anew."""
+    if _stays(grid, own):
+        return False
     at = place_of(grid, own, rules.market, ticker.last)
     return at != grid.first_index or len(grid.indices) != own.cells or has_left(grid, own, ticker.last)
+
+
+@by_identity
+def _stays(grid: Grid, own: GridSettings) -> bool:
+    """Whether the range has its place at any price."""
+    if own.trail_limits != NO_TRAIL or own.recentres(up=True) or own.recentres(up=False):
+        return False
+    return grid.first_index == own.start_index(grid.first_price) and len(grid.indices) == own.cells
 
 
 def needs_volatility(rules: Rules, state: SymbolState, ticker: Ticker, now_ms: int) -> bool:
@@ -54,6 +64,7 @@ def configured_grids(rules: Rules, state: SymbolState) -> Mapping[str, Grid | No
     return {} if rules.configured is None else _configured(rules.configured, state.grid)
 
 
+@by_identity
 def _configured(configured: SymbolSettings, grid: Grid | None) -> Mapping[str, Grid | None]:
     held = _by_name(grid)
     return {
@@ -62,7 +73,7 @@ def _configured(configured: SymbolSettings, grid: Grid | None) -> Mapping[str, G
     }
 
 
-@lru_cache(maxsize=1024)  # the same at every tick until a range moves
+@by_identity
 def _by_name(grid: Grid | None) -> Mapping[str, Grid]:
     """The symbol's grids by name, each alone."""
     return {each.name: each.with_others(()) for each in grid.each} if grid else {}
@@ -74,10 +85,6 @@ def _in_force(rules: Rules, found: Mapping[str, Grid | None]) -> Iterator[tuple[
         grid = found[name]
         if grid is not None:
             yield grid, own
-
-
-def _own_cells(state: SymbolState, grid: Grid) -> int:
-    return len(state.cells.keys() & grid.cell_keys)
 
 
 def _may_move(rules: Rules, state: SymbolState, ticker: Ticker, now_ms: int) -> bool:
@@ -111,25 +118,30 @@ def grid_in_force(rules: Rules, decision: Decision) -> Grid | None:
     chosen, refusals = _choose(rules, decision, rules.configured)
     if not chosen:
         raise refusals[0]
-    decision.unfit_grids = frozenset(one.grid.grid_id for one in chosen if one.unfit)
-    problems = [problem for one in chosen for problem in one.unfit]
+    _note_unfit(decision, chosen, refusals)
+    grid = chosen[0].grid.with_others([one.grid for one in chosen[1:]])
+    has_left_one = state.grid is not None and grid is not state.grid and not state.grid.ids <= grid.ids
+    decision.is_new_grid = has_left_one or any(one.is_new for one in chosen)
+    if decision.is_new_grid:
+        decision.changes += change_grid(folded, grid, [cell for one in chosen for cell in one.fresh], keys)
+    elif grid is not state.grid and grid != state.grid:
+        decision.changes += grid_writes(keys, grid)
+    for one in chosen:
+        decision.changes += [] if one.unfit else level_cells(folded, one.grid, keys)
+    if decision.is_new_grid:
+        decision.changes += slot_writes(decision.readings.slots, list(folded.cells), grid.ids, keys, rules.symbol)
+    return grid
+
+
+def _note_unfit(decision: Decision, chosen: Sequence[_Chosen], refusals: Sequence[ConfigError]) -> None:
+    """Note which grids only sell, and why these, and others that are left out, cannot trade."""
+    unfit = [one for one in chosen if one.unfit]
+    if not unfit and not refusals:
+        return
+    decision.unfit_grids = frozenset(one.grid.grid_id for one in unfit)
+    problems = [problem for one in unfit for problem in one.unfit]
     found = problems + [problem for error in refusals for problem in error.problems if problem not in problems]
     decision.unfit = "; ".join(map(str, found))
-    grid = chosen[0].grid.with_others([one.grid for one in chosen[1:]])
-    is_left = state.grid is not None and not state.grid.ids <= grid.ids
-    fit = [one.grid for one in chosen if not one.unfit]
-    if not is_left and not any(one.is_new for one in chosen):
-        if grid is not state.grid and grid != state.grid:
-            decision.changes += grid_writes(keys, grid)
-        for each in fit:
-            decision.changes += level_cells(folded, each, keys)
-        return grid
-    decision.changes += change_grid(folded, grid, [cell for one in chosen for cell in one.fresh], keys)
-    for each in fit:
-        decision.changes += level_cells(folded, each, keys)
-    decision.changes += slot_writes(decision.readings.slots, list(folded.cells), grid.ids, keys, rules.symbol)
-    decision.is_new_grid = True
-    return grid
 
 
 def _choose(rules: Rules, decision: Decision, configured: SymbolSettings) -> tuple[list[_Chosen], list[ConfigError]]:
@@ -155,14 +167,13 @@ def _chosen(
     unfit: tuple[Problem, ...] = ()
     placed = current
     if current is not None:
-        current, unfit = _rounded_again(rules, current, own)
+        current, unfit = _rounded_again(rules.market, current, own)
         placed = current if unfit else _in_place(rules, decision, current, own)
-    present = len(folded.cells.keys() & placed.cell_keys) if placed else 0
-    has_moved = placed is not None and held is not None and placed.indices != held.indices
-    if placed is not None and present == placed.cells and not has_moved:
+    has_moved = placed is not None and held is not None and placed is not held and placed.indices != held.indices
+    if placed is not None and not has_moved and folded.cells.keys() >= placed.own_keys:
         return _Chosen(placed, [], unfit=unfit)
     grid, start = placed, StartMode.FLAT
-    if grid is None or not (present or has_moved):
+    if grid is None or not (has_moved or folded.cells.keys() & grid.own_keys):
         grid = _new_grid(rules, decision, name, own)
         start = _start_of(own, held, grid)
     fresh = build_cells(grid, start, first_cycle(slots, grid.grid_id))
@@ -197,13 +208,14 @@ def _start_of(own: GridSettings, earlier: Grid | None, grid: Grid) -> StartMode:
     return StartMode.FLAT if went_down else own.start
 
 
-def _rounded_again(rules: Rules, held: Grid, own: GridSettings) -> tuple[Grid, tuple[Problem, ...]]:
+@by_identity
+def _rounded_again(market: Market, held: Grid, own: GridSettings) -> tuple[Grid, tuple[Problem, ...]]:
     """The grid in force on the market's present tick size.
 
     Where that grid must not buy, it stays as it was, and the second part says why: what it holds is sold as planned.
     """
-    grid = rounded_again(held, own, rules.market)
-    unfit = unfit_problems(rules.symbol, own, grid.levels, rules.market, grid.first_price, grid.name)
+    grid = rounded_again(held, own, market)
+    unfit = unfit_problems(market.symbol, own, grid.levels, market, grid.first_price, grid.name)
     return (held if unfit else grid), unfit
 
 

@@ -1,11 +1,12 @@
 """The limits for a tick's plan: of the pot and of the operator; and the orders that can be resized. Pure."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from tasks.base.errors import RejectReason
 from tasks.base.keys import Keys
+from tasks.base.remembering import by_identity
 from tasks.base.unchecked import unchecked
 from tasks.exchange.models import Order, Side
 from tasks.funds.models import FundCode, Write
@@ -53,8 +54,12 @@ def limits_of(
     sells = own.stop_exit == "sell" if own and verdict and verdict.fires is not StopCode.NONE else state.share.liquidate
     return unchecked(
         Limits,
-        **_of_grid(own, grid, unfit),
-        others={each.grid_id: unchecked(GridLimits, **_of_grid(own, each, unfit)) for each in grid.others},
+        **_of_grid(own, grid),
+        unfit=grid.grid_id in unfit,
+        others={
+            each.grid_id: unchecked(GridLimits, **_of_grid(own, each), unfit=each.grid_id in unfit)
+            for each in grid.others
+        },
         symbol_free=max(state.share.allocated_units - committed, 0),
         global_free=0 if state.short else max(state.pool_free_units - used_delta + released, 0),
         allocated=state.share.allocated_units,
@@ -80,17 +85,17 @@ def limits_of(
     )
 
 
-def _of_grid(settings: SymbolSettings | None, grid: Grid, unfit: Collection[str]) -> dict[str, Any]:
-    """What one grid may do, as fields of `GridLimits`. `settings`: of its symbol; None where that left the settings."""
+@by_identity
+def _of_grid(settings: SymbolSettings | None, grid: Grid) -> Mapping[str, Any]:
+    """What the settings say of one grid, as fields of `GridLimits`. `settings`: None where the symbol left them."""
     own = settings.each_grid.get(grid.name) if settings else None
     if settings is None or own is None:
-        return {"unfit": grid.grid_id in unfit}
+        return {}
     return {
         "share": settings.part_of(grid.name),
         "size": configured_size(own),
         "weights": own.cell_weights(grid.first_price),
         "keeps_reserve": own.reserve_share is not None,
-        "unfit": grid.grid_id in unfit,
         "earns_base": own.earn is Earn.BASE,
     }
 

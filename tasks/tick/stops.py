@@ -6,13 +6,13 @@ from decimal import Decimal
 
 from tasks.base.events import EventKind
 from tasks.base.keys import Keys
-from tasks.base.money import ZERO, exact, from_units, plain
+from tasks.base.money import exact, from_units, plain
 from tasks.base.outbox import RecordKind
 from tasks.exchange.models import Ticker
 from tasks.funds.models import FillMove, Write
 from tasks.grid.models import Grid
 from tasks.ledger.models import Book
-from tasks.ledger.rules import value
+from tasks.ledger.rules import worth
 from tasks.market.models import Snapshot
 from tasks.risk.models import RiskMarks, Seen, StopCode, Verdict
 from tasks.risk.rules import assess
@@ -34,22 +34,22 @@ def verdict_of(
 ) -> Verdict:
     """What the symbol may do now. `book` and `moves`: after this tick's fills."""
     price, last = snapshot.price, state.last
-    found = value(book, price)
-    used = from_units(state.share.used_units + sum(move.used_delta for move in moves))
-    seen = Seen(
-        price=price,
-        bid=snapshot.ticker.bid,
-        ask=snapshot.ask,
-        first_price=grid.first_price,
-        last_price=last.price if last else None,
-        profit=found.equity_change,
-        inventory=found.inventory_value,
-        free=max(from_units(state.share.allocated_units) - used, ZERO),
-        now_ms=now_ms,
-        stale=is_stale(snapshot.ticker, trading, now_ms),
-    )
+    free = state.share.allocated_units - state.share.used_units - sum([move.used_delta for move in moves])
     fired = StopCode(state.share.fired)
     with exact():
+        profit, inventory = worth(book, price)
+        seen = Seen(
+            price=price,
+            bid=snapshot.ticker.bid,
+            ask=snapshot.ask,
+            first_price=grid.first_price,
+            last_price=last.price if last else None,
+            profit=profit,
+            inventory=inventory,
+            free=from_units(max(free, 0)),
+            now_ms=now_ms,
+            stale=is_stale(snapshot.ticker, trading, now_ms),
+        )
         return assess(own, seen, last.marks if last else RiskMarks(), fired)
 
 

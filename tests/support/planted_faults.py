@@ -282,8 +282,8 @@ FAULTS = (
     Planted(
         "cells of a symbol's other grids count as retired",
         "tasks/grid/models.py",
-        "        return own.union(*(grid.cell_keys for grid in self.others)) if self.others else own\n",
-        "        return own\n",
+        "        for each in grid.each\n        for index, ends in zip(",
+        "        for each in (grid,)\n        for index, ends in zip(",
     ),
     Planted(
         "each of several grids takes the whole allocation",
