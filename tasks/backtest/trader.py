@@ -13,7 +13,6 @@ from tasks.base.money import from_units
 from tasks.base.unchecked import unchecked
 from tasks.exchange.models import (
     Accepted,
-    Grant,
     Market,
     Order,
     OrderStatus,
@@ -36,7 +35,7 @@ from tasks.tick.decision import Decision, Readings, Rules
 from tasks.tick.grid_in_force import needs_slots, needs_volatility
 from tasks.tick.limits import still_refused
 from tasks.tick.models import SymbolState, TickReport
-from tasks.tick.order_requests import Granted, intent_of
+from tasks.tick.order_requests import intent_of
 from tasks.tick.slots import order_slot
 
 FENCE = 1
@@ -162,9 +161,9 @@ class BacktestTrader:
             raise decision.refusal
         self._cancel(decision.cancel)
         refused = still_refused(decision.plan)
-        granted = self._reserve(decision, decision.plan.place, now_ms, refused)
-        answers = [self._place(intent, now_ms) for intent, _ in granted]
-        conclusion = conclude(self.rules, decision, granted, answers, refused, now_ms)
+        intents = self._reserve(decision, decision.plan.place, now_ms, refused)
+        answers = [self._place(intent, now_ms) for intent in intents]
+        conclusion = conclude(self.rules, decision, intents, answers, refused, now_ms)
         self.pot.release(self.symbol, conclusion.ended)
         self._write(conclusion.changes)
         self._keep(decision, conclusion)
@@ -233,7 +232,7 @@ class BacktestTrader:
 
     def _reserve(
         self, decision: Decision, orders: Sequence[PlannedOrder], now_ms: int, refused: dict[str, str]
-    ) -> list[Granted]:
+    ) -> list[Intent]:
         self.newly_refused = False
         if not orders:
             return []
@@ -242,14 +241,13 @@ class BacktestTrader:
             Wanted(order.client_id, order_slot(order.cell_key, order.purpose), order.cycle, order.units)
             for order in orders
         ]
-        granted = []
+        granted: list[Intent] = []
         for order, code in zip(orders, self.pot.reserve(self.symbol, items), strict=True):
             if code is FundCode.OK:
                 intent = intent_of(order, self.symbol, now_ms)
                 folded.cells[order.cell_key] = with_order(folded.cells[order.cell_key], order)
                 folded.intents[intent.client_id] = intent
-                grant = unchecked(Grant, client_id=intent.client_id, units=order.units, fence=FENCE)
-                granted.append(Granted(intent, grant))
+                granted.append(intent)
                 continue
             self.newly_refused = True
             if code is not FundCode.ALREADY:

@@ -238,11 +238,12 @@ def with_return(book: Book, fill: Fill, allocated: Decimal) -> Book:
 
 def _counted(book: Book, trade: Trade, fee: _FeeParts, fee_quote: Decimal | None) -> dict[str, Any]:
     """The changes of the book's fees, volume and cursor."""
-    other, unvalued = dict(book.other_fees), dict(book.unvalued)
+    other, unvalued = book.other_fees, book.unvalued
     if fee.elsewhere:
-        other[trade.fee_currency] = other.get(trade.fee_currency, ZERO) + fee.elsewhere
+        other = {**other, trade.fee_currency: other.get(trade.fee_currency, ZERO) + fee.elsewhere}
     if fee_quote is None:
-        unvalued[trade.trade_id] = UnvaluedFee(coin=trade.fee_currency, amount=trade.fee, at_ms=trade.at_ms)
+        fee_left = UnvaluedFee(coin=trade.fee_currency, amount=trade.fee, at_ms=trade.at_ms)
+        unvalued = {**unvalued, trade.trade_id: fee_left}
     return {
         "fees": book.fees + (fee_quote or ZERO),
         "other_fees": other,

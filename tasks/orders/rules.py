@@ -167,7 +167,7 @@ def advance(intent: Intent, evidence: Evidence, now_ms: int, protection_ms: int)
     order = evidence.resting or evidence.found
     exchange_id = order.exchange_id if order else intent.exchange_id
     fresh = own_trades(intent, exchange_id, evidence.trades)
-    filled = intent.filled + sum((trade.qty for trade in fresh), ZERO)
+    filled = intent.filled + sum([trade.qty for trade in fresh], ZERO)
     state = _state(intent, evidence, filled > 0, filled >= intent.qty, order is not None and filled >= order.filled)
     missing_ms = _missing_since(intent, evidence, now_ms)
     if state is IntentState.UNKNOWN and filled == 0:
@@ -177,8 +177,8 @@ def advance(intent: Intent, evidence: Evidence, now_ms: int, protection_ms: int)
         state=state,
         exchange_id=exchange_id,
         filled=filled,
-        quote_filled=intent.quote_filled + sum((trade.price * trade.qty for trade in fresh), ZERO),
-        trade_ids=intent.trade_ids + tuple(trade.trade_id for trade in fresh),
+        quote_filled=intent.quote_filled + sum([trade.price * trade.qty for trade in fresh], ZERO),
+        trade_ids=(*intent.trade_ids, *[trade.trade_id for trade in fresh]),
         behind=intent.behind if order is None else filled < order.filled,
         missing_ms=missing_ms,
         ended_ms=now_ms if state.ended else None,

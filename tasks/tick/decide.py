@@ -19,6 +19,7 @@ from tasks.grid.models import Grid, Size
 from tasks.grid.plan_models import MARKET_SLIPPAGE
 from tasks.grid.planner import exit_price, plan
 from tasks.market.models import Snapshot
+from tasks.orders.models import Intent
 from tasks.tick import retiring
 from tasks.tick.corrections import NOTHING, Booked, book_corrections, settled_writes
 from tasks.tick.decision import Decision, Readings, Rules
@@ -28,7 +29,7 @@ from tasks.tick.grid_change import gather_small, is_empty, move_dust
 from tasks.tick.grid_in_force import grid_in_force
 from tasks.tick.limits import limits_of, other_orders, resting_buys, waiting_for_base, without_filter_refusals
 from tasks.tick.models import TickReport
-from tasks.tick.order_requests import Granted, outcome_of
+from tasks.tick.order_requests import outcome_of
 from tasks.tick.records import dropped_cells, failed_orders, published, slot_writes, writes
 from tasks.tick.report import Tick, report_of
 from tasks.tick.reserve import spread_reserve
@@ -109,18 +110,19 @@ def _corrected(rules: Rules, decision: Decision) -> Booked:
 def conclude(
     rules: Rules,
     decision: Decision,
-    granted: Sequence[Granted],
+    intents: Sequence[Intent],
     answers: Sequence[Placement],
     refused: Mapping[str, str],
     now_ms: int,
 ) -> Conclusion:
     """The end of the tick.
 
-    `answers`: of the exchange, one for each granted order. `refused`: cell key → why the pot granted nothing.
+    `intents`: journalled at this tick. `answers`: of the exchange, one for each. `refused`: cell key → why the pot
+    granted nothing.
     """
     assert decision.grid is not None
     readings, grid = decision.readings, decision.grid
-    outcome = outcome_of(granted, answers, decision.folded, rules.market, now_ms)
+    outcome = outcome_of(intents, answers, decision.folded, rules.market, now_ms)
     tick = Tick(
         readings.started_ms,
         now_ms,

@@ -112,14 +112,14 @@ def wait_after(reason: RejectReason, before: int, side: Side) -> int:
 
 
 def outcome_of(
-    granted: Sequence[Granted], answers: Sequence[Placement], folded: Folded, market: Market, now_ms: int
+    intents: Sequence[Intent], answers: Sequence[Placement], folded: Folded, market: Market, now_ms: int
 ) -> Folded:
-    """The journal after the exchange's answers, one per granted order.
+    """The journal after the exchange's answers, one for each of the `intents`.
 
     Accepted: the intent is open. Rejected or never sent: it ends, its money is freed. Unknown: it is looked up later.
     """
     outcome = Folded(book=folded.book, cells=folded.cells, intents=folded.intents)
-    for (intent, _), answer in zip(granted, answers, strict=True):
+    for intent, answer in zip(intents, answers, strict=True):
         fields = {"symbol": intent.symbol, "order": intent.client_id}
         if isinstance(answer, Accepted):
             outcome.changed.append(changed(intent, state=IntentState.OPEN, exchange_id=answer.order.exchange_id))

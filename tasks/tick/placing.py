@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 class Placed:
     """What was journalled, and the exchange's answers, one for each. `refused`: by the pot, cell key → code."""
 
-    granted: list[Granted] = field(default_factory=list)
+    intents: list[Intent] = field(default_factory=list)
     answers: list[Placement] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
 

@@ -102,7 +102,7 @@ class GridTrader:
                     batch = await reserve_batch(self.desk, decision, orders, placed.refused)
                     self._checkpoint("reserved")
                     answers = await self.desk.exchange.place(requests(batch, self._valid_ms))
-                    placed.granted += batch
+                    placed.intents += [intent for intent, _ in batch]
                     placed.answers += answers
                     self._checkpoint("sent")
                     if must_wait(answers):
@@ -290,7 +290,7 @@ class GridTrader:
     async def _finish(self, decision: Decision, placed: Placed) -> TickReport:
         """Write the answers, delete empty cells of earlier grids and publish the report, in one script."""
         rules, fence = self._rules(), decision.readings.state.fence
-        conclusion = conclude(rules, decision, placed.granted, placed.answers, placed.refused, self._now())
+        conclusion = conclude(rules, decision, placed.intents, placed.answers, placed.refused, self._now())
         report, records = conclusion.report, last_records(rules, conclusion)
         code, _ = await self.desk.allocator.release(self.symbol, fence, ids=conclusion.ended, writes=records)
         check_code(code, self.symbol, decision.readings.state.fence, self.desk.keys.account)
