@@ -36,6 +36,11 @@ class Share:
     reservations: dict[str, int] = field(default_factory=dict)
     slots: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def committed(self) -> int:
+        """Used plus reserved."""
+        return self.used + self.reserved
+
 
 @dataclass
 class Pot:
@@ -68,7 +73,7 @@ class Pot:
     def _reserve(self, share: Share, allocated: int, item: Wanted) -> FundCode:
         if share.slots.get(item.slot, -1) >= item.sequence:
             return FundCode.ALREADY
-        if item.units and share.used + share.reserved + item.units > allocated:
+        if item.units and share.committed + item.units > allocated:
             code = FundCode.SYMBOL_LIMIT
         elif item.units and self.committed + item.units > self.pool:
             code = FundCode.GLOBAL_LIMIT

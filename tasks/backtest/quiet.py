@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
+from tasks.backtest.pot import Share
 from tasks.backtest.rule_bounds import BOUNDED, EVERY_CANDLE, INERT, NO_BOUNDS, RuleBounds, rule_bounds
 from tasks.base.money import ZERO, from_units
 from tasks.base.remembering import by_identity
 from tasks.exchange.models import Market
-from tasks.funds.models import FundCode, TraderAllocation
+from tasks.funds.models import FundCode
 from tasks.grid.levels import configured_size
 from tasks.grid.models import Cell, CellState, Grid, Size
 from tasks.grid.plan_models import IdleReason
@@ -92,7 +93,7 @@ def _all_known(own: SymbolSettings) -> bool:
     return is_known(type(own)) and all(is_known(type(grid)) for grid in own.each_grid.values())
 
 
-def quiet_after(rules: Rules, decision: Decision, share: TraderAllocation, refused: bool) -> Quiet | None:
+def quiet_after(rules: Rules, decision: Decision, share: Share, refused: bool) -> Quiet | None:
     """The quiet after a tick and its orders. `share`: after them. `refused`: whether the pot refused a new order.
 
     `decision.folded` has the cells and orders as they are after the tick. The caller knows that every order rests.
@@ -100,7 +101,7 @@ def quiet_after(rules: Rules, decision: Decision, share: TraderAllocation, refus
     own, folded, grid = rules.configured, decision.folded, decision.grid
     if own is None or grid is None or not _all_known(own) or decision.unfit or not _is_plain(rules.market):
         return None
-    if folded.fees_waiting or folded.book.unvalued or refused or share.committed_units > share.allocated_units:
+    if folded.fees_waiting or folded.book.unvalued or refused or share.committed > (share.allocated or 0):
         return None
     resting = IntentState.OPEN
     if [intent for intent in folded.intents.values() if intent.state is not resting]:
@@ -149,7 +150,7 @@ def _moves(own: GridSettings, grid: Grid, market: Market) -> RuleBounds:
     return RuleBounds(None if above is None else to_units(above) - 1, None if below is None else to_units(below))
 
 
-def _has_ended(market: Market, decision: Decision, share: TraderAllocation) -> bool:
+def _has_ended(market: Market, decision: Decision, share: Share) -> bool:
     """Whether a stop has nothing left to do: no order, and less than a lot to sell, or it keeps what it holds."""
     folded = decision.folded
     left = market.qty(total(cell.qty for cell in folded.cells.values()))
@@ -204,16 +205,14 @@ def _is_plain(market: Market) -> bool:
     return market.max_orders is None and market.buy_band.is_open and market.sell_band.is_open
 
 
-def _funds_all(
-    market: Market, settings: SymbolSettings, decision: Decision, grid: Grid, share: TraderAllocation
-) -> bool:
+def _funds_all(market: Market, settings: SymbolSettings, decision: Decision, grid: Grid, share: Share) -> bool:
     """Whether the allocation gives every cell of one grid its size. Where it does not, the nearest get money first."""
     assert decision.grid is not None
     cells = decision.folded.cells.values()
     own = [cell for cell in cells if cell.grid_id == grid.grid_id and grid.has(cell)]
     empty = [cell for cell in own if holds_nothing(cell)]
     weights = settings.each_grid[grid.name].cell_weights(grid.first_price)
-    whole = from_units(share.allocated_units), from_units(share.used_units)
+    whole = from_units(share.allocated or 0), from_units(share.used)
     allocated, used = grid_money(*whole, decision.grid, own, cells, settings.part_of(grid.name))
     numbers = [cell.index - grid.first_index for cell in empty]
     without = sum(map(weights.of, numbers), ZERO) if weights.each else len(empty)

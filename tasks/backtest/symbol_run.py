@@ -59,7 +59,7 @@ class SymbolRun:
         decision = trader.tick(now_ms)
         self.quiet = None
         if self.skips and trader.all_rest:
-            self.quiet = quiet_after(trader.rules, decision, trader.pot.share_of(trader.symbol), trader.newly_refused)
+            self.quiet = quiet_after(trader.rules, decision, trader.pot.shares[trader.symbol], trader.newly_refused)
         self.next = index if self.quiet is None else self._first_event(index, self.quiet)
 
     def _first_event(self, index: int, quiet: Quiet) -> int:

@@ -154,7 +154,7 @@ class Grid(Frozen):
 
     def contains(self, price: Decimal) -> bool:
         """Whether the price is in the range of one of the symbol's grids."""
-        return any(grid.levels[0] <= price <= grid.levels[-1] for grid in self.each)
+        return self.levels[0] <= price <= self.levels[-1] or any(grid.contains(price) for grid in self.others)
 
     def has_had(self, index: int) -> bool:
         """Whether the range has ever reached the cell with this index."""

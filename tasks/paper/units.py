@@ -6,7 +6,7 @@ Rounding: a buy's cost rounds up, a sale's proceeds round down, a fee rounds up;
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from tasks.base.money import dec
 
@@ -30,8 +30,7 @@ def text_of(units: int | str) -> str:
     return f"-{text}" if number < 0 else text
 
 
-@dataclass(frozen=True, slots=True)
-class OrderAmounts:
+class OrderAmounts(NamedTuple):
     """What an order locks, what its fill credits, its cost and its fee; each in units (1e-8) of its currency."""
 
     lock: int

@@ -19,6 +19,7 @@ from tasks.tick.models import SymbolState, TickReport
 from tasks.tick.order_requests import is_unconfirmed
 
 SAMPLES = 30
+_MS = Decimal("0.001")
 
 
 class Tick(NamedTuple):
@@ -73,7 +74,7 @@ def report_of(tick: Tick, outcome: Folded, trading: TradingSettings, *, retiring
         stop_fires=tick.verdict is not None and tick.verdict.fires is not StopCode.NONE,
         retiring=retiring,
         left=retiring and not (intents or outcome.book.unvalued) and all(map(is_empty, outcome.cells.values())),
-        next_in=interval_of(tick.grid, price, samples, trading, is_active).quantize(Decimal("0.001")),
+        next_in=interval_of(tick.grid, price, samples, trading, is_active).quantize(_MS),
         samples=samples,
     )
 
