@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
-_MOST = 1024  # results of one function; then it starts anew
+MOST_KEPT = 1024  # results of one function; then it starts anew
 
 
 def by_identity(function: Callable[Given, Result]) -> Callable[Given, Result]:
@@ -24,7 +24,7 @@ def by_identity(function: Callable[Given, Result]) -> Callable[Given, Result]:
         key = tuple(map(id, args))
         found = kept.get(key)
         if found is None:
-            if len(kept) >= _MOST:
+            if len(kept) >= MOST_KEPT:
                 kept.clear()
             found = kept[key] = args, function(*args, **kwargs)
         return found[1]

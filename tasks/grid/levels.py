@@ -127,12 +127,7 @@ def rounded_again(grid: Grid, settings: GridSettings, market: Market) -> Grid:
 def configured_size(settings: GridSettings) -> Size | None:
     """The size of a cell with weight 1 that the settings name; None where it follows the allocation."""
     base, quote = settings.base_per_cell, settings.quote_per_cell
-    return None if base is None and quote is None else _size(base, quote)
-
-
-@lru_cache(maxsize=256)  # every tick asks for it
-def _size(base: Decimal | None, quote: Decimal | None) -> Size:
-    return Size(base=base) if base is not None else Size(quote=quote)
+    return None if base is None and quote is None else Size(base=base, quote=quote)
 
 
 def sizes_of(settings: GridSettings, size: Size, first_price: Decimal) -> tuple[Size, ...]:
