@@ -1,15 +1,16 @@
 """A symbol that left the settings: it no longer buys, sells what it holds, and writes off what is unsellable. Pure."""
 
+from collections.abc import Sequence
+
 from tasks.base.keys import Keys
 from tasks.base.money import ZERO
 from tasks.exchange.models import Market
-from tasks.funds.models import FillMove, Write
+from tasks.funds.models import FillMove
 from tasks.grid.cells import has_lot
 from tasks.grid.models import Cell, CellState
 from tasks.ledger.booking import write_off
 from tasks.tick.fold import Folded
 from tasks.tick.grid_change import BaseMoved, is_dust, merged_dust
-from tasks.tick.records import fill_writes
 
 
 def gather_dust(folded: Folded, market: Market, keys: Keys, now_ms: int) -> BaseMoved | None:
@@ -28,26 +29,21 @@ def gather_dust(folded: Folded, market: Market, keys: Keys, now_ms: int) -> Base
     others, target = [folded.cells[cell.key] for cell in others], folded.cells[target.key]
     if others or has_lot(target, market):
         return merged_dust(folded, target, others, market, keys, now_ms)
-    return None if selling else written_off(folded, [target.key], keys, now_ms)
+    return None if selling else BaseMoved(written_off(folded, [target.key], now_ms), [])
 
 
-def written_off(folded: Folded, cell_keys: list[str], keys: Keys, now_ms: int) -> BaseMoved:
-    """Write off, at cost, what these cells hold. Changes `folded`. The moves have their own ids: booked only once."""
-    symbol = folded.book.symbol
-    moves: list[FillMove] = []
-    changes: list[Write] = []
+def written_off(folded: Folded, cell_keys: Sequence[str], now_ms: int) -> list[FillMove]:
+    """Write off, at cost, what these cells hold: the moves. Changes `folded`. They have their own ids: booked once."""
+    moves = []
     for key in cell_keys:
         before = folded.cells[key]
         name = f"write-off:{key}:{before.cycle}:{now_ms}"  # with its time: a cell may come back with this cycle
         folded.book, after, fill = write_off(folded.book, before, now_ms, name)
         folded.cells[key] = _emptied(after)
         folded.fills.append(fill)
+        folded.touched.add(key)
         moves.append(FillMove(trade_id=name, at_ms=now_ms, reservation_id="", used_delta=-before.used_units))
-        cell = folded.cells[key].model_dump_json()
-        changes.append(Write(key=keys.cells(symbol), verb="HSET", field=key, value=cell))
-        changes += fill_writes(keys, fill)
-    changes.append(Write(key=keys.book(symbol), verb="SET", value=folded.book.model_dump_json()))
-    return BaseMoved(moves, changes)
+    return moves
 
 
 def _emptied(cell: Cell) -> Cell:

@@ -9,7 +9,7 @@ from tasks.base.errors import LeaseLost, StateError
 from tasks.base.events import EventKind, publish_event
 from tasks.base.money import ZERO, plain
 from tasks.exchange.models import Frozen
-from tasks.funds.models import FundCode, Write
+from tasks.funds.models import FundCode
 from tasks.orders.evidence import prices_of_all
 from tasks.orders.models import IntentState
 from tasks.tick import store
@@ -87,19 +87,18 @@ async def _book(desk: Desk, symbol: str, state: SymbolState, coin_prices: Mappin
     holding = [key for key, cell in sorted(folded.cells.items()) if cell.qty or cell.basis]
     qty = sum((folded.cells[key].qty for key in holding), ZERO)
     cost = sum((folded.cells[key].basis for key in holding), ZERO)
-    booked = written_off(folded, holding, keys, now_ms)
+    moves = written_off(folded, holding, now_ms)
     ended = {"state": IntentState.CANCELLED, "ended_ms": now_ms, "note": "written off"}
-    gone = Folded(book=folded.book, cells=folded.cells, intents={}, paid=folded.paid)
-    gone.ended = [intent.model_copy(update=ended) for intent in state.intents.values()]
+    folded.ended = [intent.model_copy(update=ended) for intent in state.intents.values()]
     slots = await store.order_slots(desk.redis, keys=keys, symbol=symbol)
-    changes: list[Write] = [*booked.writes, *writes(gone, keys, symbol)]
+    changes = writes(folded, keys, symbol)
     changes += dropped_cells(keys, symbol, sorted(state.cells))
     changes += slot_writes(slots, [], "", keys, symbol)
     code = await desk.allocator.record_trade(
         symbol,
         state.fence,
-        fills=[*folded.moves, *booked.moves],
-        ended=[intent.client_id for intent in gone.ended],
+        fills=[*folded.moves, *moves],
+        ended=[intent.client_id for intent in folded.ended],
         writes=changes,
         charges=charges(folded.fees, folded.valued),
     )

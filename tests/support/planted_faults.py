@@ -221,7 +221,7 @@ FAULTS = (
     Planted(
         "a write-off leaves reservations",
         "tasks/tick/write_off.py",
-        "ended=[intent.client_id for intent in gone.ended]",
+        "ended=[intent.client_id for intent in folded.ended]",
         "ended=[]",
     ),
     Planted(
