@@ -1,5 +1,6 @@
 """Checks of orders in a fault run: their ids name one price, and grids that earn in base sell no more than a cost."""
 
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -43,6 +44,13 @@ async def check_earned(redis: RedisClient, keys: Keys, symbol: str) -> None:
     cells = [Cell.model_validate_json(one) for one in await redis.hvals(keys.cells(symbol))]
     held, kept = earned_of(cells), total(fill.earned for fill in fills)
     assert held == kept, f"{symbol}: the cells hold {held} that they earned, and sells kept {kept}"
+
+
+async def check_listed_once(redis: RedisClient, keys: Keys, symbol: str) -> None:
+    """Raise AssertionError where a fill stands twice among the newest ones."""
+    fills = map(Fill.model_validate_json, await redis.lrange(keys.newest_fills(symbol), 0, -1))
+    twice = [name for name, count in Counter(fill.trade_id for fill in fills).items() if count > 1]
+    assert twice == [], f"{symbol}: fills are listed twice: {twice}"
 
 
 async def check_names(redis: RedisClient, keys: Keys, record: Record, symbol: str) -> None:

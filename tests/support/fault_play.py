@@ -40,7 +40,7 @@ from tests.support.fault_end import (
 from tests.support.fault_events import FOR_GOOD_MS, Operator
 from tests.support.fault_hazards import Hazards
 from tests.support.fault_history import check_history
-from tests.support.fault_orders import check_earned, check_names, check_recoups
+from tests.support.fault_orders import check_earned, check_listed_once, check_names, check_recoups
 from tests.support.fault_redis import RedisTrouble, is_compared
 from tests.support.fault_rules import RulesDesk
 from tests.support.fault_stop import Stop
@@ -136,6 +136,7 @@ class Play:
             for symbol in self.operator.always - gone:
                 await check_earned(self.desk.desk.redis, self.desk.desk.keys, symbol)
         for symbol in SYMBOLS:
+            await check_listed_once(self.desk.desk.redis, self.desk.desk.keys, symbol)
             await check_names(self.desk.desk.redis, self.desk.desk.keys, after, symbol)
             if _CHANGES_A_LOT.isdisjoint(self.swarm.rates):
                 await check_recoups(self.desk.desk.redis, self.desk.desk.keys, after, self.markets[symbol])

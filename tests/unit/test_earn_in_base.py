@@ -27,6 +27,7 @@ from tasks.settings.model import Settings
 from tasks.tick.fold import Folded
 from tasks.tick.grid_change import gather_small, move_dust
 from tasks.tick.rebuild import rebuild
+from tasks.tick.records import writes
 from tasks.tick.retiring import gather_dust
 from tests.support.binance.record import OrderRow, Record
 from tests.support.fault_orders import recouped_too_much
@@ -249,9 +250,12 @@ def test_a_symbol_that_leaves_sells_what_was_kept() -> None:
     (cell,) = several.cells.values()
     assert (cell.state, cell.lot) == (CellState.HOLDING, Decimal("0.0009"))
     tiny = folded(held("0.00001", "0", "0.00001", state=CellState.IDLE))
-    assert gather_dust(tiny, market(), KEYS, 7) is not None
+    moved = gather_dust(tiny, market(), KEYS, 7)
+    assert moved is not None
     assert [fill.qty for fill in tiny.fills] == [Decimal("0.00001")]
     assert tiny.book.base == 0
+    listed = [write for write in (*writes(tiny, KEYS, BTC), *moved.writes) if write.verb == "LPUSH"]
+    assert len(listed) == 1, "the fill is recorded once"
 
 
 def test_what_was_kept_moves_with_the_grid() -> None:
