@@ -5,6 +5,7 @@ import asyncio
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
+from flows.runtime.account_work import record_equity
 from flows.runtime.worker.account_check import trading_for
 from flows.runtime.worker.cancelling import cancel_requested
 from flows.runtime.worker.deploy import remove_tick_deployment
@@ -29,7 +30,7 @@ def grid_tick(symbol: Symbol, account: Account = MAIN_ACCOUNT) -> WindowReport:
     """
     trading = trading_for(account)
     report = trading.run_window(symbol, flow_run.scheduled_start_time, cancel_requested, run_fields())
-    trading.run(trading.record_equity())
+    trading.ask(record_equity)
     get_run_logger().info(
         "%s: %d ticks, %d fills, %d orders placed, %d failed ticks; ended: %s",
         symbol,

@@ -6,6 +6,7 @@ from typing import Any
 
 from prefect import flow, get_run_logger
 
+from flows.runtime import account_work
 from flows.runtime.trading import TradingService
 from flows.runtime.worker.account_check import trading_for
 from flows.runtime.worker.pages import show_day, show_status, tell
@@ -43,8 +44,8 @@ def log_status(account: Account = MAIN_ACCOUNT) -> StatusView:
         account: The pot. A worker refuses runs of other accounts.
     """
     trading = trading_for(account)
-    view = trading.run(trading.status())
-    report = trading.run(trading.watch_drift())
+    view = trading.ask(account_work.status)
+    report = trading.ask(account_work.watch_drift)
     logger = get_run_logger()
     logger.info(status_line(view))
     for symbol in view.symbols:

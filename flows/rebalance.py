@@ -1,7 +1,10 @@
 """The `rebalance` flow: share the pot between the symbols, hourly or on demand."""
 
+from functools import partial
+
 from prefect import flow, get_run_logger
 
+from flows.runtime import account_work
 from flows.runtime.worker.account_check import trading_for
 from flows.runtime.worker.parameters import Account, Force, Reason
 from flows.runtime.worker.run_names import rebalance_name
@@ -20,7 +23,7 @@ def rebalance(force: Force = False, reason: Reason = "scheduled", account: Accou
         reason: Manual goes all the way to the target of the dynamic strategy. Scheduled goes one step.
         account: The pot that is shared. A worker refuses runs of other accounts.
     """
-    report = trading_for(account).rebalance(force, reason)
+    report = trading_for(account).ask(partial(account_work.rebalance, force=force, reason=reason))
     logger = get_run_logger()
     logger.info("rebalance (%s): %s, version %d", report.reason, report.outcome, report.version)
     for change in report.changes:

@@ -10,41 +10,31 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
-from datetime import UTC, datetime
-from functools import cache
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
 from redis.exceptions import RedisError
 
+from flows.runtime import account_work
+from flows.runtime.announcing import announce, crash_facts, stop_facts
 from flows.runtime.archiving import Archiving
 from flows.runtime.background import each_minute, flush_logs, watch_for_dark
 from flows.runtime.beating import Beating
+from flows.runtime.stops import Stops
 from tasks.base.cancelling import cancel_and_wait
-from tasks.base.clock import to_ms, utc_now
+from tasks.base.clock import utc_now
 from tasks.base.errors import GridflowError, StackError
-from tasks.base.events import EventKind, publish_event
+from tasks.base.events import EventKind
 from tasks.base.keys import Keys
 from tasks.base.log_context import log_fields
 from tasks.base.log_setup import close_files
-from tasks.base.money import plain
-from tasks.base.redaction import Redactor
 from tasks.base.redis_client import RedisClient, connect
-from tasks.control.actions import Actor, record
-from tasks.control.daily_loss import watch_daily_loss
-from tasks.control.steps import resume_everything, stop
-from tasks.funds.models import RebalanceReport
-from tasks.funds.rebalancing import MANUAL
-from tasks.ledger.audit import AuditReport
-from tasks.ledger.periods import Bucket, Period, bucket_of
-from tasks.ledger.steps import watch_drift
-from tasks.settings.load import load
 from tasks.settings.logs import start_logging
 from tasks.settings.model import Settings
-from tasks.settings.secret_values import hidden_texts, secret_texts
 from tasks.tick import watchdog, window
-from tasks.tick.active_symbols import active_symbols, retiring_symbols
+from tasks.tick.active_symbols import active_symbols
 from tasks.tick.clock_check import check_clock
 from tasks.tick.coverage import Coverage, read_coverage
 from tasks.tick.dark_watch import DarkWatch
@@ -52,13 +42,9 @@ from tasks.tick.desk import Desk
 from tasks.tick.desk_opening import close_desk, open_desk
 from tasks.tick.listing import market_of_symbol
 from tasks.tick.models import WindowReport
-from tasks.tick.monitor import guard_balance, rebalance, run_monitor
-from tasks.tick.order_cancelling import cancel_all_orders
-from tasks.tick.stopping import StopReport, held, read_stop_report
+from tasks.tick.stopping import StopReport
 from tasks.tick.trader import GridTrader
 from tasks.tick.window_results import read_book, with_results
-from tasks.views.models import StatusView
-from tasks.views.steps import read_status, record_equity
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -94,7 +80,7 @@ class TradingService:
         self._opening = asyncio.Lock()
         self._archiving, self._archives = Archiving(settings, self._redis_url), archives
         self._alerting: Any = None  # where a channel is set
-        self._stopped: StopReport | None = None  # the newest `graceful_stop`
+        self._stops = Stops(self._trader, self._archiving, self._tell)
         self._watchdog = watchdog.Watchdog(self._loop, self._thread)
         self.beating = Beating(self._redis_url, self.keys)
         logs = flush_logs(self._logs, self._redis_url, self.keys)
@@ -113,6 +99,14 @@ class TradingService:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` on the trading loop and wait for it."""
         return self._submit(work).result()
+
+    def ask(self, work: Callable[[Desk], Coroutine[Any, Any, T]]) -> T:
+        """Run work that needs the desk on the trading loop and wait for it. See `flows.runtime.account_work`."""
+
+        async def asked() -> T:
+            return await work(await self.desk())
+
+        return self.run(asked())
 
     def connect(self) -> RedisClient:
         """A Redis client for another event loop than the trading loop."""
@@ -215,17 +209,6 @@ class TradingService:
         """Tell the other workers that this one is gone."""
         return self._submit(self.beating.end())
 
-    def rebalance(self, force: bool, reason: str) -> RebalanceReport:
-        """Share the pot again by the settings in force. `force`: without waiting for a trigger."""
-        return self.run(self._rebalance(force, reason))
-
-    async def _rebalance(self, force: bool, reason: str) -> RebalanceReport:
-        desk = await self.desk()
-        report = await rebalance(desk, force=force, reason=reason)
-        if reason == MANUAL:
-            await record(desk.redis, self.keys, Actor.PREFECT, "rebalance", (), report.outcome)
-        return report
-
     def recover(self) -> dict[str, bool]:
         """Rebuild every configured symbol that has no records in Redis. Returns symbol → whether it was rebuilt."""
         return self.run(self._recover())
@@ -240,56 +223,12 @@ class TradingService:
             await redis.aclose()
         return {symbol: bool(after[symbol] and not before[symbol]) for symbol in self.settings.symbols}
 
-    async def status(self) -> StatusView:
-        """The account's status."""
-        desk = await self.desk()
-        return await read_status(desk.settings, desk.redis)
-
-    async def record_equity(self) -> None:
-        """Store this minute's point of the equity curve, where no worker of the account has done it.
-
-        The same reading is held against the daily loss limit.
-        """
-        desk = await self.desk()
-        view = await record_equity(desk.settings, desk.redis)
-        if view is not None:
-            await watch_daily_loss(desk.redis, desk.settings, view.equity_change)
-
-    async def watch_drift(self) -> AuditReport:
-        """Check the exchange's balance, then audit the pot, with the exchange's open orders and balances.
-
-        Differences are published as an event.
-        """
-        desk = await self.desk()
-        await guard_balance(desk)
-        return await watch_drift(desk.redis, self.keys, list(self.settings.symbols), desk.exchange)
-
-    async def report_due(self) -> Bucket | None:
-        """Yesterday (UTC), once: the first caller of the account's workers gets it, the others None."""
-        desk = await self.desk()
-        day = bucket_of(bucket_of(to_ms(utc_now()), Period.DAY, UTC).start_ms - 1, Period.DAY, UTC)
-        is_mine = await desk.redis.set(self.keys.daily_report(f"{day.day}"), "1", nx=True, ex=_REPORT_SECONDS)
-        return day if is_mine else None
-
-    async def report_failed(self, day: Bucket) -> None:
-        """Let the next caller of `report_due` try that day again."""
-        desk = await self.desk()
-        await desk.redis.delete(self.keys.daily_report(f"{day.day}"))
-
     async def prune_history(self) -> dict[str, int]:
         """Delete what the history keeps no longer, by the settings of this process; how many rows of each table.
 
         Raises GridflowError where the history does not answer.
         """
         return await self._archiving.prune()
-
-    def retiring(self) -> list[str]:
-        """Symbols that left the settings and still hold something."""
-        return self.run(self._retiring())
-
-    async def _retiring(self) -> list[str]:
-        desk = await self.desk()
-        return await retiring_symbols(desk.redis, desk.keys, desk.settings)
 
     def request_stop(self) -> None:
         """End the running windows of this process within a second, after the tick that is running."""
@@ -308,90 +247,48 @@ class TradingService:
         All workers of the account place no orders while this call runs. An operator's stop is `stop_trading`.
         """
         self.request_stop()
-        return self.run(self._stop_with_hold())
+        return self._end_by(self._stops.cancel_orders)
 
     def end_with_orders(self) -> StopReport:
         """End this process's windows and leave open orders as they are. Returns them."""
         self.request_stop()
-        return self.run(self._end_with_orders())
+        return self._end_by(self._stops.keep_orders)
 
-    async def _end_with_orders(self) -> StopReport:
-        desk = await self.desk()
-        if self._alerting is not None:
-            self._alerting.note_end()
-        report = await read_stop_report(desk.redis, self.keys, self.settings.symbols)
-        await self._tell(EventKind.SYSTEM_STOPPED, self._stop_facts(report, ends=True) | {"kept": True})
-        return report
+    def _end_by(self, stop: Callable[[Desk], Coroutine[Any, Any, StopReport]]) -> StopReport:
+        async def end(desk: Desk) -> StopReport:
+            if self._alerting is not None:
+                self._alerting.note_end()
+            return await stop(desk)
 
-    async def _stop_with_hold(self) -> StopReport:
-        desk = await self.desk()
-        if self._alerting is not None:
-            self._alerting.note_end()
-        async with held(desk.redis, self.keys):
-            self._stopped = await cancel_all_orders(desk, self._trader)
-        return self._stopped
+        return self.ask(end)
 
     def stop_trading(self) -> StopReport:
         """An operator's stop: like `graceful_stop`, but no order is placed until `resume_trading`.
 
         The process goes on. Its windows tick and place nothing.
         """
-        return self.run(self._stop_until_resumed())
-
-    async def _stop_until_resumed(self) -> StopReport:
-        desk = await self.desk()
-        await stop(desk.redis, self.settings, by=Actor.PREFECT)
-        await self._make_durable()
-        report = await cancel_all_orders(desk, self._trader)
-        await self._tell(EventKind.SYSTEM_STOPPED, self._stop_facts(report, ends=False))
-        return report
-
-    def _stop_facts(self, report: StopReport, *, ends: bool) -> dict[str, Any]:
-        """`ends`: the process ends too."""
-        facts = {"account": self.settings.account, "left": str(report), "orders_open": len(report.orders_open)}
-        return facts | {"reserved": plain(report.reserved), "ends": ends}
-
-    async def _tell(self, kind: EventKind, facts: Mapping[str, Any]) -> None:
-        """Publish an event. Without Redis only the log has it."""
-        redis = connect(self._redis_url, impatient=True)
-        try:
-            await publish_event(redis, self.keys, kind, dict(facts))
-        except (RedisError, OSError) as error:
-            log.warning("an event was not stored", extra={"kind": kind.value, "error": str(error)})
-        finally:
-            await redis.aclose()
-
-    def tell_crash(self, kind: EventKind, error: BaseException, **facts: str) -> None:
-        """Log an error with its traceback, and publish it as an event. May be called from any thread."""
-        said = Redactor(hidden_texts(secret_texts(self.settings))).text(str(error))
-        named = {"error_type": type(error).__name__, "error": said, "at": utc_now().isoformat(), **facts}
-        log.error("a flow or a process failed", extra={"crash": named}, exc_info=error)  # `process` is a field of logs
-        if self._loop.is_running():
-            self.run(self._tell(kind, named))
+        return self.ask(self._stops.until_resumed)
 
     def resume_trading(self) -> None:
         """Lift the stop and every pause."""
-        self.run(self._resume())
+        self.ask(self._stops.resume)
 
-    async def _resume(self) -> None:
-        desk = await self.desk()
-        await resume_everything(desk.redis, desk.settings, by=Actor.PREFECT)
-        await self._make_durable()
+    async def _tell(self, kind: EventKind, facts: Mapping[str, Any]) -> None:
+        await announce(self._redis_url, self.keys, kind, facts)
 
-    async def _make_durable(self) -> None:
-        """Write flags and actions to the database before the flow ends. Without it they are in force all the same."""
-        if not await self._archiving.write_now():
-            log.warning("in force, not yet durable: the history does not hold it yet")
+    def tell_crash(self, kind: EventKind, error: BaseException, **facts: str) -> None:
+        """Log an error with its traceback, and publish it as an event. May be called from any thread."""
+        named = crash_facts(self.settings, error, **facts)
+        if self._loop.is_running():
+            self.run(self._tell(kind, named))
 
     def beat(self, file: Path) -> None:
         """Touch `file` each second from the trading loop. Another process can see from it that the loop runs."""
         self._background.append(self._submit(watchdog.beat(file)))
 
     async def _check(self) -> None:
-        """The check of each minute: the exchange's balance, the triggers of a rebalance, and a point of the equity."""
         if self._desk is not None:
-            await run_monitor(self._desk)
-            await self.record_equity()
+            await account_work.check_each_minute(self._desk)
 
     async def _look_for_dark(self) -> None:
         if self._desk is not None:
@@ -418,32 +315,8 @@ class TradingService:
                 await self._logs.flush_to(self._desk.redis, self.keys)
             except RedisError as error:
                 log.warning("the last log lines were not written to Redis", extra={"error": str(error)})
-            facts = None if self._stopped is None else self._stop_facts(self._stopped, ends=True)
+            newest = self._stops.newest
             await close_desk(self._desk)
             self._desk = None
-            if facts is not None:  # last of all, as the stop may have been repeated
-                await self._tell(EventKind.SYSTEM_STOPPED, facts)
-
-
-@cache
-def service() -> TradingService:
-    """The trading service of this process. The first call creates it from the settings."""
-    return TradingService(load())
-
-
-def request_stop() -> None:
-    """End the running windows of this process early, if it has a trading service."""
-    if service.cache_info().currsize:
-        service().request_stop()
-
-
-def tell_crash(kind: EventKind, error: BaseException, **facts: str) -> None:
-    """Publish a crash, if this process has a trading service."""
-    if service.cache_info().currsize:
-        service().tell_crash(kind, error, **facts)
-
-
-def close_service() -> None:
-    """Close the trading service of this process, if it has one. Its process ends."""
-    if service.cache_info().currsize:
-        service().close()
+            if newest is not None:  # last of all, as the stop may have been repeated
+                await self._tell(EventKind.SYSTEM_STOPPED, stop_facts(self.keys.account, newest, ends=True))

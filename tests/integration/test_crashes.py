@@ -9,7 +9,7 @@ import pytest
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelled, Completed, Failed
 
-from flows.runtime import trading as process
+from flows.runtime import service as process
 from flows.runtime.trading import TradingService
 from flows.runtime.worker.worker import _tell_failure
 from tasks.alerts.kinds import OF_EVENT, alert_of

@@ -4,10 +4,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 
+from flows.runtime.account_work import rebalance
 from flows.runtime.trading import TradingService
 from tasks.base.errors import ExchangeError, GridflowError, UnknownSymbol
 from tasks.base.keys import Keys
@@ -224,7 +226,7 @@ async def test_a_stop_a_rebalance_an_audit_and_the_status_go_on_without_it(redis
             missing = {symbol.symbol: symbol for symbol in view.symbols}[ETH]
             assert missing.unlisted
             assert "gridflow funds write-off ETH/USDT" in missing.failed_tick_why
-            await asyncio.to_thread(service.rebalance, True, "manual")
+            await asyncio.to_thread(service.ask, partial(rebalance, force=True, reason="manual"))
             for symbol in (BTC, BNB):
                 await asyncio.to_thread(service.run_window, symbol, None, lambda: True)
             assert ETH not in unfollowed(await read_status(own, redis))

@@ -50,7 +50,7 @@ def main() -> None:
         return emit(*arguments, **named)
 
     vars(shown)["emit_event"] = counted_emit
-    from flows.runtime.trading import service
+    from flows.runtime.service import service
 
     grid_tick(symbol=sys.argv[1])
     service().close()

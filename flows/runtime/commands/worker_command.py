@@ -46,7 +46,7 @@ async def _work(pool: str, name: str | None) -> None:
 
 def _end(cancel_on_exit: bool) -> None:
     """Close the trading service. With `cancel_on_exit` stop the pot first, also if this worker never traded."""
-    from flows.runtime.trading import service
+    from flows.runtime.service import service
 
     trading = service()
     try:

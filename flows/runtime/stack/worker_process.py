@@ -212,7 +212,8 @@ def main() -> None:
     settings = load()
     only_stop = ONLY_STOP in sys.argv
     with without_collector():  # while the server is still starting
-        from flows.runtime.trading import service
+        from flows.runtime import account_work
+        from flows.runtime.service import service
 
         for name in _EXCHANGE_SIDE if only_stop else (*_EXCHANGE_SIDE, *_PREFECT_SIDE):
             importlib.import_module(name)
@@ -220,7 +221,7 @@ def main() -> None:
     trading = service()
 
     def plan() -> list[PlannedDeployment]:
-        return planned_deployments(trading.settings, trading.retiring())
+        return planned_deployments(trading.settings, trading.ask(account_work.retiring))
 
     try:
         sys.exit(stop_now(trading) if only_stop else _run(settings, trading, plan, service))

@@ -1,6 +1,7 @@
 """The first check of every flow: a run of another account must not touch this account's books."""
 
-from flows.runtime.trading import TradingService, service
+from flows.runtime.service import service
+from flows.runtime.trading import TradingService
 from tasks.base.errors import GridflowError
 
 

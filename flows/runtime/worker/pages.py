@@ -16,6 +16,7 @@ from prefect.events.utilities import emit_event
 from prefect.exceptions import PrefectException
 from prefect.settings import PREFECT_UI_URL
 
+from flows.runtime.account_work import report_due, report_failed
 from flows.runtime.trading import TradingService
 from tasks.base.clock import DAY_MS
 from tasks.base.deployment_names import DeploymentNames
@@ -62,7 +63,7 @@ def show_day(trading: TradingService, view: StatusView) -> None:
     """Yesterday's report as Markdown, once a day, from the history."""
     settings = trading.settings
     key = DeploymentNames(settings.account).own(DAILY_KEY)
-    day = trading.run(trading.report_due())
+    day = trading.ask(report_due)
     if day is None:
         return
     try:
@@ -76,7 +77,7 @@ def show_day(trading: TradingService, view: StatusView) -> None:
             create_markdown_artifact(text, key, links(None, dashboard_url(settings), PREFECT_UI_URL.value(), key))
             shown = True
     if not shown:
-        trading.run(trading.report_failed(day))
+        trading.ask(partial(report_failed, day=day))
 
 
 async def _day_text(settings: Settings, view: StatusView, day: Bucket) -> str | None:

@@ -31,7 +31,7 @@ OpenTrading = Callable[[], TradingSide]
 
 def open_service() -> TradingSide:
     """This process's trading service."""
-    from flows.runtime.trading import service  # its stages are needed only where there is trading to do
+    from flows.runtime.service import service  # its stages are needed only where there is trading to do
 
     return service()
 

@@ -50,7 +50,7 @@ _TRIM_SECONDS = 60.0
 
 
 def _request_stop() -> None:
-    from flows.runtime.trading import request_stop  # its stages are needed only where there is trading to do
+    from flows.runtime.service import request_stop  # its stages are needed only where there is trading to do
 
     request_stop()
 
@@ -59,7 +59,7 @@ def _tell_failure(flow: str, flow_run: FlowRun, ended: State[Any] | BaseExceptio
     """Publish a run that failed or crashed. A cancelled one is no failure."""
     error = ended if isinstance(ended, BaseException) else _error_of(ended)
     if error is not None:
-        from flows.runtime.trading import tell_crash  # its stages are needed only where there is trading to do
+        from flows.runtime.service import tell_crash  # its stages are needed only where there is trading to do
 
         tell_crash(EventKind.FLOW_CRASHED, error, flow=flow, run=flow_run.name, run_id=str(flow_run.id))
 
@@ -72,7 +72,7 @@ def _error_of(state: State[Any]) -> BaseException | None:
 
 
 def _close_trading() -> None:
-    from flows.runtime.trading import close_service
+    from flows.runtime.service import close_service
 
     close_service()
 
