@@ -12,7 +12,7 @@ from tasks.grid.cells import has_lot, is_off_level, recoup_qty
 from tasks.grid.models import Cell, CellState, Grid
 from tasks.grid.order_limit import nearest_orders
 from tasks.grid.plan_models import GridPlan, IdleReason, Limits, PlannedOrder, RestingBuy
-from tasks.grid.resizing import NO_RESIZING, Candidate, resize
+from tasks.grid.resizing import NO_RESIZING, candidates, resize
 from tasks.grid.sizing import filter_violation, reserve_units, smallest_qty
 from tasks.market.models import Snapshot
 from tasks.settings.grids.placement import is_active
@@ -262,8 +262,9 @@ class _Planner:
             free = self.symbol_free, self.global_free
             missing = max(self.missing - max(self.symbol_free, 0), 0)
             gives_back = bool(missing or self.limits.over or self.limits.paused)
-            sizeable, fixed = self._resting_buys(only_off=not gives_back)
-            chosen = resize(sizeable, self.limits, *free, missing=missing, fixed=fixed)
+            own = [cell for cell in self.cells if cell.key in self.in_range and cell.order_id not in self.cancel]
+            found = candidates(own, self.resting, self.amounts, self.snapshot, only_off=not gives_back)
+            chosen = resize(found.sizeable, self.limits, *free, missing=missing, fixed=found.fixed)
         cancel = (*self.cancel, *chosen.cancel)
         self._keep_to_order_limit(cancel)
         return unchecked(
@@ -289,34 +290,3 @@ class _Planner:
         own = None if self.limits.liquidate else self.limits.max_open_orders
         bounds = [bound for bound in (self.market.max_orders, own) if bound is not None]
         return min(bounds) - self.limits.other_orders if bounds else None
-
-    def _resting_buys(self, *, only_off: bool) -> tuple[list[Candidate], list[Candidate]]:
-        """Resting buys of this grid that are not cancelled yet: those that can be resized, and the others.
-
-        `only_off`: without those that have their amount. They matter where the symbol has to give money back.
-        """
-        sizeable: list[Candidate] = []
-        fixed: list[Candidate] = []
-        for cell in self.cells:
-            buy = self.resting.get(cell.order_id or "")
-            if buy is None or cell.key not in self.in_range or cell.order_id in self.cancel:
-                continue
-            if only_off and buy.qty == self.amounts.get(cell.key):
-                continue
-            units = self._units_wanted(cell, buy)
-            (fixed if units is None else sizeable).append(Candidate(str(cell.order_id), buy, units or 0))
-        return sizeable, fixed
-
-    def _units_wanted(self, cell: Cell, buy: RestingBuy) -> int | None:
-        """Units that the cell's buy should reserve: 0 without money, None where it cannot be placed again now.
-
-        One that is partly filled, or was sent to fill at once, is never placed again for its size.
-        """
-        if buy.filled or not buy.post_only or cell.buy_price >= self.ask:
-            return None
-        qty = self.amounts.get(cell.key)
-        if qty is None:
-            return 0
-        if filter_violation(self.market, Side.BUY, cell.buy_price, qty, self.price) is not None:
-            return None
-        return reserve_units(cell.buy_price, qty, self.market.taker_fee)

@@ -4,11 +4,15 @@ A buy is resized by cancelling it now; a later tick places it again with another
 Shrinking comes before growing. The number of buys per tick is bounded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+from tasks.exchange.models import Side
+from tasks.grid.models import Cell
 from tasks.grid.plan_models import Limits, RestingBuy
+from tasks.grid.sizing import filter_violation, reserve_units
+from tasks.market.models import Snapshot
 
 MAX_PER_TICK = 10  # resting buys replaced in one tick
 
@@ -28,6 +32,50 @@ class Candidate(NamedTuple):
     def is_off(self, tolerance: Decimal) -> bool:
         """Whether it differs from its wanted size by more than `tolerance`, a share of that size."""
         return abs(self.excess) > tolerance * self.wanted
+
+
+class Candidates(NamedTuple):
+    """Resting buys that can be resized, and the others."""
+
+    sizeable: list[Candidate]
+    fixed: list[Candidate]
+
+
+def candidates(
+    cells: Iterable[Cell],
+    resting: Mapping[str, RestingBuy],
+    amounts: Mapping[str, Decimal],
+    snapshot: Snapshot,
+    *,
+    only_off: bool,
+) -> Candidates:
+    """The resting buys of these cells, in their order. `amounts`: base that a cell would buy now, by key.
+
+    `only_off`: without those that have their amount. They matter where the symbol has to give money back.
+    """
+    found = Candidates([], [])
+    for cell in cells:
+        buy = resting.get(cell.order_id or "")
+        if buy is None or (only_off and buy.qty == amounts.get(cell.key)):
+            continue
+        units = _units_wanted(cell, buy, amounts.get(cell.key), snapshot)
+        (found.fixed if units is None else found.sizeable).append(Candidate(str(cell.order_id), buy, units or 0))
+    return found
+
+
+def _units_wanted(cell: Cell, buy: RestingBuy, qty: Decimal | None, snapshot: Snapshot) -> int | None:
+    """Units that the cell's buy should reserve: 0 without money, None where it cannot be placed again now.
+
+    One that is partly filled, or was sent to fill at once, is never placed again for its size.
+    """
+    market, price = snapshot.market, cell.buy_price
+    if buy.filled or not buy.post_only or price >= snapshot.ask:
+        return None
+    if qty is None:
+        return 0
+    if filter_violation(market, Side.BUY, price, qty, snapshot.price) is not None:
+        return None
+    return reserve_units(price, qty, market.taker_fee)
 
 
 class Resizing(NamedTuple):
