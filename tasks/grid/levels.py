@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from itertools import pairwise
 
 from tasks.base.errors import ConfigError, Problem
 from tasks.base.money import ZERO, plain
+from tasks.base.remembering import by_identity
 from tasks.exchange.models import Market
 from tasks.exchange.order_ids import cell_key, grid_digest
 from tasks.grid.models import Cell, Grid, Size
@@ -36,14 +37,27 @@ def is_grid_of(grid: Grid, settings: GridSettings) -> bool:
     return grid.grid_id == grid_id(grid.symbol, settings.spaced(grid.spacing), grid.first_price, grid.name)
 
 
-def kept_grids(grid: Grid | None, settings: SymbolSettings) -> list[tuple[Grid, GridSettings]]:
+@by_identity
+def grids_by_name(grid: Grid | None) -> Mapping[str, Grid]:
+    """The symbol's grids in force by name, each alone."""
+    return {each.name: each.with_others(()) for each in grid.each} if grid else {}
+
+
+@by_identity
+def configured_grids(grid: Grid | None, settings: SymbolSettings) -> Mapping[str, Grid | None]:
+    """Each configured grid by name: the one in force that the settings describe, or None."""
+    held = grids_by_name(grid)
+    return {
+        name: each if (each := held.get(name)) and is_grid_of(each, own) else None
+        for name, own in settings.each_grid.items()
+    }
+
+
+@by_identity
+def kept_grids(grid: Grid | None, settings: SymbolSettings) -> Sequence[tuple[Grid, GridSettings]]:
     """The symbol's grids in force that are still configured, each alone with its settings."""
-    configured = settings.each_grid
-    return [
-        (each.with_others(()), configured[each.name])
-        for each in (grid.each if grid else ())
-        if each.name in configured and is_grid_of(each, configured[each.name])
-    ]
+    found = configured_grids(grid, settings)
+    return [(each, settings.each_grid[name]) for name, each in found.items() if each is not None]
 
 
 def old_grid_id(symbol: str, settings: GridSettings) -> str:

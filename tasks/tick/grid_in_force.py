@@ -1,13 +1,22 @@
 """Which grids a symbol trades: those it has, the same with their ranges elsewhere, or new ones. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from tasks.base.errors import ConfigError, Problem
 from tasks.base.money import from_units
 from tasks.base.remembering import by_identity
 from tasks.exchange.models import Market, Ticker
-from tasks.grid.levels import build_cells, build_grid, is_grid_of, level_problems, rounded_again, unfit_problems
+from tasks.grid.levels import (
+    build_cells,
+    build_grid,
+    configured_grids,
+    grids_by_name,
+    kept_grids,
+    level_problems,
+    rounded_again,
+    unfit_problems,
+)
 from tasks.grid.models import Cell, Grid
 from tasks.grid.window import has_left, moved, place_of
 from tasks.risk.rules import has_jumped
@@ -23,12 +32,13 @@ from tasks.tick.stops import is_stale
 
 def needs_slots(rules: Rules, state: SymbolState, ticker: Ticker, now_ms: int) -> bool:
     """Whether `decide` needs the order slots: to set or move a grid, or to delete cells outside its range."""
-    found = configured_grids(rules, state)
-    if rules.configured is None or state.grid is None or None in found.values():
+    own, grid = rules.configured, state.grid
+    if own is None or grid is None:
         return True
-    if state.cells.keys() != state.grid.cell_keys or len(found) != len(state.grid.each):
+    kept = kept_grids(grid, own)
+    if not len(kept) == len(own.each_grid) == len(grid.each) or state.cells.keys() != grid.cell_keys:
         return True
-    elsewhere = any(_is_elsewhere(rules, grid, own, ticker) for grid, own in _in_force(rules, found))
+    elsewhere = any(_is_elsewhere(rules, each, settings, ticker) for each, settings in kept)
     return elsewhere and _may_move(rules, state, ticker, now_ms)
 
 
@@ -50,41 +60,13 @@ def _stays(grid: Grid, own: GridSettings) -> bool:
 
 def needs_volatility(rules: Rules, state: SymbolState, ticker: Ticker, now_ms: int) -> bool:
     """Whether `decide` needs the symbol's volatility: to set a grid whose spacing depends on it."""
-    wanted = [] if rules.configured is None else list(rules.configured.each_grid.items())
-    wanted = [(name, own) for name, own in wanted if own.needs_volatility]
-    if not wanted:
+    configured = rules.configured
+    wanted = [(name, own) for name, own in configured.each_grid.items() if own.needs_volatility] if configured else []
+    if configured is None or not wanted:
         return False
-    found, may_move = configured_grids(rules, state), _may_move(rules, state, ticker, now_ms)
+    found, may_move = configured_grids(state.grid, configured), _may_move(rules, state, ticker, now_ms)
     grids = ((found[name], own) for name, own in wanted)
     return any(grid is None or (may_move and has_left(grid, own, ticker.last)) for grid, own in grids)
-
-
-def configured_grids(rules: Rules, state: SymbolState) -> Mapping[str, Grid | None]:
-    """Each configured grid by name where the symbol has it, else None. A retiring symbol has no configured grid."""
-    return {} if rules.configured is None else _configured(rules.configured, state.grid)
-
-
-@by_identity
-def _configured(configured: SymbolSettings, grid: Grid | None) -> Mapping[str, Grid | None]:
-    held = _by_name(grid)
-    return {
-        name: each if (each := held.get(name)) and is_grid_of(each, own) else None
-        for name, own in configured.each_grid.items()
-    }
-
-
-@by_identity
-def _by_name(grid: Grid | None) -> Mapping[str, Grid]:
-    """The symbol's grids by name, each alone."""
-    return {each.name: each.with_others(()) for each in grid.each} if grid else {}
-
-
-def _in_force(rules: Rules, found: Mapping[str, Grid | None]) -> Iterator[tuple[Grid, GridSettings]]:
-    """Each grid with its settings."""
-    for name, own in rules.configured.each_grid.items() if rules.configured else ():
-        grid = found[name]
-        if grid is not None:
-            yield grid, own
 
 
 def _may_move(rules: Rules, state: SymbolState, ticker: Ticker, now_ms: int) -> bool:
@@ -147,7 +129,7 @@ def _note_unfit(decision: Decision, chosen: Sequence[_Chosen], refusals: Sequenc
 def _choose(rules: Rules, decision: Decision, configured: SymbolSettings) -> tuple[list[_Chosen], list[ConfigError]]:
     """The grids to trade, and why others cannot start. One that cannot be replaced stays, and only sells."""
     state = decision.readings.state
-    held, current, wanted = _by_name(state.grid), _configured(configured, state.grid), configured.each_grid
+    held, current, wanted = grids_by_name(state.grid), configured_grids(state.grid, configured), configured.each_grid
     chosen, refusals = [], []
     for name, own in wanted.items():
         try:
