@@ -14,7 +14,8 @@ from tasks.base.redis_client import RedisClient
 from tasks.funds.models import RebalanceReport
 from tasks.views import history, store
 from tasks.views.grid import CellView, GridPart, read_grid
-from tasks.views.models import BlockedView, StatusView
+from tasks.views.line_models import BlockedView
+from tasks.views.models import StatusView
 from tasks.views.steps import read_status
 
 router = APIRouter(tags=["allocation"], dependencies=[Depends(operator)])

@@ -18,7 +18,7 @@ from dashboard.present.log_lines import matching
 from tasks.base.redis_client import RedisClient
 from tasks.settings.environment import state_dir
 from tasks.views import log_files, store
-from tasks.views.models import LogLine
+from tasks.views.line_models import LogLine
 
 router = APIRouter(prefix="/logs", tags=["logs"])
 _ALL = 100_000

@@ -21,7 +21,7 @@ from tasks.ledger.models import Fill
 from tasks.ledger.periods import Period, bucket_of
 from tasks.ledger.statistics import Tally
 from tasks.views import history
-from tasks.views.models import DayView, ResultsView
+from tasks.views.result_models import DayView, ResultsView
 
 router = APIRouter(prefix="/trades", tags=["trades"], dependencies=[Depends(operator)])
 MOST_ROWS = 500

@@ -6,7 +6,7 @@ from datetime import tzinfo
 from dashboard.charts.parts import BLUE, GREEN, Spec, amount_axis, base, tooltip
 from dashboard.present.numbers import money
 from dashboard.present.times import iso, local, utc
-from tasks.views.models import EquityPoint
+from tasks.views.line_models import EquityPoint
 
 
 def equity_curve(points: Sequence[EquityPoint], quote: str, zone: tzinfo) -> Spec:

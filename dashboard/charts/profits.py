@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from dashboard.charts.parts import BLUE, GREEN, RED, Spec, amount_axis, base, tooltip
 from dashboard.present.numbers import signed, whole
-from tasks.views.models import DayView
+from tasks.views.result_models import DayView
 
 
 def daily_profit(days: Sequence[DayView], quote: str) -> Spec:

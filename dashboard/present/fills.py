@@ -8,7 +8,7 @@ from dashboard.present.numbers import digits_of, exact, money, percent, whole
 from dashboard.present.times import age_text
 from tasks.exchange.models import Side
 from tasks.ledger.models import Fill
-from tasks.views.models import ResultsView, SymbolResults
+from tasks.views.result_models import ResultsView, SymbolResults
 
 _FILLS = (
     Column("Time"),

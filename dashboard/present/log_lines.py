@@ -5,7 +5,7 @@ from datetime import tzinfo
 
 from dashboard.present.html import Column, Content, Html, Row, badge, el, moment, table
 from dashboard.present.runs import run_page, with_run_links
-from tasks.views.models import ActionView, LogLine
+from tasks.views.line_models import ActionView, LogLine
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _KINDS = {"WARNING": "warn", "ERROR": "bad", "CRITICAL": "bad"}

@@ -21,9 +21,10 @@ from dashboard.present.runs import run_link
 from dashboard.present.sparks import spark
 from dashboard.present.times import age_text
 from tasks.base.money import ZERO
-from tasks.views.models import ResultsView, StatusView, SymbolView
+from tasks.views.models import StatusView, SymbolView
 from tasks.views.parts import is_stale
 from tasks.views.price_range import place_text
+from tasks.views.result_models import ResultsView
 
 STATE_KINDS = {
     "trading": "good",

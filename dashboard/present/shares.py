@@ -10,7 +10,8 @@ from dashboard.present.numbers import money, part_of, percent, whole
 from dashboard.present.overview import STATE_KINDS
 from tasks.funds.models import RebalanceReport, SymbolChange
 from tasks.views.glossary import GLOSSARY
-from tasks.views.models import BlockedView, StatusView
+from tasks.views.line_models import BlockedView
+from tasks.views.models import StatusView
 from tasks.views.reasons import reason_of
 
 _SHARES = (

@@ -25,7 +25,7 @@ from tasks.base.redis_client import RedisClient
 from tasks.funds.models import RebalanceReport
 from tasks.history.database import Database
 from tasks.views import history, store
-from tasks.views.models import BlockedView
+from tasks.views.line_models import BlockedView
 from tasks.views.rebalance_preview import planned_rebalance
 from tasks.views.rules import unfollowed
 

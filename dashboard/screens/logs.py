@@ -21,7 +21,7 @@ from dashboard.screens.frame import (
 from dashboard.source import answers, of_history
 from tasks.settings.environment import state_dir
 from tasks.views import history, log_files, store
-from tasks.views.models import ActionView, LogLine
+from tasks.views.line_models import ActionView, LogLine
 
 SHOWN = 200
 SEARCHED = 5000

@@ -28,7 +28,9 @@ from tasks.base.clock import utc_now
 from tasks.views import history
 from tasks.views.activity import ActivityView, read_activity
 from tasks.views.glossary import GLOSSARY
-from tasks.views.models import EquityPoint, ResultsView, StatusView
+from tasks.views.line_models import EquityPoint
+from tasks.views.models import StatusView
+from tasks.views.result_models import ResultsView
 
 POINTS = 600
 SPANS: Mapping[str, timedelta | None] = {

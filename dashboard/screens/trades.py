@@ -18,7 +18,7 @@ from tasks.base.clock import DAY_MS, utc_now
 from tasks.history.database import Database
 from tasks.history.queries import FillFilter
 from tasks.views import history
-from tasks.views.models import DayView, ResultsView, SymbolResults
+from tasks.views.result_models import DayView, ResultsView, SymbolResults
 
 DAYS = 30  # of the charts, where the filters name no days
 MOST_DAYS = 366

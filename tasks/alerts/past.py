@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from tasks.ledger.models import Fill
 from tasks.settings.model import Settings
-from tasks.views.models import ResultsView
+from tasks.views.result_models import ResultsView
 
 _MOST_FILLS = 2000
 

@@ -14,7 +14,7 @@ from tasks.exchange.call_counts import CALLS, ERRORS
 from tasks.exchange.limits.token_bucket import REFILL, TokenBucket
 from tasks.exchange.venues.registry import venue_of
 from tasks.settings.model import Settings
-from tasks.views.models import View
+from tasks.views.view import View
 
 
 class ActivityView(View):

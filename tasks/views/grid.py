@@ -8,9 +8,9 @@ from tasks.base.redis_client import RedisClient
 from tasks.grid.models import Cell, Grid
 from tasks.ledger.rules import earned_of
 from tasks.tick.models import TickReport
-from tasks.views.models import View
 from tasks.views.price_range import place_in_range
 from tasks.views.reasons import reason_of
+from tasks.views.view import View
 
 
 class GridPart(View):

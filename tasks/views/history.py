@@ -22,8 +22,9 @@ from tasks.ledger.models import Fill
 from tasks.ledger.periods import Period, bucket_of
 from tasks.ledger.statistics import CurvePoint, Statistics, Tally, statistics
 from tasks.settings.model import Settings
-from tasks.views.models import ActionView, BlockedView, DayView, EquityPoint, ResultsView, SymbolResults
+from tasks.views.line_models import ActionView, BlockedView, EquityPoint
 from tasks.views.price_bars import PriceBar, Samples, price_bars
+from tasks.views.result_models import DayView, ResultsView, SymbolResults
 
 _ALL_POINTS = 10**9
 

@@ -4,21 +4,14 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from pydantic import ConfigDict, Field, field_serializer
+from pydantic import ConfigDict, Field
 
-from tasks.base.events import EventKind
 from tasks.base.money import ZERO, plain
 from tasks.exchange.limits.circuit_breaker import Phase
 from tasks.exchange.models import Frozen
 from tasks.tick.active_symbols import Lifecycle
-
-
-class View(Frozen):
-    """Base of the views: amounts are plain text in JSON, without exponents."""
-
-    @field_serializer("*", when_used="json")
-    def _plain(self, value: object) -> object:
-        return plain(value) if isinstance(value, Decimal) else value
+from tasks.views.result_models import ResultsView
+from tasks.views.view import View
 
 
 class BaseView(View):
@@ -177,57 +170,6 @@ class AlertChannelView(Frozen):
     seen_ms: int = 0  # when a deliverer last had this channel
 
 
-class ResultsView(View):
-    """Results of a time span, in quote; see `tasks.ledger.statistics` for the formulas. None: not defined."""
-
-    name: str
-    from_ms: int
-    to_ms: int
-    trades: int = 0
-    buys: int = 0
-    sells: int = 0
-    rounds: int = 0
-    win_rate: Decimal | None = None
-    profit_factor: Decimal | None = None
-    average_held_ms: int | None = None
-    volume: Decimal = ZERO
-    fees: Decimal = ZERO
-    grid_profit: Decimal = ZERO
-    total_pnl: Decimal | None = None
-    floating: Decimal | None = None
-    grid_apr: Decimal | None = None
-    total_apr: Decimal | None = None
-    buy_and_hold: Decimal | None = None
-    sharpe: Decimal | None = None
-    sortino: Decimal | None = None
-    max_drawdown: Decimal = ZERO  # share of the equity at the peak
-    max_drawdown_quote: Decimal = ZERO
-    drawdown_from_ms: int | None = None
-    drawdown_to_ms: int | None = None
-
-
-class DayView(View):
-    """What one UTC day brought, in quote. `profit`: of the sells, after fees."""
-
-    day: str  # 2026-01-31
-    trades: int
-    volume: Decimal
-    profit: Decimal
-    cumulative: Decimal = ZERO  # profit from the first day of the span on
-
-
-class SymbolResults(View):
-    """What one symbol brought in a span of whole UTC days, in quote. `profit`: of the sells, after fees."""
-
-    symbol: str
-    trades: int
-    rounds: int
-    win_rate: Decimal | None
-    volume: Decimal
-    fees: Decimal
-    profit: Decimal
-
-
 class StatusView(View):
     """The account now."""
 
@@ -320,53 +262,3 @@ class StatusView(View):
         return tuple(
             f"{amount:.2f}" for amount in (self.equity, self.equity_change, self.grid_profit, self.floating, self.fees)
         )
-
-
-class EquityPoint(View):
-    """Equity of the account at one moment."""
-
-    at_ms: int
-    equity: Decimal
-    grid_profit: Decimal
-    capital: Decimal = ZERO  # the account's capital then; 0 where an earlier version wrote the point
-
-
-class EventView(Frozen):
-    """One domain event; `body` is its JSON. `type` is plain text where a later version published it."""
-
-    id: str
-    at_ms: int
-    type: EventKind | str
-    body: str
-
-
-class BlockedView(View):
-    """One refused reservation."""
-
-    at_ms: int
-    symbol: str
-    reason: str
-    amount: Decimal
-    order_id: str
-
-
-class ActionView(View):
-    """What an operator did. `actor`: cli, dashboard, prefect or telegram. `subject`: of what, '' for the whole pot."""
-
-    at_ms: int
-    actor: str
-    action: str
-    subject: str
-    result: str
-
-
-class LogLine(Frozen):
-    """One log record."""
-
-    id: str
-    at_ms: int
-    level: str
-    source: str
-    logger: str
-    message: str
-    fields: Mapping[str, str] = Field(default_factory=dict)

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from tasks.tick.models import WindowReport
-from tasks.views.models import ResultsView, StatusView
+from tasks.views.models import StatusView
+from tasks.views.result_models import ResultsView
 
 _NOTHING = "–"
 

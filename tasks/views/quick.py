@@ -15,7 +15,7 @@ from tasks.funds.capital import Capital
 from tasks.ledger.models import Book
 from tasks.ledger.rules import total, value
 from tasks.settings.model import Settings
-from tasks.views.models import View
+from tasks.views.view import View
 
 
 class QuickStats(View):

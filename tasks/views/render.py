@@ -11,9 +11,10 @@ from rich.table import Table
 from tasks.base.money import plain
 from tasks.exchange.limits.circuit_breaker import Phase
 from tasks.tick.active_symbols import Lifecycle
-from tasks.views.models import AlertChannelView, ResultsView, StatusView, SymbolView, WorkerView
+from tasks.views.models import AlertChannelView, StatusView, SymbolView, WorkerView
 from tasks.views.parts import outages
 from tasks.views.price_range import place_text
+from tasks.views.result_models import ResultsView
 
 WIDE = 120  # columns from which the grids are shown with ticks and cells in full
 _NONE: Mapping[str, str] = {}

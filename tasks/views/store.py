@@ -19,7 +19,8 @@ from tasks.tick.dark_watch import DarkMark, parsed_marks
 from tasks.tick.heartbeat import Workers, parsed_workers
 from tasks.tick.models import TickReport
 from tasks.tick.prefect_record import PrefectRecord, parsed_record
-from tasks.views.models import AlertChannelView, EquityPoint, EventView, HistoryView, LogLine, StatusView
+from tasks.views.line_models import EquityPoint, EventView, LogLine
+from tasks.views.models import AlertChannelView, HistoryView, StatusView
 
 SLICE = 5  # symbols that are read and parsed at once; the event loop goes on between slices
 _MINUTE_MS = 60_000

@@ -29,7 +29,7 @@ from tasks.settings.model import Settings
 from tasks.tick.heartbeat import Heartbeat, beat
 from tasks.tick.trader import GridTrader
 from tasks.tick.window import _tick_once, _Totals
-from tasks.views.models import ResultsView
+from tasks.views.result_models import ResultsView
 from tests.support.alert_servers import BOT_TOKEN, CHAT, BotApi, bot_api, push_plus
 from tests.support.desk import BTC, TestDesk, open_desk, settings, walk
 from tests.support.mortal import Mortal

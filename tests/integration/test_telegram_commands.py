@@ -17,7 +17,7 @@ from tasks.base.outbox import RecordKind
 from tasks.base.redis_client import RedisClient
 from tasks.ledger.models import Fill
 from tasks.settings.model import Settings
-from tasks.views.models import ResultsView
+from tasks.views.result_models import ResultsView
 from tests.support.alert_servers import BOT_TOKEN, CHAT, BotApi, bot_api
 from tests.support.alert_worker import start_poller
 from tests.support.desk import BTC, open_desk, settings, walk

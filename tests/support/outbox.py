@@ -7,7 +7,7 @@ from tasks.base.outbox import RecordKind
 from tasks.base.redis_client import RedisClient
 from tasks.ledger.models import Fill
 from tasks.orders.models import Intent
-from tasks.views.models import EquityPoint
+from tasks.views.line_models import EquityPoint
 
 
 async def bodies(redis: RedisClient, keys: Keys, kind: RecordKind) -> list[str]:

@@ -30,9 +30,11 @@ from tasks.funds.models import RebalanceReport, SymbolChange
 from tasks.settings.model import Settings
 from tasks.views.glossary import GLOSSARY
 from tasks.views.grid import CellView, GridPart, GridView
-from tasks.views.models import ActionView, DayView, EquityPoint, HistoryView, ReasonView, ResultsView, SymbolResults
+from tasks.views.line_models import ActionView, EquityPoint
+from tasks.views.models import HistoryView, ReasonView
 from tasks.views.parts import PartState, database_away, is_stale, part_views, redis_away
 from tasks.views.price_bars import price_bars
+from tasks.views.result_models import DayView, ResultsView, SymbolResults
 from tasks.views.settings_page import ELSEWHERE, SECRET, UNSET, setting_rows
 from tests.support.views import NOW, fill, status, symbol, worker
 

@@ -10,7 +10,8 @@ import pytest
 
 from dashboard.present import csv_file, log_lines, notes, numbers, times
 from dashboard.present.html import Column, Html, bar, el, gain, html, link, moment, number, side, table
-from tasks.views.models import BaseView, LogLine
+from tasks.views.line_models import LogLine
+from tasks.views.models import BaseView
 from tests.support.views import NOW, fill, status, symbol
 
 BERLIN = times.zone_of("Europe/Berlin")

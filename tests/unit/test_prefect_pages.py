@@ -2,8 +2,8 @@
 
 from decimal import Decimal
 
-from tasks.views.models import ResultsView
 from tasks.views.prefect_pages import daily_report, status_line, status_rows
+from tasks.views.result_models import ResultsView
 from tasks.views.rules import has_usage_drift
 from tests.support.views import NOW, status, symbol, worker
 

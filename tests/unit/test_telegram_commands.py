@@ -25,7 +25,8 @@ from tasks.alerts.telegram.reasons import CODES
 from tasks.alerts.telegram.texts import LANGUAGES, NAMES, said
 from tasks.grid.plan_models import IdleReason
 from tasks.views import symbol_reasons
-from tasks.views.models import ReasonView, ResultsView
+from tasks.views.models import ReasonView
+from tasks.views.result_models import ResultsView
 from tests.support.views import fill, status, symbol
 
 NOW = 1_772_366_400_000

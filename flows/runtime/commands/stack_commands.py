@@ -25,8 +25,9 @@ from tasks.settings.load import load
 from tasks.settings.model import Settings
 from tasks.settings.running import Identity, has_redis, running_stack, stale_stack
 from tasks.views.glossary import explained
-from tasks.views.models import ResultsView, StatusView
+from tasks.views.models import StatusView
 from tasks.views.parts import outages
+from tasks.views.result_models import ResultsView
 
 _HISTORY_SECONDS = 1.5
 EXIT_DARK = 4

@@ -9,7 +9,9 @@ from tasks.alerts.telegram.reasons import reason_text
 from tasks.alerts.telegram.texts import said
 from tasks.base.money import plain
 from tasks.ledger.models import Fill
-from tasks.views.models import LogLine, ResultsView, StatusView, SymbolView
+from tasks.views.line_models import LogLine
+from tasks.views.models import StatusView, SymbolView
+from tasks.views.result_models import ResultsView
 
 
 def status_text(view: StatusView, language: str) -> str:
