@@ -21,7 +21,6 @@ from tasks.grid.plan_models import IdleReason
 from tasks.grid.sizing import cell_money, grid_money, holds_nothing, lots
 from tasks.grid.window import moves_at
 from tasks.ledger.rules import total
-from tasks.orders.models import IntentState
 from tasks.paper.units import to_units
 from tasks.settings.grids import (
     AdaptiveSettings,
@@ -102,9 +101,6 @@ def quiet_after(rules: Rules, decision: Decision, share: Share, refused: bool) -
     if own is None or grid is None or not _all_known(own) or decision.unfit or not _is_plain(rules.market):
         return None
     if folded.fees_waiting or folded.book.unvalued or refused or share.committed > (share.allocated or 0):
-        return None
-    resting = IntentState.OPEN
-    if [intent for intent in folded.intents.values() if intent.state is not resting]:
         return None
     if decision.plan.cancel:
         return None

@@ -35,8 +35,7 @@ def cell_amounts(snapshot: Snapshot, grid: Grid, cells: Sequence[Cell], limits: 
 def _of_one(one: Grid, snapshot: Snapshot, grid: Grid, cells: Sequence[Cell], limits: Limits) -> dict[str, Decimal]:
     """Of the cells of one grid among all of the symbol, `grid`."""
     market, ask, keys, own_limits = snapshot.market, snapshot.ask, one.own_keys, limits.of(one.grid_id)
-    own = [cell for cell in cells if cell.key in keys]
-    empty = [cell for cell in own if cell.state in EMPTY_STATES]
+    empty = [cell for cell in cells if cell.state in EMPTY_STATES and cell.key in keys]
     weights = own_limits.weights or CellWeights((), Decimal(len(one.levels) - 1))
     differ = bool(weights.each or weights.entries)
 
@@ -51,6 +50,7 @@ def _of_one(one: Grid, snapshot: Snapshot, grid: Grid, cells: Sequence[Cell], li
     if own_limits.size is not None:
         return sized(own_limits.size, wanting, market)
     without = sum(map(weight_of, empty), ZERO) if weights.each else len(empty)
+    own = [cell for cell in cells if cell.key in keys]
     allocated, used = from_units(limits.allocated), from_units(limits.used)
     money = grid_money(allocated, used, grid, own, cells, own_limits.share)
     return amounts(wanting, market, *money, weights.total, without)

@@ -138,7 +138,7 @@ def conclude(
     )
     report = report_of(tick, outcome, rules.settings.trading, retiring=rules.is_retiring)
     in_range = frozenset[str]() if report.left else grid.cell_keys
-    empty = [key for key, cell in outcome.cells.items() if key not in in_range and is_empty(cell)]
+    empty = [key for key in sorted(outcome.cells.keys() - in_range) if is_empty(outcome.cells[key])]
     outcome.touched -= set(empty)
     for key in empty:
         del outcome.cells[key]

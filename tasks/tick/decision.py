@@ -78,7 +78,7 @@ class Readings(NamedTuple):
     volatility: Decimal | None = None
 
 
-@dataclass
+@dataclass(slots=True)
 class Decision:
     """What a tick does.
 

@@ -4,7 +4,7 @@ A fee in BNB on BTC/USDT is booked there as worth in quote, and leaves the cells
 The same holds for a fee in base that a sell's own cell cannot pay.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
 
 from tasks.base.money import ZERO, exact, floor_to
@@ -85,8 +85,10 @@ def pay_fees(folded: Folded, queue: Mapping[str, QueuedFee], market: Market | No
     folded.to_cancel = list(_sells_to_cancel(folded, needed))
 
 
-def charges(fees: Iterable[QueuedFee], valued: Iterable[QueuedFee] = ()) -> list[FeeCharge]:
+def charges(fees: Collection[QueuedFee], valued: Collection[QueuedFee] = ()) -> list[FeeCharge]:
     """The queue entries to write with the fills: new fees, and fees that have their worth now."""
+    if not fees and not valued:
+        return []
     pairs = [*((fee, False) for fee in fees), *((fee, True) for fee in valued)]
     return [
         FeeCharge(payer=fee.payer, field=fee.field, entry=fee.model_dump_json(), is_valued=is_valued)

@@ -18,7 +18,7 @@ from tasks.orders.rules import advance
 from tasks.tick.payers import cover
 
 
-@dataclass
+@dataclass(slots=True)
 class Folded:
     """The state after the fold, and the changes to commit.
 
