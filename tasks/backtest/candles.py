@@ -71,9 +71,9 @@ class CandleColumns:
             stop = min(start + block, size)
             found = self.low[start:stop] <= buy
             found |= self.high[start:stop] >= sell
-            if above != NEVER_ABOVE:
+            if above < sell:  # else a close above it is a high that reaches the sell
                 found |= self.close[start:stop] > above
-            if below != NEVER_BELOW:
+            if below > buy:
                 found |= self.close[start:stop] <= below
             first = int(found.argmax())
             if found[first]:

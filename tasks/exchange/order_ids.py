@@ -15,9 +15,9 @@ Form: `gf<account>-<grid>-<level>-<purpose>-<cycle>`, for instance `gf3fa-9c01b-
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
+from typing import NamedTuple
 
 from tasks.exchange.models import Side
 
@@ -44,8 +44,7 @@ _LETTERS = {Purpose.BUY: "b", Purpose.SELL: "s", Purpose.RECOUP: "r", Purpose.EX
 _PURPOSES = {letter: purpose for purpose, letter in _LETTERS.items()}
 
 
-@dataclass(frozen=True)
-class OrderId:
+class OrderId(NamedTuple):
     """The parts of a client order id. `account` is None in the form used before account tags."""
 
     account: str | None

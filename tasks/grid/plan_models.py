@@ -1,6 +1,7 @@
 """What the planner goes by, and the plan that it makes. Money in units of 1e-8 quote."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -74,7 +75,8 @@ class AssumedBuy(NamedTuple):
     post_only: bool = True
 
 
-class GridLimits(Frozen):
+@dataclass(slots=True, kw_only=True)
+class GridLimits:
     """What one grid may do, and the size of its cells."""
 
     share: Decimal = ONE  # of the symbol's allocation
@@ -85,6 +87,7 @@ class GridLimits(Frozen):
     earns_base: bool = False  # a sell only brings back the cost of its lot; the rest is kept
 
 
+@dataclass(slots=True, kw_only=True)
 class Limits(GridLimits):
     """What the pot would grant now, the size of cells, and the operator's flags. Money in units of 1e-8 quote.
 
@@ -92,7 +95,7 @@ class Limits(GridLimits):
     says of one grid is of the symbol's first, and of cells that belong to none; `others` has the rest by grid id.
     """
 
-    others: Mapping[str, GridLimits] = Field(default_factory=dict)
+    others: Mapping[str, GridLimits] = field(default_factory=dict)
 
     symbol_free: int
     global_free: int
@@ -106,7 +109,7 @@ class Limits(GridLimits):
     liquidate: bool = False  # what the symbol holds is sold at the market's price; it is retiring, paused or stopped
     stale: bool = False  # the price is too old to buy on
     free_base: Decimal | None = None  # base that is free on the exchange; None where it was not read
-    refused: Mapping[str, str] = Field(default_factory=dict)  # cell key → reason of the last refusal
+    refused: Mapping[str, str] = field(default_factory=dict)  # cell key → reason of the last refusal
     other_orders: int = 0  # open orders of the account that belong to no cell; 0 where no number limits them
     now_ms: int = 0
     stop_fired: bool = False  # no buys; what is held is sold where `liquidate`, else kept; all orders are cancelled

@@ -1,8 +1,8 @@
 """The journal: an `Intent` is written, and its money reserved, before an order is sent."""
 
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 from tasks.base.money import ZERO
 from tasks.exchange.models import Frozen, NotNegative, Order, Positive, Side, Trade
@@ -73,8 +73,7 @@ class Intent(Frozen):
         return min(self.units_left, max(int(self.units * qty / self.qty), used_delta))
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """What the exchange showed of one intent. `looked_up`: whether it was looked up by id.
 
     `trades`: may hold trades of other orders too. Made for every order at every tick, so it is not validated again.

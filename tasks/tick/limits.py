@@ -7,7 +7,6 @@ from typing import Any
 from tasks.base.errors import RejectReason
 from tasks.base.keys import Keys
 from tasks.base.remembering import by_identity
-from tasks.base.unchecked import unchecked
 from tasks.exchange.models import Order, Side
 from tasks.funds.models import FundCode, Write
 from tasks.grid.levels import configured_size
@@ -52,14 +51,10 @@ def limits_of(
     committed = state.share.committed_units + used_delta - released
     fired = own is not None and verdict is not None and verdict.marks.fired is not StopCode.NONE
     sells = own.stop_exit == "sell" if own and verdict and verdict.fires is not StopCode.NONE else state.share.liquidate
-    return unchecked(
-        Limits,
+    return Limits(
         **_of_grid(own, grid),
         unfit=grid.grid_id in unfit,
-        others={
-            each.grid_id: unchecked(GridLimits, **_of_grid(own, each), unfit=each.grid_id in unfit)
-            for each in grid.others
-        },
+        others={each.grid_id: GridLimits(**_of_grid(own, each), unfit=each.grid_id in unfit) for each in grid.others},
         symbol_free=max(state.share.allocated_units - committed, 0),
         global_free=0 if state.short else max(state.pool_free_units - used_delta + released, 0),
         allocated=state.share.allocated_units,

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -238,7 +237,7 @@ async def place(desk: BinanceDesk, name: OrderId, qty: str, price: str) -> str:
 
 async def a_buy(desk: BinanceDesk, price: str = "39000") -> OrderId:
     """A resting buy of ours in a cell that has an order of its own. An order with that name was sent once."""
-    name = replace(name_of(await order_of(desk, Side.BUY)), cycle=77)
+    name = name_of(await order_of(desk, Side.BUY))._replace(cycle=77)
     await place(desk, name, "0.001", price)
     return name
 
@@ -329,7 +328,7 @@ async def test_a_sell_whose_cell_holds_that_much_is_kept(desk: BinanceDesk) -> N
     await redis.hdel(keys.funds, "stopped")
     cell = (await cells(desk))[name_of(order).cell_key]
     assert cell.state is CellState.HOLDING
-    name = replace(name_of(order), cycle=cell.cycle + 5)
+    name = name_of(order)._replace(cycle=cell.cycle + 5)
     await place(desk, name, str(order.qty), str(order.price))
     await trader.tick()
     cell = (await cells(desk))[cell.key]
@@ -364,7 +363,7 @@ async def test_an_old_reading_makes_no_orphan(desk: BinanceDesk) -> None:
 async def test_an_order_of_an_earlier_grid_gets_its_cell_back(desk: BinanceDesk) -> None:
     """Its fill is booked there and sold at 1 % more, which is below the market; the cell goes when it is empty."""
     trader, name = await desk.trader(), name_of(await order_of(desk, Side.BUY))
-    old = replace(name, grid_id="abcde", level=3, purpose=Purpose.BUY, cycle=4)
+    old = name._replace(grid_id="abcde", level=3, purpose=Purpose.BUY, cycle=4)
     await place(desk, old, "0.001", "39000")
     await desk.server.fill(str(old), Decimal("0.0005"))
     await settle(trader, desk.desk.redis, ticks=3)

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -179,7 +178,7 @@ async def test_an_order_of_ours_without_a_journal_entry_is_cancelled(desk: Binan
     trader, said = await desk.trader(), parse_order_id((await order_of(desk, Side.BUY)).client_id)
     assert said is not None
     await desk.desk.redis.hset(desk.desk.keys.slots(BTC), order_slot(said.cell_key, Purpose.BUY), 77)  # it was sent
-    name, another = str(replace(said, cycle=77)), str(replace(said, account="000", cycle=78))
+    name, another = str(said._replace(cycle=77)), str(said._replace(account="000", cycle=78))
     for one in (name, another):
         await desk.exchange.create_order(BTC, "limit", "buy", 0.001, 39_000, {"clientOrderId": one})
     await trader.tick()

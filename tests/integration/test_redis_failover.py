@@ -285,7 +285,7 @@ async def test_an_order_that_came_late_needs_no_rebuild(server: RestartableRedis
         await trade(desk, traders, 3)  # cycles start anew, with a gap
         names = [buy_after_a_restart(order.client_id) for order in open_orders(await desk.server.record(), BTC)]
         (name, *_) = filter(None, names)
-        late, before = replace(name, cycle=name.cycle - 1), await redis.lrange(KEYS.newest_fills(BTC), 0, -1)
+        late, before = name._replace(cycle=name.cycle - 1), await redis.lrange(KEYS.newest_fills(BTC), 0, -1)
         await desk.exchange.create_order(BTC, "limit", "buy", 0.005, 60_000, {"clientOrderId": str(late)})
         server.go_back(server.snapshot())
         await traders[0].tick()

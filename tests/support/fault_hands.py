@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal
 
 from tasks.exchange.order_ids import OrderId, parse_order_id
@@ -76,4 +76,4 @@ class Hands:
 
 
 def _of(name: OrderId, cycle: int) -> OrderId:
-    return replace(name, cycle=cycle)
+    return name._replace(cycle=cycle)

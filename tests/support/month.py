@@ -8,7 +8,7 @@ symbol, then a look at the triggers, and after each hour a scheduled rebalance.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from tasks.base.keys import Keys
@@ -118,8 +118,7 @@ class Simulation:
         self._book(symbol, folded)
         grid = self._grid(trader, folded, now_ms)
         limits = limits_of(self.settings, state, folded, snapshot, grid, now_ms)
-        given_up = {"retiring": trader.closing, "liquidate": trader.closing}
-        limits = limits.model_copy(update={"refused": trader.refused, **given_up})
+        limits = replace(limits, refused=trader.refused, retiring=trader.closing, liquidate=trader.closing)
         planned = plan(snapshot, grid, list(folded.cells.values()), limits, resting_buys(folded))
         trader.book, trader.cells, trader.intents = folded.book, folded.cells, folded.intents
         self._apply(symbol, planned, now_ms)

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -186,9 +187,7 @@ def test_the_planner_sells_the_cost_and_buys_again() -> None:
     """What is kept does not stop the next buy, and a retiring symbol or a grid in quote sells everything."""
     whole = held("0.0137", earned="0.0037")
     assert orders_of(planned([whole])) == [("recoup", HIGH, Decimal("0.00978"))]
-    assert orders_of(planned([whole], RICH.model_copy(update={"earns_base": False}))) == [
-        ("sell", HIGH, Decimal("0.0137"))
-    ]
+    assert orders_of(planned([whole], replace(RICH, earns_base=False))) == [("sell", HIGH, Decimal("0.0137"))]
     kept = held("0.0037", "0", "0.0037", state=CellState.IDLE)
     (buy,) = planned([kept]).place
     assert (buy.purpose, buy.qty) == (Purpose.BUY, Decimal("0.0075"))
@@ -204,14 +203,14 @@ def test_a_lot_without_a_cost_is_sold_as_any_other() -> None:
 
 def test_a_sale_of_everything_sells_what_was_kept() -> None:
     """Of an idle cell too, at the market. What is too small for an order stays, as dust does."""
-    limits = RICH.model_copy(update={"liquidate": True, "stop_fired": True})
+    limits = replace(RICH, liquidate=True, stop_fired=True)
     kept = held("0.0037", "0", "0.0037", state=CellState.IDLE)
     small = held("0.0001", "0", "0.0001", state=CellState.IDLE)
     (exit_order,) = planned([kept], limits).place
     assert (exit_order.purpose, exit_order.qty) == (Purpose.EXIT, Decimal("0.0037"))
     assert orders_of(planned([held("0.0137", earned="0.0037")], limits))[0][2] == Decimal("0.0137")
     assert planned([small], limits).place == ()
-    assert planned([kept], limits.model_copy(update={"liquidate": False})).place == (), "a stop that keeps"
+    assert planned([kept], replace(limits, liquidate=False)).place == (), "a stop that keeps"
 
 
 def folded(*cells: Cell) -> Folded:

@@ -1,7 +1,9 @@
 """Levels, cells and the planner."""
 
+from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -114,7 +116,7 @@ def test_money_goes_to_the_nearest_levels_first() -> None:
     two = Limits(symbol_free=61_000_000_000, global_free=10**15, size=SIZE)
     asked = plan(snapshot("42000"), grid, cells, two)
     assert [order.price for order in asked.place] == [41000, 40000, 39000]
-    again = plan(snapshot("42000"), grid, cells, two.model_copy(update={"refused": {cells[0].key: "SYMBOL_LIMIT"}}))
+    again = plan(snapshot("42000"), grid, cells, replace(two, refused={cells[0].key: "SYMBOL_LIMIT"}))
     assert [order.price for order in again.place] == [41000, 40000]
     assert again.idle_reasons[cells[0].key] is IdleReason.SYMBOL_LIMIT
 
@@ -125,13 +127,13 @@ def test_pause_stops_buys_and_stop_cancels_all() -> None:
     holding = cells[5].model_copy(update={"state": CellState.HOLDING, "qty": Decimal("0.01"), "basis": Decimal(400)})
     resting = cells[0].model_copy(update={"state": CellState.BUYING, "order_id": "x"})
     mixed = [resting, holding, cells[2]]
-    limits = RICH.model_copy(update={"paused": True})
+    limits = replace(RICH, paused=True)
     asked = plan(snapshot("42000"), grid, mixed, limits)  # the pot refuses the buy, counts it and says why
     assert [order.side for order in asked.place] == [Side.BUY, Side.SELL]
-    paused = plan(snapshot("42000"), grid, mixed, limits.model_copy(update={"refused": {cells[2].key: "PAUSED"}}))
+    paused = plan(snapshot("42000"), grid, mixed, replace(limits, refused={cells[2].key: "PAUSED"}))
     assert [order.side for order in paused.place] == [Side.SELL]
     assert paused.idle_reasons == {cells[2].key: IdleReason.PAUSED}
-    stopped = plan(snapshot("42000"), grid, mixed, RICH.model_copy(update={"stopped": True}))
+    stopped = plan(snapshot("42000"), grid, mixed, replace(RICH, stopped=True))
     assert stopped.place == ()
     assert stopped.cancel == ("x",)
 
@@ -148,12 +150,12 @@ def test_cells_of_an_earlier_grid_only_wind_down() -> None:
     assert planned.idle_reasons == {"gold.2": IdleReason.RETIRED}
 
 
-def partly_bought(qty: str, price: str, filled: str = "0.002", **changes: object) -> GridPlan:
+def partly_bought(qty: str, price: str, filled: str = "0.002", **changes: Any) -> GridPlan:
     """The plan at a price for one cell (39000 to 40000) that bought `qty` base so far and whose buy still rests."""
     grid, cells = grid_and_cells()
     cell = cells[0].model_copy(update={"state": CellState.BUYING, "order_id": "b", "qty": Decimal(qty)})
     buy = AssumedBuy(Decimal("0.007"), units_left=10**10, filled=Decimal(filled), post_only=False)
-    return plan(snapshot(price), grid, [cell], RICH.model_copy(update=changes), {"b": buy})
+    return plan(snapshot(price), grid, [cell], replace(RICH, **changes), {"b": buy})
 
 
 def test_the_rest_of_a_partly_filled_buy_goes_once_the_price_has_left() -> None:
@@ -210,7 +212,7 @@ def test_an_unfit_grid_only_sells() -> None:
     holding = cells[2].model_copy(update={"state": CellState.HOLDING, "qty": Decimal("0.007")})
     ticker = Ticker(symbol=BTC, bid=Decimal(40500), ask=Decimal(40500), last=Decimal(40500), at_ms=0)
     coarse = Snapshot(market=market(tick_size="5000"), ticker=ticker)
-    unfit = RICH.model_copy(update={"unfit": True})
+    unfit = replace(RICH, unfit=True)
     planned = plan(coarse, grid, [buying, selling, holding, *cells[3:]], unfit)
     assert planned.cancel == ("b",)
     assert [(order.side, order.price) for order in planned.place] == [(Side.SELL, Decimal(45000))], "42000, rounded up"

@@ -1,7 +1,6 @@
 """What the journal concludes from what the exchange shows."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -185,7 +184,7 @@ def test_an_order_with_unread_fills_reads_from_its_birth_again() -> None:
         assert trades_since([behind], 10**9) == 1000 - 60_000
         unseen, _ = advance(behind, Evidence(looked_up=True), 2500, PROTECTION)
         assert unseen.behind, "that nothing shows it now does not bring its fills in"
-    caught_up, _ = advance(behind, replace(shown, trades=(trade("1", "0.01"),)), 3000, PROTECTION)
+    caught_up, _ = advance(behind, shown._replace(trades=(trade("1", "0.01"),)), 3000, PROTECTION)
     assert (caught_up.state, caught_up.behind) == (IntentState.FILLED, False)
 
 

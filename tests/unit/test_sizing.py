@@ -1,7 +1,9 @@
 """Sizes that follow the allocation, and resting buys that follow the sizes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,17 +52,17 @@ def planned(
     return plan(Snapshot(market=own or market(), ticker=ticker), grid, cells, limits, resting or {})
 
 
-def limits(allocated: int, used: int = 0, reserved: int = 0, **changes: object) -> Limits:
+def limits(allocated: int, used: int = 0, reserved: int = 0, **changes: Any) -> Limits:
     """A symbol's money in quote; the pool is not in the way."""
     committed = used + reserved
-    base: dict[str, object] = {
-        "symbol_free": max(allocated - committed, 0) * 10**8,
-        "global_free": 10**15,
-        "allocated": allocated * 10**8,
-        "used": used * 10**8,
-        "committed": committed * 10**8,
-    }
-    return Limits.model_validate(base | changes)
+    own = Limits(
+        symbol_free=max(allocated - committed, 0) * 10**8,
+        global_free=10**15,
+        allocated=allocated * 10**8,
+        used=used * 10**8,
+        committed=committed * 10**8,
+    )
+    return replace(own, **changes)
 
 
 def resting(cells: Sequence[Cell], quote: str) -> tuple[list[Cell], dict[str, AssumedBuy]]:
@@ -77,7 +79,7 @@ def test_lower_cells_buy_more_by_the_size_factor() -> None:
     """A configured size is that of the highest cell; each one below it is the factor times as large."""
     grid, cells = grid_and_cells(3)
     weights = symbol_settings(lower="40000", upper="50000", cells=3, size_factor="1.5").cell_weights(Decimal(50_000))
-    own = limits(10_000, size={"quote": "300"}, weights=weights)
+    own = limits(10_000, size=Size(quote=Decimal(300)), weights=weights)
     bought = {order.cell_key: order.qty * order.price for order in planned(cells, grid, own).place}
     worth = [bought[cell.key] for cell in cells]
     assert [round(one) for one in worth] == [675, 450, 300]
