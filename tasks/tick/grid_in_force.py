@@ -102,11 +102,13 @@ def grid_in_force(rules: Rules, decision: Decision) -> Grid | None:
         raise refusals[0]
     _note_unfit(decision, chosen, refusals)
     grid = chosen[0].grid.with_others([one.grid for one in chosen[1:]])
+    if grid is not state.grid and grid == state.grid:
+        grid = state.grid  # what follows from it is remembered by its identity
     has_left_one = state.grid is not None and grid is not state.grid and not state.grid.ids <= grid.ids
     decision.is_new_grid = has_left_one or any(one.is_new for one in chosen)
     if decision.is_new_grid:
         decision.changes += change_grid(folded, grid, [cell for one in chosen for cell in one.fresh], keys)
-    elif grid is not state.grid and grid != state.grid:
+    elif grid is not state.grid:
         decision.changes += grid_writes(keys, grid)
     for one in chosen:
         decision.changes += [] if one.unfit else level_cells(folded, one.grid, keys)
