@@ -203,8 +203,17 @@ async def _idle_cells(desk: Desk, symbol: str) -> Mapping[str, str]:
 
 
 def _of_refusals(standing: Standing, market: Market, idle: Mapping[str, str]) -> list[str]:
-    """No cell waits because the exchange's filters refused it; one that waits for room waits for nothing else."""
+    """No cell waits because the exchange's filters refused it; one that waits for room waits for nothing else.
+
+    No cell of a range is retired.
+    """
+    grid = standing.grid
     found = [
+        f"{key}: retired, and it is in the range of its grid"
+        for key, cell in sorted(standing.cells.items())
+        if idle.get(key) == IdleReason.RETIRED and grid is not None and grid.has(cell)
+    ]
+    found += [
         f"{key}: refused by filters that can be read"
         for key, cell in sorted(standing.cells.items())
         if idle.get(key) == IdleReason.REJECTED and cell.refusal is RejectReason.FILTER
