@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
-MOST_KEPT = 1024  # results of one function; then it starts anew
+MOST_KEPT = 512  # results of one function; then it starts anew
 
 
 def by_identity(function: Callable[Given, Result]) -> Callable[Given, Result]:
