@@ -9,6 +9,7 @@ import click
 
 from flows.runtime.commands.backtest_command import job_of
 from flows.runtime.commands.backtest_options import backtest_options, search_options
+from flows.runtime.commands.interrupts import one_interrupt
 from flows.runtime.commands.options import json_option
 from flows.runtime.commands.sweeping import collected, nothing_to_show, score_row, show, write_trials
 from tasks.backtest import scenarios
@@ -40,6 +41,7 @@ from tasks.backtest.trial import Job, Trial, run_trial
     "--scenarios", "with_scenarios", is_flag=True, help="Play the picks in a crash, a melt-up, a flat market."
 )
 @json_option
+@one_interrupt()
 def optimize(
     ranges: tuple[str, ...],
     trials: int,

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from flows.runtime.commands.interrupts import one_interrupt
 from tasks.backtest.output import as_json as json_text
 from tasks.backtest.output import summary, write_rows
 from tasks.backtest.pool import run_trials
@@ -20,6 +21,7 @@ from tasks.backtest.trial import Job, Trial, verified
 from tasks.base.errors import ConfigError, Problem
 
 
+@one_interrupt()
 def run_sweep(
     job: Job, parameters: Sequence[Parameter], objective: str, options: Mapping[str, Any], *, as_json: bool
 ) -> None:
