@@ -37,8 +37,6 @@ def stop_facts(account: str, report: StopReport, *, ends: bool) -> dict[str, Any
 
 
 def crash_facts(settings: Settings, error: BaseException, **facts: str) -> dict[str, str]:
-    """Log an error with its traceback. Returns what to publish of it, without secrets."""
+    """What to say of an error, without secrets."""
     said = Redactor(hidden_texts(secret_texts(settings))).text(str(error))
-    named = {"error_type": type(error).__name__, "error": said, "at": utc_now().isoformat(), **facts}
-    log.error("a flow or a process failed", extra={"crash": named}, exc_info=error)  # `process` is a field of logs
-    return named
+    return {"error_type": type(error).__name__, "error": said, "at": utc_now().isoformat(), **facts}

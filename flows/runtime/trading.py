@@ -279,6 +279,7 @@ class TradingService:
     def tell_crash(self, kind: EventKind, error: BaseException, **facts: str) -> None:
         """Log an error with its traceback, and publish it as an event. May be called from any thread."""
         named = crash_facts(self.settings, error, **facts)
+        log.error("a flow or a process failed", extra={"crash": named}, exc_info=error)  # `process` is a field of logs
         if self._loop.is_running():
             self.run(self._tell(kind, named))
 

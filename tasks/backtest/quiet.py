@@ -132,7 +132,7 @@ def _following(own: SymbolSettings, grid: Grid) -> Sequence[Grid] | None:
     """The symbol's grids whose cells follow the allocation; None where it has others than the settings name."""
     if own.each_grid.keys() != {each.name for each in grid.each}:
         return None
-    return [each for each in grid.each if configured_size(own.each_grid[each.name]) is None]
+    return tuple(each for each in grid.each if configured_size(own.each_grid[each.name]) is None)
 
 
 @by_identity

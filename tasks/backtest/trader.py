@@ -74,7 +74,7 @@ class BacktestTrader:
         self.symbol = rules.symbol
         self.exchange = Matching(self.symbol, first, fees, account)
         self.records = Records(Book(symbol=self.symbol))
-        self.evidence: dict[str, Evidence] = {}  # of orders that rest no more
+        self.evidence: dict[str, Evidence] = {}  # of orders that no longer rest
         self.orders: dict[str, Order] = {}  # resting on the exchange, by client id
         self.fills: list[Fill] = []
         self.newly_refused = False  # whether the pot refused an order that the last tick planned

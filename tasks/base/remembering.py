@@ -1,7 +1,7 @@
 """Results that are remembered by the identity of their arguments. Pure.
 
-Records never change, so the same objects give the same result. To look at identities is several times as quick as to
-hash a record, and works for one that holds a dictionary.
+Records never change, so the same objects give the same result. Comparing identities is several times as quick as
+hashing a record, and works for a record that holds a dictionary.
 """
 
 from collections.abc import Callable

@@ -57,7 +57,7 @@ def configured_grids(grid: Grid | None, settings: SymbolSettings) -> Mapping[str
 def kept_grids(grid: Grid | None, settings: SymbolSettings) -> Sequence[tuple[Grid, GridSettings]]:
     """The symbol's grids in force that are still configured, each alone with its settings."""
     found = configured_grids(grid, settings)
-    return [(each, settings.each_grid[name]) for name, each in found.items() if each is not None]
+    return tuple((each, settings.each_grid[name]) for name, each in found.items() if each is not None)
 
 
 def old_grid_id(symbol: str, settings: GridSettings) -> str:
